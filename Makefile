@@ -1,0 +1,63 @@
+# Every target installs what it needs first. `make` alone lists them.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+DATA ?= quickstart
+WEIGHTS ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format compile bench lock wheel clean
+
+help: ## list the targets
+	@echo "Sightline: labelled images in; a registered ONNX detector out."
+	@echo
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@echo
+	@echo "  make run DATA=path WEIGHTS=yolo11n.pt ARGS='--preset fast --set train.epochs=10'"
+
+install: $(STAMP) ## install everything from the hash-locked lists into .venv
+
+$(STAMP): requirements.lock bootstrap.lock pyproject.toml
+	@echo "Installing into $(VENV) (about 6 GB; once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
+	@touch $@
+
+run: $(STAMP) ## run the whole line: the quickstart, or your DATA=, with WEIGHTS= and ARGS=
+	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+
+test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, types, import contracts, compiled pipeline, interface tables
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pipelines.compile --check
+
+format: $(STAMP) ## format the code
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+compile: $(STAMP) ## write pipelines/compiled/*.yaml
+	@$(BIN)/python -m pipelines.compile
+
+bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: $(STAMP) ## resolve the lists anew (needs the network)
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+	@grep -E '^uv==' requirements.lock | cut -d' ' -f1 | $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o bootstrap.lock
+
+wheel: $(STAMP) ## build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel
+
+clean: ## remove .venv and caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

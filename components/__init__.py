@@ -1,0 +1,1 @@
+"""One file a stage: a signature, a docstring and one call. The docstrings are the interface that KFP publishes."""

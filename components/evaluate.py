@@ -1,0 +1,36 @@
+"""KFP component of the stage evaluate."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.INFER, install_kfp_package=False)
+def evaluate(
+    export: dsl.Input[dsl.Artifact],
+    snapshot: str,
+    config: str,
+    folder: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
+):
+    """Score the exported file on the test split and let the gate judge.
+
+    Args:
+        export: The ONNX file and its document.
+        snapshot: URI of the snapshot.
+        config: Resolved configuration.
+        folder: Scores and verdict.
+        metrics: Headline scores.
+        confusion: Confusion matrix at the operating confidence.
+    """
+    from sightline import tasks
+
+    tasks.evaluate(
+        export=export.path,
+        snapshot=snapshot,
+        config=config,
+        folder=folder.path,
+        metrics=metrics,
+        confusion=confusion,
+    )

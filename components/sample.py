@@ -1,0 +1,25 @@
+"""KFP component of the stage sample."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.INFER, install_kfp_package=False)
+def sample(
+    export: dsl.Input[dsl.Artifact],
+    snapshot: str,
+    config: str,
+    folder: dsl.Output[dsl.Artifact],
+):
+    """Draw what the exported file finds in held-out images, with a written finding for each.
+
+    Args:
+        export: The ONNX file and its document.
+        snapshot: URI of the snapshot.
+        config: Resolved configuration.
+        folder: The gallery.
+    """
+    from sightline import tasks
+
+    tasks.sample(export=export.path, snapshot=snapshot, config=config, folder=folder.path)

@@ -1,0 +1,29 @@
+"""KFP component of the stage train."""
+
+from kfp import dsl
+
+from components import images
+
+
+@dsl.component(base_image=images.TRAIN, install_kfp_package=False)
+def train(
+    snapshot: str,
+    weights: str,
+    config: str,
+    code: str,
+    folder: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+):
+    """Train a detector under torchrun. All inputs are content addresses, so the same training never runs twice.
+
+    Args:
+        snapshot: URI of the snapshot.
+        weights: URI of the pinned weights, or an architecture.
+        config: Resolved training configuration.
+        code: Digest of Sightline's source; a key of the cache, not read.
+        folder: Checkpoints, log and history.
+        metrics: Scores of the best epoch on val.
+    """
+    from sightline import tasks
+
+    tasks.train(snapshot=snapshot, weights=weights, config=config, folder=folder.path, metrics=metrics)

@@ -1,0 +1,1 @@
+"""The DAGs. `python -m pipelines.compile` writes them to `pipelines/compiled/`."""

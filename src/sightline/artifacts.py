@@ -1,0 +1,477 @@
+"""The documents that pass between stages: one JSON file a stage, each of a frozen, documented schema.
+
+Absent is null everywhere: a class or size bucket without samples has no score, not -1, NaN or 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sightline.config import RunConfig
+from sightline.errors import StageInputError
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """A frozen piece of a document that refuses unknown keys, NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Part):
+    """What a stage leaves behind; `file_name` is where, inside the stage's folder."""
+
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def file_name(cls) -> str:
+        """`TrainDocument` is stored in `train.json`."""
+        return f"{cls.__name__.removesuffix('Document').lower()}.json"
+
+    def write(self, folder: Path) -> Path:
+        """Write the document into a stage's folder; it appears whole or not at all."""
+        path = folder / self.file_name()
+        write_text(path, self.model_dump_json(indent=2, by_alias=True) + "\n")
+        return path
+
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
+    """Read a stage's document out of its folder.
+
+    Raises StageInputError if it is not there or does not fit the schema.
+    """
+    path = folder / kind.file_name()
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StageInputError(
+            f"{folder} holds no {path.name}; expected the folder that `sightline {path.stem}` wrote."
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StageInputError(
+            f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"
+        ) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place and rename it, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+# --- validate ---------------------------------------------------------------------------------------------------------
+
+
+class Problem(Part):
+    """One thing that is wrong with the data."""
+
+    rule: str = Field(description="Identifier of the rule, such as `zero-area-box`.")
+    severity: Literal["error", "warning"]
+    where: str = Field(description="File, and line or object, relative to the source.")
+    message: str = Field(description="What was found, and what happened to it.")
+
+
+class SplitCounts(Part):
+    """What one split holds."""
+
+    images: int
+    boxes: int
+    backgrounds: int = Field(description="Images without a box.")
+    boxes_per_class: dict[str, int]
+
+
+class Weights(Part):
+    """Starting weights, pinned."""
+
+    source: str = Field(description="What the user asked for.")
+    uri: str | None = Field(description="Where the pinned bytes lie in the store; null when training from scratch.")
+    sha256: Sha256 | None = Field(description="Digest of those bytes; null when training from scratch.")
+    architecture: str | None = Field(description="Engine architecture file for training from scratch, else null.")
+    licence: str = Field(description="Licence under which the weights may be used, as far as known.")
+
+
+class ValidateDocument(Document):
+    """The data report: what was read, what was wrong, what was made of it."""
+
+    source: str
+    format: Literal["yolo", "coco", "voc"]
+    snapshot: str = Field(description="URI of the snapshot's folder in the store.")
+    digest: Sha256 = Field(description="Digest over image bytes, labels, class names and splits.")
+    classes: list[str]
+    splits: dict[Split, SplitCounts]
+    split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
+    uploaded_bytes: int = Field(description="Bytes that this run added to the store.")
+    problems: list[Problem]
+    weights: Weights
+    config: RunConfig
+    code: Sha256 = Field(description="Digest of Sightline's own source, part of the key of a finished training.")
+    seconds: float
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+class Epoch(Part):
+    """One pass over the training split; losses and val scores as the engine reports them."""
+
+    epoch: int = Field(ge=1)
+    seconds: float
+    learning_rate: float
+    box_loss: float
+    class_loss: float
+    dfl_loss: float | None
+    val_box_loss: float | None
+    val_class_loss: float | None
+    val_dfl_loss: float | None
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
+
+
+class Attempt(Part):
+    """One launch of the engine."""
+
+    number: int = Field(ge=1)
+    exit_code: int
+    seconds: float
+    reason: str = Field(description="Why it ended.")
+
+
+class BestEpoch(Part):
+    """The epoch whose weights go on, chosen on val by the engine's fitness."""
+
+    epoch: int
+    map50: float
+    map50_95: float
+
+
+class Hardware(Part):
+    """The machine that trained."""
+
+    machine: str
+    cpu_count: int
+    memory_bytes: int
+    gpus: list[str]
+
+
+class TrainDocument(Document):
+    """What training did; the checkpoints lie beside it."""
+
+    snapshot: str
+    weights: str = Field(description="URI of the pinned starting weights, or the architecture trained from scratch.")
+    weights_sha256: Sha256 | None
+    seed: int
+    world_size: int
+    device: Literal["cpu", "cuda"]
+    epochs_completed: int
+    best: BestEpoch
+    history: list[Epoch]
+    attempts: list[Attempt]
+    checkpoint: str = Field(description="File name of the best checkpoint in this folder.")
+    checkpoint_sha256: Sha256
+    last: str = Field(description="File name of the last checkpoint in this folder.")
+    engine: str = Field(description="Name and version of the training engine.")
+    packages: dict[str, str]
+    hardware: Hardware
+    peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
+    seconds: float
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+
+class Parity(Part):
+    """The exported file against the checkpoint, on real val images."""
+
+    images: int
+    max_abs_diff: float = Field(description="Largest difference of raw outputs: boxes in pixels, scores in 0..1.")
+    tolerance: float
+    confidence: float = Field(description="Confidence above which detections were compared.")
+    matched: int = Field(description="Detections of the checkpoint that the file finds again.")
+    unmatched: int = Field(description="Detections that only one of the two finds.")
+    passed: bool
+
+
+class ExportDocument(Document):
+    """The file that ships."""
+
+    onnx: str = Field(description="File name of the ONNX model in this folder.")
+    sha256: Sha256
+    size_bytes: int
+    opset: int
+    architecture: str
+    head: Literal["anchors", "nms-free"]
+    image_size: int
+    classes: list[str]
+    confidence: Score = Field(description="Operating confidence: best mean F1 on val.")
+    confidence_f1: Score = Field(description="Mean F1 over classes on val at that confidence.")
+    checkpoint_sha256: Sha256
+    parity: Parity
+    seconds: float
+
+
+# --- evaluate ---------------------------------------------------------------------------------------------------------
+
+
+class ClassScores(Part):
+    """Scores of one class on the test split; null where the split holds no box of it."""
+
+    name: str
+    boxes: int
+    map50_95: Score | None
+    map50: Score | None
+    map75: Score | None
+    precision: Score | None = Field(description="At the operating confidence; null without a detection.")
+    recall: Score | None
+    f1: Score | None
+
+
+class SizeScores(Part):
+    """Mean AP by object area in original pixels: small < 32², medium < 96², large."""
+
+    small: Score | None
+    medium: Score | None
+    large: Score | None
+
+
+class Curve(Part):
+    """A line of points for the page, thinned to at most about 100."""
+
+    x: list[float]
+    y: list[float]
+
+
+class Curves(Part):
+    """Curves over all classes at IoU 0.50."""
+
+    precision_recall: Curve = Field(description="Interpolated precision over recall, mean over classes.")
+    precision: Curve = Field(description="Precision over confidence.")
+    recall: Curve = Field(description="Recall over confidence.")
+    f1: Curve = Field(description="F1 over confidence.")
+
+
+class ConfusionMatrix(Part):
+    """Counts at IoU 0.50 and the operating confidence. Rows are what is there, columns what was found."""
+
+    labels: list[str] = Field(description="Class names, then `background`.")
+    counts: list[list[int]]
+
+
+class Backgrounds(Part):
+    """Images of the test split with nothing in them."""
+
+    images: int
+    false_positives: int
+    false_positives_per_image: float | None
+
+
+class EvaluateDocument(Document):
+    """The published score: measured on the exported file's own bytes, on the test split, at its own settings."""
+
+    onnx_sha256: Sha256
+    snapshot: str
+    split: Split
+    images: int
+    boxes: int
+    map50_95: Score | None
+    map50: Score | None
+    map75: Score | None
+    by_size: SizeScores
+    recall_at: dict[str, Score | None] = Field(description="Mean recall (AR) with at most 1, 10, 100 detections.")
+    confidence: Score
+    precision: Score | None
+    recall: Score | None
+    f1: Score | None
+    per_class: list[ClassScores]
+    confusion: ConfusionMatrix
+    backgrounds: Backgrounds
+    curves: Curves
+    settings: str = Field(description="How detections were made and matched, in one sentence.")
+    verdict: Literal["register", "reject"]
+    reasons: list[str]
+    provider: str = Field(description="ONNX Runtime execution provider that ran the file.")
+    milliseconds_per_image: float = Field(description="Mean time of one image, decoding included.")
+    seconds: float
+
+
+# --- sample -----------------------------------------------------------------------------------------------------------
+
+
+class Sample(Part):
+    """One held-out image with what the model saw in it."""
+
+    image: str = Field(description="Name of the image in the source.")
+    file: str = Field(description="Drawing in this folder.")
+    finding: str = Field(description="What was found, in words; `No findings` where there is nothing.")
+    labelled: int
+    found: int
+    matched: int
+    missed: int
+    false: int
+
+
+class SampleDocument(Document):
+    """The gallery."""
+
+    onnx_sha256: Sha256
+    split: Split
+    confidence: Score
+    samples: list[Sample]
+    seconds: float
+
+
+# --- report and register ----------------------------------------------------------------------------------------------
+
+
+class ReportDocument(Document):
+    """Where the run was recorded."""
+
+    tracking_uri: str
+    experiment: str
+    run_id: str = Field(description="MLflow run of this pipeline run.")
+    seconds: float
+
+
+class RegisterDocument(Document):
+    """The model version."""
+
+    model_name: str
+    version: str
+    aliases: list[str]
+    tracking_uri: str
+    run_id: str
+    onnx_sha256: Sha256
+    seconds: float
+
+
+# --- the consolidated result ------------------------------------------------------------------------------------------
+
+
+class SummaryData(Part):
+    """The data, in short."""
+
+    source: str
+    snapshot: str
+    classes: list[str]
+    images: dict[Split, int]
+    boxes: dict[Split, int]
+    issues: dict[Literal["error", "warning"], int]
+
+
+class SummaryTrain(Part):
+    """Training, in short."""
+
+    weights: str
+    weights_sha256: Sha256 | None
+    seed: int
+    world_size: int
+    epochs_completed: int
+    attempts: int
+    seconds: float
+    best: BestEpoch
+
+
+class SummaryExport(Part):
+    """The file, in short."""
+
+    onnx: str
+    sha256: Sha256
+    opset: int
+    confidence: Score
+    parity: Parity
+
+
+class SummaryEvaluate(Part):
+    """The score, in short."""
+
+    split: Split
+    images: int
+    map50_95: Score | None
+    map50: Score | None
+    map75: Score | None
+    precision: Score | None
+    recall: Score | None
+    f1: Score | None
+    confidence: Score
+    per_class: list[ClassScores]
+    verdict: Literal["register", "reject"]
+    reasons: list[str]
+
+
+class SummaryRegister(Part):
+    """The model version, in short."""
+
+    model_name: str
+    version: str
+    aliases: list[str]
+    tracking_uri: str
+    run_id: str
+
+
+class StageOutcome(Part):
+    """How one stage went."""
+
+    name: str
+    seconds: float | None
+    status: Literal["done", "cached", "failed", "skipped"]
+
+
+class ErrorReport(Part):
+    """Why a run failed."""
+
+    stage: str
+    kind: str
+    message: str
+    exit_code: int
+
+
+class SummaryDocument(Document):
+    """The whole run on one page; a part that was not reached is null."""
+
+    run_id: str
+    status: Literal["registered", "rejected", "failed"] | None = Field(
+        description="Null while the run goes on: an accepted model is `registered` once the registry holds it."
+    )
+    rejected_by: Literal["data", "score"] | None
+    started_at: str = Field(description="ISO 8601, UTC.")
+    finished_at: str
+    git_commit: str | None
+    packages: dict[str, str]
+    hardware: Hardware | None
+    data: SummaryData | None
+    train: SummaryTrain | None
+    export: SummaryExport | None
+    evaluate: SummaryEvaluate | None
+    register_: SummaryRegister | None = Field(alias="register")
+    stages: list[StageOutcome]
+    error: ErrorReport | None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+def read_error(path: Path) -> ErrorReport | None:
+    """Read the error document of a failed stage, if one was written."""
+    if not path.exists():
+        return None
+    return ErrorReport.model_validate(json.loads(path.read_text(encoding="utf-8")))

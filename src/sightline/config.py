@@ -1,0 +1,232 @@
+"""The whole configuration of a run, resolved once by validate and passed on as JSON.
+
+A value has one address, a dotted key such as `train.epochs`, everywhere: in `--set`, in the pipeline's `overrides`
+parameter, in error messages. Presets (see `presets`) are functions that return a whole `RunConfig`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sightline.errors import ConfigError, did_you_mean
+
+Format = Literal["auto", "yolo", "coco", "voc"]
+Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
+FORMATS: tuple[str, ...] = get_args(Format)
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """A frozen piece of configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Part):
+    """Where the labelled images are and how to read them."""
+
+    format: Format = Field("auto", description="Annotation format; auto recognises it from the files.")
+    images: str | None = Field(None, description="Folder of the images, where it lies outside the annotations.")
+
+
+class WeightsConfig(Part):
+    """What training starts from."""
+
+    source: str = Field(
+        "yolo11n.pt",
+        min_length=1,
+        description="A path, an s3:// URI, an official name (yolo11n.pt), or an architecture to train from scratch "
+        "(yolo11n.yaml).",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="The sha256 that the file must have; official names bring theirs."
+    )
+    trust: bool = Field(False, description="Unpickle a checkpoint whose sha256 nobody vouched for.")
+    download: bool = Field(False, description="Fetch an official name over the network if no cache has it.")
+
+
+class Augmentation(Part):
+    """Training-time image changes, in the engine's own terms."""
+
+    mosaic: Fraction = Field(1.0, description="Probability that four images are stitched into one.")
+    close_mosaic: int = Field(10, ge=0, description="Last epochs that run without mosaic.")
+    mixup: Fraction = Field(0.0, description="Probability that two images are blended.")
+    hsv_h: Fraction = Field(0.015, description="Hue shift, as a fraction of the colour circle.")
+    hsv_s: Fraction = Field(0.7, description="Saturation gain, as a fraction.")
+    hsv_v: Fraction = Field(0.4, description="Brightness gain, as a fraction.")
+    degrees: float = Field(0.0, ge=0, le=180, description="Largest rotation either way, in degrees.")
+    translate: Fraction = Field(0.1, description="Largest shift, as a fraction of the image.")
+    scale: Fraction = Field(0.5, description="Largest zoom in or out, as a fraction.")
+    fliplr: Fraction = Field(0.5, description="Probability of a left-right flip.")
+    flipud: Fraction = Field(0.0, description="Probability of an up-down flip.")
+
+
+class TrainConfig(Part):
+    """How the detector is trained. Part of the key by which a finished training is recognised."""
+
+    epochs: int = Field(100, ge=1, le=10_000, description="Passes over the training split.")
+    image_size: int = Field(
+        640, ge=32, le=4096, multiple_of=32, description="Side of the square network input, in pixels."
+    )
+    batch: int = Field(16, ge=1, le=4096, description="Images per optimizer input over all processes together.")
+    gpus: int = Field(0, ge=0, le=64, description="GPUs on one node, one process each; 0 trains on the CPU.")
+    cpu_processes: int = Field(1, ge=1, le=64, description="Processes (gloo ranks) when training on the CPU.")
+    workers: int = Field(2, ge=0, le=64, description="Loader processes per training process.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and augmentation.")
+    optimizer: Optimizer = Field("AdamW", description="Optimizer; never chosen behind your back.")
+    lr0: float = Field(0.001, gt=0, le=1, description="Learning rate after warm-up.")
+    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a fraction of lr0.")
+    momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum, or Adam's beta1.")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 penalty at the nominal batch.")
+    warmup_epochs: float = Field(3.0, ge=0, description="Epochs of rising learning rate.")
+    nominal_batch: int = Field(64, ge=1, description="Batch at which gradients are applied and weight decay is meant.")
+    cosine: bool = Field(False, description="Cosine instead of linear learning-rate decay.")
+    patience: int = Field(100, ge=1, description="Epochs without a better val fitness before training stops.")
+    freeze: int = Field(0, ge=0, description="Leading layers whose weights stay as they are.")
+    amp: bool = Field(True, description="Mixed precision on GPUs; the CPU always computes in float32.")
+    augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together."""
+        return self.gpus or self.cpu_processes
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> TrainConfig:
+        if self.batch % self.world_size:
+            raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes")
+        return self
+
+
+class ExportConfig(Part):
+    """How the checkpoint becomes the file that ships."""
+
+    opset: int = Field(18, ge=17, le=20, description="ONNX operator set.")
+    nms_free: bool = Field(False, description="Use the one-to-one head of yolo26, which needs no NMS.")
+    iou: Fraction = Field(0.7, description="Overlap (IoU) above which NMS drops the weaker of two boxes of a class.")
+    max_det: int = Field(300, ge=1, le=3000, description="Most detections per image.")
+    tolerance: float = Field(
+        0.05, gt=0, le=1, description="Largest difference of raw outputs from the checkpoint (pixels and scores)."
+    )
+
+
+class GateConfig(Part):
+    """Minimums on the test split; null asks for nothing."""
+
+    min_map50: Fraction | None = Field(None, description="Least mean AP at IoU 0.50.")
+    min_map50_95: Fraction | None = Field(None, description="Least mean AP over IoU 0.50 to 0.95.")
+    min_precision: Fraction | None = Field(None, description="Least precision at the file's operating confidence.")
+    min_recall: Fraction | None = Field(None, description="Least recall at the file's operating confidence.")
+    min_class_ap50: Fraction | None = Field(None, description="Least AP at IoU 0.50 of the weakest class.")
+
+
+class SampleConfig(Part):
+    """The gallery of detections."""
+
+    count: int = Field(12, ge=1, le=200, description="Test images shown.")
+
+
+class RegisterConfig(Part):
+    """Where an accepted model goes."""
+
+    model_name: str = Field(
+        "detector", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name in the model registry."
+    )
+    alias: str = Field(
+        "candidate", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="Alias that the new version receives."
+    )
+    experiment: str = Field("sightline", min_length=1, description="MLflow experiment of the run.")
+
+
+class RunConfig(Part):
+    """Everything a run needs to know besides its data URI."""
+
+    preset: str = Field("balanced", description="The recipe this configuration started from.")
+    data: DataConfig = DataConfig()
+    weights: WeightsConfig = WeightsConfig()
+    train: TrainConfig = TrainConfig()
+    export: ExportConfig = ExportConfig()
+    gate: GateConfig = GateConfig()
+    sample: SampleConfig = SampleConfig()
+    register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+    def json_text(self) -> str:
+        """Return the canonical JSON that stages pass on."""
+        return self.model_dump_json(by_alias=True)
+
+
+def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that `--set` and `overrides` accept."""
+    for name, field in model.model_fields.items():
+        key = prefix + (field.alias or name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{key}.")
+        elif key != "preset":
+            yield key
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML scalars.
+
+    Raises ConfigError with every malformed assignment at once.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for text in assignments:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            problems.append(f"got '{text}', expected key=value, such as train.epochs=10")
+            continue
+        try:
+            values[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            problems.append(f"the value of '{text}' is not a YAML scalar")
+    if problems:
+        raise ConfigError("Some --set options cannot be read:", problems)
+    return values
+
+
+def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return `base` with dotted keys replaced; every unknown key and bad value is reported at once.
+
+    Raises ConfigError.
+    """
+    tree = base.model_dump(by_alias=True)
+    known = list(keys())
+    problems = []
+    for key, value in values.items():
+        if key not in known:
+            problems.append(f"unknown key '{key}'{did_you_mean(key, known)}")
+            continue
+        *parents, leaf = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node[parent]
+        node[leaf] = value
+    try:
+        config = RunConfig.model_validate(tree)
+    except ValidationError as error:
+        problems += [_explain(item) for item in error.errors()]
+    if problems:
+        raise ConfigError(
+            f"The configuration has {len(problems)} mistake{'s' * (len(problems) > 1)} "
+            "(`sightline config` lists every key):",
+            problems,
+        )
+    return config
+
+
+def _explain(item: Any) -> str:
+    """Say one pydantic error as 'key: got X, expected …'."""
+    key = ".".join(str(part) for part in item["loc"])
+    return (
+        f"{key}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"
+        if item["type"] != ("value_error")
+        else f"{key}: {item['msg'].removeprefix('Value error, ')}"
+    )

@@ -1,0 +1,111 @@
+"""What a person reads at the terminal when a command ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sightline.artifacts import ClassScores, SummaryDocument
+from sightline.config import RunConfig
+
+REJECTED = 3
+
+
+def exit_code(summary: SummaryDocument) -> int:
+    """Return the process exit code of a finished run."""
+    if summary.error:
+        return summary.error.exit_code
+    return REJECTED if summary.status == "rejected" else 0
+
+
+def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
+    """Print the verdict, the score, where the report is, and what to do next."""
+    console.print()
+    if summary.error:
+        word = "REJECTED by the data gate" if summary.rejected_by == "data" else f"FAILED in {summary.error.stage}"
+        console.print(f"[bold red]{word}[/]")
+        console.print(escape(summary.error.message))
+    elif summary.status == "rejected":
+        console.print("[bold yellow]REJECTED by the score gate[/]: the model is logged, and not registered.")
+    elif summary.register_:
+        model = summary.register_
+        aliases = ", ".join(model.aliases)
+        console.print(f"[bold green]REGISTERED[/] {model.model_name} version {model.version} ({aliases})")
+    scores = summary.evaluate
+    if scores:
+        for reason in scores.reasons:
+            console.print(f"  {reason}")
+        console.print()
+        console.print(scores_table(scores.per_class, scores.map50, scores.map50_95))
+        console.print(
+            f"Measured on {scores.images} {scores.split} images with the exported file itself, "
+            f"at confidence {scores.confidence:.3f}."
+        )
+    console.print()
+    for what, value in _places(summary, folder).items():
+        console.print(f"[dim]{what:<10}[/] {value}", soft_wrap=True)
+
+
+def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
+    """Say where things are and which command comes next."""
+    places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
+    if summary.export:
+        places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
+        tracking = os.environ.get("MLFLOW_TRACKING_URI")
+        server = (
+            f"open {tracking}"
+            if tracking
+            else (f".venv/bin/mlflow ui --backend-store-uri sqlite:///{folder.parent.resolve()}/mlflow.db")
+        )
+        places["MLflow"] = server
+    if summary.error:
+        places["next"] = "mend what the message names, and run the same command again"
+    elif summary.data and summary.data.source == "quickstart":
+        places["next"] = "make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: sightline run --help)"
+    elif summary.export:
+        places["next"] = f"sightline predict --model {places['model']} IMAGES…"
+    return places
+
+
+def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:
+    """Lay out scores by class; a class without samples says so."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for name in ("boxes", "AP50", "AP50-95", "precision", "recall"):
+        table.add_column(name, justify="right")
+    for row in per_class:
+        values = [row.map50, row.map50_95, row.precision, row.recall]
+        shown = [_score(v) for v in values] if row.boxes else ["no samples", "", "", ""]
+        table.add_row(escape(row.name), str(row.boxes), *shown)
+    table.add_row("[bold]mean[/]", "", f"[bold]{_score(map50)}[/]", f"[bold]{_score(map50_95)}[/]", "", "")
+    return table
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def config_table(config: RunConfig) -> Table:
+    """Lay out every dotted key with its value and meaning."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("key", "value", "meaning"):
+        table.add_column(name, overflow="fold")
+    _rows(config, "", table)
+    return table
+
+
+def _rows(part: BaseModel, prefix: str, table: Table) -> None:
+    for name, field in type(part).model_fields.items():
+        value: Any = getattr(part, name)
+        key = prefix + (field.alias or name)
+        if isinstance(value, BaseModel):
+            _rows(value, f"{key}.", table)
+        elif key != "preset":
+            table.add_row(key, escape("null" if value is None else str(value)), escape(field.description or ""))

@@ -1,0 +1,50 @@
+"""Makes the training engine (Ultralytics) behave: offline, quiet, and silent towards other trackers.
+
+Call `prepare` before the first import of `ultralytics` in a process; it reads its settings at import.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+NAME = "ultralytics"
+# Its own callbacks for these services would write files or call home beside our one MLflow run.
+SERVICES = ("mlflow", "clearml", "comet", "dvc", "hub", "neptune", "raytune", "tensorboard", "wandb")
+
+
+def prepare() -> None:
+    """Point the engine at a private, throw-away configuration and forbid it the network."""
+    folder = Path(tempfile.mkdtemp(prefix="sightline-engine-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    fonts = folder / "Ultralytics"
+    fonts.mkdir()
+    os.environ.update(
+        YOLO_OFFLINE="true",
+        YOLO_AUTOINSTALL="false",
+        YOLO_VERBOSE="false",
+        YOLO_CONFIG_DIR=str(folder),
+        MPLCONFIGDIR=str(folder / "matplotlib"),
+    )
+    os.environ.pop("ULTRALYTICS_API_KEY", None)
+
+    import matplotlib
+
+    # Without these two files it asks for them over the network, even offline.
+    font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+        shutil.copy(font, fonts / name)
+
+    from ultralytics.utils import SETTINGS
+
+    SETTINGS.update({name: False for name in ("sync", *SERVICES) if name in SETTINGS})
+
+
+def version() -> str:
+    """Return the engine's name and version."""
+    import ultralytics
+
+    return f"{NAME} {ultralytics.__version__}"

@@ -1,0 +1,111 @@
+"""Errors meant for the person who runs Sightline.
+
+Every message says what was found, what is allowed, where, and what to do. The command line prints the message
+(never a traceback) and exits with `exit_code`:
+
+    0 done · 1 our fault or an outage · 2 usage, configuration or bad input · 3 rejected by a gate
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class SightlineError(Exception):
+    """Base of all errors that Sightline raises on purpose."""
+
+    kind = "internal"
+    exit_code = 1
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        """Take one sentence and, where there are several mistakes of one kind, one line for each of them."""
+        self.message = message
+        self.problems = tuple(problems)
+        super().__init__("\n".join((message, *(f"  - {problem}" for problem in self.problems))))
+
+
+class ConfigError(SightlineError):
+    """A setting that does not exist, has the wrong type, or contradicts another."""
+
+    kind = "configuration"
+    exit_code = 2
+
+
+class DataError(SightlineError):
+    """A source that cannot be read as a detection set at all: no such path, unknown format, broken data.yaml."""
+
+    kind = "data"
+    exit_code = 2
+
+
+class DataRejected(SightlineError):
+    """A source that was read, and whose labels or images break the contract: the data gate says no."""
+
+    kind = "data-rejected"
+    exit_code = 3
+
+
+class WeightsError(SightlineError):
+    """Starting weights that are missing, of the wrong task, unpinned, or not the bytes that were pinned."""
+
+    kind = "weights"
+    exit_code = 2
+
+
+class StorageError(SightlineError):
+    """A file or object store that cannot be used: out of space, not answering, or returning wrong bytes."""
+
+    kind = "storage"
+    exit_code = 1
+
+
+class StorageUsageError(StorageError):
+    """A store that answers, and says that the request is wrong: no such bucket or key, refused credentials."""
+
+    exit_code = 2
+
+
+class DeviceError(SightlineError):
+    """A device that was asked for and cannot be used."""
+
+    kind = "device"
+    exit_code = 2
+
+
+class ModelFileError(SightlineError):
+    """An ONNX file that carries no Sightline contract, or a damaged one."""
+
+    kind = "model"
+    exit_code = 2
+
+
+class TrainError(SightlineError):
+    """Training stopped before its last epoch."""
+
+    kind = "train"
+
+
+class ExportError(SightlineError):
+    """The exported file does not compute what the checkpoint computes, or could not be written."""
+
+    kind = "export"
+
+
+class TrackingError(SightlineError):
+    """The tracking server or model registry refused, or did not answer."""
+
+    kind = "tracking"
+
+
+class StageInputError(SightlineError):
+    """A stage was pointed at a folder that does not hold the document it needs."""
+
+    kind = "usage"
+    exit_code = 2
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the closest allowed word, or an empty string."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else ""

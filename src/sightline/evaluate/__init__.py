@@ -1,0 +1,195 @@
+"""Evaluate: the exported file on the test split, by the code that ships; scores and a verdict out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightline import scoring
+from sightline.artifacts import (
+    Backgrounds,
+    ClassScores,
+    ConfusionMatrix,
+    Curve,
+    Curves,
+    EvaluateDocument,
+    ExportDocument,
+    read,
+)
+from sightline.config import GateConfig
+from sightline.detect import Detections, Detector, Device
+from sightline.errors import DataError, StageInputError
+from sightline.evaluate import gate as gates
+from sightline.evaluate.metrics import CocoScores, coco_results, coco_scores, coco_truth
+from sightline.matching import match
+from sightline.progress import Ticker
+from sightline.stages import running
+from sightline.storage import sha256_file
+from sightline.validate.snapshot import Labelled, fetch
+
+SPLIT = "test"
+
+
+def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Device = "auto") -> EvaluateDocument:
+    """Score `export/model.onnx` on the test split and leave `evaluate.json` in `out`.
+
+    Raises StageInputError if the file's bytes are not those that were exported, DataError if its classes are not the
+    snapshot's.
+    """
+    with running("evaluate", out, export=export) as seconds:
+        exported, model = exported_model(export)
+        data = fetch(snapshot, splits=(SPLIT,))
+        if data.classes != exported.classes:
+            raise DataError(
+                f"{model} knows the classes {', '.join(exported.classes)}; {snapshot} has {', '.join(data.classes)}."
+            )
+        samples = data.samples(SPLIT)
+        detector = Detector(model, device=device, confidence=scoring.FLOOR)
+        before = seconds()
+        found = detect_all(detector, samples, "evaluate")
+        per_image = 1000 * (seconds() - before) / len(samples)
+        confidence = detector.contract.confidence
+        coco = coco_scores(coco_truth(samples, data.classes), coco_results(found))
+        counts = scoring.tally(found, samples, len(data.classes))
+        per_class = class_scores(data.classes, coco, counts, confidence)
+        overall = scoring.at(counts, confidence)
+        verdict, reasons = gates.judge(
+            gate,
+            map50=coco.map50,
+            map50_95=coco.map50_95,
+            precision=overall.precision,
+            recall=overall.recall,
+            per_class=per_class,
+        )
+        document = EvaluateDocument(
+            onnx_sha256=exported.sha256,
+            snapshot=snapshot,
+            split=SPLIT,
+            images=len(samples),
+            boxes=int(counts.labelled.sum()),
+            map50_95=coco.map50_95,
+            map50=coco.map50,
+            map75=coco.map75,
+            by_size=coco.by_size,
+            recall_at=coco.recall_at,
+            confidence=confidence,
+            precision=overall.precision,
+            recall=overall.recall,
+            f1=overall.f1,
+            per_class=per_class,
+            confusion=confusion(found, samples, data.classes, confidence),
+            backgrounds=backgrounds(found, samples, confidence),
+            curves=_curves(coco, counts),
+            settings=_settings(detector),
+            verdict=verdict,
+            reasons=reasons,
+            provider=detector.provider,
+            milliseconds_per_image=round(per_image, 2),
+            seconds=seconds(),
+        )
+        document.write(out)
+    return document
+
+
+def exported_model(export: Path) -> tuple[ExportDocument, Path]:
+    """Return an export's document and its file, whose bytes are the exported ones.
+
+    Raises StageInputError.
+    """
+    exported = read(ExportDocument, export)
+    model = export / exported.onnx
+    digest = sha256_file(model) if model.is_file() else "nothing"
+    if digest != exported.sha256:
+        raise StageInputError(f"{model} has sha256 {digest}, but {exported.sha256} was exported. Export again.")
+    return exported, model
+
+
+def detect_all(detector: Detector, samples: Sequence[Labelled], stage: str) -> list[Detections]:
+    """Run a detector over a split, with progress."""
+    ticker = Ticker(stage, len(samples))
+    found = []
+    for detections in detector.stream(sample.image for sample in samples):
+        found.append(detections)
+        ticker.tick()
+    return found
+
+
+def class_scores(
+    classes: Sequence[str], coco: CocoScores, counts: scoring.Tally, confidence: float
+) -> list[ClassScores]:
+    """Join average precision with precision, recall and F1 at the operating confidence, class by class."""
+    rows = []
+    for index, name in enumerate(classes):
+        point = scoring.at(counts, confidence, index)
+        map50_95, map50, map75 = coco.per_class[index]
+        rows.append(
+            ClassScores(
+                name=name,
+                boxes=int(counts.labelled[index]),
+                map50_95=map50_95,
+                map50=map50,
+                map75=map75,
+                precision=point.precision,
+                recall=point.recall,
+                f1=point.f1,
+            )
+        )
+    return rows
+
+
+def confusion(
+    found: Sequence[Detections], samples: Sequence[Labelled], classes: Sequence[str], confidence: float
+) -> ConfusionMatrix:
+    """Count what each labelled object was taken for, matching boxes at IoU 0.50 whatever their class.
+
+    The last row holds detections of nothing, the last column objects that were missed.
+    """
+    nothing = len(classes)
+    counts = np.zeros((nothing + 1, nothing + 1), np.int64)
+    for detections, sample in zip(found, samples, strict=True):
+        sure = detections.above(confidence)
+        partner = match(sure.boxes, sample.boxes, scoring.IOU)
+        actual = np.where(partner >= 0, np.append(sample.classes, nothing)[partner], nothing)
+        for row, column in zip(actual.tolist(), sure.classes.tolist(), strict=True):
+            counts[row, column] += 1
+        missed = np.setdiff1d(np.arange(len(sample.classes)), partner)
+        for row in sample.classes[missed].tolist():
+            counts[row, nothing] += 1
+    return ConfusionMatrix(labels=[*classes, "background"], counts=counts.tolist())
+
+
+def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confidence: float) -> Backgrounds:
+    """Count detections at the operating confidence in images that hold nothing."""
+    empty = [len(d.above(confidence)) for d, sample in zip(found, samples, strict=True) if not len(sample.classes)]
+    return Backgrounds(
+        images=len(empty),
+        false_positives=sum(empty),
+        false_positives_per_image=sum(empty) / len(empty) if empty else None,
+    )
+
+
+def _curves(coco: CocoScores, counts: scoring.Tally) -> Curves:
+    over = scoring.curves(counts)
+    x = [round(float(value), 3) for value in scoring.GRID[::10]]
+
+    def thin(values: scoring.Floats) -> Curve:
+        return Curve(x=x, y=[round(float(value), 4) for value in values[::10]])
+
+    return Curves(
+        precision_recall=coco.precision_recall,
+        precision=thin(over.precision),
+        recall=thin(over.recall),
+        f1=thin(over.f1),
+    )
+
+
+def _settings(detector: Detector) -> str:
+    contract = detector.contract
+    nms = "the network's own one-to-one selection" if contract.head == "nms-free" else f"NMS at IoU {contract.iou}"
+    return (
+        f"Square input of {contract.image_size} px, letterboxed; one class per box; candidates above {scoring.FLOOR}; "
+        f"{nms}; at most {contract.max_det} detections per image (COCO counts the best 100). Precision, recall and F1 "
+        f"at IoU {scoring.IOU} above confidence {contract.confidence}."
+    )

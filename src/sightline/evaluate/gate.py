@@ -1,0 +1,52 @@
+"""The score gate: the configured minimums against what was measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sightline.artifacts import ClassScores
+from sightline.config import GateConfig
+
+Verdict = Literal["register", "reject"]
+
+
+def judge(
+    gate: GateConfig,
+    *,
+    map50: float | None,
+    map50_95: float | None,
+    precision: float | None,
+    recall: float | None,
+    per_class: list[ClassScores],
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict and one sentence a minimum, failed ones first.
+
+    A score that does not exist (no sample, no detection) fails a minimum that was set for it.
+    """
+    seen = [scores for scores in per_class if scores.map50 is not None]
+    weakest = min(seen, key=lambda scores: scores.map50 or 0.0, default=None)
+    label = f"AP50 of the weakest class ({weakest.name})" if weakest else "AP50 of the weakest class"
+    checks = [
+        ("mAP50", map50, gate.min_map50),
+        ("mAP50-95", map50_95, gate.min_map50_95),
+        ("precision", precision, gate.min_precision),
+        ("recall", recall, gate.min_recall),
+        (label, weakest.map50 if weakest else None, gate.min_class_ap50),
+    ]
+    failed, passed = [], []
+    for name, value, minimum in checks:
+        if minimum is None:
+            continue
+        shown = "no value" if value is None else f"{value:.3f}"
+        if value is None or value < minimum:
+            failed.append(f"{name} {shown} is below the minimum {minimum:.3f}")
+        else:
+            passed.append(f"{name} {shown} reaches the minimum {minimum:.3f}")
+    if failed:
+        return "reject", failed + passed
+    return "register", passed or ["no minimum was configured, so every score passes (set gate.min_map50)"]
+
+
+def unseen_classes(per_class: list[ClassScores]) -> list[str]:
+    """Return the classes that the split says nothing about."""
+    return [scores.name for scores in per_class if not scores.boxes]

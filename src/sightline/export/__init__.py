@@ -1,0 +1,92 @@
+"""Export: the best checkpoint in; the ONNX file that ships out, with its contract inside and its parity shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from sightline import engine, scoring
+from sightline.artifacts import ExportDocument, TrainDocument, read
+from sightline.config import ExportConfig
+from sightline.detect import Contract, Detector, read_image
+from sightline.errors import StageInputError
+from sightline.export import onnx_file, parity
+from sightline.progress import Ticker
+from sightline.stages import running
+from sightline.storage import sha256_file
+from sightline.validate.snapshot import Snapshot, fetch
+
+ONNX = "model.onnx"
+PARITY_IMAGES = 16
+
+
+def run(*, train: Path, snapshot: str, config: ExportConfig, image_size: int, out: Path) -> ExportDocument:
+    """Export `train/best.pt` and leave `model.onnx` and `export.json` in `out`.
+
+    `image_size` is the side of the square input, in pixels, at which it was trained.
+    Raises ExportError if file and checkpoint do not agree, StageInputError if `train` holds no finished training.
+    """
+    with running("export", out, train=train) as seconds:
+        trained = read(TrainDocument, train)
+        checkpoint = train / trained.checkpoint
+        if not checkpoint.is_file() or sha256_file(checkpoint) != trained.checkpoint_sha256:
+            raise StageInputError(f"{checkpoint} is not the file that {train / 'train.json'} describes. Train again.")
+        data = fetch(snapshot, splits=("val",))
+        engine.prepare()
+        model = onnx_file.load_checkpoint(checkpoint)
+        onnx_file.select_head(model, config.nms_free)
+        work = out / f".{ONNX}"
+        try:
+            onnx_file.export(checkpoint, work, config, image_size)
+            contract = Contract(
+                schema_version=1,
+                architecture=Path(model.yaml.get("yaml_file", "unknown")).stem,
+                classes=tuple(data.classes),
+                image_size=image_size,
+                stride=int(model.stride.max()),
+                head="nms-free" if config.nms_free else "anchors",
+                confidence=0.0,
+                iou=config.iou,
+                max_det=config.max_det,
+            )
+            onnx_file.write_contract(work, contract)
+            confidence, f1 = _choose_confidence(work, data)
+            contract = replace(contract, confidence=confidence)
+            onnx_file.write_contract(work, contract)
+            images = [read_image(sample.image) for sample in islice(data.samples("val"), PARITY_IMAGES)]
+            shown = parity.check(
+                model, Detector(work, device="cpu", confidence=scoring.FLOOR), images, config.tolerance
+            )
+            work.replace(out / ONNX)
+        finally:
+            work.unlink(missing_ok=True)
+        document = ExportDocument(
+            onnx=ONNX,
+            sha256=sha256_file(out / ONNX),
+            size_bytes=(out / ONNX).stat().st_size,
+            opset=onnx_file.opset(out / ONNX),
+            architecture=contract.architecture,
+            head=contract.head,
+            image_size=image_size,
+            classes=data.classes,
+            confidence=confidence,
+            confidence_f1=f1,
+            checkpoint_sha256=trained.checkpoint_sha256,
+            parity=shown,
+            seconds=seconds(),
+        )
+        document.write(out)
+    return document
+
+
+def _choose_confidence(model: Path, data: Snapshot) -> tuple[float, float]:
+    """Return the confidence with the best mean F1 on val, and that F1, by the file itself."""
+    samples = data.samples("val")
+    detector = Detector(model, confidence=scoring.FLOOR)
+    ticker = Ticker("export", len(samples), "choosing the confidence on val")
+    found = []
+    for detections in detector.stream(sample.image for sample in samples):
+        found.append(detections)
+        ticker.tick()
+    return scoring.operating_point(scoring.tally(found, samples, len(data.classes)))

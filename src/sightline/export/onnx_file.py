@@ -1,0 +1,77 @@
+"""Writes the ONNX file: the engine's exporter, then metadata without dates and paths. Equal weights, equal bytes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sightline.config import ExportConfig
+from sightline.detect import KEY, Contract
+from sightline.errors import ExportError
+
+DROPPED = ("date", "description", "args")  # the engine's own entries that hold the time, and paths of this machine
+
+
+def load_checkpoint(path: Path) -> Any:
+    """Return the engine's model of a checkpoint, float32, on the CPU, in evaluation mode."""
+    from ultralytics.nn.tasks import load_checkpoint
+
+    model, _ = load_checkpoint(path, device="cpu")
+    return model.float().eval()
+
+
+def select_head(model: Any, nms_free: bool) -> None:
+    """Let the model answer with its one-to-one head (nms-free) or with the one that every family has.
+
+    Raises ExportError if an nms-free head is asked of a model that has none.
+    """
+    if nms_free and getattr(model.model[-1], "one2one_cv2", None) is None:
+        raise ExportError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
+    model.end2end = nms_free
+
+
+def export(checkpoint: Path, target: Path, config: ExportConfig, image_size: int) -> None:
+    """Export with dynamic batch, height and width to `target`."""
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory(prefix="sightline-export-") as folder:
+        # The exporter writes beside its input.
+        copy = Path(shutil.copy(checkpoint, Path(folder) / "model.pt"))
+        written = YOLO(copy, task="detect").export(
+            format="onnx",
+            imgsz=image_size,
+            dynamic=True,
+            simplify=True,
+            opset=config.opset,
+            nms=False if config.nms_free else None,
+            max_det=config.max_det,
+            device="cpu",
+            verbose=False,
+        )
+        shutil.move(written, target)
+
+
+def write_contract(path: Path, contract: Contract) -> None:
+    """Put the contract into the file's metadata and take out what differs between two exports of one checkpoint."""
+    import onnx
+
+    model = onnx.load(path)
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DROPPED}
+    entries[KEY] = contract.dump()
+    del model.metadata_props[:]
+    for key in sorted(entries):
+        model.metadata_props.add(key=key, value=entries[key])
+    model.doc_string = ""
+    beside = path.with_suffix(".tmp")
+    beside.write_bytes(model.SerializeToString(deterministic=True))
+    beside.replace(path)
+
+
+def opset(path: Path) -> int:
+    """Return the operator set of a file's default domain."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

@@ -1,0 +1,193 @@
+"""Runs the compiled pipeline on this machine, with kfp's own local runner. The one place in `src/` that knows kfp.
+
+The runner narrates and its tasks print, so it lives in a process of its own whose output is `pipeline.log`; this side
+draws the progress, collects each stage's folder into the run directory, and sums up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sightline import progress, stages
+from sightline.artifacts import (
+    ErrorReport,
+    StageOutcome,
+    SummaryDocument,
+    read_error,
+    write_text,
+)
+from sightline.errors import ConfigError
+
+LOG, ARGUMENTS, EVENTS, ERROR, KFP = "pipeline.log", "arguments.json", "progress.jsonl", "error.json", ".kfp"
+DEFAULTS: dict[str, Any] = {
+    "data": "quickstart",
+    "format": "auto",
+    "weights": "",
+    "preset": "balanced",
+    "epochs": 0,
+    "image_size": 0,
+    "batch": 0,
+    "gpus": "0",
+    "model_name": "",
+    "min_map50": 0.0,
+    "min_map50_95": 0.0,
+    "seed": 0,
+    "overrides": "{}",
+}
+
+
+def pipeline_file() -> Path:
+    """Return the compiled pipeline: packaged beside this module, or in the source tree."""
+    here = Path(__file__).resolve()
+    packaged = here.parent / "compiled" / "train.yaml"
+    return packaged if packaged.exists() else here.parents[2] / "pipelines" / "compiled" / "train.yaml"
+
+
+def run(
+    parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
+) -> SummaryDocument:
+    """Run the pipeline with `parameters` over its defaults, in `runs/run_id`; returns the consolidated result.
+
+    A failed or rejected run is a result too; only what goes wrong before it starts raises: ConfigError for an id that
+    is taken or a tracking server that does not answer.
+    """
+    from sightline.report import PAGE, page, summary, tracking
+
+    folder = (runs / run_id).resolve()
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already; a run never writes into another. Choose another --run-id.")
+    environment = _environment(runs.resolve(), folder, run_id)
+    tracking.preflight(tracking.tracking_uri())
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    Path(environment["TMPDIR"]).mkdir(parents=True)
+    arguments = {"parameters": {**DEFAULTS, **parameters}, "cache": cache, "runs": str(runs.resolve())}
+    write_text(folder / ARGUMENTS, json.dumps(arguments, indent=2))
+    with progress.display(quiet, folder / EVENTS):
+        code = _supervise(folder, environment)
+    shutil.rmtree(environment["TMPDIR"])
+    events, _ = progress.events(folder / EVENTS)
+    folders = _collect(folder, events)
+    result = summary.summarise(
+        run_id=run_id,
+        folders=folders,
+        started_at=started_at,
+        stages=_outcomes(events, folders),
+        error=_error(folder, code, events),
+    )
+    write_text(folder / PAGE, page.render(result, folders))
+    result.write(folder)
+    return result
+
+
+def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
+    """Say where everything goes; a store or tracking server that the user named stays."""
+    return {
+        "SIGHTLINE_STORE": f"file://{runs}/store",
+        **os.environ,
+        "SIGHTLINE_RUNS": str(runs),
+        "SIGHTLINE_RUN_ID": run_id,
+        stages.ERROR_VARIABLE: str(folder / ERROR),
+        progress.VARIABLE: str(folder / EVENTS),
+        "TMPDIR": str(folder / "tmp"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _supervise(folder: Path, environment: Mapping[str, str]) -> int:
+    """Run the runner's process to its end; returns its exit code. An interruption ends it and counts as failure."""
+    with (folder / LOG).open("wb") as log:
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "sightline.orchestrate", str(folder)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        try:
+            return runner.wait()
+        except KeyboardInterrupt:
+            os.killpg(runner.pid, signal.SIGTERM)
+            runner.wait()
+            return 130
+
+
+def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
+    """Put every stage's files into `folder/<stage>`, from wherever the runner or its cache has them.
+
+    Hard links where possible: the runner's cache goes on pointing at the originals, and nothing lies on disk twice.
+    """
+    found: dict[str, Path] = {}
+    for event in events:
+        if event["event"] == "start":
+            for stage, source in event["folders"].items():
+                if (Path(source) / f"{stage}.json").exists():
+                    found[stage] = Path(source)
+    for stage, source in found.items():
+        shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
+    return {stage: folder / stage for stage in found}
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport | None:
+    """Return why the run failed: the stage's own word, else what can be known from outside."""
+    if code == 0:
+        return None
+    stage = next((event["stage"] for event in reversed(events) if "stage" in event), "validate")
+    if code == 130:
+        return ErrorReport(stage=stage, kind="interrupted", message="Interrupted by the user.", exit_code=130)
+    report = read_error(folder / ERROR)
+    message = f"The stage ended without a word (exit code {code}); its output is in {folder / LOG}."
+    return report or ErrorReport(stage=stage, kind="internal", message=message, exit_code=1)
+
+
+def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
+    """Say how each stage went: a stage whose files others read, but which did not run, came from the cache."""
+    ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
+    outcomes = []
+    for name in stages.NAMES:
+        if name in ends:
+            status = "done" if ends[name]["event"] == "end" else "failed"
+            outcomes.append(
+                StageOutcome.model_validate({"name": name, "seconds": ends[name]["seconds"], "status": status})
+            )
+        else:
+            outcomes.append(StageOutcome(name=name, seconds=None, status="cached" if name in folders else "skipped"))
+    return outcomes
+
+
+def main(folder: Path) -> int:
+    """Be the runner's process: execute the compiled pipeline as it is, with the arguments in `folder`."""
+    from kfp import components, local
+
+    arguments = json.loads((folder / ARGUMENTS).read_text(encoding="utf-8"))
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder / KFP),
+        enable_caching=arguments["cache"],
+        cache_root=str(Path(arguments["runs"]) / ".cache"),
+    )
+    try:
+        components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
+    except RuntimeError as error:  # the runner's only word for a failed task; the reason is in the error document
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

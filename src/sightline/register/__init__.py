@@ -1,0 +1,101 @@
+"""Register: an accepted ONNX file in; a version in MLflow's model registry out, checked by downloading it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sightline.artifacts import (
+    EvaluateDocument,
+    ExportDocument,
+    RegisterDocument,
+    ReportDocument,
+    StageOutcome,
+    SummaryDocument,
+    TrainDocument,
+    ValidateDocument,
+    read,
+)
+from sightline.errors import StageInputError
+from sightline.register import registry
+from sightline.report import summary, tracking
+from sightline.stages import running
+from sightline.storage import sha256_file
+
+
+def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
+    """Register `export/model.onnx` and write `register.json` and the final `summary.json` into `out`.
+
+    `folders` holds those of validate, train, export, evaluate and report. Registering the same file of the same run
+    again returns the version that is there.
+
+    Raises StageInputError if the verdict is not to register or the bytes are not the scored ones; TrackingError.
+    """
+    with running("register", out, **folders) as seconds:
+        exported = read(ExportDocument, folders["export"])
+        evaluated = read(EvaluateDocument, folders["evaluate"])
+        reported = read(ReportDocument, folders["report"])
+        file = folders["export"] / exported.onnx
+        check(file, exported, evaluated)
+        model = registry.Model(
+            file=file,
+            run_id=run_id,
+            validated=read(ValidateDocument, folders["validate"]),
+            trained=read(TrainDocument, folders["train"]),
+            exported=exported,
+            evaluated=evaluated,
+            summary=read(SummaryDocument, folders["report"]),
+        )
+        with tracking.client(tracking.tracking_uri()) as mlflow:
+            version = registry.register(mlflow, model, reported.run_id)
+            document = RegisterDocument(
+                model_name=version.name,
+                version=str(version.version),
+                aliases=sorted(version.aliases),
+                tracking_uri=reported.tracking_uri,
+                run_id=reported.run_id,
+                onnx_sha256=exported.sha256,
+                seconds=seconds(),
+            )
+            result = finished(model.summary, reported, document)
+            mlflow.log_text(reported.run_id, result.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
+            mlflow.set_tag(reported.run_id, "sightline.status", "registered")
+        result.write(out)
+        document.write(out)
+    return document
+
+
+def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> None:
+    """Refuse a model that was not accepted, and bytes other than the exported and scored ones.
+
+    Raises StageInputError.
+    """
+    if evaluated.verdict != "register":
+        raise StageInputError(
+            "The score gate rejected this model, so it is not registered: " + "; ".join(evaluated.reasons)
+        )
+    if not file.is_file():
+        raise StageInputError(f"{file} does not exist; expected the folder that `sightline export` wrote.")
+    found = sha256_file(file)
+    for name, wanted in (("export.json", exported.sha256), ("evaluate.json", evaluated.onnx_sha256)):
+        if found != wanted:
+            raise StageInputError(
+                f"{file} has sha256 {found}, but {name} speaks of {wanted}. The score belongs to other bytes: "
+                "export and evaluate again."
+            )
+
+
+def finished(before: SummaryDocument, reported: ReportDocument, document: RegisterDocument) -> SummaryDocument:
+    """Return the summary of the run now that its model is registered."""
+    return before.model_copy(
+        update={
+            "status": "registered",
+            "finished_at": summary.now(),
+            "register_": summary.registered(document),
+            "stages": [
+                *before.stages,
+                StageOutcome(name="report", seconds=reported.seconds, status="done"),
+                StageOutcome(name="register", seconds=document.seconds, status="done"),
+            ],
+        }
+    )

@@ -1,0 +1,191 @@
+"""The whole run in one document, put together from what the stages left behind."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from sightline.artifacts import (
+    AnyDocument,
+    ErrorReport,
+    EvaluateDocument,
+    ExportDocument,
+    RegisterDocument,
+    ReportDocument,
+    SampleDocument,
+    StageOutcome,
+    SummaryData,
+    SummaryDocument,
+    SummaryEvaluate,
+    SummaryExport,
+    SummaryRegister,
+    SummaryTrain,
+    TrainDocument,
+    ValidateDocument,
+    read,
+)
+from sightline.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What the stages of a run wrote; null where a stage was not reached."""
+
+    validate: ValidateDocument | None
+    train: TrainDocument | None
+    export: ExportDocument | None
+    evaluate: EvaluateDocument | None
+    sample: SampleDocument | None
+    report: ReportDocument | None
+    register: RegisterDocument | None
+
+
+def load(folders: Mapping[str, Path]) -> Documents:
+    """Read every document that is there; `folders` maps a stage's name to its folder.
+
+    Raises StageInputError for a document that does not fit its schema.
+    """
+
+    def find(kind: type[AnyDocument]) -> AnyDocument | None:
+        folder = folders.get(kind.file_name().removesuffix(".json"))
+        return read(kind, folder) if folder and (folder / kind.file_name()).exists() else None
+
+    return Documents(
+        validate=find(ValidateDocument),
+        train=find(TrainDocument),
+        export=find(ExportDocument),
+        evaluate=find(EvaluateDocument),
+        sample=find(SampleDocument),
+        report=find(ReportDocument),
+        register=find(RegisterDocument),
+    )
+
+
+def summarise(
+    *,
+    run_id: str,
+    folders: Mapping[str, Path],
+    started_at: str,
+    stages: Sequence[StageOutcome] = (),
+    error: ErrorReport | None = None,
+) -> SummaryDocument:
+    """Consolidate a run. Without `stages`, those that left a document count as done.
+
+    The status is null as long as nothing is decided: a stage of an accepted run that registration still follows.
+    """
+    from sightline import provenance
+
+    documents = load(folders)
+    status, rejected_by = _status(documents, error)
+    train = documents.train
+    return SummaryDocument(
+        run_id=run_id,
+        status=status,
+        rejected_by=rejected_by,
+        started_at=started_at,
+        finished_at=now(),
+        git_commit=provenance.git_commit(),
+        packages={**provenance.packages(), **(train.packages if train else {})},
+        hardware=train.hardware if train else None,
+        data=_data(documents.validate),
+        train=_train(train),
+        export=_export(documents.export),
+        evaluate=_evaluate(documents.evaluate),
+        register_=registered(documents.register) if documents.register else None,
+        stages=list(stages) or outcomes(documents),
+        error=error,
+    )
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def outcomes(documents: Documents) -> list[StageOutcome]:
+    """Name the stages that left a document, in the order of the line."""
+    return [
+        StageOutcome(name=name, seconds=document.seconds, status="done")
+        for name, document in vars(documents).items()
+        if document
+    ]
+
+
+def flat(config: RunConfig) -> dict[str, Any]:
+    """Return the configuration with one dotted key per value, as `--set` knows it."""
+
+    def walk(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key, value in node.items():
+            values |= walk(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        return values
+
+    return walk(json.loads(config.json_text()), "")
+
+
+def _status(
+    documents: Documents, error: ErrorReport | None
+) -> tuple[Literal["registered", "rejected", "failed"] | None, Literal["data", "score"] | None]:
+    """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
+    if documents.register:
+        return "registered", None
+    if error:
+        return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
+    if documents.evaluate and documents.evaluate.verdict == "reject":
+        return "rejected", "score"
+    return None, None
+
+
+def _data(document: ValidateDocument | None) -> SummaryData | None:
+    if document is None:
+        return None
+    severities = Counter(problem.severity for problem in document.problems)
+    return SummaryData(
+        source=document.source,
+        snapshot=document.snapshot,
+        classes=document.classes,
+        images={split: counts.images for split, counts in document.splits.items()},
+        boxes={split: counts.boxes for split, counts in document.splits.items()},
+        issues={"error": severities["error"], "warning": severities["warning"]},
+    )
+
+
+def _train(document: TrainDocument | None) -> SummaryTrain | None:
+    if document is None:
+        return None
+    return SummaryTrain(
+        weights=document.weights,
+        weights_sha256=document.weights_sha256,
+        seed=document.seed,
+        world_size=document.world_size,
+        epochs_completed=document.epochs_completed,
+        attempts=len(document.attempts),
+        seconds=document.seconds,
+        best=document.best,
+    )
+
+
+def _export(document: ExportDocument | None) -> SummaryExport | None:
+    return SummaryExport.model_validate(_shared(document, SummaryExport)) if document else None
+
+
+def _evaluate(document: EvaluateDocument | None) -> SummaryEvaluate | None:
+    return SummaryEvaluate.model_validate(_shared(document, SummaryEvaluate)) if document else None
+
+
+def registered(document: RegisterDocument) -> SummaryRegister:
+    """Return the model version, in short."""
+    return SummaryRegister.model_validate(_shared(document, SummaryRegister))
+
+
+def _shared(
+    document: ExportDocument | EvaluateDocument | RegisterDocument,
+    short: type[SummaryExport] | type[SummaryEvaluate] | type[SummaryRegister],
+) -> dict[str, Any]:
+    """Return the fields of a document that its short form has under the same name."""
+    return {name: getattr(document, name) for name in short.model_fields}

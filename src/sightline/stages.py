@@ -1,0 +1,59 @@
+"""What every stage does around its work: a folder, a clock, progress events, and an error document when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sightline import progress
+from sightline.artifacts import ErrorReport, write_text
+from sightline.errors import SightlineError, StorageError
+
+NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
+ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
+
+
+@contextlib.contextmanager
+def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], float]]:
+    """Run the block as a stage that writes into `out`; yields a clock of the seconds since the start.
+
+    The start event carries the folders of the stage and of what it reads, by which the orchestrator finds them,
+    wherever the runner put them. Raises StorageError where the disk is full.
+    """
+    start = time.monotonic()
+
+    def seconds() -> float:
+        return round(time.monotonic() - start, 3)
+
+    folders = {name: str(path.resolve()) for name, path in {stage: out, **inputs}.items()}
+    progress.emit("start", stage=stage, folders=folders)
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            yield seconds
+        except OSError as error:
+            if error.errno not in (28, 122):  # ENOSPC, EDQUOT
+                raise
+            where = error.filename or out
+            raise StorageError(f"No space left on the device of {where}. Free some and start again.") from None
+    except BaseException as error:
+        leave_error(stage, error)
+        progress.emit("failed", stage=stage, seconds=seconds())
+        raise
+    progress.emit("end", stage=stage, seconds=seconds())
+
+
+def leave_error(stage: str, error: BaseException) -> None:
+    """Write the error document of a failed stage, where somebody wants it."""
+    path = os.environ.get(ERROR_VARIABLE)
+    if not path:
+        return
+    if isinstance(error, SightlineError):
+        report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
+    else:
+        report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
+    write_text(Path(path), json.dumps(report.model_dump()))

@@ -1,0 +1,81 @@
+"""The only byte mover: folders (`file://`) and S3 buckets (`s3://`), parallel, verified, atomic, resumable.
+
+A store holds bytes under keys. Big files travel with `Store.upload` and `Store.download`, small ones with `put_bytes`
+and `get_bytes`. Nothing half-written is ever read: every file is written beside its place and renamed. Endpoint and
+credentials come from the environment alone:
+
+    SIGHTLINE_STORE          where a run keeps its data            default file://<working directory>/runs/store
+    SIGHTLINE_CACHE          where fetched data is kept            default ~/.cache/sightline
+    SIGHTLINE_TRANSFERS      files moved at the same time          default 8
+    SIGHTLINE_S3_ENDPOINT    the object store, http(s)://host:port default AWS_ENDPOINT_URL, else Amazon's
+    SIGHTLINE_S3_RETRIES     attempts after the first one          default 4
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sightline.errors import StorageUsageError
+from sightline.storage.base import MissingObject, Store, Transfer, WrongBytes, sha256_file
+from sightline.storage.files import FileStore, file_uri, local_path
+
+__all__ = [
+    "FileStore",
+    "MissingObject",
+    "Store",
+    "Transfer",
+    "WrongBytes",
+    "cache_root",
+    "default_store",
+    "fetch_uri",
+    "open_store",
+    "sha256_file",
+]
+
+
+def default_store() -> str:
+    """Return the URI of the store that runs use unless told otherwise."""
+    return os.environ.get("SIGHTLINE_STORE") or file_uri(Path.cwd() / "runs" / "store")
+
+
+def cache_root() -> Path:
+    """Return the folder below which fetched data is kept; safe to delete at any time."""
+    return Path(os.environ.get("SIGHTLINE_CACHE") or "~/.cache/sightline").expanduser().absolute()
+
+
+def open_store(uri: str) -> Store:
+    """Open `file:///folder`, a plain path, or `s3://bucket/prefix`.
+
+    A folder need not exist yet. A bucket must: it is asked for once, so that a wrong name, endpoint or credential shows
+    here and not in the middle of a transfer. Raises StorageUsageError for these and StorageError if nothing answers.
+    """
+    if not uri.startswith("s3://"):
+        return FileStore(local_path(uri))
+    from sightline.storage.s3 import S3Store
+
+    store = S3Store(uri)
+    store.check()
+    return store
+
+
+def fetch_uri(uri: str, path: Path, sha256: str | None = None) -> Path:
+    """Copy one file from `file://…`, a plain path or `s3://bucket/key` to `path`, and return `path`.
+
+    With `sha256` a complete `path` is used as it is, and wrong bytes raise WrongBytes. Raises MissingObject if there is
+    nothing under `uri`.
+    """
+    folder, _, name = uri.rpartition("/")
+    store: Store
+    if not uri.startswith("s3://"):
+        source = local_path(uri)
+        store, name = FileStore(source.parent), source.name
+    elif folder == "s3:/" or not name:
+        raise StorageUsageError(f"{uri!r} names no object; expected s3://bucket/key.")
+    else:
+        from sightline.storage.s3 import S3Store
+
+        store = S3Store(folder)  # unchecked: permission to read one object need not include listing its neighbours
+    store.download([Transfer(name, path, sha256)])
+    return path

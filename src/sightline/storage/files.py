@@ -1,0 +1,113 @@
+"""A store in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+from uuid import uuid4
+
+from sightline.errors import StorageUsageError
+from sightline.storage.base import CHUNK, MissingObject, Store, check_key, disk_errors
+
+
+def file_uri(path: Path) -> str:
+    """Return `file://` and the path, readable: only the percent sign is escaped."""
+    return "file://" + str(path).replace("%", "%25")
+
+
+def local_path(uri: str) -> Path:
+    """Return the absolute path that `file:///folder` or a plain path means. Raises StorageUsageError."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        if not uri:
+            raise StorageUsageError("The store's address is empty; expected a path, file:///folder or s3://bucket.")
+        return Path(os.path.normpath(Path(uri).expanduser().absolute()))
+    if scheme != "file":
+        raise StorageUsageError(f"Scheme {scheme}:// is not supported; expected a path, file:// or s3://.")
+    if not rest.startswith("/"):
+        raise StorageUsageError(f"{uri!r} names a host; expected an absolute path: file:///{rest}")
+    return Path(os.path.normpath(unquote(rest)))
+
+
+class FileStore(Store):
+    """Keys are paths below one folder, which appears with the first file."""
+
+    def __init__(self, root: Path) -> None:
+        """Take an absolute folder."""
+        self.root = root
+        self.uri = file_uri(root)
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes under a key, or None if there is nothing."""
+        path = self._path(key)
+        with disk_errors(path, lambda: None):
+            return path.stat().st_size if path.is_file() else None
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store `data`; readers see the old bytes or the new ones, never a mixture."""
+        target = self._path(key)
+        with disk_errors(target, lambda: len(data)), _beside(target) as beside:
+            beside.write_bytes(data)
+
+    def get_bytes(self, key: str) -> bytes:
+        """Return the bytes under a key. Raises MissingObject."""
+        with disk_errors(self._path(key), lambda: None), self._reading(key) as file:
+            return file.read()
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+        folder, _, _ = prefix.rpartition("/")
+        top = self._path(folder) if folder else self.root
+        paths = ((path.relative_to(self.root).as_posix(), path) for path in top.rglob("*") if path.is_file())
+        for key, path in sorted(paths):
+            if key.startswith(prefix) and not (path.name.startswith(".") and path.name.endswith(".tmp")):
+                yield key, path.stat().st_size
+
+    def _send(self, key: str, path: Path) -> None:
+        # A copy, never a link: the sender may go on writing to its file.
+        target = self._path(key)
+        with disk_errors(target, lambda: path.stat().st_size), _beside(target) as beside:
+            shutil.copyfile(path, beside)
+
+    def _version(self, key: str) -> str:
+        with self._reading(key) as file:
+            status = os.fstat(file.fileno())
+        return f"{status.st_size:x}-{status.st_mtime_ns:x}"
+
+    def _append(self, key: str, file: BinaryIO, update: Callable[[bytes], None], version: str) -> None:
+        with self._reading(key) as source:
+            source.seek(file.tell())
+            while chunk := source.read(CHUNK):
+                file.write(chunk)
+                update(chunk)
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[BinaryIO]:
+        path = self._path(key)
+        if not path.is_file():
+            kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise MissingObject(f"{self.uri}/{key} {kind}.")
+        with open(path, "rb") as file:
+            yield file
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Give a path beside `target`, and rename it to `target` once what it holds is on the disk."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{uuid4().hex}.tmp")
+    try:
+        yield beside
+        with open(beside, "rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)

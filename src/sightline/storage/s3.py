@@ -1,0 +1,240 @@
+"""A store in an S3 bucket, through `minio`.
+
+The client's own HTTP layer would retry for minutes without a word, so it is told not to, and every call goes through
+`S3Store._retry`. Messages name codes and addresses, never what a server said in its own words: servers quote
+access keys and signatures.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from sightline.errors import StorageError, StorageUsageError
+from sightline.storage.base import CHUNK, MissingObject, Store, check_key, setting
+
+Result = TypeVar("Result")
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+PAGE = 1000  # keys per listing request, the most that S3 gives
+FIRST_DELAY, LONGEST_DELAY = 0.25, 8.0  # seconds between attempts, doubled each time
+REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+           "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
+BUSY = ("SlowDown", "RequestTimeout", "InternalError")  # told with a status below 500 now and then
+
+
+def endpoint() -> str:
+    """Return the object store's address from the environment, `http(s)://host[:port]`. Raises StorageUsageError."""
+    names = ("SIGHTLINE_S3_ENDPOINT", "AWS_ENDPOINT_URL")
+    name = next((name for name in names if os.environ.get(name)), None)
+    address = os.environ[name].rstrip("/") if name else "https://s3.amazonaws.com"
+    if not re.fullmatch(r"https?://[^/@?#\s]+", address):  # not quoted: it may hold a password
+        raise StorageUsageError(f"{name} is not an address; expected http://host:port or https://host, nothing more.")
+    return address
+
+
+def connect(address: str) -> Any:
+    """Make a client with the environment's credentials. Raises StorageUsageError if there are none."""
+    missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(name)]
+    if missing:
+        raise StorageUsageError(f"No credentials for the object store at {address}: set {' and '.join(missing)}.")
+    parts = urlsplit(address)
+    http = urllib3.PoolManager(
+        maxsize=setting("SIGHTLINE_TRANSFERS", 8, 1),
+        timeout=urllib3.Timeout(connect=5, read=60),
+        retries=False,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
+    )
+    try:
+        return Minio(
+            parts.netloc,
+            access_key=os.environ["AWS_ACCESS_KEY_ID"],
+            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+            session_token=os.environ.get("AWS_SESSION_TOKEN"),
+            secure=parts.scheme == "https",
+            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+            http_client=http,
+        )
+    except ValueError as error:
+        raise StorageUsageError(f"SIGHTLINE_S3_ENDPOINT {address} or AWS_REGION cannot be used: {error}.") from None
+
+
+class S3Store(Store):
+    """Keys are objects below one prefix of a bucket."""
+
+    def __init__(self, uri: str) -> None:
+        """Take `s3://bucket/prefix`; talks to nobody yet. Raises StorageUsageError."""
+        self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not BUCKET.fullmatch(self.bucket):
+            shown = "with a user or password in it" if "@" in self.bucket else repr(uri)
+            raise StorageUsageError(
+                f"An S3 address {shown} names no bucket; expected s3://bucket/prefix, the bucket's name 3 to 63 small "
+                "letters, digits, dots and hyphens."
+            )
+        self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
+        self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+        self.address = endpoint()
+        self.retries = setting("SIGHTLINE_S3_RETRIES", 4, 0)
+        self._client = connect(self.address)
+
+    def check(self) -> None:
+        """Ask for the bucket. Raises StorageUsageError if it is missing or refused, StorageError if nobody answers."""
+        self._retry(lambda: next(self._client.list_objects(self.bucket, prefix=self.prefix), None))
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes under a key, or None if there is nothing."""
+        try:
+            return int(self._stat(key).size)
+        except MissingObject:
+            return None
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Store `data`; readers see the old bytes or the new ones, never a mixture."""
+        name = self._name(key)
+        self._retry(lambda: self._client.put_object(self.bucket, name, BytesIO(data), len(data)), key)
+
+    def get_bytes(self, key: str) -> bytes:
+        """Return the bytes under a key. Raises MissingObject."""
+        return self._retry(lambda: b"".join(self._read(key, 0, "")), key)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+        last: str | None = None
+        while page := self._retry(partial(self._page, prefix, last)):
+            for found in page:
+                if not found.is_dir:
+                    yield found.object_name.removeprefix(self.prefix), int(found.size)
+            last = page[-1].object_name
+
+    def _page(self, prefix: str, last: str | None) -> tuple[Any, ...]:
+        found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True, start_after=last)
+        return tuple(islice(found, PAGE))
+
+    def _send(self, key: str, path: Path) -> None:
+        # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more) for each.
+        name = self._name(key)
+        self._retry(lambda: self._client.fput_object(self.bucket, name, str(path), num_parallel_uploads=1), key)
+
+    def _version(self, key: str) -> str:
+        try:
+            return str(self._stat(key).etag)
+        except MissingObject:
+            self.check()  # the answer to this request is the same when it is the bucket that is missing
+            raise
+
+    def _append(self, key: str, file: BinaryIO, update: Callable[[bytes], None], version: str) -> None:
+        def rest() -> None:
+            for chunk in self._read(key, file.tell(), version):
+                file.write(chunk)
+                update(chunk)
+
+        self._retry(rest, key)
+
+    def _read(self, key: str, offset: int, version: str) -> Iterator[bytes]:
+        headers = {"If-Match": f'"{version}"'} if version else {}
+        try:
+            response = self._client.get_object(self.bucket, self._name(key), offset=offset, request_headers=headers)
+        except S3Error as error:
+            if error.response.status == 416:  # range not satisfiable: the object ends at or before `offset`
+                return
+            raise
+        try:
+            yield from response.stream(CHUNK, decode_content=False)
+        finally:
+            response.close()
+            response.release_conn()
+
+    def _stat(self, key: str) -> Any:
+        name = self._name(key)
+        return self._retry(lambda: self._client.stat_object(self.bucket, name), key)
+
+    def _name(self, key: str) -> str:
+        return self.prefix + check_key(key)
+
+    def _retry(self, call: Callable[[], Result], key: str = "") -> Result:
+        """Call until it works; wait longer each time, at random within limits so that many clients spread out.
+
+        Only what may pass is tried again: no answer, a broken connection, a busy or failing server.
+        """
+        attempt = 1
+        while True:
+            try:
+                return call()
+            except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
+                if attempt > self.retries or not _may_pass(error):
+                    raise self._explain(error, key, attempt) from None
+            time.sleep(min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.5, 1))
+            attempt += 1
+
+    def _explain(self, error: Exception, key: str, attempts: int) -> StorageError:
+        """Say what happened to a request about `key` (empty: about the bucket) and what to do."""
+        where = f"{self.uri}/{key}" if key else self.uri
+        code = _code(error)
+        if code == "NoSuchBucket":
+            return StorageUsageError(
+                f"{where}: there is no bucket {self.bucket!r} at {self.address}. Create it, or correct the name or "
+                "SIGHTLINE_S3_ENDPOINT."
+            )
+        if code == "NoSuchKey":
+            return MissingObject(f"{where} does not exist (endpoint {self.address}).")
+        if code in REFUSED:
+            return StorageUsageError(
+                f"{where}: access refused by {self.address} ({code}). Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+                "and, where used, AWS_SESSION_TOKEN and AWS_REGION, and what they may do with the bucket."
+            )
+        if code == "PreconditionFailed":
+            return StorageError(f"{where} changed while it was read. Run again.")
+        if isinstance(error, urllib3.exceptions.HTTPError):
+            return StorageError(
+                f"{where}: the object store at {self.address} does not answer ({_reason(error)}; attempts: "
+                f"{attempts}). Check that it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: "
+                "transfers continue."
+            )
+        return StorageError(
+            f"{where}: {self.address} answered {code} (attempts: {attempts}). Check that SIGHTLINE_S3_ENDPOINT is the "
+            "address of an S3 server, and AWS_REGION, where used, the bucket's region, then run again: transfers "
+            "continue."
+        )
+
+
+def _code(error: Exception) -> str:
+    """Return S3's word for an error, or the HTTP status where there is none."""
+    if isinstance(error, S3Error):
+        return str(error.code)
+    if isinstance(error, ServerError):
+        return f"HTTP status {error.status_code}"
+    if isinstance(error, InvalidResponseError):
+        return f"HTTP status {error._code}"
+    return "something that is not S3's XML"
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the same request may work a moment later."""
+    if isinstance(error, S3Error):
+        return error.code in BUSY or error.response.status in (429, *range(500, 600))
+    if isinstance(error, ServerError):
+        return bool(error.status_code >= 500)
+    if isinstance(error, InvalidResponseError):
+        return bool(error._code >= 500)
+    return not isinstance(error, urllib3.exceptions.SSLError | ElementTree.ParseError)
+
+
+def _reason(error: Exception) -> str:
+    """Return the operating system's words for a failed connection."""
+    cause = error.__cause__ or error.__context__
+    return getattr(cause, "strerror", None) or type(error).__name__

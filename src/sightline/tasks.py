@@ -1,0 +1,186 @@
+"""What a pipeline task calls: parameters are strings and numbers, folders are paths, errors end the process.
+
+Each function is the whole body of one component. Knows nothing of kfp: the typed artifacts that the dashboard renders
+are whatever object was passed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from sightline.config import RunConfig, TrainConfig
+from sightline.errors import ConfigError, SightlineError
+
+
+class Metrics(Protocol):
+    """A typed artifact that the dashboard shows as a table."""
+
+    def log_metric(self, metric: str, value: float) -> None:
+        """Add a row."""
+
+
+class Confusion(Protocol):
+    """A typed artifact that the dashboard shows as a matrix."""
+
+    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
+        """Set the matrix."""
+
+
+@contextlib.contextmanager
+def _user_errors() -> Iterator[None]:
+    """Print an error meant for the user and end the task with its exit code, without a traceback."""
+    try:
+        yield
+    except SightlineError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
+    """Publish what has a value; KFP cannot hold an absent one."""
+    for name, value in values.items():
+        if value is not None:
+            metrics.log_metric(name, value)
+
+
+def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Map pipeline parameters to dotted configuration keys; 0 and '' leave a key to the preset.
+
+    Raises ConfigError if `overrides` is not a JSON object or repeats a parameter.
+    """
+    keys = {
+        "format": "data.format",
+        "weights": "weights.source",
+        "epochs": "train.epochs",
+        "image_size": "train.image_size",
+        "batch": "train.batch",
+        "seed": "train.seed",
+        "model_name": "register.model_name",
+        "min_map50": "gate.min_map50",
+        "min_map50_95": "gate.min_map50_95",
+    }
+    values = {key: parameters[name] for name, key in keys.items() if parameters[name]}
+    values["train.gpus"] = parameters["gpus"]
+    try:
+        overrides = json.loads(parameters["overrides"] or "{}")
+    except ValueError as error:
+        raise ConfigError(
+            f'overrides: not JSON ({error}); expected an object such as {{"train.lr0": 0.001}}.'
+        ) from None
+    if not isinstance(overrides, dict):
+        raise ConfigError(f'overrides: got {overrides!r}, expected an object such as {{"train.lr0": 0.001}}.')
+    return {**values, **overrides}
+
+
+def validate(
+    *, data: str, preset: str, folder: str, metrics: Metrics, **parameters: Any
+) -> tuple[str, str, str, str, str]:
+    """Check everything and make the snapshot.
+
+    Returns its URI, the weights, the training configuration, the whole configuration, and the digest of the code.
+    """
+    from sightline import stages
+    from sightline import validate as stage
+    from sightline.presets import resolve
+
+    with _user_errors():
+        try:
+            config = resolve(preset, parameters_to_values(parameters))
+        except ConfigError as error:
+            stages.leave_error("validate", error)
+            raise
+        document = stage.run(source=data, config=config, out=Path(folder))
+        for split, counts in document.splits.items():
+            _log(metrics, {f"images_{split}": counts.images, f"boxes_{split}": counts.boxes})
+        weights = document.weights.uri or document.weights.architecture or ""
+        return document.snapshot, weights, config.train.model_dump_json(), config.json_text(), document.code
+
+
+def train(*, snapshot: str, weights: str, config: str, folder: str, metrics: Metrics) -> None:
+    """Train."""
+    from sightline import train as stage
+
+    with _user_errors():
+        document = stage.run(
+            snapshot=snapshot, config=TrainConfig.model_validate_json(config), weights=weights, out=Path(folder)
+        )
+        best = document.best
+        _log(metrics, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
+
+
+def export(*, train: str, snapshot: str, config: str, folder: str, metrics: Metrics) -> None:
+    """Export."""
+    from sightline import export as stage
+
+    with _user_errors():
+        whole = RunConfig.model_validate_json(config)
+        document = stage.run(
+            train=Path(train),
+            snapshot=snapshot,
+            config=whole.export,
+            image_size=whole.train.image_size,
+            out=Path(folder),
+        )
+        parity = document.parity
+        _log(
+            metrics, {"confidence": document.confidence, "max_abs_diff": parity.max_abs_diff, "matched": parity.matched}
+        )
+
+
+def evaluate(*, export: str, snapshot: str, config: str, folder: str, metrics: Metrics, confusion: Confusion) -> None:
+    """Evaluate."""
+    from sightline import evaluate as stage
+
+    with _user_errors():
+        whole = RunConfig.model_validate_json(config)
+        document = stage.run(export=Path(export), snapshot=snapshot, gate=whole.gate, out=Path(folder))
+        _log(metrics, {"map50": document.map50, "map50_95": document.map50_95, "map75": document.map75})
+        _log(metrics, {"precision": document.precision, "recall": document.recall, "f1": document.f1})
+        confusion.log_confusion_matrix(document.confusion.labels, document.confusion.counts)
+
+
+def sample(*, export: str, snapshot: str, config: str, folder: str) -> None:
+    """Draw samples."""
+    from sightline import sample as stage
+
+    with _user_errors():
+        whole = RunConfig.model_validate_json(config)
+        stage.run(export=Path(export), snapshot=snapshot, config=whole.sample, out=Path(folder))
+
+
+def verdict(*, evaluate: str) -> str:
+    """Return the gate's verdict, `register` or `reject`."""
+    from sightline.artifacts import EvaluateDocument, read
+
+    with _user_errors():
+        return read(EvaluateDocument, Path(evaluate)).verdict
+
+
+def report(*, run_id: str, folder: str, page: str, **folders: str) -> None:
+    """Write the page and the MLflow run; the page is also published at `page`."""
+    import shutil
+
+    from sightline import report as stage
+
+    with _user_errors():
+        stage.run(run_id=_run_id(run_id), folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))
+        shutil.copyfile(Path(folder) / "report.html", page)
+
+
+def register(*, run_id: str, folder: str, **folders: str) -> None:
+    """Register the model version."""
+    from sightline import register as stage
+
+    with _user_errors():
+        stage.run(run_id=_run_id(run_id), folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))
+
+
+def _run_id(of_pipeline: str) -> str:
+    """On one machine a run is named by its directory, which the pipeline does not know."""
+    return os.environ.get("SIGHTLINE_RUN_ID", of_pipeline)

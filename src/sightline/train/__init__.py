@@ -1,0 +1,150 @@
+"""Train: a snapshot, a configuration and pinned weights in; checkpoints and a history out."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sightline import provenance
+from sightline.artifacts import BestEpoch, Epoch, TrainDocument
+from sightline.config import TrainConfig
+from sightline.errors import DeviceError, TrainError
+from sightline.stages import running
+from sightline.storage import fetch_uri, sha256_file
+from sightline.train.launch import launch
+from sightline.train.worker import RESULT
+from sightline.validate.snapshot import fetch
+
+BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
+
+
+def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> TrainDocument:
+    """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
+
+    `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
+    checkpoint (`…/weights/<sha256>.pt`).
+
+    Raises DeviceError if the GPUs are not there, TrainError if the engine stops before its last epoch, and
+    StorageError if snapshot or weights cannot be fetched.
+    """
+    with running("train", out) as seconds, tempfile.TemporaryDirectory(prefix="sightline-train-") as folder:
+        work = Path(folder)
+        _check_gpus(config.gpus)
+        data = fetch(snapshot, splits=("train", "val"))
+        digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
+        model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
+        job = work / "job.json"
+        job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
+        attempt = launch(job, config.world_size, out / LOG, _environment(config))
+        result = work / RESULT
+        if attempt.exit_code or not result.exists():
+            raise TrainError(
+                f"Training stopped before its last epoch: {attempt.reason}. The engine's whole log is {out / LOG}."
+            )
+        history = read_history(work / "results.csv")
+        best = max(history, key=lambda epoch: epoch.map50_95)
+        for name in (BEST, LAST):
+            shutil.move(work / "weights" / name, out / name)
+        outcome = json.loads(result.read_text(encoding="utf-8"))
+        document = TrainDocument(
+            snapshot=snapshot,
+            weights=weights,
+            weights_sha256=digest,
+            seed=config.seed,
+            world_size=config.world_size,
+            epochs_completed=len(history),
+            best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
+            history=history,
+            attempts=[attempt],
+            checkpoint=BEST,
+            checkpoint_sha256=sha256_file(out / BEST),
+            last=LAST,
+            packages=provenance.packages(),
+            hardware=provenance.hardware(),
+            seconds=seconds(),
+            **outcome,
+        )
+        document.write(out)
+    return document
+
+
+def engine_options(config: TrainConfig, data_yaml: Path, model: str, save_dir: Path) -> dict[str, Any]:
+    """Translate the configuration into the engine's own options."""
+    return {
+        "model": model,
+        "data": str(data_yaml),
+        "save_dir": str(save_dir),
+        "device": ",".join(str(index) for index in range(config.gpus)) or "cpu",
+        "epochs": config.epochs,
+        "imgsz": config.image_size,
+        "batch": config.batch,
+        "workers": config.workers,
+        "seed": config.seed,
+        "optimizer": config.optimizer,
+        "lr0": config.lr0,
+        "lrf": config.lrf,
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+        "warmup_epochs": config.warmup_epochs,
+        "nbs": config.nominal_batch,
+        "cos_lr": config.cosine,
+        "patience": config.patience,
+        "freeze": config.freeze or None,
+        "amp": config.amp,
+        **config.augment.model_dump(),
+        "deterministic": True,
+        "plots": False,
+        "exist_ok": True,
+        "verbose": False,
+    }
+
+
+def read_history(results: Path) -> list[Epoch]:
+    """Read the engine's results.csv: one row an epoch, `time` in seconds since the start of training."""
+    history = []
+    before = 0.0
+    with results.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            value = {key.strip(): float(text) for key, text in row.items() if text}
+            history.append(
+                Epoch(
+                    epoch=int(value["epoch"]),
+                    seconds=round(value["time"] - before, 3),
+                    learning_rate=value["lr/pg0"],
+                    box_loss=value["train/box_loss"],
+                    class_loss=value["train/cls_loss"],
+                    dfl_loss=value.get("train/dfl_loss"),
+                    val_box_loss=value.get("val/box_loss"),
+                    val_class_loss=value.get("val/cls_loss"),
+                    val_dfl_loss=value.get("val/dfl_loss"),
+                    precision=value["metrics/precision(B)"],
+                    recall=value["metrics/recall(B)"],
+                    map50=value["metrics/mAP50(B)"],
+                    map50_95=value["metrics/mAP50-95(B)"],
+                )
+            )
+            before = value["time"]
+    return history
+
+
+def _check_gpus(wanted: int) -> None:
+    if not wanted:
+        return
+    found = provenance.visible_gpus()
+    if len(found) < wanted:
+        raise DeviceError(
+            f"train.gpus: got {wanted}, but this machine shows {len(found)} NVIDIA GPUs. "
+            "Set train.gpus to what is there, or to 0 to train on the CPU."
+        )
+
+
+def _environment(config: TrainConfig) -> dict[str, str]:
+    """Share the cores among CPU processes; torchrun would give each of several a single one."""
+    if config.gpus or config.world_size == 1:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // config.world_size))}

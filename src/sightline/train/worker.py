@@ -1,0 +1,132 @@
+"""One training process, started by torchrun: `python -m sightline.train.worker JOB.json`.
+
+With one process the engine trains as it would alone. With several, this joins the process group that torchrun laid
+out (nccl on GPUs, gloo on CPUs); the engine alone would only start groups of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sightline import engine
+from sightline.progress import Ticker
+
+RESULT = "result.json"
+
+
+def trainer_class() -> Any:
+    """Return the engine's detection trainer, taught to join an existing process group.
+
+    Made in a function because the engine may be imported only after `engine.prepare`. The engine looks for
+    "Trainer" in the class name.
+    """
+    import torch
+    from torch import distributed, nn
+    from ultralytics.models.yolo.detect import DetectionTrainer
+    from ultralytics.utils import LOCAL_RANK, RANK, WORLD_SIZE
+    from ultralytics.utils.torch_utils import strip_optimizer
+
+    parallel = nn.parallel.DistributedDataParallel
+
+    class CpuParallel(parallel):  # type: ignore[misc, valid-type]
+        """The engine names a device per process, which a module on the CPU must not have."""
+
+        def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
+            super().__init__(module, **options)
+
+    @contextlib.contextmanager
+    def cpu_parallel() -> Iterator[None]:
+        nn.parallel.DistributedDataParallel = CpuParallel
+        try:
+            yield
+        finally:
+            nn.parallel.DistributedDataParallel = parallel
+
+    class GroupTrainer(DetectionTrainer):  # type: ignore[misc]
+        """Trains as one rank of the group described by torchrun's environment."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            if WORLD_SIZE > 1:
+                # The engine takes the length of the device list as the world size; torchrun knows better.
+                self.world_size = WORLD_SIZE
+                self.ddp = False
+
+        def _setup_ddp(self) -> None:
+            if self.device.type != "cpu":
+                super()._setup_ddp()
+            else:
+                distributed.init_process_group("gloo", timeout=timedelta(minutes=30))
+                torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // WORLD_SIZE))
+
+        def _setup_train(self) -> None:
+            on_cpu = self.device.type == "cpu" and self.world_size > 1
+            with cpu_parallel() if on_cpu else contextlib.nullcontext():
+                super()._setup_train()
+
+        def final_eval(self) -> None:
+            """Strip the best checkpoint; the score that counts is measured later, on the exported file."""
+            if RANK in (-1, 0) and self.best.exists():
+                strip_optimizer(self.best)
+            if LOCAL_RANK != -1 and distributed.is_initialized():
+                distributed.barrier()
+
+    return GroupTrainer
+
+
+def report_progress(trainer: Any) -> None:
+    """Let the engine's callbacks drive a progress bar over all batches of all epochs."""
+    ticker: Ticker | None = None
+
+    def start(trainer: Any) -> None:
+        nonlocal ticker
+        ticker = Ticker("train", trainer.epochs * len(trainer.train_loader), f"epoch 1/{trainer.epochs}")
+
+    def batch_end(trainer: Any) -> None:
+        assert ticker
+        ticker.tick()
+
+    def epoch_end(trainer: Any) -> None:
+        assert ticker
+        score = trainer.metrics.get("metrics/mAP50(B)", 0.0)
+        coming = min(trainer.epoch + 2, trainer.epochs)
+        ticker.note = f"epoch {coming}/{trainer.epochs} · val mAP50 {score:.3f}"
+        print(f"epoch {trainer.epoch + 1}/{trainer.epochs}: val mAP50 {score:.4f}", flush=True)
+
+    trainer.add_callback("on_train_start", start)
+    trainer.add_callback("on_train_batch_end", batch_end)
+    trainer.add_callback("on_fit_epoch_end", epoch_end)
+
+
+def run(job: dict[str, Any]) -> None:
+    """Train as one rank; rank 0 leaves `result.json` in the save folder when all went well."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        # Alone, the engine must not take torchrun's rank for membership of a group that nobody founded.
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            os.environ.pop(name, None)
+    engine.prepare()
+    from ultralytics.utils import RANK
+
+    trainer = trainer_class()(overrides=job["engine"])
+    if RANK in (-1, 0):
+        report_progress(trainer)
+    trainer.train()
+    if RANK in (-1, 0):
+        result = {
+            "device": "cuda" if trainer.device.type == "cuda" else "cpu",
+            "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "engine": engine.version(),
+        }
+        (Path(job["engine"]["save_dir"]) / RESULT).write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -1,0 +1,50 @@
+"""Validate: labelled images in; a content-addressed snapshot and a data report out, or every reason why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sightline.artifacts import ValidateDocument
+from sightline.config import RunConfig
+
+
+def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
+    """Check a source, store it as a snapshot, pin the starting weights, and leave `validate.json` in `out`.
+
+    `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE.
+    Raises DataError for a source that cannot be read as a detection set, DataRejected for one with wrong labels or
+    images, WeightsError for weights that cannot be used, and StorageError from the store. Then nothing is left behind
+    that a later stage would read.
+    """
+    from sightline.provenance import code_digest
+    from sightline.stages import running
+    from sightline.storage import default_store, open_store
+    from sightline.validate import formats, snapshot, weights
+    from sightline.validate.check import check
+    from sightline.validate.source import opened
+
+    with running("validate", out) as seconds:
+        (out / ValidateDocument.file_name()).unlink(missing_ok=True)  # of an earlier run, should this one fail
+        target = open_store(store or default_store())
+        pinned = weights.pin(config.weights, target)
+        with opened(source, config.data.images) as folder:
+            reading = formats.read(folder, config.data.format)
+            dataset = check(folder, reading)
+            published = snapshot.publish(dataset, target)
+        document = ValidateDocument(
+            source=source,
+            format=reading.format,
+            snapshot=published.uri,
+            digest=published.digest,
+            classes=dataset.classes,
+            splits=dataset.counts(),
+            split_rule=dataset.split_rule,
+            uploaded_bytes=published.uploaded_bytes,
+            problems=dataset.problems,
+            weights=pinned,
+            config=config,
+            code=code_digest(),
+            seconds=seconds(),
+        )
+        document.write(out)
+    return document

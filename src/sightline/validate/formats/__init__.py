@@ -1,0 +1,55 @@
+"""The annotation formats: each module has `find` (what in a folder speaks for the format) and `read`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from sightline.errors import DataError
+from sightline.validate.dataset import Folder, Reading, hidden
+from sightline.validate.formats import coco, voc, yolo
+
+
+class Reader(NamedTuple):
+    """One format: what to look for, in words, and how to find and read it."""
+
+    looked_for: str
+    find: Callable[[Path], list[Path]]
+    read: Callable[[Folder, list[Path]], Reading]
+
+
+READERS = {
+    "yolo": Reader("data.yaml with train and names", yolo.find, yolo.read),
+    "coco": Reader("a .json file with images, annotations and categories", coco.find, coco.read),
+    "voc": Reader(".xml files with an <annotation> root", voc.find, voc.read),
+}
+
+
+def read(folder: Folder, format: str = "auto") -> Reading:
+    """Read the labels of a source in the named format, or in the one that its files show.
+
+    Raises DataError: the format is not there, not recognised, or more than one is; or the files cannot be read.
+    """
+    names = list(READERS) if format == "auto" else [format]
+    found = {name: READERS[name].find(folder.root) for name in names}
+    present = [name for name in names if found[name]]
+    if not present:
+        raise DataError(
+            f"{folder.name}: no {'known' if format == 'auto' else format} annotation format recognised. Looked at most "
+            f"three folders deep for {'; or '.join(f'{READERS[n].looked_for} ({n})' for n in names)}. "
+            f"Found {_listing(folder.root)}."
+        )
+    if len(present) > 1:
+        evidence = "; ".join(f"{name}: {folder.relative(found[name][0])}" for name in present)
+        raise DataError(
+            f"{folder.name} holds annotations in {len(present)} formats ({evidence}). "
+            "Choose one with --format, or point to the folder that holds only one."
+        )
+    [name] = present
+    return READERS[name].read(folder, found[name])
+
+
+def _listing(root: Path, most: int = 8) -> str:
+    names = sorted(f"{p.name}/" if p.is_dir() else p.name for p in root.iterdir() if not hidden(p))
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,84 @@
+"""Opens a source, wherever it lies, as a folder on the local disk."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sightline import progress
+from sightline.errors import DataError, did_you_mean
+from sightline.storage import Transfer, fetch_uri, open_store
+from sightline.storage.files import local_path
+from sightline.validate import archive
+from sightline.validate.dataset import Folder
+
+STAGE = "validate"
+QUICKSTART = "quickstart"  # the source that is drawn, not read
+
+
+@contextlib.contextmanager
+def opened(source: str, images: str | None = None) -> Iterator[Folder]:
+    """Yield the source as a folder; what had to be downloaded or unpacked is removed at the end.
+
+    `images` is the image folder where it lies outside: a path below the source, else anything a source can be.
+    Raises DataError: no such path, an empty folder, an unsupported or hostile archive; StorageError from the store.
+    """
+    with contextlib.ExitStack() as stack:
+        root, fenced = _local(source, stack)
+        pictures = None
+        if images is not None:
+            below = root / images
+            pictures = below if below.is_dir() else _local(images, stack, "data.images: ")[0]
+        yield Folder(root, source, pictures, root.resolve() if fenced else None)
+
+
+def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> tuple[Path, bool]:
+    """Return a local folder, and whether its content is a stranger's."""
+    if uri == QUICKSTART:
+        from sightline.draw import draw
+
+        return draw(_work_folder(stack)), False
+    if uri.startswith("s3://"):
+        return _download(uri, stack, prefix), True
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme != "file":
+        raise DataError(f"{prefix}{uri}: got {scheme}://, expected a folder, an archive, or s3://bucket/prefix.")
+    path = local_path(uri)
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise DataError(f"{prefix}{uri} is an empty folder; expected labelled images in it.")
+        return path, False
+    if not path.exists():
+        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{prefix}{uri} does not exist{did_you_mean(path.name, near) or '.'}")
+    return _unpacked(path, uri, stack, prefix), True
+
+
+def _unpacked(path: Path, name: str, stack: contextlib.ExitStack, prefix: str) -> Path:
+    folder = _work_folder(stack)
+    archive.unpack(path, folder, prefix + name)
+    if not any(folder.iterdir()):
+        raise DataError(f"{prefix}{name} is an empty archive; expected labelled images in it.")
+    return folder
+
+
+def _download(uri: str, stack: contextlib.ExitStack, prefix: str) -> Path:
+    folder = _work_folder(stack)
+    name = uri.rstrip("/").rsplit("/", 1)[1]
+    if name.lower().endswith(archive.SUFFIXES):
+        return _unpacked(fetch_uri(uri.rstrip("/"), folder / name), uri, stack, prefix)
+    store = open_store(uri.rstrip("/"))
+    keys = [key for key, _ in store.list() if not key.endswith("/")]
+    for key in keys:
+        archive.check_name(uri, key)
+    if not keys:
+        raise DataError(f"{prefix}{uri} holds no objects; expected labelled images or an archive there.")
+    ticker = progress.Ticker(STAGE, len(keys), "downloading")
+    store.download([Transfer(key, folder / key) for key in keys], ticker.tick)
+    return folder
+
+
+def _work_folder(stack: contextlib.ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-source-")))
