@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,7 +16,9 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,3 +127,62 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # the workers as well
         server.wait()
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the whole line: its directory, its result, and how the command ended."""
+
+    folder: Path
+    summary: dict[str, Any]
+    exit_code: int
+    stderr: str
+
+
+def sightline(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, as a user does."""
+    command = [sys.executable, "-m", "sightline", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `sightline`: `command("run", "--json", cwd=folder, VARIABLE="value")`."""
+    return sightline
+
+
+# No routes: nothing but the loopback is within reach.
+NO_NETWORK = "ip link set lo up && test $(wc -l < /proc/net/route) -le 1 && exec"
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The quickstart, run once for the whole session, in a network namespace without routes where that is allowed."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    command = [sys.executable, "-m", "sightline", "run", "--json", "--run-id", "first"]
+    allowed = network_can_be_cut()
+    if allowed:
+        command = ["unshare", "-rn", "sh", "-c", f"{NO_NETWORK} {shlex.join(command)} 2>stderr.txt"]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MLFLOW_"))},
+        "SIGHTLINE_CACHE": str(folder / "cache"),
+        "HOME": str(folder / "home"),
+    }
+    environment.pop("SIGHTLINE_STORE", None)
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    log = folder / "runs" / "first" / "pipeline.log"
+    assert done.stdout, log.read_text() if log.exists() else "the run never started"
+    stderr = (folder / "stderr.txt").read_text() if allowed else ""
+    return Finished(folder / "runs" / "first", json.loads(done.stdout), done.returncode, stderr)
+
+
+def network_can_be_cut() -> bool:
+    """Say whether this user may make a network namespace."""
+    return (
+        bool(shutil.which("unshare"))
+        and not subprocess.run(
+            ["unshare", "-rn", "ip", "link", "set", "lo", "up"], capture_output=True, check=False
+        ).returncode
+    )

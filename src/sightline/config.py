@@ -214,11 +214,7 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         problems += [_explain(item) for item in error.errors()]
     if problems:
-        raise ConfigError(
-            f"The configuration has {len(problems)} mistake{'s' * (len(problems) > 1)} "
-            "(`sightline config` lists every key):",
-            problems,
-        )
+        raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
     return config
 
 

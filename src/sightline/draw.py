@@ -2,11 +2,12 @@
 
 Stained cells take light away, so each object multiplies the picture by what it lets through; where two overlap it gets
 darker, as under a microscope. Boxes are the extent of the drawn outline. The same seed gives the same bytes as long as
-NumPy and OpenCV stay the same.
+NumPy, OpenCV and the kind of processor stay the same.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,14 +190,16 @@ class Smear:
         low = np.floor((np.array([x, y]) - reach) * FINE).astype(int).clip(0, SIZE * FINE - 1)
         high = np.ceil((np.array([x, y]) + reach) * FINE).astype(int).clip(1, SIZE * FINE)
         grid = np.mgrid[low[1] : high[1], low[0] : high[0]].astype(np.float32) + 0.5
-        dx, dy = grid[1] / FINE - x, grid[0] / FINE - y
-        turn = random.uniform(0, np.pi)
-        u, v = dx * np.cos(turn) + dy * np.sin(turn), (dy * np.cos(turn) - dx * np.sin(turn)) / flatness
+        dx, dy = grid[1] / FINE - float(x), grid[0] / FINE - float(y)
+        turn = random.uniform(0, math.pi)
+        cos, sin = math.cos(turn), math.sin(turn)
+        u, v = dx * cos + dy * sin, (dy * cos - dx * sin) / flatness
         angle = np.arctan2(v, u)
         edge = np.full_like(angle, radius)
         for wave in range(2, 6):
-            edge *= 1 + random.normal(0, wobble) * 2 / wave * np.cos(wave * angle + random.uniform(0, 2 * np.pi))
-        distance = (np.hypot(u, v) / edge).astype(np.float32)
+            height, phase = random.normal(0, wobble) * 2 / wave, random.uniform(0, 2 * math.pi)
+            edge *= 1 + height * np.cos(wave * angle + phase)
+        distance = np.hypot(u, v) / edge
         return Shape(slice(low[1], high[1]), slice(low[0], high[0]), distance, radius * FINE)
 
     def _absorb(self, shape: Shape, thickness: Array, colour: Array) -> None:

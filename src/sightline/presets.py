@@ -90,4 +90,4 @@ def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
         apply(balanced(), values)
     except ConfigError as error:
         raise ConfigError(error.message, [problem, *error.problems]) from None
-    raise ConfigError("The configuration has 1 mistake:", [problem])
+    raise ConfigError("The configuration is wrong (`sightline config` lists every key):", [problem])

@@ -87,11 +87,10 @@ def validate(
     """
     from sightline import stages
     from sightline import validate as stage
-    from sightline.presets import resolve
 
     with _user_errors():
         try:
-            config = resolve(preset, parameters_to_values(parameters))
+            config = stage.resolve(preset, parameters_to_values(parameters))
         except ConfigError as error:
             stages.leave_error("validate", error)
             raise

@@ -7,6 +7,7 @@ out (nccl on GPUs, gloo on CPUs); the engine alone would only start groups of it
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import resource
@@ -106,6 +107,20 @@ def report_progress(trainer: Any) -> None:
     trainer.add_callback("on_fit_epoch_end", epoch_end)
 
 
+def announce(trainer: Any) -> None:
+    """Say in the log which process this is and how large its share is."""
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    print(f"process {rank} of {world_size}: {len(trainer.train_loader)} batches an epoch", flush=True)
+
+
+def weights_digest(trainer: Any) -> str:
+    """Return a digest of the trained parameters, by which equal processes are seen to be equal."""
+    digest = hashlib.sha256()
+    for parameter in trainer.model.parameters():
+        digest.update(parameter.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def run(job: dict[str, Any]) -> None:
     """Train as one rank; rank 0 leaves `result.json` in the save folder when all went well."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
@@ -116,9 +131,11 @@ def run(job: dict[str, Any]) -> None:
     from ultralytics.utils import RANK
 
     trainer = trainer_class()(overrides=job["engine"])
+    trainer.add_callback("on_train_start", announce)
     if RANK in (-1, 0):
         report_progress(trainer)
     trainer.train()
+    print(f"process {max(RANK, 0)} ends with weights {weights_digest(trainer)}", flush=True)
     if RANK in (-1, 0):
         result = {
             "device": "cuda" if trainer.device.type == "cuda" else "cpu",

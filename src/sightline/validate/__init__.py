@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from sightline import presets
 from sightline.artifacts import ValidateDocument
 from sightline.config import RunConfig
+from sightline.errors import ConfigError
+
+
+def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
+    """Like `presets.resolve`, but a configuration that fails is also told what is wrong with its weights.
+
+    So nobody mends a number only to learn of a missing file. Raises ConfigError.
+    """
+    from sightline.validate import weights
+
+    try:
+        return presets.resolve(preset, values)
+    except ConfigError as error:
+        raise ConfigError(error.message, [*error.problems, *weights.mistakes(values)]) from None
 
 
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from sightline.validate.dataset import IMAGE_SUFFIXES
+
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 turn the picture by a quarter
 # What Pillow's decoders raise on damaged bytes.
@@ -45,8 +47,11 @@ def inspect(path: Path) -> Picture | str:
 
     The size is checked before anything is decoded: Pillow refuses more than twice `Image.MAX_IMAGE_PIXELS`.
     """
-    data = path.read_bytes()
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return f"has the file name suffix '{path.suffix}'; expected one of {', '.join(IMAGE_SUFFIXES)}"
+    data = b""
     try:
+        data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.verify()
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -58,7 +63,11 @@ def inspect(path: Path) -> Picture | str:
     except Image.DecompressionBombError:
         return f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels; cut it into tiles"
     except UnidentifiedImageError:
-        return f"is no image: its bytes are none of {', '.join(FORMATS)}" if data else "is an empty file"
+        return (
+            f"is no image, or of an unsupported kind: its bytes are none of {', '.join(FORMATS)}"
+            if data
+            else "is an empty file"
+        )
     except UNDECODABLE as error:
         return f"is a damaged or truncated image ({str(error) or type(error).__name__})"
     if orientation >= 5:

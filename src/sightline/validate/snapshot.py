@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import shutil
 import tarfile
 import tempfile
@@ -142,7 +143,7 @@ def shard_groups(samples: Iterable[Sample], split: Split) -> list[list[Sample]]:
     """Group a split by the leading bits of the image digests, so that a change touches one shard of about 64 MB."""
     own = sorted((s for s in samples if s.split == split), key=lambda s: s.sha256)
     total = sum(s.bytes for s in own)
-    bits = max(0, round(total / SHARD_BYTES) - 1).bit_length()
+    bits = max(0, round(math.log2(max(total, 1) / SHARD_BYTES)))
     groups: dict[int, list[Sample]] = {}
     for sample in own:
         groups.setdefault(int(sample.sha256[:8], 16) >> (32 - bits), []).append(sample)

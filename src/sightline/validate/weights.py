@@ -15,12 +15,16 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from sightline.artifacts import Weights
 from sightline.config import WeightsConfig
-from sightline.errors import WeightsError, did_you_mean
-from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
+from sightline.errors import SightlineError, WeightsError, did_you_mean
+from sightline.storage import Store, Transfer, cache_root, default_store, fetch_uri, open_store, sha256_file
 
 # Published by Ultralytics in the assets release v8.4.0; sha256 of the released files.
 PINS = {
@@ -39,16 +43,46 @@ def pin(config: WeightsConfig, store: Store) -> Weights:
 
     Raises WeightsError: nothing found, an unpinned or different digest, no checkpoint, not a detector.
     """
-    if config.source.endswith((".yaml", ".yml")):
+    if _is_architecture(config):
         return _from_scratch(config.source)
     with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-        path = _find(config, store, Path(folder))
-        digest = sha256_file(path)
-        _check_digest(config, path.name, digest)
-        licence = _check_detector(config.source, path)
+        path, digest, licence = find(config, store, Path(folder))
         key = f"weights/{digest}.pt"
         store.upload([Transfer(key, path, digest)])
     return Weights(source=config.source, uri=f"{store.uri}/{key}", sha256=digest, architecture=None, licence=licence)
+
+
+def mistakes(values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the weights in a configuration that is wrong elsewhere; nothing is stored."""
+    given = {key.removeprefix("weights."): value for key, value in values.items() if key.startswith("weights.")}
+    try:
+        config = WeightsConfig.model_validate(given)
+        if _is_architecture(config):
+            _from_scratch(config.source)
+            return []
+        with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
+            find(config, open_store(default_store()), Path(folder))
+    except SightlineError as error:
+        return [str(error)]
+    except ValidationError:
+        return []  # named already, by the configuration's own check
+    return []
+
+
+def find(config: WeightsConfig, store: Store, folder: Path) -> tuple[Path, str, str]:
+    """Return a local file with the weights, its sha256, and the licence that it states; what is fetched is in `folder`.
+
+    Raises WeightsError.
+    """
+    path = _find(config, store, folder)
+    licence = _check_detector(config.source, path)  # first: it says more than a digest does, and runs nothing
+    digest = sha256_file(path)
+    _check_digest(config, path.name, digest)
+    return path, digest, licence
+
+
+def _is_architecture(config: WeightsConfig) -> bool:
+    return config.source.endswith((".yaml", ".yml"))
 
 
 def _from_scratch(source: str) -> Weights:

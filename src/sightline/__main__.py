@@ -1,0 +1,5 @@
+"""`python -m sightline`: what containers run."""
+
+from sightline.cli import main
+
+main()

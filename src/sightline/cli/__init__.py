@@ -1,0 +1,65 @@
+"""`sightline`: what a person types. Parses, calls one stage or the pipeline, prints, and sets the exit code.
+
+Heavy imports happen inside the commands: `sightline --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from sightline import __version__
+from sightline.cli import line, stages
+from sightline.cli.options import err, out, plain
+from sightline.errors import SightlineError
+
+EXITS = "Exit codes: 0 done, 1 our fault or an outage, 2 usage, configuration or bad input, 3 rejected by a gate."
+
+app = typer.Typer(
+    name="sightline",
+    help="Labelled images in; a registered ONNX detector out, its score measured on that very file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    line.run,
+    stages.validate,
+    stages.train,
+    stages.export,
+    stages.evaluate,
+    stages.sample,
+    stages.report,
+    stages.register,
+    line.predict,
+    line.config,
+):
+    app.command()(command)
+
+
+@app.callback(epilog=EXITS, invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user become one message and an exit code."""
+    try:
+        app()
+    except SightlineError as error:
+        err.print(f"[bold red]error:[/] {plain(str(error))}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,132 @@
+"""The commands that go over the whole line, and the two that need no run: predict and config."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli import ending
+from sightline.cli.options import (
+    Assign,
+    Data,
+    DeviceName,
+    Download,
+    Format,
+    Images,
+    Json,
+    Preset,
+    TrustWeights,
+    Weights,
+    WeightsSha256,
+    bars,
+    err,
+    out,
+    plain,
+    values,
+)
+from sightline.cli.options import (
+    device as device_of,
+)
+from sightline.config import parse_assignments
+from sightline.presets import resolve
+
+
+def run(
+    data: Data = "quickstart",
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe: quickstart, fast, balanced (default for real data) or accurate.")
+    ] = None,
+    weights: Weights = None,
+    format: Format = None,
+    images: Images = None,
+    weights_sha256: WeightsSha256 = None,
+    trust_weights: TrustWeights = False,
+    download: Download = False,
+    gpus: Annotated[int | None, typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are.")] = None,
+    assign: Assign = [],  # noqa: B006
+    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
+    run_id: Annotated[str | None, typer.Option(help="Name of this run. Default: time and preset.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole line on this machine: validate, train, export, evaluate, sample, report, register.
+
+    sightline run                                              (the quickstart, on data it draws)
+
+    sightline run --data ./bccd --weights yolo11n.pt --preset fast --set train.epochs=20
+
+    sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
+    """
+    from sightline import orchestrate, provenance
+
+    preset = preset or ("quickstart" if data == "quickstart" else "balanced")
+    named = values(
+        assign,
+        format=format,
+        images=images,
+        weights=weights,
+        sha256=weights_sha256,
+        trust=trust_weights,
+        download=download,
+    )
+    gpus = len(provenance.visible_gpus()) if gpus is None else gpus
+    location = data if data == "quickstart" or "://" in data else str(Path(data).resolve())
+    run_id = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    summary = orchestrate.run(
+        {"data": location, "preset": preset, "gpus": str(gpus), "overrides": json.dumps(named)},
+        runs=runs,
+        run_id=run_id,
+        cache=not no_cache,
+        quiet=as_json and not err.is_terminal,
+    )
+    if as_json:
+        print(summary.model_dump_json(indent=2, by_alias=True))
+    else:
+        ending.tell(summary, runs / run_id, out)
+    raise typer.Exit(ending.exit_code(summary))
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    model: Annotated[Path, typer.Option(help="ONNX file that `sightline export` wrote.")],
+    to: Annotated[Path, typer.Option(help="Folder for the annotated images and predictions.json.")] = Path(
+        "predictions"
+    ),
+    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="Default: the file's own.")] = None,
+    device: DeviceName = "auto",
+    as_json: Json = False,
+) -> None:
+    """Detect in images: annotated copies, predictions.json, and a finding per image.
+
+    sightline predict --model runs/mine/export/model.onnx photo.jpg
+
+    sightline predict --model model.onnx --to out --confidence 0.5 ./photos
+    """
+    from sightline.predict import predict as work
+
+    with bars(as_json):
+        results = work(images, model=model, to=to, confidence=confidence, device=device_of(device))
+    if as_json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            out.print(f"{plain(result['image'])}: {plain(result['finding'])}")
+        out.print(f"annotated images and predictions.json are in {to}")
+
+
+def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """List every configuration key with its value under a preset, its limits and its meaning.
+
+    sightline config --preset fast
+
+    sightline config --preset fast --set train.epochs=5 --json
+    """
+    resolved = resolve(preset, parse_assignments(assign))
+    if as_json:
+        print(resolved.model_dump_json(indent=2, by_alias=True))
+    else:
+        out.print(ending.config_table(resolved))

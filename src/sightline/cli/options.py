@@ -1,0 +1,89 @@
+"""The options that commands share, and what every command does with them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sightline import progress
+from sightline.artifacts import Document
+from sightline.config import parse_assignments
+from sightline.errors import ConfigError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Data = Annotated[
+    str, typer.Option(help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, or `quickstart`.")
+]
+Format = Annotated[str | None, typer.Option(help="Annotation format: auto, yolo, coco or voc.")]
+Images = Annotated[str | None, typer.Option(help="Folder of the images, where it lies outside the annotations.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml)."),
+]
+WeightsSha256 = Annotated[str | None, typer.Option(help="The sha256 that the weights must have.")]
+TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint nobody vouched for.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
+Preset = Annotated[str, typer.Option(help="Recipe: quickstart, fast, balanced or accurate.")]
+Assign = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a configuration key; see `sightline config`.")
+]
+Run = Annotated[Path, typer.Option(help="Run directory: stages read and write their folders in it.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON on stdout, and nothing else there.")]
+DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+def plain(text: str) -> str:
+    """Keep square brackets of a message from being read as markup."""
+    return text.replace("[", r"\[")
+
+
+@contextlib.contextmanager
+def bars(as_json: bool) -> Iterator[None]:
+    """Draw the progress of the block; with --json only where a person watches."""
+    with progress.display(quiet=as_json and not err.is_terminal):
+        yield
+
+
+def show(document: Document, as_json: bool, lines: list[str]) -> None:
+    """Print a document for machines, or some lines about it for people."""
+    if as_json:
+        print(document.model_dump_json(indent=2, by_alias=True))
+    else:
+        for line in lines:
+            out.print(line)
+
+
+def values(
+    assignments: list[str],
+    *,
+    format: str | None,
+    images: str | None,
+    weights: str | None,
+    sha256: str | None,
+    trust: bool,
+    download: bool,
+) -> dict[str, Any]:
+    """Join named options and --set into dotted keys; --set comes last and wins."""
+    named: dict[str, Any] = {
+        "data.format": format,
+        "data.images": str(Path(images).resolve()) if images else None,
+        "weights.source": weights,
+        "weights.sha256": sha256,
+        "weights.trust": trust or None,
+        "weights.download": download or None,
+    }
+    return {**{key: value for key, value in named.items() if value is not None}, **parse_assignments(assignments)}
+
+
+def device(name: str) -> Any:
+    """Check a --device option; raises ConfigError."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"--device: got '{name}', expected one of auto, cpu, cuda.")
+    return name

@@ -1,0 +1,213 @@
+"""One command a stage. They read and write the folders of a run directory, as the pipeline does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sightline.artifacts import ValidateDocument, read
+from sightline.cli import ending
+from sightline.cli.options import (
+    Assign,
+    Data,
+    DeviceName,
+    Download,
+    Format,
+    Images,
+    Json,
+    Preset,
+    Run,
+    TrustWeights,
+    Weights,
+    WeightsSha256,
+    bars,
+    out,
+    plain,
+    show,
+    values,
+)
+from sightline.cli.options import (
+    device as device_of,
+)
+from sightline.config import RunConfig, apply, parse_assignments
+from sightline.validate import resolve
+
+
+def validate(
+    data: Data,
+    run: Run,
+    preset: Preset = "balanced",
+    weights: Weights = None,
+    format: Format = None,
+    images: Images = None,
+    weights_sha256: WeightsSha256 = None,
+    trust_weights: TrustWeights = False,
+    download: Download = False,
+    assign: Assign = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Check data, weights and configuration, and make a snapshot.
+
+    sightline validate --data ./bccd --run runs/mine
+
+    sightline validate --data labels.zip --format voc --images ./photos --run runs/mine --json
+    """
+    from sightline import validate as stage
+
+    named = values(
+        assign,
+        format=format,
+        images=images,
+        weights=weights,
+        sha256=weights_sha256,
+        trust=trust_weights,
+        download=download,
+    )
+    with bars(as_json):
+        document = stage.run(source=data, config=resolve(preset, named), out=run / "validate")
+    counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
+    warnings = [f"[yellow]warning[/] {p.rule}: {plain(p.where)}: {plain(p.message)}" for p in document.problems]
+    shown = warnings[:20] + (
+        [f"… and {len(warnings) - 20} more in {run}/validate/validate.json"] if warnings[20:] else []
+    )
+    show(
+        document,
+        as_json,
+        [
+            *shown,
+            f"{document.format} · {len(document.classes)} classes · {' · '.join(counts)}",
+            *([document.split_rule] if document.split_rule else []),
+            f"snapshot {document.snapshot}",
+        ],
+    )
+
+
+def _validated(run: Path, assignments: list[str]) -> tuple[ValidateDocument, RunConfig]:
+    """Return a run's data report and its configuration with --set on top."""
+    document = read(ValidateDocument, run / "validate")
+    return document, apply(document.config, parse_assignments(assignments))
+
+
+def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """Train on the snapshot of a run directory.
+
+    sightline train --run runs/mine
+
+    sightline train --run runs/mine --set train.epochs=50 --set train.gpus=2
+    """
+    from sightline import train as stage
+
+    checked, config = _validated(run, assign)
+    weights = checked.weights.uri or checked.weights.architecture or ""
+    with bars(as_json):
+        document = stage.run(snapshot=checked.snapshot, config=config.train, weights=weights, out=run / "train")
+    best = document.best
+    show(document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"])
+
+
+def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """Export the best checkpoint to ONNX and prove that it computes the same.
+
+    sightline export --run runs/mine
+
+    sightline export --run runs/mine --set export.opset=17
+    """
+    from sightline import export as stage
+
+    checked, config = _validated(run, assign)
+    with bars(as_json):
+        document = stage.run(
+            train=run / "train",
+            snapshot=checked.snapshot,
+            config=config.export,
+            image_size=config.train.image_size,
+            out=run / "export",
+        )
+    parity = document.parity
+    lines = [
+        f"{run}/export/{document.onnx} · opset {document.opset} · sha256 {document.sha256}",
+        f"operating confidence {document.confidence:.3f} (mean F1 {document.confidence_f1:.3f} on val)",
+        f"parity: raw outputs within {parity.max_abs_diff:.2g}; "
+        f"{parity.matched} detections matched, {parity.unmatched} not",
+    ]
+    show(document, as_json, lines)
+
+
+def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """Score the ONNX file on the test split and let the gate judge; exit code 3 if it rejects.
+
+    sightline evaluate --run runs/mine
+
+    sightline evaluate --run runs/mine --set gate.min_map50=0.9
+    """
+    from sightline import evaluate as stage
+
+    checked, config = _validated(run, assign)
+    with bars(as_json):
+        document = stage.run(
+            export=run / "export",
+            snapshot=checked.snapshot,
+            gate=config.gate,
+            out=run / "evaluate",
+            device=device_of(device),
+        )
+    show(document, as_json, [])
+    if not as_json:
+        out.print(ending.scores_table(document.per_class, document.map50, document.map50_95))
+        out.print(f"verdict: [bold]{document.verdict}[/] · " + " · ".join(document.reasons))
+    if document.verdict == "reject":
+        raise typer.Exit(ending.REJECTED)
+
+
+def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """Draw what the ONNX file finds in test images, with a written finding for each.
+
+    sightline sample --run runs/mine --set sample.count=24
+    """
+    from sightline import sample as stage
+
+    checked, config = _validated(run, assign)
+    with bars(as_json):
+        document = stage.run(
+            export=run / "export",
+            snapshot=checked.snapshot,
+            config=config.sample,
+            out=run / "sample",
+            device=device_of(device),
+        )
+    show(document, as_json, [f"{run}/sample/{s.file}  {plain(s.image)}: {plain(s.finding)}" for s in document.samples])
+
+
+def _folders(run: Path) -> dict[str, Path]:
+    from sightline.stages import NAMES
+
+    return {name: run / name for name in NAMES if (run / name / f"{name}.json").exists()}
+
+
+def report(run: Run, as_json: Json = False) -> None:
+    """Write the page and the MLflow run of a run directory; repeating it changes nothing.
+
+    sightline report --run runs/mine
+    """
+    from sightline import report as stage
+
+    folders = {name: path for name, path in _folders(run).items() if name != "report"}
+    with bars(as_json):
+        document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
+    show(document, as_json, [f"{run}/report/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"])
+
+
+def register(run: Run, as_json: Json = False) -> None:
+    """Make the exported file of a run directory a model version; exit code 2 if its verdict is reject.
+
+    sightline register --run runs/mine
+    """
+    from sightline import register as stage
+
+    with bars(as_json):
+        document = stage.run(run_id=run.resolve().name, folders=_folders(run), out=run / "register")
+    aliases = ", ".join(document.aliases)
+    show(
+        document, as_json, [f"{document.model_name} version {document.version} ({aliases}) at {document.tracking_uri}"]
+    )

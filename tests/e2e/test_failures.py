@@ -1,0 +1,94 @@
+"""Runs that must not succeed: each ends with its one message, its exit code, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=16")
+
+
+def test_training_that_learned_nothing_fails_at_export_and_is_not_repeated(command: Callable, tmp_path: Path) -> None:
+    def run(run_id: str, *more: str) -> dict:
+        done = command("run", "--json", "--run-id", run_id, *TINY, *more, cwd=tmp_path)
+        assert done.returncode == 1
+        return json.loads(done.stdout)
+
+    first, second, third = run("first"), run("second"), run("third", "--no-cache")
+    for summary in (first, second, third):
+        assert summary["status"] == "failed"
+        assert summary["error"]["stage"] == "export"
+        assert "learned too little" in summary["error"]["message"]
+        assert summary["register"] is None
+    trained = [summary["stages"][1]["status"] for summary in (first, second, third)]
+    assert trained == ["done", "cached", "done"]
+    assert not list(tmp_path.rglob("*.onnx"))
+    assert "Failed" in (tmp_path / "runs" / "first" / "report.html").read_text()
+
+
+def test_all_configuration_mistakes_at_once_before_training(command: Callable, tmp_path: Path) -> None:
+    done = command(
+        *("run", "--json", "--preset", "fats", "--weights", "nowhere.pt"),
+        *("--set", "train.epoch=3", "--set", "train.lr0=9", "--set", "train.optimizer=Adamm"),
+        cwd=tmp_path,
+    )
+    summary = json.loads(done.stdout)
+    message = summary["error"]["message"]
+    assert done.returncode == 2
+    assert (summary["error"]["stage"], summary["error"]["kind"]) == ("validate", "configuration")
+    for part in ("did you mean 'fast'?", "did you mean 'train.epochs'?", "train.lr0", "'Adamm'", "nowhere.pt"):
+        assert part in message
+    assert [stage["status"] for stage in summary["stages"]] == ["failed"] + ["skipped"] * 6
+
+
+def test_rejected_data_is_a_rejection_not_a_crash(command: Callable, tmp_path: Path) -> None:
+    from sightline.draw import draw
+
+    draw(tmp_path / "data")
+    (tmp_path / "data" / "labels" / "train" / "smear_train_003.txt").write_text("0 0.5 0.5 0.2\nx 0.5 0.5 0.1 0.1\n")
+    done = command("run", "--json", "--data", "data", "--preset", "quickstart", cwd=tmp_path)
+    summary = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (summary["status"], summary["rejected_by"]) == ("rejected", "data")
+    assert "smear_train_003.txt:1" in summary["error"]["message"]
+    assert "smear_train_003.txt:2" in summary["error"]["message"]
+    assert not (tmp_path / "store" / "snapshots").exists()
+
+
+def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    done = command("run", "--run-id", "r", cwd=tmp_path, MLFLOW_TRACKING_URI=address)
+    assert done.returncode == 2
+    assert f"No MLflow server answers at {address}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["validate", "--data", "nowhere", "--run", "r"], 2, "nowhere does not exist"),
+        (["validate", "--data", "s3://b", "--run", "r"], 2, "s3://"),
+        (["train", "--run", "r"], 2, "expected the folder that `sightline validate` wrote"),
+        (["export", "--run", "r"], 2, "validate.json"),
+        (["config", "--preset", "acurate"], 2, "did you mean 'accurate'?"),
+        (["config", "--set", "epochs"], 2, "expected key=value"),
+        (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg is no readable image"),
+        (["run", "--unknown"], 2, "No such option"),
+    ],
+)
+def test_usage_mistakes_get_one_message(
+    command: Callable, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.json"))

@@ -1,0 +1,207 @@
+"""Export through the stage: every family passes, equal weights give equal bytes, and a difference is caught."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from sightline.artifacts import ExportDocument, read
+from sightline.config import DataConfig, RunConfig, WeightsConfig
+from sightline.draw import draw
+from sightline.storage import sha256_file
+from sightline.validate import run as validate
+
+from ..conftest import Finished
+from ..report import documents
+
+pytestmark = pytest.mark.timeout(300)
+
+# Class names of PASCAL VOC as COCO, on which the official checkpoints were trained, spells them.
+COCO_NAME = {
+    **{"aeroplane": "airplane", "diningtable": "dining table", "motorbike": "motorcycle"},
+    **{"pottedplant": "potted plant", "sofa": "couch", "tvmonitor": "tv"},
+}
+
+
+@pytest.fixture(scope="module")
+def photographs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Snapshot of photographs labelled with the 80 classes of the official checkpoints."""
+    source = shared / "data" / "voc100-multiformat"
+    folder = tmp_path_factory.mktemp("photographs")
+    names = Path(__file__).with_name("coco80.txt").read_text().split("\n")[:80]
+    truth = json.loads((source / "gts" / "coco_format_v2" / "instances_v2.json").read_text())
+    category = {c["id"]: names.index(COCO_NAME.get(c["name"], c["name"])) for c in truth["categories"]}
+    for index, image in enumerate(truth["images"][:48]):
+        split = ("train", "val", "val", "test")[index % 4]
+        for kind in ("images", "labels"):
+            (folder / split / kind).mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / "images" / image["file_name"], folder / split / "images")
+        lines = [
+            f"{category[a['category_id']]} {(x + w / 2) / image['width']} {(y + h / 2) / image['height']} "
+            f"{w / image['width']} {h / image['height']}\n"
+            for a in truth["annotations"]
+            if a["image_id"] == image["id"]
+            for x, y, w, h in [a["bbox"]]
+        ]
+        (folder / split / "labels" / image["file_name"].replace(".jpg", ".txt")).write_text("".join(lines))
+    lines = [f"{split}: {split}/images\n" for split in ("train", "val", "test")]
+    (folder / "data.yaml").write_text("".join(lines) + f"names: {json.dumps(names)}\n")
+    config = RunConfig(weights=WeightsConfig(source="yolo11n.yaml"), data=DataConfig(format="yolo"))
+    out = tmp_path_factory.mktemp("validated")
+    return validate(source=str(folder), config=config, out=out, store=f"file://{out}/store").snapshot
+
+
+def finished_training(checkpoint: Path, folder: Path) -> Path:
+    """A train folder around a checkpoint from elsewhere."""
+    folder.mkdir()
+    shutil.copy(checkpoint, folder / "best.pt")
+    document = documents.train(epochs=1).model_copy(
+        update={"checkpoint": "best.pt", "checkpoint_sha256": sha256_file(checkpoint)}
+    )
+    document.write(folder)
+    return folder
+
+
+def run_stage(train: Path, snapshot: str, out: Path, size: int, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the stage in a process of its own; the engine keeps state, and warns, in the one it is imported into."""
+    code = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from sightline.config import ExportConfig\n"
+        "from sightline.errors import SightlineError\n"
+        "from sightline.export import run\n"
+        "train, snapshot, out, size, options = sys.argv[1:]\n"
+        "try:\n"
+        "    run(train=Path(train), snapshot=snapshot, config=ExportConfig(**json.loads(options)),"
+        " image_size=int(size), out=Path(out))\n"
+        "except SightlineError as error:\n"
+        "    sys.exit(f'{type(error).__name__}: {error}')\n"
+    )
+    arguments = [str(train), snapshot, str(out), str(size), json.dumps(options)]
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "nms_free"), [("yolov8n.pt", False), ("yolo11n.pt", False), ("yolo26n.pt", False), ("yolo26n.pt", True)]
+)
+def test_family_passes_on_photographs(
+    shared: Path, photographs: str, tmp_path: Path, name: str, nms_free: bool
+) -> None:
+    train = finished_training(shared / "weights" / name, tmp_path / "train")
+    done = run_stage(train, photographs, tmp_path / "export", 320, nms_free=nms_free)
+    assert done.returncode == 0, done.stderr
+    document = read(ExportDocument, tmp_path / "export")
+    assert document.parity.passed
+    assert document.parity.matched >= 20
+    assert document.parity.unmatched == 0
+    assert document.parity.max_abs_diff < 0.01
+    assert document.confidence_f1 > 0.4
+    assert document.head == ("nms-free" if nms_free else "anchors")
+    assert document.opset == 18
+    model = onnx.load(tmp_path / "export" / "model.onnx")
+    assert [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [
+        *("batch", 3, "height", "width")
+    ]
+
+
+def test_yolo12_trained_briefly_passes(tmp_path: Path) -> None:
+    """No official checkpoint at hand: a short training, through the command line's own stages."""
+    draw(tmp_path / "data")
+    sets = ["train.epochs=5", "train.image_size=96", "train.batch=8", "train.nominal_batch=8", "train.lr0=0.004"]
+    sets += ["train.augment.mosaic=0", "train.warmup_epochs=1"]
+    options = [text for value in sets for text in ("--set", value)]
+    commands = [
+        ["validate", "--data", "data", "--weights", "yolo12n.yaml", *options],
+        ["train"],
+        ["export"],
+    ]
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "sightline", *command, "--run", "run"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    document = read(ExportDocument, tmp_path / "run" / "export")
+    assert document.architecture == "yolo12n"
+    assert document.parity.passed
+    assert document.parity.matched > 0
+
+
+def test_same_checkpoint_gives_the_same_bytes_without_dates_or_paths(
+    quickstart: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
+    snapshot = quickstart.summary["data"]["snapshot"]
+    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "elsewhere" / "export", 160)
+    assert done.returncode == 0, done.stderr
+    first, second = quickstart.folder / "export" / "model.onnx", tmp_path / "elsewhere" / "export" / "model.onnx"
+    assert first.read_bytes() == second.read_bytes()
+    for text in (b"/tmp", b"20260", b"2026-", os.fsencode(tmp_path.anchor + "root")):
+        assert text not in b"".join(p.value.encode() for p in onnx.load(first).metadata_props)
+
+
+def test_nms_free_head_of_a_family_without_one_is_refused(
+    quickstart: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
+    snapshot = quickstart.summary["data"]["snapshot"]
+    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "export", 160, nms_free=True)
+    assert done.returncode == 1
+    assert "only yolo26 has one" in done.stderr
+    assert not list((tmp_path / "export").iterdir())
+
+
+def test_file_that_computes_something_else_fails_parity(quickstart: Finished, tmp_path: Path) -> None:
+    """One weight of the exported file is turned a little; nobody else changes."""
+    model = onnx.load(quickstart.folder / "export" / "model.onnx")
+    weights = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+    changed = numpy_helper.to_array(weights).copy()
+    changed *= 1.2
+    weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
+    onnx.save(model, tmp_path / "changed.onnx")
+    images = sorted((quickstart.folder.parents[1] / "cache").rglob("images/test/*.png"))[:4]
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from sightline import engine\n"
+        "engine.prepare()\n"
+        "from sightline.detect import Detector, read_image\n"
+        "from sightline.errors import ExportError\n"
+        "from sightline.export import onnx_file, parity\n"
+        "model = onnx_file.load_checkpoint(Path(sys.argv[1]))\n"
+        "onnx_file.select_head(model, False)\n"
+        "images = [read_image(path) for path in sys.argv[3:]]\n"
+        "try:\n"
+        "    print(parity.check(model, Detector(sys.argv[2], device='cpu', confidence=0.001), images, 0.05))\n"
+        "except ExportError as error:\n"
+        "    sys.exit(f'refused: {error}')\n"
+    )
+    results = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(quickstart.folder / "train" / "best.pt"), str(file), *map(str, images)],
+            capture_output=True, text=True, timeout=120, check=False,
+        )
+        for file in (quickstart.folder / "export" / "model.onnx", tmp_path / "changed.onnx")
+    ]  # fmt: skip
+    assert results[0].returncode == 0, results[0].stderr
+    assert results[1].returncode == 1
+    assert "refused: The exported file does not compute what the checkpoint computes" in results[1].stderr
+
+
+def test_drawings_are_written_for_every_sample(quickstart: Finished) -> None:
+    for sample in json.loads((quickstart.folder / "sample" / "sample.json").read_text())["samples"]:
+        assert cv2.imread(str(quickstart.folder / "sample" / sample["file"])).shape[0] >= 400
+        assert sample["labelled"] == sample["matched"] + sample["missed"]
+        assert sample["found"] == sample["matched"] + sample["false"]

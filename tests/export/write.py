@@ -1,0 +1,35 @@
+"""Exports an official checkpoint as the export stage does: `python -m tests.export.write WEIGHTS NMS_FREE TARGET`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sightline import engine
+from sightline.config import ExportConfig
+from sightline.detect import Contract
+from sightline.export import onnx_file
+
+
+def main(weights: Path, nms_free: bool, target: Path) -> None:
+    """Write `target` with a contract of the checkpoint's own classes at 320 pixels."""
+    engine.prepare()
+    model = onnx_file.load_checkpoint(weights)
+    config = ExportConfig(nms_free=nms_free)
+    onnx_file.export(weights, target, config, 320)
+    contract = Contract(
+        schema_version=1,
+        architecture=weights.stem,
+        classes=tuple(model.names.values()),
+        image_size=320,
+        stride=32,
+        head="nms-free" if nms_free else "anchors",
+        confidence=0.25,
+        iou=0.7,
+        max_det=300,
+    )
+    onnx_file.write_contract(target, contract)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2] == "True", Path(sys.argv[3]))

@@ -1,0 +1,78 @@
+"""The pipeline as it is compiled: what a person fills in, what is cached, what runs when."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sightline.orchestrate import DEFAULTS, pipeline_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    return next(yaml.safe_load_all(pipeline_file().read_text()))
+
+
+def test_every_parameter_has_a_description_and_a_default(spec: dict[str, Any]) -> None:
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert len(parameters) == 13
+    assert all(len(value["description"]) > 20 and "defaultValue" in value for value in parameters.values())
+
+
+def test_local_defaults_differ_from_the_clusters_in_gpus_alone(spec: dict[str, Any]) -> None:
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    different = {name for name, value in DEFAULTS.items() if parameters[name]["defaultValue"] != value}
+    assert set(DEFAULTS) == set(parameters)
+    assert different == {"gpus"}
+
+
+def test_caching_is_off_where_inputs_do_not_decide(spec: dict[str, Any]) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    register = spec["components"]["comp-condition-1"]["dag"]["tasks"]["register"]
+    cached = {name for name, task in {**tasks, "register": register}.items() if task.get("cachingOptions")}
+    assert cached == {"train", "export", "evaluate", "sample", "verdict"}
+
+
+def test_register_waits_for_the_verdict_and_report_does_not(spec: dict[str, Any]) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    assert "register" not in tasks
+    condition = tasks["condition-1"]["triggerPolicy"]["condition"]
+    assert "verdict-Output" in condition
+    assert "'register'" in condition
+    assert "triggerPolicy" not in tasks["report"]
+
+
+def test_training_takes_only_content_addresses(spec: dict[str, Any]) -> None:
+    inputs = spec["root"]["dag"]["tasks"]["train"]["inputs"]
+    assert set(inputs) == {"parameters"}
+    produced = {
+        value["taskOutputParameter"]["outputParameterKey"]
+        for name, value in inputs["parameters"].items()
+        if name not in ("pipelinechannel--gpus", "accelerator_count")  # how many GPUs the task asks for
+    }
+    assert produced == {"snapshot", "weights", "train_config", "code"}
+
+
+def test_nothing_is_installed_at_run_time_and_images_are_pinned(spec: dict[str, Any]) -> None:
+    for executor in spec["deploymentSpec"]["executors"].values():
+        container = executor["container"]
+        assert "pip install" not in " ".join(container["command"])
+        assert not container["image"].endswith((":latest", ":main"))
+        assert ":" in container["image"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "components").glob("[!_]*.py")), ids=lambda path: path.stem)
+def test_component_is_a_signature_a_docstring_and_one_call(path: Path) -> None:
+    functions = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        assert ast.get_docstring(function)
+        _, load, call = function.body
+        assert isinstance(load, ast.ImportFrom)
+        assert isinstance(call, ast.Expr | ast.Return)
+        assert isinstance(call.value, ast.Call)

@@ -1,0 +1,86 @@
+"""Training in its own right: several processes, starting weights, and faults that are named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline.artifacts import TrainDocument, read
+from sightline.draw import draw
+from sightline.train import read_history
+
+pytestmark = pytest.mark.timeout(300)
+SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
+OPTIONS = [text for value in SMALL for text in ("--set", value)]
+
+
+def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    done = command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = command("train", "--run", "run", "--set", "train.cpu_processes=2", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    log = (tmp_path / "run" / "train" / "train.log").read_text()
+    assert json.loads(done.stdout) == document.model_dump(mode="json")
+    assert (document.world_size, document.device, document.epochs_completed) == (2, "cpu", 2)
+    assert [attempt.exit_code for attempt in document.attempts] == [0]
+    # Each process takes half of the 144 images in batches of 8: nine steps an epoch, and both end with equal weights.
+    assert "process 0 of 2: 9 batches an epoch" in log
+    assert "process 1 of 2: 9 batches an epoch" in log
+    digests = {line.split()[-1] for line in log.splitlines() if "ends with weights" in line}
+    assert log.count("ends with weights") == 2
+    assert len(digests) == 1
+    assert (tmp_path / "run" / "train" / "last.pt").stat().st_size > (
+        tmp_path / "run" / "train" / "best.pt"
+    ).stat().st_size
+
+
+def test_gpus_that_are_not_there_are_refused_before_torch_starts(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", cwd=tmp_path)
+    done = command("train", "--run", "run", "--set", "train.gpus=16", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "train.gpus: got 16" in done.stderr
+    assert not (tmp_path / "run" / "train" / "train.json").exists()
+
+
+def test_damaged_weights_in_the_store_are_not_loaded(command: Callable, tmp_path: Path, shared: Path) -> None:
+    draw(tmp_path / "data")
+    weights = str(shared / "weights" / "yolo11n.pt")
+    command("validate", "--data", "data", "--weights", weights, "--run", "run", *OPTIONS, cwd=tmp_path)
+    [stored] = (tmp_path / "store" / "weights").iterdir()
+    data = bytearray(stored.read_bytes())
+    data[1000] ^= 1
+    stored.write_bytes(data)
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "sha256" in done.stderr
+    assert not (tmp_path / "run" / "train" / "train.json").exists()
+
+
+def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: Path) -> None:
+    """A checkpoint cut short after its digest was pinned to the cut file: the engine cannot load it."""
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    document = json.loads((tmp_path / "run" / "validate" / "validate.json").read_text())
+    document["weights"].update(uri=None, sha256=None, architecture="yolo99n.yaml")
+    (tmp_path / "run" / "validate" / "validate.json").write_text(json.dumps(document))
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Training stopped before its last epoch: FileNotFoundError" in done.stderr
+    assert "train.log" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_history_is_read_row_by_row(tmp_path: Path) -> None:
+    header = "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
+    header += "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0\n"
+    rows = "1,10.5,3,4,5,0.1,0.2,0.3,0.15,3.1,4.1,5.1,0.001\n2,19,2,3,4,0.2,0.3,0.4,0.25,2.1,3.1,4.1,0.0005\n"
+    (tmp_path / "results.csv").write_text(header + rows)
+    first, second = read_history(tmp_path / "results.csv")
+    assert (first.epoch, first.seconds, first.map50) == (1, 10.5, 0.3)
+    assert (second.epoch, second.seconds, second.val_box_loss) == (2, 8.5, 2.1)
