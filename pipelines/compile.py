@@ -1,40 +1,80 @@
-"""Writes the compiled pipelines, or checks that the committed ones are what the code says.
+"""Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml
+python -m pipelines.compile            write pipelines/compiled/*.yaml and components/README.md
 python -m pipelines.compile --check    fail if a committed file differs
 """
 
+import importlib
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import docstring_parser
+import yaml
 from kfp import compiler
 
 from pipelines.train import sightline_train
 
-FOLDER = Path(__file__).parent / "compiled"
-PIPELINES = {"train.yaml": sightline_train}
+ROOT = Path(__file__).parents[1]
+PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
+HEADING = """# Components
+
+One file a stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
+"""
 
 
-def compiled(folder: Path) -> dict[str, str]:
-    """Compile every pipeline; returns text by file name."""
-    for name, pipeline in PIPELINES.items():
-        compiler.Compiler().compile(pipeline, str(folder / name))
-    return {name: (folder / name).read_text(encoding="utf-8") for name in PIPELINES}
+def derived() -> dict[str, str]:
+    """Return the text of every derived file by its path in the repository."""
+    texts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for path, pipeline in PIPELINES.items():
+            target = Path(folder) / "pipeline.yaml"
+            compiler.Compiler().compile(pipeline, str(target))
+            texts[path] = target.read_text(encoding="utf-8")
+    specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
+    texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
+    return texts
+
+
+def interfaces(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any], str]]:
+    """Return name, interface and image of every component in a pipeline, by name."""
+    executors = spec["deploymentSpec"]["executors"]
+    return [
+        (name.removeprefix("comp-"), component, executors[component["executorLabel"]]["container"]["image"])
+        for name, component in sorted(spec["components"].items())
+        if "executorLabel" in component
+    ]
+
+
+def interface(name: str, component: dict[str, Any], image: str) -> str:
+    """Render one component: what it does, where it runs, and a row for each input and output."""
+    function = getattr(importlib.import_module(f"components.{name}"), name).python_func
+    docstring = docstring_parser.parse(function.__doc__)  # KFP's own parser; the spec keeps only part of it
+    meaning = {item.arg_name: item.description for item in docstring.params}
+    rows = []
+    for direction in ("input", "output"):
+        definitions = component.get(f"{direction}Definitions", {})
+        for kind in ("parameters", "artifacts"):
+            for key, value in definitions.get(kind, {}).items():
+                type_name = value.get("parameterType") or value["artifactType"]["schemaTitle"]
+                text = meaning.get(key) or value.get("description", "")
+                rows.append(f"| {direction} | `{key}` | {type_name} | {text} |\n")
+    table = "| | name | type | meaning |\n|---|---|---|---|\n" + "".join(rows)
+    return f"\n## {name}\n\n{docstring.short_description}\n\nImage `{image}`.\n\n{table}"
 
 
 def main(arguments: list[str]) -> int:
     """Write, or with --check compare; returns the exit code."""
+    texts = derived()
     if arguments == ["--check"]:
-        with tempfile.TemporaryDirectory() as folder:
-            fresh = compiled(Path(folder))
-        stale = [name for name, text in fresh.items() if (FOLDER / name).read_text(encoding="utf-8") != text]
-        for name in stale:
-            print(f"pipelines/compiled/{name} is not what the code says; run `make compile` and commit it.")
-        return len(stale)
-    FOLDER.mkdir(exist_ok=True)
-    for name in compiled(FOLDER):
-        print(f"wrote pipelines/compiled/{name}")
+        stale = [path for path, text in texts.items() if (ROOT / path).read_text(encoding="utf-8") != text]
+        for path in stale:
+            print(f"{path} is not what the code says; run `make compile` and commit it.")
+        return min(1, len(stale))
+    for path, text in texts.items():
+        (ROOT / path).write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,24 @@ def predict(weights: str, image_size: int, confidence: float, nms_free: bool, im
     return [result.boxes.data.tolist() for result in results]
 
 
+def score(weights: str, data_yaml: str, image_size: int) -> dict[str, float]:
+    """Return the engine's own scores on the test split, with square batches."""
+    from ultralytics import YOLO
+
+    with tempfile.TemporaryDirectory() as folder:
+        result = YOLO(weights).val(
+            data=data_yaml,
+            split="test",
+            imgsz=image_size,
+            rect=False,
+            batch=16,
+            device="cpu",
+            plots=False,
+            project=folder,
+        )
+    return {"map50": float(result.box.map50), "map50_95": float(result.box.map)}
+
+
 def plain(job: dict[str, Any]) -> dict[str, Any]:
     """Train, score the best checkpoint on the test split with square batches, and export it to ONNX."""
     from ultralytics import YOLO
@@ -36,16 +55,14 @@ def plain(job: dict[str, Any]) -> dict[str, Any]:
     model.train(**job["train"])
     trained = time.monotonic()
     best = Path(job["train"]["save_dir"]) / "weights" / "best.pt"
-    common = {"data": job["train"]["data"], "imgsz": job["train"]["imgsz"], "device": "cpu", "plots": False}
-    scores = YOLO(best).val(split="test", rect=False, batch=16, project=job["train"]["save_dir"], **common)
+    scores = score(str(best), job["train"]["data"], job["train"]["imgsz"])
     scored = time.monotonic()
     YOLO(best).export(format="onnx", dynamic=True, simplify=True, imgsz=job["train"]["imgsz"], device="cpu")
     return {
         "train_seconds": trained - start,
         "val_seconds": scored - trained,
         "export_seconds": time.monotonic() - scored,
-        "map50": float(scores.box.map50),
-        "map50_95": float(scores.box.map),
+        **scores,
     }
 
 
@@ -54,6 +71,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "predict":
         weights, size, confidence, nms_free, *images = sys.argv[2:]
         answer: Any = predict(weights, int(size), float(confidence), nms_free == "True", images)
+    elif sys.argv[1] == "score":
+        answer = score(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         answer = plain(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     print("\n" + json.dumps(answer))
