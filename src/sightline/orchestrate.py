@@ -69,6 +69,7 @@ def run(
     tracking.preflight(tracking.tracking_uri())
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     Path(environment["TMPDIR"]).mkdir(parents=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us stops the training too
     arguments = {"parameters": {**DEFAULTS, **parameters}, "cache": cache, "runs": str(runs.resolve())}
     write_text(folder / ARGUMENTS, json.dumps(arguments, indent=2))
     with progress.display(quiet, folder / EVENTS):

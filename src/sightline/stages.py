@@ -41,14 +41,14 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
             where = error.filename or out
             raise StorageError(f"No space left on the device of {where}. Free some and start again.") from None
     except BaseException as error:
-        leave_error(stage, error)
-        progress.emit("failed", stage=stage, seconds=seconds())
+        failed(stage, error, seconds())
         raise
     progress.emit("end", stage=stage, seconds=seconds())
 
 
-def leave_error(stage: str, error: BaseException) -> None:
-    """Write the error document of a failed stage, where somebody wants it."""
+def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
+    """Tell whoever follows that a stage failed, and write its error document where somebody wants it."""
+    progress.emit("failed", stage=stage, seconds=seconds)
     path = os.environ.get(ERROR_VARIABLE)
     if not path:
         return

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sightline.artifacts import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.errors import ConfigError, SightlineError
 
@@ -21,12 +22,16 @@ from sightline.errors import ConfigError, SightlineError
 class Metrics(Protocol):
     """A typed artifact that the dashboard shows as a table."""
 
+    path: str
+
     def log_metric(self, metric: str, value: float) -> None:
         """Add a row."""
 
 
 class Confusion(Protocol):
     """A typed artifact that the dashboard shows as a matrix."""
+
+    path: str
 
     def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
         """Set the matrix."""
@@ -44,9 +49,11 @@ def _user_errors() -> Iterator[None]:
 
 def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
     """Publish what has a value; KFP cannot hold an absent one."""
-    for name, value in values.items():
-        if value is not None:
-            metrics.log_metric(name, value)
+    there = {name: value for name, value in values.items() if value is not None}
+    for name, value in there.items():
+        metrics.log_metric(name, value)
+    # The local runner's cache takes an artifact without a file for one that was deleted, and runs the task again.
+    write_text(Path(metrics.path), json.dumps(there))
 
 
 def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,11 +99,12 @@ def validate(
         try:
             config = stage.resolve(preset, parameters_to_values(parameters))
         except ConfigError as error:
-            stages.leave_error("validate", error)
+            stages.failed("validate", error)
             raise
         document = stage.run(source=data, config=config, out=Path(folder))
-        for split, counts in document.splits.items():
-            _log(metrics, {f"images_{split}": counts.images, f"boxes_{split}": counts.boxes})
+        images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
+        boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
+        _log(metrics, {**images, **boxes})
         weights = document.weights.uri or document.weights.architecture or ""
         return document.snapshot, weights, config.train.model_dump_json(), config.json_text(), document.code
 
@@ -139,9 +147,10 @@ def evaluate(*, export: str, snapshot: str, config: str, folder: str, metrics: M
     with _user_errors():
         whole = RunConfig.model_validate_json(config)
         document = stage.run(export=Path(export), snapshot=snapshot, gate=whole.gate, out=Path(folder))
-        _log(metrics, {"map50": document.map50, "map50_95": document.map50_95, "map75": document.map75})
-        _log(metrics, {"precision": document.precision, "recall": document.recall, "f1": document.f1})
+        names = ("map50", "map50_95", "map75", "precision", "recall", "f1")
+        _log(metrics, {name: getattr(document, name) for name in names})
         confusion.log_confusion_matrix(document.confusion.labels, document.confusion.counts)
+        write_text(Path(confusion.path), document.confusion.model_dump_json())
 
 
 def sample(*, export: str, snapshot: str, config: str, folder: str) -> None:

@@ -13,22 +13,20 @@ pytestmark = pytest.mark.timeout(300)
 TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=16")
 
 
-def test_training_that_learned_nothing_fails_at_export_and_is_not_repeated(command: Callable, tmp_path: Path) -> None:
+def test_known_training_is_not_repeated_unless_asked(command: Callable, tmp_path: Path) -> None:
     def run(run_id: str, *more: str) -> dict:
         done = command("run", "--json", "--run-id", run_id, *TINY, *more, cwd=tmp_path)
-        assert done.returncode == 1
+        assert done.returncode == 3
         return json.loads(done.stdout)
 
     first, second, third = run("first"), run("second"), run("third", "--no-cache")
     for summary in (first, second, third):
-        assert summary["status"] == "failed"
-        assert summary["error"]["stage"] == "export"
-        assert "learned too little" in summary["error"]["message"]
+        assert (summary["status"], summary["rejected_by"]) == ("rejected", "score")
         assert summary["register"] is None
     trained = [summary["stages"][1]["status"] for summary in (first, second, third)]
     assert trained == ["done", "cached", "done"]
-    assert not list(tmp_path.rglob("*.onnx"))
-    assert "Failed" in (tmp_path / "runs" / "first" / "report.html").read_text()
+    assert len({summary["export"]["sha256"] for summary in (first, second)}) == 1
+    assert "Rejected" in (tmp_path / "runs" / "second" / "report.html").read_text()
 
 
 def test_all_configuration_mistakes_at_once_before_training(command: Callable, tmp_path: Path) -> None:
@@ -75,7 +73,7 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
     ("arguments", "code", "words"),
     [
         (["validate", "--data", "nowhere", "--run", "r"], 2, "nowhere does not exist"),
-        (["validate", "--data", "s3://b", "--run", "r"], 2, "s3://"),
+        (["validate", "--data", "s3://b", "--weights", "yolo11n.yaml", "--run", "r"], 2, "s3://b"),
         (["train", "--run", "r"], 2, "expected the folder that `sightline validate` wrote"),
         (["export", "--run", "r"], 2, "validate.json"),
         (["config", "--preset", "acurate"], 2, "did you mean 'accurate'?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,7 +48,25 @@ def test_one_changed_label_is_another_snapshot_that_shares_the_other_shards(sets
     assert 0 < second.uploaded_bytes < first.uploaded_bytes
 
 
-def test_class_names_and_splits_are_part_of_the_digest_and_file_names_are_not(sets, validate):
+def test_names_order_the_images_so_they_are_part_of_the_digest_and_folders_are_not(sets, validate, tmp_path):
+    plain = validate(sets.yolo()).digest
+    elsewhere = tmp_path / "deeper" / "down"
+    elsewhere.parent.mkdir()
+    sets.yolo("again").rename(elsewhere)
+    assert validate(elsewhere).digest == plain
+
+
+def test_images_keep_their_names_where_these_are_plain_and_unique(sets, validate):
+    root = sets.yolo()
+    for kind, suffix in (("images", "png"), ("labels", "txt")):
+        (root / f"{kind}/val/6.{suffix}").rename(root / f"{kind}/val/ünsafe name.{suffix}")
+    sample, *_ = [s for s in fetch(validate(root).snapshot).samples("val") if "nsafe" in s.source]
+    assert re.fullmatch(r"_nsafe name-[0-9a-f]{8}\.png", sample.image.name)
+    assert sample.source == "images/val/ünsafe name.png"
+    assert {s.image.name for s in fetch(validate(root).snapshot).samples("train")} >= {"0.png", "1.png"}
+
+
+def test_class_names_splits_and_file_names_are_part_of_the_digest(sets, validate):
     plain = validate(sets.yolo()).digest
     assert validate(sets.yolo("names", names=["cat", "cow"])).digest != plain
     moved = sets.yolo("moved")
@@ -57,7 +76,7 @@ def test_class_names_and_splits_are_part_of_the_digest_and_file_names_are_not(se
     renamed = sets.yolo("renamed")
     for kind, suffix in (("images", "png"), ("labels", "txt")):
         (renamed / f"{kind}/val/6.{suffix}").rename(renamed / f"{kind}/val/other name.{suffix}")
-    assert validate(renamed).digest == plain
+    assert validate(renamed).digest != plain
 
 
 def test_a_fetched_snapshot_is_a_yolo_set_that_gives_the_same_snapshot(shared, validate):
@@ -133,10 +152,11 @@ def test_processes_that_fetch_at_once_share_one_whole_copy(sets, validate, tmp_p
 
 
 def test_shards_are_a_power_of_two_of_about_64_mb_and_growth_keeps_an_image_in_its_group():
-    def sample(n: int) -> Sample:
-        return Sample("train", Path(f"{n}.jpg"), "", f"{n * 2654435761 % 2**32:08x}" + "0" * 56, 2**20, 1, 1, ())
+    def sample(n: int) -> tuple[str, Sample]:
+        sha256 = f"{n * 2654435761 % 2**32:08x}" + "0" * 56
+        return f"{n}.jpg", Sample("train", Path(f"{n}.jpg"), "", sha256, 2**20, 1, 1, ())
 
     for megabytes, groups in ((1, 1), (64, 1), (100, 2), (256, 4), (300, 4), (1024, 16)):
         found = shard_groups([sample(n) for n in range(megabytes)], "train")
         assert len(found) == groups
-        assert max(sum(s.bytes for s in group) for group in found) < 1.6 * SHARD_BYTES
+        assert max(sum(s.bytes for _, s in group) for group in found) < 1.6 * SHARD_BYTES

@@ -31,6 +31,7 @@ from sightline.cli.options import (
     device as device_of,
 )
 from sightline.config import RunConfig, apply, parse_assignments
+from sightline.stages import NAMES
 from sightline.validate import resolve
 
 
@@ -180,8 +181,6 @@ def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: 
 
 
 def _folders(run: Path) -> dict[str, Path]:
-    from sightline.stages import NAMES
-
     return {name: run / name for name in NAMES if (run / name / f"{name}.json").exists()}
 
 
@@ -206,7 +205,11 @@ def register(run: Run, as_json: Json = False) -> None:
     from sightline import register as stage
 
     with bars(as_json):
-        document = stage.run(run_id=run.resolve().name, folders=_folders(run), out=run / "register")
+        document = stage.run(
+            run_id=run.resolve().name,
+            folders={name: run / name for name in NAMES},
+            out=run / "register",
+        )
     aliases = ", ".join(document.aliases)
     show(
         document, as_json, [f"{document.model_name} version {document.version} ({aliases}) at {document.tracking_uri}"]

@@ -64,6 +64,9 @@ def write_contract(path: Path, contract: Contract) -> None:
     for key in sorted(entries):
         model.metadata_props.add(key=key, value=entries[key])
     model.doc_string = ""
+    # Shapes of intermediate results: a third of them is left over from the simplifier, which third differs from one
+    # export to the next, and every runtime infers them anyway.
+    del model.graph.value_info[:]
     beside = path.with_suffix(".tmp")
     beside.write_bytes(model.SerializeToString(deterministic=True))
     beside.replace(path)

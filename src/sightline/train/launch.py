@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from sightline import progress
 from sightline.artifacts import Attempt
 
 
@@ -31,7 +31,6 @@ def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str])
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
-        start_new_session=True,
         text=True,
         errors="replace",
     )
@@ -39,21 +38,25 @@ def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str])
         _tee(group, log)
         code = group.wait()
     except BaseException:
-        os.killpg(group.pid, signal.SIGTERM)
+        group.terminate()  # torchrun passes it on to its workers
         group.wait()
         raise
     return Attempt(number=1, exit_code=code, seconds=round(time.monotonic() - start, 3), reason=_reason(code, log))
 
 
 def _tee(group: subprocess.Popen[str], log: Path) -> None:
-    """Copy the workers' output to the log, and to our own, which is what a cluster shows of a running task."""
+    """Copy the workers' output to the log; where nobody follows the progress, also to our own.
+
+    That is what a cluster shows of a running task.
+    """
     assert group.stdout
+    alone = progress.VARIABLE not in os.environ
     with log.open("a", encoding="utf-8") as file:
         for line in group.stdout:
             file.write(line)
             file.flush()
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            if alone:
+                print(line, end="", flush=True)
 
 
 def _free_port() -> int:

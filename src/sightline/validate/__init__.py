@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline import presets
-from sightline.artifacts import ValidateDocument
-from sightline.config import RunConfig
-from sightline.errors import ConfigError
+from sightline.artifacts import ValidateDocument, Weights
+from sightline.config import RunConfig, WeightsConfig
+from sightline.errors import ConfigError, SightlineError
+from sightline.storage import Store
 
 
 def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
@@ -25,6 +26,30 @@ def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
         raise ConfigError(error.message, [*error.problems, *weights.mistakes(values)]) from None
 
 
+def pin_and_find(config: WeightsConfig, store: Store, source: str) -> Weights:
+    """Pin the weights, and see that there is a source: what is wrong with either is said at once.
+
+    Raises WeightsError or DataError, or ConfigError for both.
+    """
+    from sightline.validate import weights
+    from sightline.validate.source import look
+
+    errors: list[SightlineError] = []
+    try:
+        look(source)
+    except SightlineError as error:
+        errors.append(error)
+    try:
+        pinned = weights.pin(config, store)
+    except SightlineError as error:
+        errors.append(error)
+    if len(errors) > 1:
+        raise ConfigError("Neither the data nor the weights can be used:", [str(error) for error in errors])
+    if errors:
+        raise errors[0]
+    return pinned
+
+
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
     """Check a source, store it as a snapshot, pin the starting weights, and leave `validate.json` in `out`.
 
@@ -36,14 +61,14 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     from sightline.provenance import code_digest
     from sightline.stages import running
     from sightline.storage import default_store, open_store
-    from sightline.validate import formats, snapshot, weights
+    from sightline.validate import formats, snapshot
     from sightline.validate.check import check
     from sightline.validate.source import opened
 
     with running("validate", out) as seconds:
         (out / ValidateDocument.file_name()).unlink(missing_ok=True)  # of an earlier run, should this one fail
         target = open_store(store or default_store())
-        pinned = weights.pin(config.weights, target)
+        pinned = pin_and_find(config.weights, target, source)
         with opened(source, config.data.images) as folder:
             reading = formats.read(folder, config.data.format)
             dataset = check(folder, reading)

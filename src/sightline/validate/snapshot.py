@@ -4,7 +4,9 @@
     <store>/shards/<sha256>.tar                   images and labels, shared by snapshots that have them in common
     <cache>/snapshots/<digest>/{data.yaml, manifest.json, images/<split>/…, labels/<split>/…}
 
-The digest covers image bytes, labels, class names and splits, not file names or annotation formats.
+The digest covers image bytes, labels, class names, splits and file names, not folders or annotation formats. Names
+count because the engine reads images in their order, and the order decides what training gives: on BCCD the same images
+under other names moved the test mAP50 by 0.016, more than another seed does.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import hashlib
 import io
 import json
 import math
+import re
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +38,9 @@ from sightline.validate.dataset import SYNONYMS, Dataset, Label, Sample
 from sightline.validate.source import STAGE
 
 SHARD_BYTES = 64 * 2**20
+UNSAFE = re.compile(r"[^A-Za-z0-9 ._()+=@,-]")
+LONGEST = 160  # characters of a name, under what any file system takes
+Named = tuple[str, Sample]
 BATCH = 8  # shards that lie on the disk at a time while publishing
 
 
@@ -92,9 +99,9 @@ def label_text(labels: Iterable[Sequence[float]]) -> str:
     return "".join(f"{int(label[0])} {' '.join(f'{value:.6f}' for value in label[1:])}\n" for label in labels)
 
 
-def digest_of(classes: Sequence[str], items: Iterable[tuple[str, str, Sequence[Label]]]) -> str:
-    """Return the digest over class names and (split, image sha256, labels) of every image."""
-    rows = sorted([split, sha, hashlib.sha256(label_text(labels).encode()).hexdigest()] for split, sha, labels in items)
+def digest_of(classes: Sequence[str], items: Iterable[tuple[str, str, str, Sequence[Label]]]) -> str:
+    """Return the digest over class names and (split, name, image sha256, labels) of every image."""
+    rows = sorted([*item[:3], hashlib.sha256(label_text(item[3]).encode()).hexdigest()] for item in items)
     return hashlib.sha256(_canonical({"classes": list(classes), "items": rows})).hexdigest()
 
 
@@ -102,9 +109,19 @@ def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
-def file_name(sample: Sample) -> str:
-    """Name an image by its content."""
-    return sample.sha256[:16] + sample.image.suffix.lower()
+def named(samples: Sequence[Sample]) -> list[Named]:
+    """Name every image for the canonical layout, sorted by split and name.
+
+    That is the source's own name in plain characters; where two of a split would share a label file, or a character
+    was replaced, eight digits of the content follow.
+    """
+    stems = [UNSAFE.sub("_", sample.image.stem)[:LONGEST] for sample in samples]
+    used = Counter((sample.split, stem.lower()) for sample, stem in zip(samples, stems, strict=True))
+    images = []
+    for sample, stem in zip(samples, stems, strict=True):
+        own = stem == sample.image.stem and used[sample.split, stem.lower()] == 1
+        images.append((f"{stem if own else f'{stem}-{sample.sha256[:8]}'}{sample.image.suffix.lower()}", sample))
+    return sorted(images, key=lambda pair: (SPLITS.index(pair[1].split), pair[0]))
 
 
 # --- publish ----------------------------------------------------------------------------------------------------------
@@ -115,11 +132,12 @@ def publish(dataset: Dataset, store: Store) -> Published:
 
     Raises DataError if an image changes meanwhile, StorageError from the store.
     """
-    digest = digest_of(dataset.classes, ((s.split, s.sha256, s.labels) for s in dataset.samples))
+    images = named(dataset.samples)
+    digest = digest_of(dataset.classes, ((s.split, name, s.sha256, s.labels) for name, s in images))
     uri, key = f"{store.uri}/snapshots/{digest}", f"snapshots/{digest}/manifest.json"
     if store.exists(key):
         return Published(uri, digest, 0)
-    groups = [(split, group) for split in SYNONYMS for group in shard_groups(dataset.samples, split)]
+    groups = [(split, group) for split in SYNONYMS for group in shard_groups(images, split)]
     ticker = progress.Ticker(STAGE, len(groups), "storing shards")
     shards: list[dict[str, Any]] = []
     sent = 0
@@ -134,32 +152,31 @@ def publish(dataset: Dataset, store: Store) -> Published:
                 {"key": transfer.key, "sha256": transfer.sha256, "size": transfer.path.stat().st_size, "split": split}
                 for transfer, (split, _) in zip(transfers, batch, strict=True)
             ]
-    manifest = _canonical(_manifest(digest, dataset, shards))
+    manifest = _canonical(_manifest(digest, dataset.classes, images, shards))
     store.put_bytes(key, manifest)
     return Published(uri, digest, sent + len(manifest))
 
 
-def shard_groups(samples: Iterable[Sample], split: Split) -> list[list[Sample]]:
+def shard_groups(images: Iterable[Named], split: Split) -> list[list[Named]]:
     """Group a split by the leading bits of the image digests, so that a change touches one shard of about 64 MB."""
-    own = sorted((s for s in samples if s.split == split), key=lambda s: s.sha256)
-    total = sum(s.bytes for s in own)
+    own = sorted(((n, s) for n, s in images if s.split == split), key=lambda pair: pair[1].sha256)
+    total = sum(sample.bytes for _, sample in own)
     bits = max(0, round(math.log2(max(total, 1) / SHARD_BYTES)))
-    groups: dict[int, list[Sample]] = {}
-    for sample in own:
-        groups.setdefault(int(sample.sha256[:8], 16) >> (32 - bits), []).append(sample)
+    groups: dict[int, list[Named]] = {}
+    for name, sample in own:
+        groups.setdefault(int(sample.sha256[:8], 16) >> (32 - bits), []).append((name, sample))
     return list(groups.values())
 
 
-def _write_shard(path: Path, samples: Sequence[Sample]) -> str:
+def _write_shard(path: Path, images: Sequence[Named]) -> str:
     """Write a tar whose bytes depend only on its content; return its sha256."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for sample in samples:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, sample in images:
             data = sample.image.read_bytes()
             if hashlib.sha256(data).hexdigest() != sample.sha256:
                 raise DataError(f"{sample.source} changed while it was being read. Validate again when it is at rest.")
-            name = file_name(sample)
             _add(tar, f"images/{sample.split}/{name}", data)
-            _add(tar, f"labels/{sample.split}/{name[:16]}.txt", label_text(sample.labels).encode())
+            _add(tar, f"labels/{sample.split}/{Path(name).stem}.txt", label_text(sample.labels).encode())
     return sha256_file(path)
 
 
@@ -169,23 +186,23 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _manifest(digest: str, dataset: Dataset, shards: list[dict[str, Any]]) -> dict[str, Any]:
+def _manifest(digest: str, classes: list[str], images: Sequence[Named], shards: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "digest": digest,
-        "classes": dataset.classes,
+        "classes": classes,
         "shards": shards,
         "items": [
             {
                 "split": sample.split,
-                "name": file_name(sample),
+                "name": name,
                 "source": sample.source,
                 "width": sample.width,
                 "height": sample.height,
                 "image_sha256": sample.sha256,
                 "boxes": [list(label) for label in sample.labels],
             }
-            for sample in sorted(dataset.samples, key=lambda s: (SPLITS.index(s.split), s.sha256))
+            for name, sample in images
         ],
     }
 
@@ -222,7 +239,7 @@ def _read_manifest(data: bytes, uri: str, digest: str) -> dict[str, Any]:
     """Parse a manifest and check that its content is what the digest names."""
     try:
         manifest = json.loads(data)
-        items = ((item["split"], item["image_sha256"], item["boxes"]) for item in manifest["items"])
+        items = ((item["split"], item["name"], item["image_sha256"], item["boxes"]) for item in manifest["items"])
         if digest_of(manifest["classes"], items) == digest:
             return dict(manifest)
     except (ValueError, KeyError, TypeError, IndexError) as problem:

@@ -34,6 +34,19 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
         yield Folder(root, source, pictures, root.resolve() if fenced else None)
 
 
+def look(uri: str) -> None:
+    """Raise DataError if nothing can be where `uri` says, as far as can be told without fetching or unpacking."""
+    scheme, separator, _ = uri.partition("://")
+    if uri == QUICKSTART or scheme == "s3":
+        return
+    if separator and scheme != "file":
+        raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, or s3://bucket/prefix.")
+    path = local_path(uri)
+    if not path.exists():
+        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{uri} does not exist{did_you_mean(path.name, near) or '.'}")
+
+
 def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> tuple[Path, bool]:
     """Return a local folder, and whether its content is a stranger's."""
     if uri == QUICKSTART:
@@ -42,17 +55,15 @@ def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> tuple[Pat
         return draw(_work_folder(stack)), False
     if uri.startswith("s3://"):
         return _download(uri, stack, prefix), True
-    scheme, separator, _ = uri.partition("://")
-    if separator and scheme != "file":
-        raise DataError(f"{prefix}{uri}: got {scheme}://, expected a folder, an archive, or s3://bucket/prefix.")
+    try:
+        look(uri)
+    except DataError as error:
+        raise DataError(prefix + error.message) from None
     path = local_path(uri)
     if path.is_dir():
         if not any(path.iterdir()):
             raise DataError(f"{prefix}{uri} is an empty folder; expected labelled images in it.")
         return path, False
-    if not path.exists():
-        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"{prefix}{uri} does not exist{did_you_mean(path.name, near) or '.'}")
     return _unpacked(path, uri, stack, prefix), True
 
 
