@@ -12,6 +12,7 @@ def register(
     train: dsl.Input[dsl.Artifact],
     export: dsl.Input[dsl.Artifact],
     evaluate: dsl.Input[dsl.Artifact],
+    sample: dsl.Input[dsl.Artifact],
     report: dsl.Input[dsl.Artifact],
     folder: dsl.Output[dsl.Artifact],
 ):
@@ -23,6 +24,7 @@ def register(
         train: Checkpoints and history.
         export: The ONNX file and its document.
         evaluate: Scores and verdict.
+        sample: The gallery.
         report: The report's documents.
         folder: The model version's document.
     """
@@ -34,6 +36,7 @@ def register(
         train=train.path,
         export=export.path,
         evaluate=evaluate.path,
+        sample=sample.path,
         report=report.path,
         folder=folder.path,
     )

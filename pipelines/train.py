@@ -77,8 +77,9 @@ def sightline_train(
         "train": trained.outputs["folder"],
         "export": exported.outputs["folder"],
         "evaluate": evaluated.outputs["folder"],
+        "sample": sampled.outputs["folder"],
     }
-    reported = report(run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, sample=sampled.outputs["folder"], **folders)
+    reported = report(run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **folders)
     judged = verdict(evaluate=evaluated.outputs["folder"])
     with dsl.If(judged.output == "register", name="accepted"):
         registered = register(run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, report=reported.outputs["folder"], **folders)

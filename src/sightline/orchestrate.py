@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,14 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline import progress, stages
-from sightline.artifacts import (
-    ErrorReport,
-    StageOutcome,
-    SummaryDocument,
-    read_error,
-    write_text,
-)
+from sightline.artifacts import write_text
 from sightline.errors import ConfigError
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
 
 LOG, ARGUMENTS, EVENTS, ERROR, KFP = "pipeline.log", "arguments.json", "progress.jsonl", "error.json", ".kfp"
 DEFAULTS: dict[str, Any] = {
@@ -62,6 +58,8 @@ def run(
     """
     from sightline.report import PAGE, page, summary, tracking
 
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id):
+        raise ConfigError(f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-'.")
     folder = (runs / run_id).resolve()
     if folder.exists():
         raise ConfigError(f"{folder} is there already; a run never writes into another. Choose another --run-id.")

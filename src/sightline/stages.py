@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sightline import progress
-from sightline.artifacts import ErrorReport, write_text
+from sightline.artifacts import write_text
 from sightline.errors import SightlineError, StorageError
+from sightline.result import ErrorReport
 
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
 ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document

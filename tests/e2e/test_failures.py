@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +61,42 @@ def test_rejected_data_is_a_rejection_not_a_crash(command: Callable, tmp_path: P
     assert "smear_train_003.txt:1" in summary["error"]["message"]
     assert "smear_train_003.txt:2" in summary["error"]["message"]
     assert not (tmp_path / "store" / "snapshots").exists()
+
+
+def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
+    """Somebody stops the command in the middle of an epoch: no process of the run outlives it."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "sightline", "run", "--run-id", "stopped", "--preset", "quickstart"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    events = tmp_path / "runs" / "stopped" / "progress.jsonl"
+    deadline = time.monotonic() + 90
+    while not (events.exists() and "epoch 1/20" in events.read_text()):
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.2)
+    assert workers(tmp_path)
+    run.send_signal(signal.SIGTERM)
+    output, _ = run.communicate(timeout=60)
+    summary = json.loads((tmp_path / "runs" / "stopped" / "summary.json").read_text())
+    assert run.returncode == 130
+    assert summary["status"] == "failed"
+    assert (summary["error"]["kind"], summary["error"]["stage"]) == ("interrupted", "train")
+    assert "Traceback" not in output
+    deadline = time.monotonic() + 20
+    while workers(tmp_path):
+        assert time.monotonic() < deadline, workers(tmp_path)
+        time.sleep(0.2)
+
+
+def workers(folder: Path) -> list[str]:
+    """Command lines of the processes that work in a folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and (process / "cwd").resolve() == folder.resolve():
+                found.append((process / "cmdline").read_text().replace("\0", " ")[:200])
+    return found
 
 
 def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tmp_path: Path) -> None:

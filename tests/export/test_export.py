@@ -200,6 +200,30 @@ def test_file_that_computes_something_else_fails_parity(quickstart: Finished, tm
     assert "refused: The exported file does not compute what the checkpoint computes" in results[1].stderr
 
 
+def test_model_that_has_learned_nothing_shows_no_parity(
+    quickstart: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fresh weights find nothing above the floor; agreement on nothing is no agreement."""
+    monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
+    code = (
+        "import sys\n"
+        "from sightline import engine\n"
+        "engine.prepare()\n"
+        "import torch\n"
+        "from ultralytics.nn.tasks import DetectionModel\n"
+        "torch.manual_seed(0)\n"
+        "model = DetectionModel('yolov8n.yaml', nc=3, verbose=False)\n"
+        "model.names, model.args = {0: 'a', 1: 'b', 2: 'c'}, {}\n"
+        "torch.save({'model': model.half(), 'train_args': {}, 'epoch': -1}, sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "fresh.pt")], check=True, timeout=120)
+    train = finished_training(tmp_path / "fresh.pt", tmp_path / "train")
+    done = run_stage(train, quickstart.summary["data"]["snapshot"], tmp_path / "export", 160)
+    assert done.returncode == 1
+    assert "ExportError: The checkpoint finds nothing above confidence 0.001" in done.stderr
+    assert not list((tmp_path / "export").iterdir())
+
+
 def test_drawings_are_written_for_every_sample(quickstart: Finished) -> None:
     for sample in json.loads((quickstart.folder / "sample" / "sample.json").read_text())["samples"]:
         assert cv2.imread(str(quickstart.folder / "sample" / sample["file"])).shape[0] >= 400

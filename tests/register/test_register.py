@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from sightline import register, report
-from sightline.artifacts import RegisterDocument, SummaryDocument, read
+from sightline.artifacts import RegisterDocument, read
 from sightline.config import RunConfig, apply
 from sightline.errors import StageInputError, TrackingError
 from sightline.presets import quickstart
 from sightline.report import tracking
+from sightline.result import SummaryDocument
 
 from ..report.documents import write_run
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import ErrorReport, EvaluateDocument, RegisterDocument, StageOutcome, read
+from sightline.artifacts import EvaluateDocument, RegisterDocument, read
 from sightline.report.charts import Chart, Line, round_up, ticks
 from sightline.report.page import duration, render, size
 from sightline.report.summary import summarise
 from sightline.report.tracking import Place
+from sightline.result import ErrorReport, StageOutcome
 
 from .documents import train, write_run
 

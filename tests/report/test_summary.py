@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import ErrorReport, RegisterDocument, StageOutcome, SummaryDocument, read
+from sightline.artifacts import RegisterDocument, read
 from sightline.errors import StageInputError
 from sightline.presets import quickstart
 from sightline.report.summary import flat, load, summarise
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument
 
 from .documents import CLASSES, write_run
 

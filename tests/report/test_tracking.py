@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from sightline import report
-from sightline.artifacts import EvaluateDocument, ReportDocument, SummaryDocument, read
+from sightline.artifacts import EvaluateDocument, ReportDocument, read
 from sightline.errors import ConfigError, TrackingError
 from sightline.report import tracking
+from sightline.result import SummaryDocument
 
 from .documents import train, write_run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sightline.artifacts import ClassScores, SummaryDocument
+from sightline.artifacts import ClassScores
 from sightline.config import RunConfig
+from sightline.result import SummaryDocument
 
 REJECTED = 3
 
@@ -59,19 +61,23 @@ def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
     if summary.export:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
-        server = (
-            f"open {tracking}"
-            if tracking
-            else (f".venv/bin/mlflow ui --backend-store-uri sqlite:///{folder.parent.resolve()}/mlflow.db")
-        )
-        places["MLflow"] = server
+        database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
+        places["MLflow"] = f"open {tracking}" if tracking else f"{_program('mlflow')} ui --backend-store-uri {database}"
     if summary.error:
         places["next"] = "mend what the message names, and run the same command again"
     elif summary.data and summary.data.source == "quickstart":
-        places["next"] = "make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: sightline run --help)"
+        places["next"] = (
+            f"make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: {_program('sightline')} run --help)"
+        )
     elif summary.export:
-        places["next"] = f"sightline predict --model {places['model']} IMAGES…"
+        places["next"] = f"{_program('sightline')} predict --model {places['model']} IMAGES…"
     return places
+
+
+def _program(name: str) -> str:
+    """Return how to call a program of this installation from here."""
+    path = Path(sys.executable).with_name(name)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:

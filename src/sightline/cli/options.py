@@ -73,7 +73,7 @@ def values(
     """Join named options and --set into dotted keys; --set comes last and wins."""
     named: dict[str, Any] = {
         "data.format": format,
-        "data.images": str(Path(images).resolve()) if images else None,
+        "data.images": str(Path(images).resolve()) if images and Path(images).exists() else images,
         "weights.source": weights,
         "weights.sha256": sha256,
         "weights.trust": trust or None,

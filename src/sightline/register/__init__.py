@@ -10,15 +10,14 @@ from sightline.artifacts import (
     ExportDocument,
     RegisterDocument,
     ReportDocument,
-    StageOutcome,
-    SummaryDocument,
     TrainDocument,
     ValidateDocument,
     read,
 )
 from sightline.errors import StageInputError
 from sightline.register import registry
-from sightline.report import summary, tracking
+from sightline.report import page, summary, tracking
+from sightline.result import StageOutcome, SummaryDocument
 from sightline.stages import running
 from sightline.storage import sha256_file
 
@@ -26,7 +25,7 @@ from sightline.storage import sha256_file
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
     """Register `export/model.onnx` and write `register.json` and the final `summary.json` into `out`.
 
-    `folders` holds those of validate, train, export, evaluate and report. Registering the same file of the same run
+    `folders` holds those of validate, train, export, evaluate and report, and of sample for the page. Registering the same file of the same run
     again returns the version that is there.
 
     Raises StageInputError if the verdict is not to register or the bytes are not the scored ones; TrackingError.
@@ -58,7 +57,9 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
                 seconds=seconds(),
             )
             result = finished(model.summary, reported, document)
+            # The report said that registration follows; now it says which version it became.
             mlflow.log_text(reported.run_id, result.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
+            mlflow.log_text(reported.run_id, page.render(result, folders), "report.html")
             mlflow.set_tag(reported.run_id, "sightline.status", "registered")
         result.write(out)
         document.write(out)

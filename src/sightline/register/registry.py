@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import (
-    EvaluateDocument,
-    ExportDocument,
-    SummaryDocument,
-    TrainDocument,
-    ValidateDocument,
-)
+from sightline.artifacts import EvaluateDocument, ExportDocument, TrainDocument, ValidateDocument
 from sightline.errors import TrackingError
 from sightline.report.tracking import RUN_TAG
+from sightline.result import SummaryDocument
 from sightline.storage import sha256_file
 
 STORED = "model.onnx"  # how MLflow's ONNX flavour names the file

@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import __version__
-from sightline.artifacts import (
-    ConfusionMatrix,
-    Curve,
-    EvaluateDocument,
-    Problem,
-    SampleDocument,
-    SummaryDocument,
-    TrainDocument,
-)
+from sightline.artifacts import ConfusionMatrix, Curve, EvaluateDocument, Problem, SampleDocument, TrainDocument
 from sightline.report.charts import Chart, Line, round_up
 from sightline.report.summary import Documents, flat, load
 from sightline.report.tracking import Place
+from sightline.result import SummaryDocument
 from sightline.stages import NAMES
 
 PROBLEMS_SHOWN = 20

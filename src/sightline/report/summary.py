@@ -12,12 +12,18 @@ from typing import Any, Literal
 
 from sightline.artifacts import (
     AnyDocument,
-    ErrorReport,
     EvaluateDocument,
     ExportDocument,
     RegisterDocument,
     ReportDocument,
     SampleDocument,
+    TrainDocument,
+    ValidateDocument,
+    read,
+)
+from sightline.config import RunConfig
+from sightline.result import (
+    ErrorReport,
     StageOutcome,
     SummaryData,
     SummaryDocument,
@@ -25,11 +31,7 @@ from sightline.artifacts import (
     SummaryExport,
     SummaryRegister,
     SummaryTrain,
-    TrainDocument,
-    ValidateDocument,
-    read,
 )
-from sightline.config import RunConfig
 
 
 @dataclass(frozen=True)

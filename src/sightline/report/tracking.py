@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from sightline.artifacts import Document, EvaluateDocument, SummaryDocument, TrainDocument
+from sightline.artifacts import Document, EvaluateDocument, TrainDocument
 from sightline.errors import ConfigError, TrackingError
 from sightline.report.summary import Documents, flat
+from sightline.result import SummaryDocument
 
 RUN_TAG = "sightline.run_id"
 ANSWER_SECONDS = 3
