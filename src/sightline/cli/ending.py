@@ -15,6 +15,7 @@ from rich.table import Table
 
 from sightline.artifacts import ClassScores
 from sightline.config import RunConfig
+from sightline.report.tracking import redact
 from sightline.result import SummaryDocument
 
 REJECTED = 3
@@ -62,13 +63,14 @@ def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
         database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
-        places["MLflow"] = f"open {tracking}" if tracking else f"{_program('mlflow')} ui --backend-store-uri {database}"
+        places["MLflow"] = (
+            f"open {redact(tracking)}" if tracking else f"{_program('mlflow')} ui --backend-store-uri {database}"
+        )
     if summary.error:
         places["next"] = "mend what the message names, and run the same command again"
     elif summary.data and summary.data.source == "quickstart":
-        places["next"] = (
-            f"make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: {_program('sightline')} run --help)"
-        )
+        command = f"{_program('sightline')} run --help"
+        places["next"] = f"make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: {command})"
     elif summary.export:
         places["next"] = f"{_program('sightline')} predict --model {places['model']} IMAGES…"
     return places

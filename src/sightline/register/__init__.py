@@ -25,8 +25,8 @@ from sightline.storage import sha256_file
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
     """Register `export/model.onnx` and write `register.json` and the final `summary.json` into `out`.
 
-    `folders` holds those of validate, train, export, evaluate and report, and of sample for the page. Registering the same file of the same run
-    again returns the version that is there.
+    `folders` holds those of validate, train, export, evaluate and report, and of sample for the page. Registering the
+    same file of the same run again returns the version that is there.
 
     Raises StageInputError if the verdict is not to register or the bytes are not the scored ones; TrackingError.
     """
