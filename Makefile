@@ -35,12 +35,13 @@ run: $(STAMP) ## run the whole line: the quickstart, or your DATA=, with WEIGHTS
 test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(STAMP) ## lint, types, import contracts, compiled pipeline, interface tables
+check: $(STAMP) ## lint, types, import contracts, derived files, the frozen public surface
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pipelines.compile --check
+	@$(BIN)/python -m tests.architecture.surface --check
 
 format: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,5 +39,18 @@ def surface() -> dict[str, Any]:
     }
 
 
+def changes() -> list[str]:
+    """Return the lines by which the surface differs from what was agreed."""
+    agreed = Path(__file__).with_name("surface.json").read_text(encoding="utf-8")
+    return list(difflib.unified_diff(agreed.splitlines(), text().splitlines(), "agreed", "code", lineterm="", n=1))
+
+
+def text() -> str:
+    """Return the surface as it is stored."""
+    return json.dumps(surface(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
-    print(json.dumps(surface(), indent=2))
+    if sys.argv[1:] == ["--check"]:
+        sys.exit("\n".join(["The public surface changed (see CONTRIBUTING.md):", *changes()]) if changes() else 0)
+    print(text(), end="")

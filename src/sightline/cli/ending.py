@@ -63,9 +63,8 @@ def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
         database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
-        places["MLflow"] = (
-            f"open {redact(tracking)}" if tracking else f"{_program('mlflow')} ui --backend-store-uri {database}"
-        )
+        embedded = f"{_program('mlflow')} ui --backend-store-uri {database}"
+        places["MLflow"] = f"open {redact(tracking)}" if tracking else embedded
     if summary.error:
         places["next"] = "mend what the message names, and run the same command again"
     elif summary.data and summary.data.source == "quickstart":
