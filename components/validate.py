@@ -33,7 +33,7 @@ def validate(
         data: Directory, archive or s3:// URI of the labelled images.
         format: Annotation format: auto, yolo, coco or voc.
         weights: Starting weights.
-        preset: Recipe that the configuration starts from.
+        preset: Recipe that the configuration starts from; empty for the data's own.
         epochs: Epochs; 0 for the preset's.
         image_size: Input side in pixels; 0 for the preset's.
         batch: Images per step; 0 for the preset's.

@@ -18,7 +18,7 @@ def sightline_train(
     data: str = "quickstart",
     format: str = "auto",
     weights: str = "",
-    preset: str = "balanced",
+    preset: str = "",
     epochs: int = 0,
     image_size: int = 0,
     batch: int = 0,
@@ -36,7 +36,7 @@ def sightline_train(
         format: Annotation format: auto, yolo, coco or voc.
         weights: Starting weights: s3:// URI, path, official name (yolo11n.pt) or architecture to train from scratch
             (yolo11n.yaml). Empty: the preset's.
-        preset: Recipe: quickstart, fast, balanced or accurate.
+        preset: Recipe: quickstart, fast, balanced or accurate. Empty: quickstart for the drawn set, balanced for yours.
         epochs: Passes over the training split. 0: the preset's.
         image_size: Side of the square network input in pixels, a multiple of 32. 0: the preset's.
         batch: Images per step over all GPUs. 0: the preset's.

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sightline.config import RunConfig
+from sightline.config import RunConfig, TrainConfig
 from sightline.errors import StageInputError
 
 SCHEMA_VERSION = 1
@@ -68,11 +68,19 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that no reader ever sees half of it."""
+    """Like `write_bytes`, for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it, so that no reader ever sees half of it.
+
+    The name gets a new file each time: runs share files by hard links, and the other name keeps the old bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(data)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -123,7 +131,7 @@ class ValidateDocument(Document):
     problems: list[Problem]
     weights: Weights
     config: RunConfig
-    code: Sha256 = Field(description="Digest of Sightline's own source, part of the key of a finished training.")
+    code: Sha256 = Field(description="Digest of Sightline's source and the packages beside it, part of the key of a known training.")
     seconds: float
 
 
@@ -136,8 +144,8 @@ class Epoch(Part):
     epoch: int = Field(ge=1)
     seconds: float
     learning_rate: float
-    box_loss: float
-    class_loss: float
+    box_loss: float | None = Field(description="Losses are null where the engine reports none, or none that is finite.")
+    class_loss: float | None
     dfl_loss: float | None
     val_box_loss: float | None
     val_class_loss: float | None
@@ -180,6 +188,7 @@ class TrainDocument(Document):
     snapshot: str
     weights: str = Field(description="URI of the pinned starting weights, or the architecture trained from scratch.")
     weights_sha256: Sha256 | None
+    config: TrainConfig = Field(description="The configuration that was trained with.")
     seed: int
     world_size: int
     device: Literal["cpu", "cuda"]
@@ -215,6 +224,7 @@ class Parity(Part):
 class ExportDocument(Document):
     """The file that ships."""
 
+    snapshot: str = Field(description="Data on whose val split confidence and parity were measured.")
     onnx: str = Field(description="File name of the ONNX model in this folder.")
     sha256: Sha256
     size_bytes: int

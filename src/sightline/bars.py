@@ -68,9 +68,9 @@ class Bars:
             self._progress.update(
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")
             )
-        elif kind in ("end", "cached", "failed"):
+        elif kind in ("end", "failed"):
             if stage in self._tasks:
                 self._progress.remove_task(self._tasks.pop(stage))
-            mark = {"end": "[green]✔[/]", "cached": "[green]↻[/]", "failed": "[red]✘[/]"}[kind]
+            mark = {"end": "[green]✔[/]", "failed": "[red]✘[/]"}[kind]
             seconds = f"{event['seconds']:6.1f} s" if "seconds" in event else "        "
             self._progress.console.print(f"{mark} {stage:<10} {seconds}  {event.get('note', '')}")

@@ -7,7 +7,7 @@ parameter, in error messages. Presets (see `presets`) are functions that return 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,6 @@ from sightline.errors import ConfigError, did_you_mean
 
 Format = Literal["auto", "yolo", "coco", "voc"]
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
-FORMATS: tuple[str, ...] = get_args(Format)
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -28,6 +28,7 @@ from sightline.errors import DataError, DeviceError, ModelFileError
 Image = NDArray[np.uint8]
 Device = Literal["auto", "cpu", "cuda"]
 KEY = "sightline"
+HEADS = ("anchors", "nms-free")
 BATCH = 8
 CANDIDATES = 30_000  # most boxes that enter NMS, the training engine's own limit
 
@@ -64,7 +65,10 @@ class Contract:
             )
         try:
             values = json.loads(metadata[KEY])
-            return cls(**{**values, "classes": tuple(values["classes"])})
+            contract = cls(**{**values, "classes": tuple(values["classes"])})
+            if (contract.schema_version, contract.head in HEADS) != (1, True):
+                raise ValueError
+            return contract
         except (ValueError, KeyError, TypeError):
             expected = ", ".join(field.name for field in fields(cls))
             raise ModelFileError(f"The Sightline contract of {where} is damaged; expected {expected}.") from None

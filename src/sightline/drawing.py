@@ -36,6 +36,11 @@ def annotate(image: Image, found: Detections, missed: NDArray[np.float64] | None
     return canvas
 
 
+def jpeg(image: Image) -> bytes:
+    """Return a JPEG of a picture."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
 def _dashes(canvas: Image, start: tuple[int, int], end: tuple[int, int], length: int = 6) -> None:
     count = max(1, int(np.hypot(end[0] - start[0], end[1] - start[1])) // length)
     points = np.linspace(start, end, count + 1).astype(int)

@@ -9,7 +9,13 @@ Every message says what was found, what is allowed, where, and what to do. The c
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
+
+MENDABLE = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
+    *(errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 class SightlineError(Exception):
@@ -103,6 +109,16 @@ class StageInputError(SightlineError):
 
     kind = "usage"
     exit_code = 2
+
+
+def of_system(error: OSError) -> SightlineError | None:
+    """Say an error of the operating system as one for the user, if it is one that a user can mend."""
+    where = error.filename or "the device"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"No space left for {where}. Free some on its device and start again.")
+    if error.errno in MENDABLE:
+        return StageInputError(f"{where}: {(error.strerror or str(error)).lower()}.")
+    return None
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ draws the progress, collects each stage's folder into the run directory, and sum
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,22 +25,8 @@ from sightline.artifacts import write_text
 from sightline.errors import ConfigError
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
 
+UNREGISTERED = "The model was accepted, but the pipeline ended without registering it; its output is in {}."
 LOG, ARGUMENTS, EVENTS, ERROR, KFP = "pipeline.log", "arguments.json", "progress.jsonl", "error.json", ".kfp"
-DEFAULTS: dict[str, Any] = {
-    "data": "quickstart",
-    "format": "auto",
-    "weights": "",
-    "preset": "balanced",
-    "epochs": 0,
-    "image_size": 0,
-    "batch": 0,
-    "gpus": "0",
-    "model_name": "",
-    "min_map50": 0.0,
-    "min_map50_95": 0.0,
-    "seed": 0,
-    "overrides": "{}",
-}
 
 
 def pipeline_file() -> Path:
@@ -51,7 +39,7 @@ def pipeline_file() -> Path:
 def run(
     parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
 ) -> SummaryDocument:
-    """Run the pipeline with `parameters` over its defaults, in `runs/run_id`; returns the consolidated result.
+    """Run the pipeline with `parameters` over its own defaults, in `runs/run_id`; returns the consolidated result.
 
     A failed or rejected run is a result too; only what goes wrong before it starts raises: ConfigError for an id that
     is taken or a tracking server that does not answer.
@@ -61,27 +49,30 @@ def run(
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id):
         raise ConfigError(f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-'.")
     folder = (runs / run_id).resolve()
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already; a run never writes into another. Choose another --run-id.")
     environment = _environment(runs.resolve(), folder, run_id)
     tracking.preflight(tracking.tracking_uri())
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
-    Path(environment["TMPDIR"]).mkdir(parents=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops us stops the training too
-    arguments = {"parameters": {**DEFAULTS, **parameters}, "cache": cache, "runs": str(runs.resolve())}
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            f"{folder} is there already; a run never writes into another. Choose another --run-id."
+        ) from None
+    Path(environment["TMPDIR"]).mkdir()
+    arguments = {"parameters": dict(parameters), "cache": cache, "runs": str(runs.resolve())}
     write_text(folder / ARGUMENTS, json.dumps(arguments, indent=2))
     with progress.display(quiet, folder / EVENTS):
         code = _supervise(folder, environment)
-    shutil.rmtree(environment["TMPDIR"])
+    shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
     events, _ = progress.events(folder / EVENTS)
     folders = _collect(folder, events)
+    error = _error(folder, code, events)
     result = summary.summarise(
-        run_id=run_id,
-        folders=folders,
-        started_at=started_at,
-        stages=_outcomes(events, folders),
-        error=_error(folder, code, events),
+        run_id=run_id, folders=folders, started_at=started_at, stages=_outcomes(events, folders), error=error
     )
+    if result.status is None:  # no error, no rejection, and yet no model version: never a quiet success
+        error = ErrorReport(stage="register", kind="internal", message=UNREGISTERED.format(folder / LOG), exit_code=1)
+        result = result.model_copy(update={"status": "failed", "error": error})
     write_text(folder / PAGE, page.render(result, folders))
     result.write(folder)
     return result
@@ -114,9 +105,20 @@ def _supervise(folder: Path, environment: Mapping[str, str]) -> int:
         try:
             return runner.wait()
         except KeyboardInterrupt:
-            os.killpg(runner.pid, signal.SIGTERM)
-            runner.wait()
+            _end(runner)
             return 130
+
+
+def _end(runner: subprocess.Popen[bytes]) -> None:
+    """End the runner's process group and wait until the last of it is gone: torchrun needs a moment for its workers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(runner.pid, signal.SIGTERM)
+        for _ in range(300):
+            time.sleep(0.1)
+            runner.poll()  # a dead one that nobody asked for still counts as a process
+            os.killpg(runner.pid, 0)
+        os.killpg(runner.pid, signal.SIGKILL)
+    runner.wait()
 
 
 def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
@@ -156,16 +158,16 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
 
 def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
     """Say how each stage went: a stage whose files others read, but which did not run, came from the cache."""
+    begun = {event["stage"]: event for event in events if event["event"] == "start"}
     ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
     outcomes = []
     for name in stages.NAMES:
+        seconds, status = None, "cached" if name in folders else "skipped"
         if name in ends:
-            status = "done" if ends[name]["event"] == "end" else "failed"
-            outcomes.append(
-                StageOutcome.model_validate({"name": name, "seconds": ends[name]["seconds"], "status": status})
-            )
-        else:
-            outcomes.append(StageOutcome(name=name, seconds=None, status="cached" if name in folders else "skipped"))
+            seconds, status = ends[name]["seconds"], "done" if ends[name]["event"] == "end" else "failed"
+        elif name in begun:  # killed before it could say so
+            seconds, status = round(events[-1]["time"] - begun[name]["time"], 3), "failed"
+        outcomes.append(StageOutcome.model_validate({"name": name, "seconds": seconds, "status": status}))
     return outcomes
 
 

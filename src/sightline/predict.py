@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from sightline.artifacts import write_text
+from sightline.artifacts import write_bytes, write_text
 from sightline.detect import Detector, Device, read_image
-from sightline.drawing import annotate
+from sightline.drawing import annotate, jpeg
 from sightline.errors import DataError
 from sightline.progress import Ticker
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+from sightline.validate.dataset import IMAGE_SUFFIXES
 
 
 def predict(
@@ -32,7 +29,7 @@ def predict(
     ticker = Ticker("predict", len(paths))
     for index, (path, found) in enumerate(zip(paths, detector.stream(paths), strict=True)):
         name = f"{index:04d}-{path.stem}.jpg"
-        cv2.imwrite(str(to / name), annotate(read_image(path), found))
+        write_bytes(to / name, jpeg(annotate(read_image(path), found)))
         results.append(
             {"image": str(path), "annotated": name, "finding": found.finding(), "detections": found.as_dicts()}
         )
@@ -46,11 +43,15 @@ def _expand(images: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     problems = []
     for path in images:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
         if not inside:
-            problems.append(f"{path} holds no image ({', '.join(SUFFIXES)})")
+            problems.append(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
         paths += inside
-    problems += [f"{path} is no readable image" for path in paths if not cv2.haveImageReader(str(path))]
+    for path in paths:
+        try:
+            read_image(path)  # twice the decoding, for never stopping half-way
+        except DataError as error:
+            problems.append(error.message)
     if problems:
         raise DataError("Some of the images cannot be used:", problems)
     return paths

@@ -78,6 +78,11 @@ def accurate() -> RunConfig:
 PRESETS: dict[str, Callable[[], RunConfig]] = {f.__name__: f for f in (quickstart, fast, balanced, accurate)}
 
 
+def preset_for(data: str) -> str:
+    """Return the preset of a data URI for which none was chosen."""
+    return "quickstart" if data == "quickstart" else "balanced"
+
+
 def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
     """Return the preset's configuration with dotted keys replaced.
 

@@ -25,7 +25,8 @@ def emit(event: str, **fields: Any) -> None:
     path = os.environ.get(VARIABLE)
     if path:
         line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
-        with open(path, "a", encoding="utf-8") as file:
+        # Progress is no result: a full disk must not end the work, or hide the error that says so.
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
             file.write(line)
 
 

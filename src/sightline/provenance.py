@@ -49,11 +49,12 @@ def git_commit() -> str | None:
 
 
 def code_digest() -> str:
-    """Return the sha256 over Sightline's own source files, names and bytes."""
+    """Return the sha256 over Sightline's own source files and the versions of the packages that decide a result."""
     root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr(sorted(packages().items())).encode())
     return digest.hexdigest()
 
 
@@ -69,12 +70,14 @@ def packages() -> dict[str, str]:
 
 
 def visible_gpus() -> list[str]:
-    """Return the names of this machine's NVIDIA GPUs, asked of the driver's own tool, without loading torch."""
+    """Return the names of the NVIDIA GPUs that this process may use, asked of the driver's tool, without torch."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not shutil.which("nvidia-smi"):
         return []
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     done = subprocess.run(query, capture_output=True, text=True, check=False)
-    return done.stdout.split("\n")[:-1] if done.returncode == 0 else []
+    names = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
+    return names if allowed is None else names[: len([entry for entry in allowed.split(",") if entry.strip("- ")])]
 
 
 def hardware() -> Hardware:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from sightline.artifacts import Sample, SampleDocument
+from sightline.artifacts import Sample, SampleDocument, write_bytes
 from sightline.config import SampleConfig
 from sightline.detect import Detections, Detector, Device, read_image
-from sightline.drawing import annotate
-from sightline.evaluate import SPLIT, detect_all, exported_model
+from sightline.drawing import annotate, jpeg
+from sightline.evaluate import SPLIT, exported_model
 from sightline.matching import match_by_class
-from sightline.scoring import IOU
+from sightline.scoring import IOU, detect_all
 from sightline.stages import running
 from sightline.validate.snapshot import Labelled, fetch
 
@@ -22,7 +21,7 @@ from sightline.validate.snapshot import Labelled, fetch
 def run(*, export: Path, snapshot: str, config: SampleConfig, out: Path, device: Device = "auto") -> SampleDocument:
     """Draw what `export/model.onnx` finds in some test images; leave the drawings and `sample.json` in `out`."""
     with running("sample", out, export=export) as seconds:
-        exported, model = exported_model(export)
+        exported, model = exported_model(export, snapshot)
         data = fetch(snapshot, splits=(SPLIT,))
         chosen = choose(data.samples(SPLIT), config.count)
         detector = Detector(model, device=device)
@@ -40,13 +39,13 @@ def run(*, export: Path, snapshot: str, config: SampleConfig, out: Path, device:
 
 
 def choose(samples: Sequence[Labelled], count: int) -> list[Labelled]:
-    """Pick images evenly over the split, whose order is by content: neither the best nor the worst.
+    """Pick images evenly over the split, by name and not by score: neither the best nor the worst.
 
-    Images with nothing in them take their share, but one at least where there are any.
+    Images with nothing in them take their share, but one of several at least where there are any.
     """
     empty = [sample for sample in samples if not len(sample.classes)]
     full = [sample for sample in samples if len(sample.classes)]
-    share = min(len(empty), max(1, round(count * len(empty) / len(samples)))) if empty else 0
+    share = min(len(empty), max(1, round(count * len(empty) / len(samples)))) if empty and count > 1 else 0
     return [*_spread(full, count - share), *_spread(empty, share)]
 
 
@@ -61,7 +60,7 @@ def _draw(sample: Labelled, found: Detections, out: Path, index: int) -> Sample:
     missed = np.setdiff1d(np.arange(len(sample.classes)), partner)
     picture = annotate(read_image(sample.image), found, sample.boxes[missed])
     name = f"{index:03d}.jpg"
-    cv2.imwrite(str(out / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 88])
+    write_bytes(out / name, jpeg(picture))
     matched = int((partner >= 0).sum())
     return Sample(
         image=sample.source,

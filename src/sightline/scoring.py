@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.detect import Detections
+from sightline.detect import Detections, Detector
 from sightline.matching import match_by_class
+from sightline.progress import Ticker
 from sightline.validate.snapshot import Labelled
 
 FLOOR = 0.001  # detections below it are never looked at; the engine's own floor when it measures AP
@@ -29,6 +30,16 @@ class Tally:
     classes: NDArray[np.int64]  # (n,)
     right: NDArray[np.bool_]  # (n,) claimed a labelled object of its class at IoU 0.5
     labelled: NDArray[np.int64]  # (classes,) objects in the split
+
+
+def detect_all(detector: Detector, samples: Sequence[Labelled], stage: str) -> list[Detections]:
+    """Run a detector over a split, with progress."""
+    ticker = Ticker(stage, len(samples))
+    found = []
+    for detections in detector.stream(sample.image for sample in samples):
+        found.append(detections)
+        ticker.tick()
+    return found
 
 
 def tally(found: Sequence[Detections], labelled: Sequence[Labelled], classes: int) -> Tally:

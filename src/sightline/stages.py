@@ -5,17 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sightline import progress
 from sightline.artifacts import write_text
-from sightline.errors import SightlineError, StorageError
+from sightline.errors import SightlineError, StageInputError, of_system
 from sightline.result import ErrorReport
 
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
 ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
+
+
+def stop_on_signals() -> None:
+    """Let a polite end (SIGTERM, a closed terminal) stop the work as Ctrl-C does, so that nothing is left running."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager
@@ -37,10 +44,7 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
             out.mkdir(parents=True, exist_ok=True)
             yield seconds
         except OSError as error:
-            if error.errno not in (28, 122):  # ENOSPC, EDQUOT
-                raise
-            where = error.filename or out
-            raise StorageError(f"No space left on the device of {where}. Free some and start again.") from None
+            raise (of_system(error) or error) from None
     except BaseException as error:
         failed(stage, error, seconds())
         raise
@@ -49,12 +53,20 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
 
 def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
     """Tell whoever follows that a stage failed, and write its error document where somebody wants it."""
-    progress.emit("failed", stage=stage, seconds=seconds)
     path = os.environ.get(ERROR_VARIABLE)
-    if not path:
-        return
-    if isinstance(error, SightlineError):
-        report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
-    else:
-        report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
-    write_text(Path(path), json.dumps(report.model_dump()))
+    if path:
+        if isinstance(error, SightlineError):
+            report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
+        else:
+            report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
+        with contextlib.suppress(OSError):  # where even that finds no room, the task's output still says it
+            write_text(Path(path), json.dumps(report.model_dump()))
+    progress.emit("failed", stage=stage, seconds=seconds)
+
+
+def same_snapshot(made: str, snapshot: str, what: str) -> None:
+    """Raise StageInputError if `what` was made from other data than `snapshot`."""
+    if made != snapshot:
+        raise StageInputError(
+            f"{what} was made from {made}, but the data is {snapshot}. Repeat the stages from train on."
+        )

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from sightline.artifacts import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.errors import ConfigError, SightlineError
+from sightline.stages import stop_on_signals
 
 
 class Metrics(Protocol):
@@ -40,11 +41,14 @@ class Confusion(Protocol):
 @contextlib.contextmanager
 def _user_errors() -> Iterator[None]:
     """Print an error meant for the user and end the task with its exit code, without a traceback."""
+    stop_on_signals()
     try:
         yield
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
@@ -59,7 +63,7 @@ def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
 def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Map pipeline parameters to dotted configuration keys; 0 and '' leave a key to the preset.
 
-    Raises ConfigError if `overrides` is not a JSON object or repeats a parameter.
+    `overrides` win. Raises ConfigError if they are no JSON object, or speak of GPUs: these are asked for by parameter.
     """
     keys = {
         "format": "data.format",
@@ -82,6 +86,8 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
         ) from None
     if not isinstance(overrides, dict):
         raise ConfigError(f'overrides: got {overrides!r}, expected an object such as {{"train.lr0": 0.001}}.')
+    if "train.gpus" in overrides:
+        raise ConfigError("overrides: got train.gpus; set the parameter gpus, by which the GPUs are also asked for.")
     return {**values, **overrides}
 
 
@@ -94,10 +100,11 @@ def validate(
     """
     from sightline import stages
     from sightline import validate as stage
+    from sightline.presets import preset_for
 
     with _user_errors():
         try:
-            config = stage.resolve(preset, parameters_to_values(parameters))
+            config = stage.resolve(preset or preset_for(data), parameters_to_values(parameters))
         except ConfigError as error:
             stages.failed("validate", error)
             raise
@@ -131,7 +138,6 @@ def export(*, train: str, snapshot: str, config: str, folder: str, metrics: Metr
             train=Path(train),
             snapshot=snapshot,
             config=whole.export,
-            image_size=whole.train.image_size,
             out=Path(folder),
         )
         parity = document.parity

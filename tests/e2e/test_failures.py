@@ -82,6 +82,8 @@ def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
     assert run.returncode == 130
     assert summary["status"] == "failed"
     assert (summary["error"]["kind"], summary["error"]["stage"]) == ("interrupted", "train")
+    assert [stage["status"] for stage in summary["stages"]] == ["done", "failed"] + ["skipped"] * 5
+    assert not (tmp_path / "runs" / "stopped" / "tmp").exists()
     assert "Traceback" not in output
     deadline = time.monotonic() + 20
     while workers(tmp_path):
@@ -119,6 +121,10 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
         (["export", "--run", "r"], 2, "validate.json"),
         (["config", "--preset", "acurate"], 2, "did you mean 'accurate'?"),
         (["config", "--set", "epochs"], 2, "expected key=value"),
+        (["train", "--run", "/dev/null/x"], 2, "not a directory"),
+        (["run", "--runs", "/proc/nope"], 2, "/proc/nope"),
+        (["run", "--run-id", "../up"], 2, "expected letters, digits"),
+        (["run", "--data", "x" * 300, "--weights", "yolo11n.yaml"], 2, "name too long"),
         (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg is no readable image"),
         (["run", "--unknown"], 2, "No such option"),
     ],

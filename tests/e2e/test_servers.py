@@ -25,7 +25,16 @@ def test_same_line_on_s3_and_an_mlflow_server(s3: str, mlflow_server: str, comma
     open_store(f"s3://{s3}/smears").upload([Transfer(str(path.relative_to(drawn)), path) for path in files])
     done = command(
         *("run", "--json", "--run-id", "remote", "--data", f"s3://{s3}/smears", "--preset", "quickstart"),
-        *("--set", "train.epochs=2", "--set", "train.image_size=64", "--set", "gate.min_map50=null"),
+        *(
+            "--set",
+            "train.epochs=1",
+            "--set",
+            "train.image_size=32",
+            "--set",
+            "train.batch=16",
+            "--set",
+            "gate.min_map50=null",
+        ),
         *("--set", "register.model_name=remote-smear"),
         cwd=tmp_path,
         SIGHTLINE_STORE=f"s3://{s3}/store",

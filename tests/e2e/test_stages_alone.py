@@ -36,6 +36,8 @@ def test_export_evaluate_sample_report_register_give_the_same_result(
     assert documents["export"]["sha256"] == quickstart.summary["export"]["sha256"]
     assert documents["evaluate"]["map50_95"] == quickstart.summary["evaluate"]["map50_95"]
     assert documents["register"]["version"] == "1"
+    # Files that the pipeline's cache shares with a run by hard links are not written through.
+    assert (quickstart.folder / "train" / "best.pt").stat().st_nlink == 2
     again = json.loads(command("register", *run, cwd=copy).stdout)
     assert again["version"] == "1"
 
@@ -47,6 +49,28 @@ def test_evaluate_with_a_higher_bar_exits_3(copy: Path, quickstart: Finished, co
     assert "weakest class" in done.stdout
     refused = command("register", "--run", "runs/alone", cwd=copy)
     assert refused.returncode == 2
+
+
+def test_size_of_the_training_is_the_size_of_the_file(copy: Path, command: Callable) -> None:
+    """What `train --set` said last counts, not what validate resolved."""
+    path = copy / "runs" / "alone" / "train" / "train.json"
+    document = json.loads(path.read_text())
+    document["config"]["image_size"] = 192
+    path.write_text(json.dumps(document))
+    done = command("export", "--run", "runs/alone", "--json", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["image_size"] == 192
+
+
+def test_score_of_other_data_is_not_registered(copy: Path, quickstart: Finished, command: Callable) -> None:
+    for stage in ("export", "evaluate", "report"):
+        shutil.copytree(quickstart.folder / stage, copy / "runs" / "alone" / stage)
+    path = copy / "runs" / "alone" / "validate" / "validate.json"
+    path.write_text(path.read_text().replace(quickstart.summary["data"]["snapshot"][-64:], "0" * 64))
+    for stage in ("evaluate", "register"):
+        done = command(stage, "--run", "runs/alone", cwd=copy)
+        assert done.returncode == 2
+        assert "Repeat the stages from train on" in done.stderr
 
 
 def test_changed_file_is_not_evaluated(copy: Path, quickstart: Finished, command: Callable) -> None:

@@ -122,6 +122,12 @@ def test_gate(gate: GateConfig, verdict: str, words: str) -> None:
     assert words in reasons[0]
 
 
+def test_no_score_is_never_accepted() -> None:
+    verdict, reasons = judge(GateConfig(), map50=None, map50_95=None, precision=None, recall=None, per_class=[])
+    assert verdict == "reject"
+    assert "there is no score" in reasons[0]
+
+
 def test_failed_minimums_come_first() -> None:
     gate = GateConfig(min_map50=0.1, min_recall=0.9)
     _, reasons = judge(gate, map50=0.7, map50_95=0.5, precision=1.0, recall=0.8, per_class=[WEAK])

@@ -16,8 +16,10 @@ import pytest
 from onnx import numpy_helper
 
 from sightline.artifacts import ExportDocument, read
-from sightline.config import DataConfig, RunConfig, WeightsConfig
+from sightline.config import DataConfig, RunConfig, TrainConfig, WeightsConfig
+from sightline.detect import Detections
 from sightline.draw import draw
+from sightline.export import parity
 from sightline.storage import sha256_file
 from sightline.validate import run as validate
 
@@ -61,18 +63,23 @@ def photographs(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return validate(source=str(folder), config=config, out=out, store=f"file://{out}/store").snapshot
 
 
-def finished_training(checkpoint: Path, folder: Path) -> Path:
+def finished_training(checkpoint: Path, folder: Path, snapshot: str, size: int) -> Path:
     """A train folder around a checkpoint from elsewhere."""
     folder.mkdir()
     shutil.copy(checkpoint, folder / "best.pt")
     document = documents.train(epochs=1).model_copy(
-        update={"checkpoint": "best.pt", "checkpoint_sha256": sha256_file(checkpoint)}
+        update={
+            "snapshot": snapshot,
+            "config": TrainConfig(image_size=size),
+            "checkpoint": "best.pt",
+            "checkpoint_sha256": sha256_file(checkpoint),
+        }
     )
     document.write(folder)
     return folder
 
 
-def run_stage(train: Path, snapshot: str, out: Path, size: int, **options: object) -> subprocess.CompletedProcess[str]:
+def run_stage(train: Path, snapshot: str, out: Path, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the stage in a process of its own; the engine keeps state, and warns, in the one it is imported into."""
     code = (
         "import json, sys\n"
@@ -80,14 +87,14 @@ def run_stage(train: Path, snapshot: str, out: Path, size: int, **options: objec
         "from sightline.config import ExportConfig\n"
         "from sightline.errors import SightlineError\n"
         "from sightline.export import run\n"
-        "train, snapshot, out, size, options = sys.argv[1:]\n"
+        "train, snapshot, out, options = sys.argv[1:]\n"
         "try:\n"
         "    run(train=Path(train), snapshot=snapshot, config=ExportConfig(**json.loads(options)),"
-        " image_size=int(size), out=Path(out))\n"
+        " out=Path(out))\n"
         "except SightlineError as error:\n"
         "    sys.exit(f'{type(error).__name__}: {error}')\n"
     )
-    arguments = [str(train), snapshot, str(out), str(size), json.dumps(options)]
+    arguments = [str(train), snapshot, str(out), json.dumps(options)]
     return subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240, check=False
     )
@@ -99,8 +106,8 @@ def run_stage(train: Path, snapshot: str, out: Path, size: int, **options: objec
 def test_family_passes_on_photographs(
     shared: Path, photographs: str, tmp_path: Path, name: str, nms_free: bool
 ) -> None:
-    train = finished_training(shared / "weights" / name, tmp_path / "train")
-    done = run_stage(train, photographs, tmp_path / "export", 320, nms_free=nms_free)
+    train = finished_training(shared / "weights" / name, tmp_path / "train", photographs, 320)
+    done = run_stage(train, photographs, tmp_path / "export", nms_free=nms_free)
     assert done.returncode == 0, done.stderr
     document = read(ExportDocument, tmp_path / "export")
     assert document.parity.passed
@@ -144,7 +151,7 @@ def test_same_checkpoint_gives_the_same_bytes_without_dates_or_paths(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
     snapshot = quickstart.summary["data"]["snapshot"]
-    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "elsewhere" / "export", 160)
+    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "elsewhere" / "export")
     assert done.returncode == 0, done.stderr
     first, second = quickstart.folder / "export" / "model.onnx", tmp_path / "elsewhere" / "export" / "model.onnx"
     assert first.read_bytes() == second.read_bytes()
@@ -157,7 +164,7 @@ def test_nms_free_head_of_a_family_without_one_is_refused(
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
     snapshot = quickstart.summary["data"]["snapshot"]
-    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "export", 160, nms_free=True)
+    done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "export", nms_free=True)
     assert done.returncode == 1
     assert "only yolo26 has one" in done.stderr
     assert not list((tmp_path / "export").iterdir())
@@ -217,11 +224,56 @@ def test_model_that_has_learned_nothing_shows_no_parity(
         "torch.save({'model': model.half(), 'train_args': {}, 'epoch': -1}, sys.argv[1])\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "fresh.pt")], check=True, timeout=120)
-    train = finished_training(tmp_path / "fresh.pt", tmp_path / "train")
-    done = run_stage(train, quickstart.summary["data"]["snapshot"], tmp_path / "export", 160)
+    snapshot = quickstart.summary["data"]["snapshot"]
+    train = finished_training(tmp_path / "fresh.pt", tmp_path / "train", snapshot, 160)
+    done = run_stage(train, snapshot, tmp_path / "export")
     assert done.returncode == 1
     assert "ExportError: The checkpoint finds nothing above confidence 0.001" in done.stderr
     assert not list((tmp_path / "export").iterdir())
+
+
+def test_export_of_another_snapshot_is_refused(quickstart: Finished, tmp_path: Path) -> None:
+    done = run_stage(quickstart.folder / "train", "file:///elsewhere/snapshots/" + "0" * 64, tmp_path / "export")
+    assert done.returncode == 1
+    assert "StageInputError" in done.stderr
+    assert "Repeat the stages from train on" in done.stderr
+
+
+def found(boxes: list[list[float]], scores: list[float]) -> Detections:
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.zeros(len(scores), np.int64),
+        ("a",),
+    )
+
+
+A, B = [0.0, 0.0, 10.0, 10.0], [20.0, 20.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "counts"),
+    [
+        (found([A, B], [0.9, 0.8]), found([A, B], [0.9, 0.8]), (2, 0)),
+        (found([A, B], [0.9, 0.8]), found([A], [0.9]), (1, 1)),
+        (found([A], [0.9]), found([A, B], [0.9, 0.8]), (1, 1)),
+        (found([A], [0.9]), found([[0, 0, 10, 9]], [0.9]), (0, 2)),
+        (found([A], [0.9]), found([A], [0.8]), (0, 2)),
+        (found([A], [0.305]), found([], []), (0, 0)),  # on the threshold: rounding decides
+    ],
+    ids=["same", "lost", "extra", "moved", "other score", "on the threshold"],
+)
+def test_detections_are_compared_both_ways(theirs: Detections, ours: Detections, counts: tuple[int, int]) -> None:
+    assert parity._compare(theirs, ours, confidence=0.3) == counts
+
+
+def test_raw_outputs_are_compared_by_their_largest_difference() -> None:
+    a, b = np.zeros((6, 4), np.float32), np.zeros((6, 4), np.float32)
+    b[3, 2] = 0.25
+    assert parity._difference(a, b) == 0.25
+    rows = np.array([[0, 0, 9, 9, 0.9, 1], [5, 5, 8, 8, 0.9, 0]], np.float32)
+    assert parity._difference_of_rows(rows, rows[::-1]) == 0.0
+    assert parity._difference_of_rows(rows, rows + np.float32(0.5)) == 0.5
 
 
 def test_drawings_are_written_for_every_sample(quickstart: Finished) -> None:

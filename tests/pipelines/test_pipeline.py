@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sightline.orchestrate import DEFAULTS, pipeline_file
+from sightline.orchestrate import pipeline_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,13 +23,6 @@ def test_every_parameter_has_a_description_and_a_default(spec: dict[str, Any]) -
     parameters = spec["root"]["inputDefinitions"]["parameters"]
     assert len(parameters) == 13
     assert all(len(value["description"]) > 20 and "defaultValue" in value for value in parameters.values())
-
-
-def test_local_defaults_differ_from_the_clusters_in_gpus_alone(spec: dict[str, Any]) -> None:
-    parameters = spec["root"]["inputDefinitions"]["parameters"]
-    different = {name for name, value in DEFAULTS.items() if parameters[name]["defaultValue"] != value}
-    assert set(DEFAULTS) == set(parameters)
-    assert different == {"gpus"}
 
 
 def test_caching_is_off_where_inputs_do_not_decide(spec: dict[str, Any]) -> None:

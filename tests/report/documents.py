@@ -139,6 +139,7 @@ def train(epochs: int = 40) -> TrainDocument:
         snapshot=SNAPSHOT,
         weights="s3://models/yolo11n.pt",
         weights_sha256=WEIGHTS.sha256,
+        config=quickstart().train,
         seed=0,
         world_size=2,
         device="cuda",
@@ -162,6 +163,7 @@ def train(epochs: int = 40) -> TrainDocument:
 
 def export(sha256: str, size: int) -> ExportDocument:
     return ExportDocument(
+        snapshot=SNAPSHOT,
         onnx="model.onnx",
         sha256=sha256,
         size_bytes=size,

@@ -76,6 +76,14 @@ def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: 
     assert "Traceback" not in done.stderr
 
 
+def test_loss_that_is_no_number_is_null_and_the_training_stays(tmp_path: Path) -> None:
+    header = "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
+    header += "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0\n"
+    (tmp_path / "results.csv").write_text(header + "1,10,3,4,5,0.1,0.2,0.3,0.15,nan,inf,5.1,0.001\n")
+    [epoch] = read_history(tmp_path / "results.csv")
+    assert (epoch.val_box_loss, epoch.val_class_loss, epoch.val_dfl_loss) == (None, None, 5.1)
+
+
 def test_history_is_read_row_by_row(tmp_path: Path) -> None:
     header = "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
     header += "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0\n"

@@ -56,6 +56,20 @@ def test_names_order_the_images_so_they_are_part_of_the_digest_and_folders_are_n
     assert validate(elsewhere).digest == plain
 
 
+def test_snapshot_that_lost_shards_or_manifest_is_published_again(sets, validate, tmp_path):
+    root = sets.yolo()
+    first = validate(root)
+    for shard in (tmp_path / "store" / "shards").iterdir():
+        shard.unlink()
+    second = validate(root)
+    assert second.digest == first.digest
+    assert second.uploaded_bytes > 0
+    manifest = tmp_path / "store" / "snapshots" / first.digest / "manifest.json"
+    manifest.write_text("{")
+    assert validate(root).uploaded_bytes > 0
+    assert len(fetch(first.snapshot).samples("train")) > 0
+
+
 def test_images_keep_their_names_where_these_are_plain_and_unique(sets, validate):
     root = sets.yolo()
     for kind, suffix in (("images", "png"), ("labels", "txt")):

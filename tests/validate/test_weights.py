@@ -96,9 +96,11 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path, content: bytes) -> None:
 
 
 def test_mistake_is_told_beside_other_mistakes() -> None:
-    assert "no such file" in mistakes({"weights.source": "nowhere/a.pt", "train.epoch": 1})[0]
-    assert mistakes({"weights.source": "yolo11n.yaml"}) == []
-    assert "expected one of" in mistakes({"weights.source": "yolo99.yaml"})[0]
+    assert "no such file" in mistakes(WeightsConfig(), {"weights.source": "nowhere/a.pt", "train.epoch": 1})[0]
+    assert mistakes(WeightsConfig(), {"weights.source": "yolo11n.yaml"}) == []
+    assert mistakes(WeightsConfig(source="yolo11n.yaml"), {"train.epoch": 1}) == []
+    assert "expected one of" in mistakes(WeightsConfig(), {"weights.source": "yolo99.yaml"})[0]
+    assert "is in no cache" in mistakes(WeightsConfig(), {"weights.download": True})[0]
 
 
 @pytest.fixture

@@ -10,13 +10,18 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from sightline import __version__
 from sightline.cli import line, stages
-from sightline.cli.options import err, out, plain
-from sightline.errors import SightlineError
+from sightline.cli.options import err, out
+from sightline.errors import SightlineError, of_system
+from sightline.stages import stop_on_signals
 
-EXITS = "Exit codes: 0 done, 1 our fault or an outage, 2 usage, configuration or bad input, 3 rejected by a gate."
+EXITS = (
+    "Exit codes: 0 done, 1 our fault or an outage, 2 usage, configuration or bad input, 3 rejected by a gate, "
+    "130 interrupted."
+)
 
 app = typer.Typer(
     name="sightline",
@@ -53,10 +58,14 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors meant for the user become one message and an exit code."""
+    stop_on_signals()
     try:
-        app()
+        try:
+            app()
+        except OSError as error:
+            raise (of_system(error) or error) from None
     except SightlineError as error:
-        err.print(f"[bold red]error:[/] {plain(str(error))}")
+        err.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("interrupted")

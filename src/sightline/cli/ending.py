@@ -41,10 +41,14 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
         model = summary.register_
         aliases = ", ".join(model.aliases)
         console.print(f"[bold green]REGISTERED[/] {model.model_name} version {model.version} ({aliases})")
+    if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
+        console.print(
+            "This training was known (same data, configuration and code) and not repeated; --no-cache insists."
+        )
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:
-            console.print(f"  {reason}")
+            console.print(f"  {escape(reason)}")
         console.print()
         console.print(scores_table(scores.per_class, scores.map50, scores.map50_95))
         console.print(
@@ -53,7 +57,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
         )
     console.print()
     for what, value in _places(summary, folder).items():
-        console.print(f"[dim]{what:<10}[/] {value}", soft_wrap=True)
+        console.print(f"[dim]{what:<10}[/] {escape(value)}", soft_wrap=True)
 
 
 def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from sightline.cli import ending
 from sightline.cli.options import (
@@ -25,14 +26,13 @@ from sightline.cli.options import (
     bars,
     err,
     out,
-    plain,
     values,
 )
 from sightline.cli.options import (
     device as device_of,
 )
 from sightline.config import parse_assignments
-from sightline.presets import resolve
+from sightline.presets import preset_for, resolve
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     """
     from sightline import orchestrate, provenance
 
-    preset = preset or ("quickstart" if data == "quickstart" else "balanced")
+    preset = preset or preset_for(data)
     named = values(
         assign,
         format=format,
@@ -73,11 +73,11 @@ def run(
         trust=trust_weights,
         download=download,
     )
-    gpus = len(provenance.visible_gpus()) if gpus is None else gpus
-    location = data if data == "quickstart" or "://" in data else str(Path(data).resolve())
+    named.setdefault("train.gpus", _all_gpus(len(provenance.visible_gpus())) if gpus is None else gpus)
+    location = data if data == "quickstart" or "://" in data else str(Path(data).expanduser().resolve())
     run_id = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     summary = orchestrate.run(
-        {"data": location, "preset": preset, "gpus": str(gpus), "overrides": json.dumps(named)},
+        {"data": location, "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": json.dumps(named)},
         runs=runs,
         run_id=run_id,
         cache=not no_cache,
@@ -88,6 +88,11 @@ def run(
     else:
         ending.tell(summary, runs / run_id, out)
     raise typer.Exit(ending.exit_code(summary))
+
+
+def _all_gpus(count: int) -> int:
+    """Return the largest power of two of GPUs: every preset's batch can be shared among so many."""
+    return 1 << (count.bit_length() - 1) if count else 0
 
 
 def predict(
@@ -114,7 +119,7 @@ def predict(
         print(json.dumps(results, indent=2))
     else:
         for result in results:
-            out.print(f"{plain(result['image'])}: {plain(result['finding'])}")
+            out.print(f"{escape(result['image'])}: {escape(result['finding'])}")
         out.print(f"annotated images and predictions.json are in {to}")
 
 

@@ -39,11 +39,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON o
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
-def plain(text: str) -> str:
-    """Keep square brackets of a message from being read as markup."""
-    return text.replace("[", r"\[")
-
-
 @contextlib.contextmanager
 def bars(as_json: bool) -> Iterator[None]:
     """Draw the progress of the block; with --json only where a person watches."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from sightline.artifacts import ValidateDocument, read
 from sightline.cli import ending
@@ -23,7 +24,6 @@ from sightline.cli.options import (
     WeightsSha256,
     bars,
     out,
-    plain,
     show,
     values,
 )
@@ -68,7 +68,7 @@ def validate(
     with bars(as_json):
         document = stage.run(source=data, config=resolve(preset, named), out=run / "validate")
     counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
-    warnings = [f"[yellow]warning[/] {p.rule}: {plain(p.where)}: {plain(p.message)}" for p in document.problems]
+    warnings = [f"[yellow]warning[/] {p.rule}: {escape(p.where)}: {escape(p.message)}" for p in document.problems]
     shown = warnings[:20] + (
         [f"… and {len(warnings) - 20} more in {run}/validate/validate.json"] if warnings[20:] else []
     )
@@ -122,7 +122,6 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
             train=run / "train",
             snapshot=checked.snapshot,
             config=config.export,
-            image_size=config.train.image_size,
             out=run / "export",
         )
     parity = document.parity
@@ -156,7 +155,7 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
     show(document, as_json, [])
     if not as_json:
         out.print(ending.scores_table(document.per_class, document.map50, document.map50_95))
-        out.print(f"verdict: [bold]{document.verdict}[/] · " + " · ".join(document.reasons))
+        out.print(f"verdict: [bold]{document.verdict}[/] · " + escape(" · ".join(document.reasons)))
     if document.verdict == "reject":
         raise typer.Exit(ending.REJECTED)
 
@@ -177,7 +176,9 @@ def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: 
             out=run / "sample",
             device=device_of(device),
         )
-    show(document, as_json, [f"{run}/sample/{s.file}  {plain(s.image)}: {plain(s.finding)}" for s in document.samples])
+    show(
+        document, as_json, [f"{run}/sample/{s.file}  {escape(s.image)}: {escape(s.finding)}" for s in document.samples]
+    )
 
 
 def _folders(run: Path) -> dict[str, Path]:

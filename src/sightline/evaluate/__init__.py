@@ -20,12 +20,11 @@ from sightline.artifacts import (
 )
 from sightline.config import GateConfig
 from sightline.detect import Detections, Detector, Device
-from sightline.errors import DataError, StageInputError
+from sightline.errors import StageInputError
 from sightline.evaluate import gate as gates
 from sightline.evaluate.metrics import CocoScores, coco_results, coco_scores, coco_truth
 from sightline.matching import match
-from sightline.progress import Ticker
-from sightline.stages import running
+from sightline.stages import running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.validate.snapshot import Labelled, fetch
 
@@ -35,20 +34,15 @@ SPLIT = "test"
 def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Device = "auto") -> EvaluateDocument:
     """Score `export/model.onnx` on the test split and leave `evaluate.json` in `out`.
 
-    Raises StageInputError if the file's bytes are not those that were exported, DataError if its classes are not the
-    snapshot's.
+    Raises StageInputError if the file's bytes are not those that were exported, or were made from other data.
     """
     with running("evaluate", out, export=export) as seconds:
-        exported, model = exported_model(export)
+        exported, model = exported_model(export, snapshot)
         data = fetch(snapshot, splits=(SPLIT,))
-        if data.classes != exported.classes:
-            raise DataError(
-                f"{model} knows the classes {', '.join(exported.classes)}; {snapshot} has {', '.join(data.classes)}."
-            )
         samples = data.samples(SPLIT)
         detector = Detector(model, device=device, confidence=scoring.FLOOR)
         before = seconds()
-        found = detect_all(detector, samples, "evaluate")
+        found = scoring.detect_all(detector, samples, "evaluate")
         per_image = 1000 * (seconds() - before) / len(samples)
         confidence = detector.contract.confidence
         coco = coco_scores(coco_truth(samples, data.classes), coco_results(found))
@@ -93,27 +87,18 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
     return document
 
 
-def exported_model(export: Path) -> tuple[ExportDocument, Path]:
-    """Return an export's document and its file, whose bytes are the exported ones.
+def exported_model(export: Path, snapshot: str) -> tuple[ExportDocument, Path]:
+    """Return an export's document and its file, whose bytes are the exported ones, made from that snapshot.
 
     Raises StageInputError.
     """
     exported = read(ExportDocument, export)
+    same_snapshot(exported.snapshot, snapshot, f"The export in {export}")
     model = export / exported.onnx
     digest = sha256_file(model) if model.is_file() else "nothing"
     if digest != exported.sha256:
         raise StageInputError(f"{model} has sha256 {digest}, but {exported.sha256} was exported. Export again.")
     return exported, model
-
-
-def detect_all(detector: Detector, samples: Sequence[Labelled], stage: str) -> list[Detections]:
-    """Run a detector over a split, with progress."""
-    ticker = Ticker(stage, len(samples))
-    found = []
-    for detections in detector.stream(sample.image for sample in samples):
-        found.append(detections)
-        ticker.tick()
-    return found
 
 
 def class_scores(

@@ -34,6 +34,8 @@ def judge(
         (label, weakest.map50 if weakest else None, gate.min_class_ap50),
     ]
     failed, passed = [], []
+    if map50 is None:
+        failed.append("the split holds no labelled object, so there is no score")
     for name, value, minimum in checks:
         if minimum is None:
             continue
@@ -45,8 +47,3 @@ def judge(
     if failed:
         return "reject", failed + passed
     return "register", passed or ["no minimum was configured, so every score passes (set gate.min_map50)"]
-
-
-def unseen_classes(per_class: list[ClassScores]) -> list[str]:
-    """Return the classes that the split says nothing about."""
-    return [scores.name for scores in per_class if not scores.boxes]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 from sightline import engine, scoring
@@ -12,8 +11,7 @@ from sightline.config import ExportConfig
 from sightline.detect import Contract, Detector, read_image
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity
-from sightline.progress import Ticker
-from sightline.stages import running
+from sightline.stages import running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.validate.snapshot import Snapshot, fetch
 
@@ -21,14 +19,15 @@ ONNX = "model.onnx"
 PARITY_IMAGES = 16
 
 
-def run(*, train: Path, snapshot: str, config: ExportConfig, image_size: int, out: Path) -> ExportDocument:
-    """Export `train/best.pt` and leave `model.onnx` and `export.json` in `out`.
+def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> ExportDocument:
+    """Export `train/best.pt`, at the size it was trained at, and leave `model.onnx` and `export.json` in `out`.
 
-    `image_size` is the side of the square input, in pixels, at which it was trained.
     Raises ExportError if file and checkpoint do not agree, StageInputError if `train` holds no finished training.
     """
     with running("export", out, train=train) as seconds:
         trained = read(TrainDocument, train)
+        same_snapshot(trained.snapshot, snapshot, f"The training in {train}")
+        image_size = trained.config.image_size
         checkpoint = train / trained.checkpoint
         if not checkpoint.is_file() or sha256_file(checkpoint) != trained.checkpoint_sha256:
             raise StageInputError(f"{checkpoint} is not the file that {train / 'train.json'} describes. Train again.")
@@ -54,7 +53,8 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, image_size: int, ou
             confidence, f1 = _choose_confidence(work, data)
             contract = replace(contract, confidence=confidence)
             onnx_file.write_contract(work, contract)
-            images = [read_image(sample.image) for sample in islice(data.samples("val"), PARITY_IMAGES)]
+            samples = data.samples("val")
+            images = [read_image(sample.image) for sample in samples[:: -(-len(samples) // PARITY_IMAGES)]]
             shown = parity.check(
                 model, Detector(work, device="cpu", confidence=scoring.FLOOR), images, config.tolerance
             )
@@ -62,6 +62,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, image_size: int, ou
         finally:
             work.unlink(missing_ok=True)
         document = ExportDocument(
+            snapshot=snapshot,
             onnx=ONNX,
             sha256=sha256_file(out / ONNX),
             size_bytes=(out / ONNX).stat().st_size,
@@ -83,10 +84,5 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, image_size: int, ou
 def _choose_confidence(model: Path, data: Snapshot) -> tuple[float, float]:
     """Return the confidence with the best mean F1 on val, and that F1, by the file itself."""
     samples = data.samples("val")
-    detector = Detector(model, confidence=scoring.FLOOR)
-    ticker = Ticker("export", len(samples), "choosing the confidence on val")
-    found = []
-    for detections in detector.stream(sample.image for sample in samples):
-        found.append(detections)
-        ticker.tick()
+    found = scoring.detect_all(Detector(model, confidence=scoring.FLOOR), samples, "export")
     return scoring.operating_point(scoring.tally(found, samples, len(data.classes)))

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sightline.artifacts import write_bytes
 from sightline.config import ExportConfig
 from sightline.detect import KEY, Contract
 from sightline.errors import ExportError
@@ -67,9 +68,7 @@ def write_contract(path: Path, contract: Contract) -> None:
     # Shapes of intermediate results: a third of them is left over from the simplifier, which third differs from one
     # export to the next, and every runtime infers them anyway.
     del model.graph.value_info[:]
-    beside = path.with_suffix(".tmp")
-    beside.write_bytes(model.SerializeToString(deterministic=True))
-    beside.replace(path)
+    write_bytes(path, model.SerializeToString(deterministic=True))
 
 
 def opset(path: Path) -> int:

@@ -18,7 +18,7 @@ from sightline.errors import StageInputError
 from sightline.register import registry
 from sightline.report import page, summary, tracking
 from sightline.result import StageOutcome, SummaryDocument
-from sightline.stages import running
+from sightline.stages import running, same_snapshot
 from sightline.storage import sha256_file
 
 
@@ -31,6 +31,7 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
     Raises StageInputError if the verdict is not to register or the bytes are not the scored ones; TrackingError.
     """
     with running("register", out, **folders) as seconds:
+        same_data(folders)
         exported = read(ExportDocument, folders["export"])
         evaluated = read(EvaluateDocument, folders["evaluate"])
         reported = read(ReportDocument, folders["report"])
@@ -64,6 +65,18 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
         result.write(out)
         document.write(out)
     return document
+
+
+def same_data(folders: Mapping[str, Path]) -> None:
+    """Refuse documents of different snapshots: the score would not belong to the data that the version names.
+
+    Raises StageInputError.
+    """
+    snapshot = read(ValidateDocument, folders["validate"]).snapshot
+    same_snapshot(read(TrainDocument, folders["train"]).snapshot, snapshot, f"The training in {folders['train']}")
+    same_snapshot(read(ExportDocument, folders["export"]).snapshot, snapshot, f"The export in {folders['export']}")
+    evaluated = read(EvaluateDocument, folders["evaluate"])
+    same_snapshot(evaluated.snapshot, snapshot, f"The score in {folders['evaluate']}")
 
 
 def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> None:

@@ -76,7 +76,7 @@ def context(
         "problems": problems(data.problems) if data else [],
         "problems_left": _left(data.problems) if data else "",
         "pictures": _pictures(documents.sample, folders["sample"]) if documents.sample else [],
-        "config": flat(data.config) if data else {},
+        "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],
         "longest": longest or 1,
         "mlflow": mlflow or (recorded and Place(recorded.tracking_uri, recorded.experiment, recorded.run_id)),

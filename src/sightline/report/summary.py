@@ -46,6 +46,15 @@ class Documents:
     report: ReportDocument | None
     register: RegisterDocument | None
 
+    @property
+    def config(self) -> RunConfig | None:
+        """The configuration as it was used: what training was told last, over what validate resolved."""
+        if self.validate is None:
+            return None
+        if self.train is None:
+            return self.validate.config
+        return self.validate.config.model_copy(update={"train": self.train.config})
+
 
 def load(folders: Mapping[str, Path]) -> Documents:
     """Read every document that is there; `folders` maps a stage's name to its folder.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from sightline.result import SummaryDocument
 
 RUN_TAG = "sightline.run_id"
 ANSWER_SECONDS = 3
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 CREDENTIALS = re.compile(r"://[^/?#\s]*@")
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -56,10 +58,14 @@ def preflight(uri: str) -> None:
 
     Raises ConfigError; databases are taken as they are.
     """
-    if urlsplit(uri).scheme in ("", "file"):
+    try:
+        scheme = urlsplit(uri).scheme.partition("+")[0]
+    except ValueError:
+        scheme = ""
+    if scheme not in SCHEMES:
         raise ConfigError(
-            f"MLFLOW_TRACKING_URI is '{uri}', a folder, which MLflow no longer takes. Expected http://…, https://… or "
-            "sqlite:////absolute/path.db, or unset it to use the embedded database."
+            f"MLFLOW_TRACKING_URI is '{redact(uri)}', expected an address that begins with one of "
+            f"{', '.join(f'{name}://' for name in SCHEMES)}, or unset it to use the embedded database."
         )
     if reason := _silence(uri):
         raise ConfigError(
@@ -81,8 +87,8 @@ def _silence(uri: str) -> str | None:
         if isinstance(error.reason, ssl.SSLError):
             return None
         return str(getattr(error.reason, "strerror", None) or error.reason).lower()
-    except OSError as error:
-        return str(error.strerror or error).lower()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return str(getattr(error, "strerror", None) or error).lower() or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -156,7 +162,7 @@ def record(
         points = history(documents.train, started) if documents.train else []
         # Scores carry the run's start as their time: MLflow drops a point equal to one that it has.
         points += [(name, value, started, 0) for name, value in scores(documents.evaluate).items()]
-        parameters = flat(documents.validate.config) if documents.validate else {}
+        parameters = flat(documents.config) if documents.config else {}
         # `preset` has no dot and is a pipeline input too; a KFP plug-in may have logged it under that name already.
         params = [Param(key, str(value)) for key, value in parameters.items() if "." in key and value is not None]
         mlflow.log_batch(run.run_id, params=params, tags=[RunTag(*tag) for tag in tags(summary, documents).items()])
@@ -168,7 +174,7 @@ def record(
         mlflow.log_text(run.run_id, page, "report.html")
         mlflow.log_text(run.run_id, summary.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
         if not os.environ.get("MLFLOW_RUN_ID"):
-            mlflow.set_terminated(run.run_id, "FAILED" if summary.status == "failed" else "FINISHED")
+            mlflow.set_terminated(run.run_id, "FINISHED")
 
 
 def history(document: TrainDocument, started: int) -> list[tuple[str, float, int, int]]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
-import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sightline import provenance
-from sightline.artifacts import BestEpoch, Epoch, TrainDocument
+from sightline.artifacts import BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
 from sightline.errors import DeviceError, TrainError
 from sightline.stages import running
@@ -46,15 +46,17 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
             raise TrainError(
                 f"Training stopped before its last epoch: {attempt.reason}. The engine's whole log is {out / LOG}."
             )
-        history = read_history(work / "results.csv")
-        best = max(history, key=lambda epoch: epoch.map50_95)
         for name in (BEST, LAST):
-            shutil.move(work / "weights" / name, out / name)
+            write_bytes(out / name, (work / "weights" / name).read_bytes())
+        history = read_history(work / "results.csv")
+        # Of equals the engine keeps the later.
+        best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
         outcome = json.loads(result.read_text(encoding="utf-8"))
         document = TrainDocument(
             snapshot=snapshot,
             weights=weights,
             weights_sha256=digest,
+            config=config,
             seed=config.seed,
             world_size=config.world_size,
             epochs_completed=len(history),
@@ -110,22 +112,23 @@ def read_history(results: Path) -> list[Epoch]:
     before = 0.0
     with results.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            value = {key.strip(): float(text) for key, text in row.items() if text}
+            numbers = {key.strip(): float(text) for key, text in row.items() if text}
+            value = {key: number for key, number in numbers.items() if math.isfinite(number)}
             history.append(
                 Epoch(
                     epoch=int(value["epoch"]),
                     seconds=round(value["time"] - before, 3),
                     learning_rate=value["lr/pg0"],
-                    box_loss=value["train/box_loss"],
-                    class_loss=value["train/cls_loss"],
+                    box_loss=value.get("train/box_loss"),
+                    class_loss=value.get("train/cls_loss"),
                     dfl_loss=value.get("train/dfl_loss"),
                     val_box_loss=value.get("val/box_loss"),
                     val_class_loss=value.get("val/cls_loss"),
                     val_dfl_loss=value.get("val/dfl_loss"),
-                    precision=value["metrics/precision(B)"],
-                    recall=value["metrics/recall(B)"],
-                    map50=value["metrics/mAP50(B)"],
-                    map50_95=value["metrics/mAP50-95(B)"],
+                    precision=value.get("metrics/precision(B)", 0.0),
+                    recall=value.get("metrics/recall(B)", 0.0),
+                    map50=value.get("metrics/mAP50(B)", 0.0),
+                    map50_95=value.get("metrics/mAP50-95(B)", 0.0),
                 )
             )
             before = value["time"]

@@ -51,7 +51,8 @@ def _tee(group: subprocess.Popen[str], log: Path) -> None:
     """
     assert group.stdout
     alone = progress.VARIABLE not in os.environ
-    with log.open("a", encoding="utf-8") as file:
+    log.unlink(missing_ok=True)  # another run may share the old one
+    with log.open("w", encoding="utf-8") as file:
         for line in group.stdout:
             file.write(line)
             file.flush()

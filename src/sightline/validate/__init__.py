@@ -23,7 +23,8 @@ def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
     try:
         return presets.resolve(preset, values)
     except ConfigError as error:
-        raise ConfigError(error.message, [*error.problems, *weights.mistakes(values)]) from None
+        base = presets.PRESETS.get(preset, presets.balanced)()
+        raise ConfigError(error.message, [*error.problems, *weights.mistakes(base.weights, values)]) from None
 
 
 def pin_and_find(config: WeightsConfig, store: Store, source: str) -> Weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline import progress
-from sightline.artifacts import Problem
+from sightline.artifacts import SPLITS, Problem
 from sightline.errors import DataError
 from sightline.validate import rules, splits
 from sightline.validate.dataset import Dataset, Folder, Item, Label, Reading, Sample, error
@@ -36,11 +36,12 @@ def check(folder: Folder, reading: Reading) -> Dataset:
     if not kept:
         raise DataError(f"{folder.name} holds no images that {reading.format} annotations speak of.")
     samples, split_rule = _split(folder.name, reading, items, pictures, labels, kept)
-    if not any(sample.labels for sample in samples if sample.split == "train"):
-        raise DataError(
-            f"{folder.name} has no box in its train split ({sum(s.split == 'train' for s in samples)} images); "
-            "expected labelled objects. In YOLO, labels lie in a folder `labels` beside `images`, one .txt an image."
-        )
+    for split in SPLITS:  # train learns from boxes, val chooses by them, test scores on them
+        if not any(sample.labels for sample in samples if sample.split == split):
+            raise DataError(
+                f"{folder.name} has no box in its {split} split ({sum(s.split == split for s in samples)} images); "
+                "expected labelled objects. In YOLO, labels lie in a folder `labels` beside `images`, a .txt an image."
+            )
     problems += rules.empty_classes(samples, reading.classes)
     return Dataset(reading.classes, samples, problems, split_rule)
 

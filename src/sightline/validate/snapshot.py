@@ -135,7 +135,7 @@ def publish(dataset: Dataset, store: Store) -> Published:
     images = named(dataset.samples)
     digest = digest_of(dataset.classes, ((s.split, name, s.sha256, s.labels) for name, s in images))
     uri, key = f"{store.uri}/snapshots/{digest}", f"snapshots/{digest}/manifest.json"
-    if store.exists(key):
+    if _is_whole(store, key, uri, digest):
         return Published(uri, digest, 0)
     groups = [(split, group) for split in SYNONYMS for group in shard_groups(images, split)]
     ticker = progress.Ticker(STAGE, len(groups), "storing shards")
@@ -155,6 +155,17 @@ def publish(dataset: Dataset, store: Store) -> Published:
     manifest = _canonical(_manifest(digest, dataset.classes, images, shards))
     store.put_bytes(key, manifest)
     return Published(uri, digest, sent + len(manifest))
+
+
+def _is_whole(store: Store, key: str, uri: str, digest: str) -> bool:
+    """Tell whether a snapshot is in the store with all its shards; one that lost some is published again."""
+    if not store.exists(key):
+        return False
+    try:
+        shards = _read_manifest(store.get_bytes(key), uri, digest)["shards"]
+    except StorageError:
+        return False
+    return all(store.size(shard["key"]) == shard["size"] for shard in shards)
 
 
 def shard_groups(images: Iterable[Named], split: Split) -> list[list[Named]]:
@@ -231,7 +242,7 @@ def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
         with (root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             absent = _absent(root, splits)
-            _fetch_splits(open_store(home), [s for s in manifest["shards"] if s["split"] in absent], absent, root)
+            _fetch_splits(open_store(home), manifest, absent, root)
     return Snapshot(root, uri, digest, manifest["classes"], data_yaml)
 
 
@@ -260,8 +271,9 @@ def _absent(root: Path, splits: Sequence[str]) -> list[str]:
     return [split for split in splits if not (root / "images" / split).is_dir()]
 
 
-def _fetch_splits(store: Store, shards: list[dict[str, Any]], splits: Sequence[str], root: Path) -> None:
-    """Download, unpack and rename, by the one process that holds the lock."""
+def _fetch_splits(store: Store, manifest: dict[str, Any], splits: Sequence[str], root: Path) -> None:
+    """Download, unpack, compare with the digests and rename, by the one process that holds the lock."""
+    shards = [shard for shard in manifest["shards"] if shard["split"] in splits]
     work = root / ".unpacked"
     shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
     transfers = [Transfer(shard["key"], root / shard["key"], shard["sha256"]) for shard in shards]
@@ -269,6 +281,10 @@ def _fetch_splits(store: Store, shards: list[dict[str, Any]], splits: Sequence[s
     for transfer in transfers:
         with tarfile.open(transfer.path) as tar:
             tar.extractall(work, filter="data")
+    for item in manifest["items"]:
+        image = work / "images" / item["split"] / item["name"]
+        if item["split"] in splits and not (image.is_file() and sha256_file(image) == item["image_sha256"]):
+            raise StorageError(f"{item['name']} in the shards of {store.uri} is not the image that the manifest names.")
     for split in splits:
         for kind in ("labels", "images"):
             place = root / kind / split

@@ -52,11 +52,14 @@ def pin(config: WeightsConfig, store: Store) -> Weights:
     return Weights(source=config.source, uri=f"{store.uri}/{key}", sha256=digest, architecture=None, licence=licence)
 
 
-def mistakes(values: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with the weights in a configuration that is wrong elsewhere; nothing is stored."""
+def mistakes(base: WeightsConfig, values: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the weights in a configuration that is wrong elsewhere; nothing is stored or downloaded.
+
+    `base` is what the preset says of weights, `values` the dotted keys that were given.
+    """
     given = {key.removeprefix("weights."): value for key, value in values.items() if key.startswith("weights.")}
     try:
-        config = WeightsConfig.model_validate(given)
+        config = WeightsConfig.model_validate({**base.model_dump(), **given, "download": False})
         if _is_architecture(config):
             _from_scratch(config.source)
             return []
@@ -143,7 +146,7 @@ def _download(name: str, expected: str, target: Path) -> Path:
         if digest != expected:
             raise WeightsError(f"{url} has sha256 {digest}, expected {expected}. The file was thrown away.")
         part.replace(target)
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (urllib.error.URLError, OSError) as error:
         raise WeightsError(f"{url} could not be downloaded: {error}. Put the file at {target} yourself.") from None
     finally:
         part.unlink(missing_ok=True)
