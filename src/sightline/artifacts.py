@@ -131,7 +131,7 @@ class ValidateDocument(Document):
     problems: list[Problem]
     weights: Weights
     config: RunConfig
-    code: Sha256 = Field(description="Digest of Sightline's source and the packages beside it, part of the key of a known training.")
+    code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")
     seconds: float
 
 
@@ -272,12 +272,12 @@ class Curve(Part):
 
 
 class Curves(Part):
-    """Curves over all classes at IoU 0.50."""
+    """Curves at IoU 0.50."""
 
     precision_recall: Curve = Field(description="Interpolated precision over recall, mean over classes.")
-    precision: Curve = Field(description="Precision over confidence.")
-    recall: Curve = Field(description="Recall over confidence.")
-    f1: Curve = Field(description="F1 over confidence.")
+    precision: Curve = Field(description="Precision over confidence, all boxes together.")
+    recall: Curve = Field(description="Recall over confidence, all boxes together.")
+    f1: Curve = Field(description="F1 over confidence, all boxes together.")
 
 
 class ConfusionMatrix(Part):

@@ -23,6 +23,7 @@ class Bars:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._tasks: dict[str, TaskID] = {}
+        self._note = ""
         self._progress = Progress(
             TextColumn("  {task.description:<10}"),
             BarColumn(bar_width=30),
@@ -62,9 +63,13 @@ class Bars:
 
     def _draw(self, event: dict[str, Any]) -> None:
         stage, kind = event.get("stage", ""), event["event"]
+        if kind in ("start", "progress") and stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a measure
         if kind == "progress":
-            if stage not in self._tasks:
-                self._tasks[stage] = self._progress.add_task(stage, total=None, note="")
+            note = event.get("note", "")
+            if note != self._note and not self.console.is_terminal:
+                self._progress.console.print(f"  {stage:<10} {note}")  # a log gets a line an epoch
+            self._note = note
             self._progress.update(
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")
             )

@@ -261,8 +261,9 @@ def _session(path: Path, device: Device) -> Any:
 
     if not path.is_file():
         raise ModelFileError(f"{path} is not there; expected an ONNX file that `sightline export` wrote.")
+    onnxruntime.set_default_logger_severity(4)  # its own messages repeat, less clearly, what is raised here
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its own messages repeat, less clearly, what is raised here
+    options.log_severity_level = 4
     providers = ["CPUExecutionProvider"]
     if device == "cuda" or (device == "auto" and cuda_devices()):
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

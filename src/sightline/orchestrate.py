@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,7 +26,6 @@ from sightline.artifacts import write_text
 from sightline.errors import ConfigError
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
 
-UNREGISTERED = "The model was accepted, but the pipeline ended without registering it; its output is in {}."
 LOG, ARGUMENTS, EVENTS, ERROR, KFP = "pipeline.log", "arguments.json", "progress.jsonl", "error.json", ".kfp"
 
 
@@ -44,7 +44,8 @@ def run(
     A failed or rejected run is a result too; only what goes wrong before it starts raises: ConfigError for an id that
     is taken or a tracking server that does not answer.
     """
-    from sightline.report import PAGE, page, summary, tracking
+    from sightline import report
+    from sightline.report import tracking
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id):
         raise ConfigError(f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-'.")
@@ -66,16 +67,14 @@ def run(
     shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
     events, _ = progress.events(folder / EVENTS)
     folders = _collect(folder, events)
-    error = _error(folder, code, events)
-    result = summary.summarise(
-        run_id=run_id, folders=folders, started_at=started_at, stages=_outcomes(events, folders), error=error
+    return report.conclude(
+        run_id=run_id,
+        folders=folders,
+        out=folder,
+        started_at=started_at,
+        stages=_outcomes(events, folders),
+        error=_error(folder, code, events),
     )
-    if result.status is None:  # no error, no rejection, and yet no model version: never a quiet success
-        error = ErrorReport(stage="register", kind="internal", message=UNREGISTERED.format(folder / LOG), exit_code=1)
-        result = result.model_copy(update={"status": "failed", "error": error})
-    write_text(folder / PAGE, page.render(result, folders))
-    result.write(folder)
-    return result
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
@@ -129,12 +128,11 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for event in events:
         if event["event"] == "start":
-            for stage, source in event["folders"].items():
-                if (Path(source) / f"{stage}.json").exists():
-                    found[stage] = Path(source)
+            found |= {stage: Path(source) for stage, source in event["folders"].items() if Path(source).is_dir()}
     for stage, source in found.items():
         shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
-    return {stage: folder / stage for stage in found}
+    # A failed stage may have left a log, which is worth reading, and no document.
+    return {stage: folder / stage for stage in found if (folder / stage / f"{stage}.json").exists()}
 
 
 def _link(source: str, target: str) -> None:
@@ -171,8 +169,21 @@ def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list
     return outcomes
 
 
+def _end_with_parent() -> None:
+    """End this process group when the command that started it is gone, even by kill -9: nobody would sum up."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(os.getpgid(0), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(folder: Path) -> int:
     """Be the runner's process: execute the compiled pipeline as it is, with the arguments in `folder`."""
+    _end_with_parent()
     from kfp import components, local
 
     arguments = json.loads((folder / ARGUMENTS).read_text(encoding="utf-8"))

@@ -24,6 +24,8 @@ def run(*, export: Path, snapshot: str, config: SampleConfig, out: Path, device:
         exported, model = exported_model(export, snapshot)
         data = fetch(snapshot, splits=(SPLIT,))
         chosen = choose(data.samples(SPLIT), config.count)
+        for old in out.glob("*.jpg"):  # of a larger gallery
+            old.unlink()
         detector = Detector(model, device=device)
         found = detect_all(detector, chosen, "sample")
         samples = [_draw(*pair, out, index) for index, pair in enumerate(zip(chosen, found, strict=True))]

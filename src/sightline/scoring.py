@@ -112,6 +112,24 @@ def curves(counts: Tally) -> Curves:
     return Curves(*means)
 
 
+def pooled(counts: Tally) -> dict[str, tuple[Floats, Floats]]:
+    """Return (confidence, value) of precision, recall and F1 of all boxes together, as `at` gives them.
+
+    Precision ends where nothing is found any more; recall and F1 are empty where nothing is labelled.
+    """
+    order = np.argsort(counts.scores)
+    first = np.searchsorted(counts.scores[order], GRID, side="right")
+    found = len(order) - first
+    hits = np.concatenate([np.cumsum(counts.right[order][::-1])[::-1], [0]])[first]
+    total = counts.labelled.sum()
+    some, all_of = found > 0, np.full(len(GRID), total > 0)
+    return {
+        "precision": (GRID[some], hits[some] / found[some]),
+        "recall": (GRID[all_of], hits[all_of] / max(total, 1)),
+        "f1": (GRID[all_of], 2 * hits[all_of] / np.maximum(found + total, 1)[all_of]),
+    }
+
+
 def operating_point(counts: Tally) -> tuple[float, float]:
     """Return the confidence with the best mean F1, and that F1.
 

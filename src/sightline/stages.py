@@ -47,6 +47,8 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
             raise (of_system(error) or error) from None
     except BaseException as error:
         failed(stage, error, seconds())
+        with contextlib.suppress(OSError):
+            out.rmdir()  # only if the stage had nothing to leave
         raise
     progress.emit("end", stage=stage, seconds=seconds())
 

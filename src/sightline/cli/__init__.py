@@ -5,6 +5,7 @@ Heavy imports happen inside the commands: `sightline --help` answers at once.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import Annotated
@@ -65,6 +66,9 @@ def main() -> None:
         except OSError as error:
             raise (of_system(error) or error) from None
     except SightlineError as error:
+        if "--json" in sys.argv:
+            problem = {"kind": error.kind, "message": str(error), "exit_code": error.exit_code}
+            print(json.dumps({"error": problem}, indent=2))
         err.print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from rich.table import Table
 
 from sightline.artifacts import ClassScores
 from sightline.config import RunConfig
-from sightline.report.tracking import redact
 from sightline.result import SummaryDocument
 
 REJECTED = 3
@@ -62,20 +62,24 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
 
 def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
     """Say where things are and which command comes next."""
+    from sightline.report.tracking import redact
+
     places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
     if summary.export:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
         database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
-        embedded = f"{_program('mlflow')} ui --backend-store-uri {database}"
+        embedded = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(database)}"
         places["MLflow"] = f"open {redact(tracking)}" if tracking else embedded
-    if summary.error:
+    if summary.error and summary.error.kind == "interrupted":
+        places["next"] = "run it again, under another --run-id if you gave one"
+    elif summary.error:
         places["next"] = "mend what the message names, and run the same command again"
     elif summary.data and summary.data.source == "quickstart":
         command = f"{_program('sightline')} run --help"
-        places["next"] = f"make run DATA=path/to/your/images WEIGHTS=yolo11n.pt   (or: {command})"
+        places["next"] = f"make run DATA=path/to/your/images WEIGHTS=path/to/yolo11n.pt   (or: {command})"
     elif summary.export:
-        places["next"] = f"{_program('sightline')} predict --model {places['model']} IMAGES…"
+        places["next"] = f"{_program('sightline')} predict --model {shlex.quote(places['model'])} IMAGES…"
     return places
 
 

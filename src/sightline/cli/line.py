@@ -124,7 +124,7 @@ def predict(
 
 
 def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
-    """List every configuration key with its value under a preset, its limits and its meaning.
+    """List every configuration key with its value under a preset and its meaning.
 
     sightline config --preset fast
 

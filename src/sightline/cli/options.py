@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,8 +41,15 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @contextlib.contextmanager
-def bars(as_json: bool) -> Iterator[None]:
-    """Draw the progress of the block; with --json only where a person watches."""
+def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
+    """Draw the progress of the block; with --json only where a person watches.
+
+    The embedded store and tracking of a stage are those of the run directory it works in.
+    """
+    if run:
+        runs = run.resolve().parent
+        os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
+        os.environ.setdefault("SIGHTLINE_STORE", f"file://{runs}/store")
     with progress.display(quiet=as_json and not err.is_terminal):
         yield
 

@@ -65,7 +65,7 @@ def validate(
         trust=trust_weights,
         download=download,
     )
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(source=data, config=resolve(preset, named), out=run / "validate")
     counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
     warnings = [f"[yellow]warning[/] {p.rule}: {escape(p.where)}: {escape(p.message)}" for p in document.problems]
@@ -101,7 +101,7 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
 
     checked, config = _validated(run, assign)
     weights = checked.weights.uri or checked.weights.architecture or ""
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(snapshot=checked.snapshot, config=config.train, weights=weights, out=run / "train")
     best = document.best
     show(document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"])
@@ -117,7 +117,7 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
     from sightline import export as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(
             train=run / "train",
             snapshot=checked.snapshot,
@@ -144,7 +144,7 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
     from sightline import evaluate as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(
             export=run / "export",
             snapshot=checked.snapshot,
@@ -168,7 +168,7 @@ def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: 
     from sightline import sample as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(
             export=run / "export",
             snapshot=checked.snapshot,
@@ -185,6 +185,17 @@ def _folders(run: Path) -> dict[str, Path]:
     return {name: run / name for name in NAMES if (run / name / f"{name}.json").exists()}
 
 
+def _conclude(run: Path) -> None:
+    """Bring the summary and the page of the run directory up to what its stages now say."""
+    from sightline import report as stage
+    from sightline.report.summary import now
+    from sightline.result import SummaryDocument
+
+    known = (run / "summary.json").exists()
+    started_at = read(SummaryDocument, run).started_at if known else now()
+    stage.conclude(run_id=run.resolve().name, folders=_folders(run), out=run, started_at=started_at)
+
+
 def report(run: Run, as_json: Json = False) -> None:
     """Write the page and the MLflow run of a run directory; repeating it changes nothing.
 
@@ -193,9 +204,10 @@ def report(run: Run, as_json: Json = False) -> None:
     from sightline import report as stage
 
     folders = {name: path for name, path in _folders(run).items() if name != "report"}
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
-    show(document, as_json, [f"{run}/report/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"])
+    _conclude(run)
+    show(document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"])
 
 
 def register(run: Run, as_json: Json = False) -> None:
@@ -205,12 +217,13 @@ def register(run: Run, as_json: Json = False) -> None:
     """
     from sightline import register as stage
 
-    with bars(as_json):
+    with bars(as_json, run):
         document = stage.run(
             run_id=run.resolve().name,
             folders={name: run / name for name in NAMES},
             out=run / "register",
         )
+    _conclude(run)
     aliases = ", ".join(document.aliases)
     show(
         document, as_json, [f"{document.model_name} version {document.version} ({aliases}) at {document.tracking_uri}"]

@@ -156,18 +156,12 @@ def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confid
 
 
 def _curves(coco: CocoScores, counts: scoring.Tally) -> Curves:
-    over = scoring.curves(counts)
-    x = [round(float(value), 3) for value in scoring.GRID[::10]]
+    def thin(points: tuple[scoring.Floats, scoring.Floats]) -> Curve:
+        x, y = (values[::10].tolist() for values in points)
+        return Curve(x=[round(value, 3) for value in x], y=[round(value, 4) for value in y])
 
-    def thin(values: scoring.Floats) -> Curve:
-        return Curve(x=x, y=[round(float(value), 4) for value in values[::10]])
-
-    return Curves(
-        precision_recall=coco.precision_recall,
-        precision=thin(over.precision),
-        recall=thin(over.recall),
-        f1=thin(over.f1),
-    )
+    over = {name: thin(points) for name, points in scoring.pooled(counts).items()}
+    return Curves(precision_recall=coco.precision_recall, **over)
 
 
 def _settings(detector: Detector) -> str:

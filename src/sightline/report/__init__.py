@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sightline.artifacts import ReportDocument, write_text
 from sightline.config import RegisterConfig
-from sightline.errors import TrackingError
+from sightline.errors import StageInputError, TrackingError
 from sightline.report import page, summary, tracking
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument
 from sightline.stages import running
 
 PAGE = "report.html"
+
+
+def conclude(
+    *,
+    run_id: str,
+    folders: Mapping[str, Path],
+    out: Path,
+    started_at: str,
+    stages: Sequence[StageOutcome] = (),
+    error: ErrorReport | None = None,
+) -> SummaryDocument:
+    """Write the final `summary.json` and `report.html` of a whole run into its directory.
+
+    An accepted run that ended without a model version and without an error is a failed one: never a quiet success.
+    """
+    result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
+    if result.status is None and stages:
+        message = "The model was accepted, but the pipeline ended without registering it; see pipeline.log."
+        error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
+        result = result.model_copy(update={"status": "failed", "error": error})
+    write_text(out / PAGE, page.render(result, folders))
+    result.write(out)
+    return result
 
 
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path, started_at: str | None = None) -> ReportDocument:
@@ -22,6 +46,8 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path, started_at: str 
 
     Raises TrackingError, and StageInputError for a document that does not fit its schema.
     """
+    if "validate" not in folders:
+        raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")
     with running("report", out, **folders) as seconds:
         documents = summary.load(folders)
         result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at or summary.now())

@@ -143,12 +143,12 @@ def _status(
     documents: Documents, error: ErrorReport | None
 ) -> tuple[Literal["registered", "rejected", "failed"] | None, Literal["data", "score"] | None]:
     """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
-    if documents.register:
-        return "registered", None
     if error:
         return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
     if documents.evaluate and documents.evaluate.verdict == "reject":
         return "rejected", "score"
+    if documents.register:
+        return "registered", None
     return None, None
 
 

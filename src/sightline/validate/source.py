@@ -37,7 +37,11 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
 def look(uri: str) -> None:
     """Raise DataError if nothing can be where `uri` says, as far as can be told without fetching or unpacking."""
     scheme, separator, _ = uri.partition("://")
-    if uri == QUICKSTART or scheme == "s3":
+    if uri == QUICKSTART:
+        return
+    if scheme == "s3":
+        if not uri.removeprefix("s3://").strip("/"):
+            raise DataError(f"{uri}: got no bucket, expected s3://bucket/prefix.")
         return
     if separator and scheme != "file":
         raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, or s3://bucket/prefix.")

@@ -130,7 +130,7 @@ def _find(config: WeightsConfig, store: Store, folder: Path) -> Path:
         return _download(name, expected, cached)
     raise WeightsError(
         f"weights.source: '{name}' is in no cache: looked in {', '.join(str(p) for p in (*places, cached))} and "
-        f"{store.uri}/weights. Put the file there, name its path, or allow the network with --download."
+        f"{store.uri}/weights. Name its path, or its folder in SIGHTLINE_WEIGHTS, or allow the network (--download)."
     )
 
 
