@@ -18,6 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=16")
 
 
+@pytest.mark.slow
 def test_known_training_is_not_repeated_unless_asked(command: Callable, tmp_path: Path) -> None:
     def run(run_id: str, *more: str) -> dict:
         done = command("run", "--json", "--run-id", run_id, *TINY, *more, cwd=tmp_path)
@@ -127,7 +128,7 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
         (["validate", "--data", "x" * 300, "--weights", "yolo11n.yaml", "--run", "r"], 2, "name too long"),
         (["validate", "--data", "s3://", "--weights", "yolo11n.yaml", "--run", "r"], 2, "got no bucket"),
         (["report", "--run", "nowhere"], 2, "nothing to report on"),
-        (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg is no readable image"),
+        (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg cannot be read"),
         (["run", "--unknown"], 2, "No such option"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +37,6 @@ def test_export_evaluate_sample_report_register_give_the_same_result(
     assert documents["export"]["sha256"] == quickstart.summary["export"]["sha256"]
     assert documents["evaluate"]["map50_95"] == quickstart.summary["evaluate"]["map50_95"]
     assert documents["register"]["version"] == "1"
-    # Files that the pipeline's cache shares with a run by hard links are not written through.
-    assert (quickstart.folder / "train" / "best.pt").stat().st_nlink == 2
     again = json.loads(command("register", *run, cwd=copy).stdout)
     assert again["version"] == "1"
 
@@ -49,6 +48,19 @@ def test_evaluate_with_a_higher_bar_exits_3(copy: Path, quickstart: Finished, co
     assert "weakest class" in done.stdout
     refused = command("register", "--run", "runs/alone", cwd=copy)
     assert refused.returncode == 2
+
+
+def test_repeating_a_stage_leaves_the_files_of_other_runs_alone(
+    copy: Path, quickstart: Finished, command: Callable
+) -> None:
+    """Runs share files with the pipeline's cache by hard links; a stage must not write through one."""
+    shutil.copytree(quickstart.folder / "export", copy / "runs" / "alone" / "export")
+    shutil.copytree(quickstart.folder / "sample", copy / "runs" / "alone" / "sample", copy_function=os.link)
+    before = {path: path.read_bytes() for path in (quickstart.folder / "sample").iterdir()}
+    done = command("sample", "--run", "runs/alone", "--set", "sample.count=3", cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in (quickstart.folder / "sample").iterdir()} == before
+    assert len(list((copy / "runs" / "alone" / "sample").glob("*.jpg"))) == 3
 
 
 def test_size_of_the_training_is_the_size_of_the_file(copy: Path, command: Callable) -> None:
