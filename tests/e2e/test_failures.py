@@ -92,6 +92,25 @@ def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
+def test_killed_command_takes_its_training_with_it(tmp_path: Path) -> None:
+    """Nobody would sum up a run whose command is gone, even one that had no chance to say goodbye."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "sightline", "run", "--run-id", "killed", "--preset", "quickstart"], cwd=tmp_path
+    )
+    events = tmp_path / "runs" / "killed" / "progress.jsonl"
+    deadline = time.monotonic() + 90
+    while not (events.exists() and "epoch 1/20" in events.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 40
+    while workers(tmp_path):
+        assert time.monotonic() < deadline, workers(tmp_path)
+        time.sleep(0.2)
+
+
 def workers(folder: Path) -> list[str]:
     """Command lines of the processes that work in a folder."""
     found = []
