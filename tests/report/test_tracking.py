@@ -156,7 +156,7 @@ def test_preflight_names_the_server_and_the_reason_without_the_password(nobody: 
 def test_preflight_lets_servers_and_databases_pass_and_refuses_folders(mlflow_server: str) -> None:
     tracking.preflight(mlflow_server)
     tracking.preflight("sqlite:////nowhere/mlflow.db")
-    with pytest.raises(ConfigError, match="a folder, which MLflow no longer takes"):
+    with pytest.raises(ConfigError, match="expected an address that begins with one of http://"):
         tracking.preflight("file:///tmp/mlruns")
 
 
@@ -200,3 +200,11 @@ def test_what_mlflow_refuses_is_said_without_the_password(mlflow_server: str, mo
     with pytest.raises(TrackingError, match=rf"MLflow at {mlflow_server} refused: .*0000.* not found") as caught:
         tracking.place("r1", "sightline")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["localhost:5000", "nonsense://x", "http://[::1", "http://localhost:port", "/tmp/mlruns"]
+)
+def test_preflight_names_what_is_no_address(uri: str) -> None:
+    with pytest.raises(ConfigError, match=r"begins with one of|No MLflow server answers"):
+        tracking.preflight(uri)
