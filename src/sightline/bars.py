@@ -67,7 +67,7 @@ class Bars:
             self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a measure
         if kind == "progress":
             note = event.get("note", "")
-            if note != self._note and not self.console.is_terminal:
+            if note not in ("", self._note) and not self.console.is_terminal:
                 self._progress.console.print(f"  {stage:<10} {note}")  # a log gets a line an epoch
             self._note = note
             self._progress.update(
