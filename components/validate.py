@@ -11,6 +11,7 @@ from components import images
 def validate(
     data: str,
     format: str,
+    policy: str,
     weights: str,
     preset: str,
     epochs: int,
@@ -24,6 +25,7 @@ def validate(
     overrides: str,
     folder: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    page: dsl.Output[dsl.HTML],
 ) -> NamedTuple(
     "Resolved", [("snapshot", str), ("weights", str), ("train_config", str), ("config", str), ("code", str)]
 ):
@@ -32,6 +34,7 @@ def validate(
     Args:
         data: Directory, archive or s3:// URI of the labelled images.
         format: Annotation format: auto, yolo, coco or voc.
+        policy: What the data gate tolerates: strict, default or lenient.
         weights: Starting weights.
         preset: Recipe that the configuration starts from; empty for the data's own.
         epochs: Epochs; 0 for the preset's.
@@ -43,8 +46,9 @@ def validate(
         min_map50_95: Gate on mAP50-95; 0 for the preset's.
         seed: Seed of the training.
         overrides: JSON object of further dotted configuration keys.
-        folder: The data report.
+        folder: The data report, and what passed.
         metrics: Images and boxes by split.
+        page: The data report as a page.
 
     Returns:
         snapshot: URI of the snapshot.
@@ -58,6 +62,7 @@ def validate(
     return tasks.validate(
         data=data,
         format=format,
+        policy=policy,
         weights=weights,
         preset=preset,
         epochs=epochs,
@@ -71,4 +76,5 @@ def validate(
         overrides=overrides,
         folder=folder.path,
         metrics=metrics,
+        page=page.path,
     )

@@ -17,6 +17,7 @@ from pipelines.resources import request
 def sightline_train(
     data: str = "quickstart",
     format: str = "auto",
+    policy: str = "default",
     weights: str = "",
     preset: str = "",
     epochs: int = 0,
@@ -34,6 +35,7 @@ def sightline_train(
     Args:
         data: Labelled images: an s3:// URI of a folder or archive, or a mounted path. `quickstart` draws a set.
         format: Annotation format: auto, yolo, coco or voc.
+        policy: What the data gate tolerates: strict, default or lenient; rule by rule with `data.policy` in overrides.
         weights: Starting weights: s3:// URI, path, official name (yolo11n.pt) or architecture to train from scratch
             (yolo11n.yaml). Empty: the preset's.
         preset: Recipe: quickstart, fast, balanced or accurate. Empty: quickstart for the drawn set, balanced for yours.
@@ -50,6 +52,7 @@ def sightline_train(
     checked = validate(
         data=data,
         format=format,
+        policy=policy,
         weights=weights,
         preset=preset,
         epochs=epochs,

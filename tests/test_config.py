@@ -10,6 +10,7 @@ from sightline.presets import PRESETS, resolve
 from sightline.tasks import parameters_to_values
 
 PARAMETERS = {
+    "policy": "default",
     "format": "auto",
     "weights": "",
     "epochs": 0,

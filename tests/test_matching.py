@@ -90,14 +90,15 @@ def test_curves_agree_with_points() -> None:
         right=rng.uniform(size=count) < 0.6,
         labelled=np.array([90, 110]),
     )
-    curves = scoring.curves(counts)
+    mean, pooled = scoring.mean_f1(counts), scoring.pooled(counts)
     for index in (0, 250, 500, 990):
-        points = [scoring.at(counts, float(scoring.GRID[index]), k) for k in (0, 1)]
-        assert curves.recall[index] == pytest.approx(np.mean([p.recall for p in points]))
-        assert curves.f1[index] == pytest.approx(np.mean([p.f1 for p in points]))
-        assert curves.precision[index] == pytest.approx(
-            np.mean([1.0 if p.precision is None else p.precision for p in points])
-        )
+        confidence = float(scoring.GRID[index])
+        assert mean[index] == pytest.approx(np.mean([scoring.at(counts, confidence, k).f1 for k in (0, 1)]))
+        whole = scoring.at(counts, confidence)
+        assert pooled["recall"][1][index] == pytest.approx(whole.recall)
+        assert pooled["f1"][1][index] == pytest.approx(whole.f1)
+        if whole.precision is not None:
+            assert pooled["precision"][1][index] == pytest.approx(whole.precision)
 
 
 def test_confusion_counts_every_object_and_every_detection() -> None:

@@ -123,6 +123,28 @@ def test_small_bytes_come_back_and_are_replaced_as_a_whole(uri: str) -> None:
     assert list(store.list("snapshots/x")) == []
 
 
+def test_entries_tell_when_they_were_written(uri: str) -> None:
+    store = open_store(uri)
+    before = time.time()
+    store.put_bytes("packs/b.tar", b"bb")
+    store.put_bytes("packs/a.tar", b"a")
+    entries = list(store.entries("packs/"))
+    assert [(entry.key, entry.size) for entry in entries] == [("packs/a.tar", 1), ("packs/b.tar", 2)]
+    assert all(before - 2 < entry.modified < time.time() + 2 for entry in entries)
+
+
+def test_what_is_deleted_is_gone_and_the_rest_stays(uri: str) -> None:
+    store = open_store(uri)
+    for key in ("snapshots/a/manifest.json", "snapshots/b/manifest.json", "packs/x.tar"):
+        store.put_bytes(key, b"x")
+    gone = ["snapshots/a/manifest.json", "packs/x.tar", "packs/never.tar"]
+    store.delete(gone)
+    store.delete(iter(gone))
+    assert list(store.list()) == [("snapshots/b/manifest.json", 1)]
+    store.put_bytes("packs/x.tar", b"new")
+    assert store.get_bytes("packs/x.tar") == b"new"
+
+
 def test_fifty_files_travel_in_parallel_and_only_once(uri: str, tmp_path: Path) -> None:
     items = []
     for number in range(50):
@@ -230,6 +252,7 @@ def test_a_key_cannot_leave_its_store(uri: str, tmp_path: Path, key: str) -> Non
         lambda: store.put_bytes(key, b"x"),
         lambda: store.get_bytes(key),
         lambda: store.exists(key),
+        lambda: store.delete([key]),
         lambda: store.upload([Transfer(key, tmp_path / "from")]),
         lambda: store.download([Transfer(key, tmp_path / "to")]),
     ):
@@ -327,6 +350,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         fetch_uri(str(tmp_path), tmp_path / "to")
 
 
+def test_deleting_leaves_no_empty_folder_behind_but_those_at_the_top(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.put_bytes("snapshots/abc/manifest.json", b"{}")
+    store.delete(["snapshots/abc/manifest.json"])
+    assert [path.name for path in (tmp_path / "store").rglob("*")] == ["snapshots"]
+
+
 def test_half_written_files_of_a_killed_writer_are_not_listed(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     store.put_bytes("shards/a.tar", b"a")
@@ -367,6 +397,8 @@ def test_listing_goes_on_behind_the_first_thousand(s3: str) -> None:
     for thread in threads:
         thread.join()
     assert list(store.list()) == [(f"k/{number:04}", 1) for number in range(1003)]
+    store.delete(f"k/{number:04}" for number in range(1002))
+    assert list(store.list()) == [("k/1002", 1)]
 
 
 def _put(store: Store, numbers: range) -> None:

@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sightline.config import RunConfig, TrainConfig
 from sightline.errors import StageInputError
+from sightline.policy import Policy
 
 SCHEMA_VERSION = 1
-SPLITS = ("train", "val", "test")
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Score = Annotated[float, Field(ge=0, le=1)]
 
@@ -89,13 +90,29 @@ def write_bytes(path: Path, data: bytes) -> None:
 # --- validate ---------------------------------------------------------------------------------------------------------
 
 
-class Problem(Part):
-    """One thing that is wrong with the data."""
+class Example(Part):
+    """One thing that a rule found."""
 
-    rule: str = Field(description="Identifier of the rule, such as `zero-area-box`.")
-    severity: Literal["error", "warning"]
     where: str = Field(description="File, and line or object, relative to the source.")
-    message: str = Field(description="What was found, and what happened to it.")
+    message: str = Field(description="What was found there.")
+    image: str | None = Field(description="The image it is about, relative to the source; null where it is about none.")
+    box: tuple[float, float, float, float] | None = Field(
+        description="The box it is about: x0, y0, x1, y1 as fractions of the upright image, which it may leave."
+    )
+
+
+class Finding(Part):
+    """What one rule found in the whole source."""
+
+    rule: str = Field(description="Identifier of the rule, such as `zero-area-box`; `sightline validate --rules`.")
+    severity: Literal["error", "warning"]
+    count: int = Field(ge=1)
+    of: int = Field(description="Images or boxes that the rule looked at, which `max_fraction` is a share of.")
+    max_count: int | None = Field(description="Errors that the policy tolerates; null sets no such limit.")
+    max_fraction: float | None = Field(description="Share of errors that the policy tolerates.")
+    rejected: bool = Field(description="Whether this rule refuses the source.")
+    handling: str = Field(description="What happened to what was found, such as `clipped` or `dropped the image`.")
+    examples: list[Example] = Field(description="The worst, at most 20; all of them are in problems.csv.")
 
 
 class SplitCounts(Part):
@@ -117,18 +134,72 @@ class Weights(Part):
     licence: str = Field(description="Licence under which the weights may be used, as far as known.")
 
 
+class Histogram(Part):
+    """Counts by split; `edges` has one number more than each list of counts, and the outer bins take what lies out."""
+
+    edges: list[float]
+    counts: dict[Split, list[int]]
+
+
+class Distributions(Part):
+    """What the labels look like, split by split. Of boxes that passed; before quarantine nothing is counted."""
+
+    sizes: Histogram = Field(description="Square root of a box's share of its image's area, 0 to 1.")
+    aspects: Histogram = Field(description="Width over height of boxes, in pixels.")
+    boxes_per_image: Histogram
+    image_sizes: Histogram = Field(description="Square root of width times height of images, in pixels.")
+    positions: dict[Split, list[list[int]]] = Field(description="Box centres on a 16 x 16 grid, rows from the top.")
+    cooccurrence_classes: list[str] = Field(description="The commonest classes, at most 20.")
+    cooccurrence: list[list[int]] = Field(description="Images that hold both classes; the diagonal: that hold one.")
+
+
+class Drift(Part):
+    """One property compared between train and another split."""
+
+    what: Literal["classes", "box sizes", "box aspects", "positions", "boxes per image", "image sizes"]
+    split: Split
+    distance: float = Field(description="Kolmogorov-Smirnov distance; for classes and positions total variation.")
+    noise: float = Field(description="Distance that two samples of these sizes reach by chance one time in a hundred.")
+    drifted: bool
+    sentence: str = Field(description="The verdict in words, such as `test has smaller boxes than train`.")
+
+
+class DataDocument(Document):
+    """The data report: everything that is wrong with a source, and what it looks like. Written whatever the verdict."""
+
+    source: str
+    format: Literal["yolo", "coco", "voc"]
+    policy: Policy
+    verdict: Literal["passed", "rejected"]
+    classes: list[str]
+    images: int = Field(description="Images that the source speaks of.")
+    boxes: int = Field(description="Boxes that could be read.")
+    errors: int
+    warnings: int
+    dropped_images: int = Field(description="Images that quarantine left out.")
+    dropped_boxes: int = Field(description="Boxes that quarantine left out, without those of dropped images.")
+    splits: dict[Split, SplitCounts] = Field(description="What passed.")
+    split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
+    findings: list[Finding] = Field(description="One for each rule that found something: errors first, most first.")
+    distributions: Distributions | None = Field(description="Null where nothing passed.")
+    drift: list[Drift]
+    seconds: float
+
+
 class ValidateDocument(Document):
-    """The data report: what was read, what was wrong, what was made of it."""
+    """What was read and what was made of it. `data.json` beside it is the data report."""
 
     source: str
     format: Literal["yolo", "coco", "voc"]
     snapshot: str = Field(description="URI of the snapshot's folder in the store.")
-    digest: Sha256 = Field(description="Digest over image bytes, labels, class names and splits.")
+    digest: Sha256 = Field(description="Digest over image bytes, labels, class names, splits and file names.")
     classes: list[str]
     splits: dict[Split, SplitCounts]
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     uploaded_bytes: int = Field(description="Bytes that this run added to the store.")
-    problems: list[Problem]
+    findings: list[Finding] = Field(description="What the rules found and the policy let pass.")
+    dropped_images: int = Field(description="Images that quarantine left out.")
+    dropped_boxes: int = Field(description="Boxes that quarantine left out, without those of dropped images.")
     weights: Weights
     config: RunConfig
     code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")

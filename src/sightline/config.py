@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sightline.errors import ConfigError, did_you_mean
+from sightline.policy import Policy
 
 Format = Literal["auto", "yolo", "coco", "voc"]
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
@@ -25,11 +26,22 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _policy(value: Any) -> Any:
+    """Take the name of a policy for the policy."""
+    return {"base": value} if isinstance(value, str) else value
+
+
 class DataConfig(Part):
     """Where the labelled images are and how to read them."""
 
     format: Format = Field("auto", description="Annotation format; auto recognises it from the files.")
     images: str | None = Field(None, description="Folder of the images, where it lies outside the annotations.")
+    voc_origin: Literal[0, 1] = Field(
+        0, description="What VOC files count pixels from: 0, xmin..xmax are edges; 1, they are first and last pixel."
+    )
+    policy: Annotated[Policy, BeforeValidator(_policy)] = Field(
+        Policy(), description="strict, default or lenient, or an object with base, rules and thresholds."
+    )
 
 
 class WeightsConfig(Part):
@@ -164,7 +176,7 @@ def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
     """Yield every dotted key that `--set` and `overrides` accept."""
     for name, field in model.model_fields.items():
         key = prefix + (field.alias or name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
             yield from keys(field.annotation, f"{key}.")
         elif key != "preset":
             yield key

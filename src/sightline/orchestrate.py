@@ -131,8 +131,13 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
             found |= {stage: Path(source) for stage, source in event["folders"].items() if Path(source).is_dir()}
     for stage, source in found.items():
         shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
-    # A failed stage may have left a log, which is worth reading, and no document.
-    return {stage: folder / stage for stage in found if (folder / stage / f"{stage}.json").exists()}
+    # A failed stage may have left a log, which is worth reading, and no document; a data report stands for itself.
+    documents = {stage: (f"{stage}.json", *(("data.json",) if stage == "validate" else ())) for stage in found}
+    return {
+        stage: folder / stage
+        for stage, names in documents.items()
+        if any((folder / stage / name).exists() for name in names)
+    }
 
 
 def _link(source: str, target: str) -> None:

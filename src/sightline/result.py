@@ -15,11 +15,12 @@ class SummaryData(Part):
     """The data, in short."""
 
     source: str
-    snapshot: str
+    snapshot: str | None = Field(description="Null where the data gate refused the source.")
     classes: list[str]
     images: dict[Split, int]
     boxes: dict[Split, int]
     issues: dict[Literal["error", "warning"], int]
+    dropped: dict[Literal["images", "boxes"], int] = Field(description="What quarantine left out of training.")
 
 
 class SummaryTrain(Part):

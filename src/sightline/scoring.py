@@ -85,31 +85,21 @@ def at(counts: Tally, confidence: float, index: int | None = None) -> Point:
     )
 
 
-@dataclass(frozen=True)
-class Curves:
-    """Means over the classes that occur, at every confidence of GRID."""
+def _over_grid(counts: Tally, mine: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the detections of a choice above each confidence of GRID: all of them, and the right ones."""
+    order = np.argsort(counts.scores[mine])
+    scores, right = counts.scores[mine][order], counts.right[mine][order]
+    first = np.searchsorted(scores, GRID, side="right")  # detections from here on lie above the confidence
+    return len(scores) - first, np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
 
-    precision: Floats  # 1 where nothing is found: no detection is wrong
-    recall: Floats
-    f1: Floats
 
-
-def curves(counts: Tally) -> Curves:
-    """Return precision, recall and F1 over confidence, averaged over the classes that the split contains."""
-    present = np.flatnonzero(counts.labelled)
+def mean_f1(counts: Tally) -> Floats:
+    """Return F1 at every confidence of GRID, averaged over the classes that the split contains."""
     rows = []
-    for index in present:
-        mine = counts.classes == index
-        order = np.argsort(counts.scores[mine])
-        scores, right = counts.scores[mine][order], counts.right[mine][order]
-        first = np.searchsorted(scores, GRID, side="right")  # detections from here on lie above the confidence
-        found = len(scores) - first
-        hits = np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
-        precision = np.divide(hits, found, out=np.ones(len(GRID)), where=found > 0)
-        recall = hits / counts.labelled[index]
-        rows.append((precision, recall, 2 * hits / (found + counts.labelled[index])))
-    means = np.array(rows).mean(axis=0) if rows else np.zeros((3, len(GRID)))
-    return Curves(*means)
+    for index in np.flatnonzero(counts.labelled):
+        found, hits = _over_grid(counts, counts.classes == index)
+        rows.append(2 * hits / (found + counts.labelled[index]))
+    return np.array(rows).mean(axis=0) if rows else np.zeros(len(GRID))
 
 
 def pooled(counts: Tally) -> dict[str, tuple[Floats, Floats]]:
@@ -117,10 +107,7 @@ def pooled(counts: Tally) -> dict[str, tuple[Floats, Floats]]:
 
     Precision ends where nothing is found any more; recall and F1 are empty where nothing is labelled.
     """
-    order = np.argsort(counts.scores)
-    first = np.searchsorted(counts.scores[order], GRID, side="right")
-    found = len(order) - first
-    hits = np.concatenate([np.cumsum(counts.right[order][::-1])[::-1], [0]])[first]
+    found, hits = _over_grid(counts, np.ones(len(counts.scores), np.bool_))
     total = counts.labelled.sum()
     some, all_of = found > 0, np.full(len(GRID), total > 0)
     return {
@@ -135,7 +122,7 @@ def operating_point(counts: Tally) -> tuple[float, float]:
 
     Between equally good neighbours it takes the middle of the longest stretch, the choice least sensitive to a shift.
     """
-    f1 = curves(counts).f1
+    f1 = mean_f1(counts)
     (best,) = np.nonzero(f1 >= f1.max() - 1e-9)
     stretch = max(np.split(best, np.flatnonzero(np.diff(best) > 1) + 1), key=len)
     index = int(stretch[len(stretch) // 2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,7 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """
     keys = {
         "format": "data.format",
+        "policy": "data.policy",
         "weights": "weights.source",
         "epochs": "train.epochs",
         "image_size": "train.image_size",
@@ -92,7 +94,7 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def validate(
-    *, data: str, preset: str, folder: str, metrics: Metrics, **parameters: Any
+    *, data: str, preset: str, folder: str, metrics: Metrics, page: str, **parameters: Any
 ) -> tuple[str, str, str, str, str]:
     """Check everything and make the snapshot.
 
@@ -109,6 +111,7 @@ def validate(
             stages.failed("validate", error)
             raise
         document = stage.run(source=data, config=config, out=Path(folder))
+        shutil.copyfile(Path(folder) / "data.html", page)
         images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
@@ -178,8 +181,6 @@ def verdict(*, evaluate: str) -> str:
 
 def report(*, run_id: str, folder: str, page: str, **folders: str) -> None:
     """Write the page and the MLflow run; the page is also published at `page`."""
-    import shutil
-
     from sightline import report as stage
 
     with _user_errors():

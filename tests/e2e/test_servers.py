@@ -45,7 +45,7 @@ def test_same_line_on_s3_and_an_mlflow_server(s3: str, mlflow_server: str, comma
     assert summary["register"]["tracking_uri"] == mlflow_server
     assert summary["data"]["images"] == {"train": 144, "val": 32, "test": 40}
     keys = [key for key, _ in open_store(f"s3://{s3}/store").list()]
-    assert sum(key.startswith("shards/") for key in keys) == 3
+    assert sum(key.startswith("packs/") for key in keys) == 3
     assert [key for key in keys if key.startswith("snapshots/")] == [
         summary["data"]["snapshot"].removeprefix(f"s3://{s3}/store/") + "/manifest.json"
     ]

@@ -23,10 +23,11 @@ from sightline.artifacts import (
     Document,
     Epoch,
     EvaluateDocument,
+    Example,
     ExportDocument,
+    Finding,
     Hardware,
     Parity,
-    Problem,
     Sample,
     SampleDocument,
     SizeScores,
@@ -77,14 +78,44 @@ def validate(config: RunConfig) -> ValidateDocument:
         boxes = {name: int(count * share) for name, count in FIRST.items()}
         return SplitCounts(images=images, boxes=sum(boxes.values()), backgrounds=backgrounds, boxes_per_class=boxes)
 
-    warnings = [
-        Problem(
-            rule="box-outside-image",
+    findings = [
+        Finding(
+            rule="zero-area-box",
+            severity="error",
+            count=1,
+            of=5000,
+            max_count=None,
+            max_fraction=0.01,
+            rejected=False,
+            handling="dropped the box",
+            examples=[
+                Example(
+                    where="annotations.json: annotations[8812]",
+                    message="'platelet' box (3, 4, 3, 9) of a.jpg has no area",
+                    image="a.jpg",
+                    box=None,
+                )
+            ],
+        ),
+        Finding(
+            rule="clipped-box",
             severity="warning",
-            where=f"labels/train/smear_{index:04}.txt:{index % 7 + 1}",
-            message="Box reaches 3.2 pixels over the right edge; clipped.",
-        )
-        for index in range(26)
+            count=26,
+            of=5000,
+            max_count=None,
+            max_fraction=None,
+            rejected=False,
+            handling="clipped",
+            examples=[
+                Example(
+                    where=f"labels/train/smear_{index:04}.txt:{index % 7 + 1}",
+                    message="'rbc' box (0.9, 0.1, 1.02, 0.3) sticks out of smear.jpg (640x480)",
+                    image=f"images/train/smear_{index:04}.jpg",
+                    box=(0.9, 0.1, 1.02, 0.3),
+                )
+                for index in range(20)
+            ],
+        ),
     ]
     return ValidateDocument(
         source="s3://lab-data/smears/2026-11.zip",
@@ -95,15 +126,9 @@ def validate(config: RunConfig) -> ValidateDocument:
         splits={"train": split(1, 410, 12), "val": split(0.2, 88, 4), "test": split(0.1, 90, 6)},
         split_rule="70/15/15 by hash of the image bytes, duplicates kept together",
         uploaded_bytes=412_000_000,
-        problems=[
-            *warnings,
-            Problem(
-                rule="zero-area-box",
-                severity="error",
-                where="annotations.json: annotation 8812",
-                message="Box of class 'platelet' has width 0; dropped.",
-            ),
-        ],
+        findings=findings,
+        dropped_images=0,
+        dropped_boxes=1,
         weights=WEIGHTS,
         config=config,
         code="c0" * 32,

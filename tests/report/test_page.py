@@ -82,7 +82,9 @@ def test_it_holds_the_facts_to_decide_from(folders: dict[str, Path]) -> None:
         "Images 410 88 90",
         "Splits: 70/15/15 by hash of the image bytes, duplicates kept together.",
         "1 error, 26 warnings",
-        "Not listed: 7 × box-outside-image.",
+        "error zero-area-box 1 dropped the box annotations.json: annotations[8812]: 'platelet' box",
+        "warning clipped-box 26 clipped labels/train/smear_0000.txt:1",
+        "Left out of training, with their reasons: 0 images, 1 box.",
         "412 detections agree and 0 differ",
         "yolo11n.pt (licence: AGPL-3.0)",
         "9f0c2b in smears at http://127.0.0.1:5000",
@@ -155,7 +157,7 @@ def test_a_failed_run_says_where_why_and_what_is_missing(tmp_path: Path) -> None
 def test_data_that_was_refused_before_anything_was_written_has_a_page_too() -> None:
     error = ErrorReport(stage="validate", kind="data-rejected", message="2 errors: a.txt:3", exit_code=3)
     text = Page(page({}, error)).text
-    assert "Rejected The data breaks the contract, so nothing was trained on it. 2 errors: a.txt:3" in text
+    assert "Rejected The data gate refused the data, so nothing was trained on it. 2 errors: a.txt:3" in text
 
 
 def test_a_run_of_one_epoch_and_a_split_without_a_curve_still_draw(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.artifacts import ValidateDocument
+from sightline.artifacts import DataDocument, ValidateDocument, read
 from sightline.config import DataConfig, RunConfig, WeightsConfig
-from sightline.errors import SightlineError
+from sightline.errors import DataRejected, SightlineError
 from sightline.validate import run
 
 WIDTH, HEIGHT = 40, 20
@@ -99,13 +99,13 @@ Refuse = Callable[..., SightlineError]
 
 @pytest.fixture
 def validate(tmp_path: Path) -> Validate:
-    """`validate(source, format=…, images=…, store=…)` returns the document of a good source."""
+    """`validate(source, format=…, images=…, policy=…, store=…)` returns the document of a good source."""
 
-    def call(source: Path | str, format: str = "auto", images: str | None = None, **options: Any) -> ValidateDocument:
-        config = RunConfig(
-            data=DataConfig.model_validate({"format": format, "images": images}),
-            weights=WeightsConfig(source="yolo11n.yaml"),
-        )
+    def call(
+        source: Path | str, format: str = "auto", images: str | None = None, policy: Any = "default", **options: Any
+    ) -> ValidateDocument:
+        data = {"format": format, "images": images, "policy": policy, "voc_origin": options.pop("voc_origin", 0)}
+        config = RunConfig(data=DataConfig.model_validate(data), weights=WeightsConfig(source="yolo11n.yaml"))
         return run(source=str(source), config=config, out=tmp_path / "out", **options)
 
     return call
@@ -113,14 +113,39 @@ def validate(tmp_path: Path) -> Validate:
 
 @pytest.fixture
 def refuse(validate: Validate, tmp_path: Path) -> Refuse:
-    """`refuse(source, ErrorClass)` returns the error, after checking that nothing was left behind."""
+    """`refuse(source, ErrorClass)` returns the error, after checking that nothing was left for a later stage."""
 
     def call(source: Path | str, kind: type[SightlineError], **options: Any) -> SightlineError:
+        before = set((tmp_path / "store").rglob("manifest.json"))
         with pytest.raises(kind) as caught:
             validate(source, **options)
         assert type(caught.value) is kind
         assert not (tmp_path / "out" / "validate.json").exists()
-        assert not list((tmp_path / "store").rglob("manifest.json"))
+        assert set((tmp_path / "store").rglob("manifest.json")) == before
         return caught.value
 
     return call
+
+
+@pytest.fixture
+def rejected(refuse: Refuse, tmp_path: Path) -> Callable[..., DataDocument]:
+    """`rejected(source)` returns the data report of a source that the gate refuses."""
+
+    def call(source: Path | str, **options: Any) -> DataDocument:
+        error = refuse(source, DataRejected, **options)
+        assert error.exit_code == 3
+        document = read(DataDocument, tmp_path / "out")
+        assert document.verdict == "rejected"
+        return document
+
+    return call
+
+
+def found(document: ValidateDocument | DataDocument, severity: str | None = None) -> dict[str, int]:
+    """Count what the rules found."""
+    return {f.rule: f.count for f in document.findings if severity in (None, f.severity)}
+
+
+def places(document: ValidateDocument | DataDocument, rule: str) -> list[str]:
+    """Name the places where a rule found something."""
+    return sorted(example.where for f in document.findings if f.rule == rule for example in f.examples)

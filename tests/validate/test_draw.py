@@ -20,7 +20,7 @@ def test_the_set_has_three_splits_three_classes_and_some_backgrounds(drawn, vali
     document = validate(drawn)
     assert document.classes == list(CLASSES)
     assert {split: counts.images for split, counts in document.splits.items()} == COUNTS
-    assert document.problems == []
+    assert document.findings == []
     assert sum(counts.backgrounds for counts in document.splits.values()) == 15
     assert min(document.splits["test"].boxes_per_class.values()) >= 30
 

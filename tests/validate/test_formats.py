@@ -3,162 +3,415 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
+from PIL import Image
 
-from sightline.artifacts import ValidateDocument
-from sightline.validate import snapshot
+from sightline.errors import DataError
+from sightline.validate import formats
+from sightline.validate.dataset import Entry, Folder, Found, Reading
+from sightline.validate.formats import labels, voc_xml
 
-
-def table(document: ValidateDocument) -> dict[str, tuple[int, int]]:
-    return {split: (counts.images, counts.boxes) for split, counts in document.splits.items()}
-
-
-def warnings(document: ValidateDocument) -> Counter[str]:
-    return Counter(problem.rule for problem in document.problems)
+SIZE = (40, 20)
 
 
-def named_boxes(document: ValidateDocument) -> dict[str, list[tuple[str, tuple[float, ...]]]]:
-    snap = snapshot.fetch(document.snapshot)
-    return {
-        sample.image.name: sorted(
-            (snap.classes[index], tuple(box)) for index, box in zip(sample.classes, sample.boxes.round(3), strict=True)
+class Collected(NamedTuple):
+    """A source read to its end: named boxes in pixels by split and file name, and all findings in order."""
+
+    reading: Reading
+    boxes: dict[tuple[str | None, str], list[tuple[str, tuple[float, ...]]]]
+    found: list[Found]
+    entries: dict[str, Entry]
+
+    def counts(self) -> dict[str | None, tuple[int, int]]:
+        images = Counter(split for split, _ in self.boxes)
+        boxes = Counter(split for (split, _), listed in self.boxes.items() for _ in listed)
+        return {split: (images[split], boxes[split]) for split in images}
+
+    def rules(self) -> list[tuple[str, str]]:
+        return [(found.rule, found.where) for found in self.found]
+
+
+def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **options: Any) -> Collected:
+    folder = Folder(root, root.name, images, root.resolve() if fenced else None)
+    reading = formats.read(folder, **options)
+    boxes, entries = {}, {}
+    found: list[Found] = []
+    for entry in reading.entries():
+        if isinstance(entry, Found):
+            found.append(entry)
+            continue
+        assert entry.source not in entries or entries[entry.source].split != entry.split
+        entries[entry.source] = entry
+        parsed = entry.parsed
+        if entry.label:
+            parsed = reading.parse(Path(entry.label).read_bytes(), entry.where.removesuffix(":{}"), reading.classes)
+        found += parsed.found if parsed else ()
+        with Image.open(entry.image) as picture:
+            width, height = picture.size if reading.relative else (1, 1)
+        boxes[entry.split, Path(entry.image).stem] = sorted(
+            (
+                box.label if isinstance(box.label, str) else reading.classes[box.label],
+                tuple(round(edge * side, 3) for edge, side in zip(box.edges, (width, height) * 2, strict=True)),
+            )
+            for box in (parsed.boxes if parsed else ())
         )
-        for split in document.splits
-        for sample in snap.samples(split)
-    }
+    return Collected(reading, boxes, reading.found + found, entries)
+
+
+def problem(root: Path, images: Path | None = None, **options: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        collect(root, images, **options)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def parsed_rules(text: str, count: int = 2) -> list[tuple[str, str]]:
+    found = labels.parse(text.encode(), "a.txt", [str(n) for n in range(count)]).found
+    assert all(item.where.startswith("a.txt") for item in found)
+    return [(item.rule, item.message) for item in found]
 
 
 # --- real sets
 
 
-def test_bccd_keeps_its_own_splits_and_names_its_two_boxes_without_area(shared, validate):
-    document = validate(shared / "data/bccd")
-    assert document.format == "voc"
-    assert document.classes == ["Platelets", "RBC", "WBC"]
-    assert table(document) == {"train": (205, 2804), "val": (87, 1137), "test": (72, 945)}
-    assert document.split_rule is None
-    assert sorted((p.rule, p.where, p.message) for p in document.problems) == [
-        (
-            "zero-area-box",
-            "BCCD/Annotations/BloodImage_00338.xml:158",
-            "'RBC' box (504, 337, 504, 337) of BCCD/JPEGImages/BloodImage_00338.jpg has no area; dropped",
-        ),
-        (
-            "zero-area-box",
-            "BCCD/Annotations/BloodImage_00343.xml:50",
-            "'RBC' box (181, 329, 181, 329) of BCCD/JPEGImages/BloodImage_00343.jpg has no area; dropped",
-        ),
-    ]
+def test_bccd_keeps_its_own_splits(shared):
+    read = collect(shared / "data/bccd")
+    assert read.reading.format == "voc"
+    assert read.counts() == {"train": (205, 2805), "val": (87, 1138), "test": (72, 945)}  # two have no area
+    assert Counter(name for listed in read.boxes.values() for name, _ in listed) == {
+        "RBC": 4155,
+        "WBC": 372,
+        "Platelets": 361,
+    }
+    assert read.reading.declared == {"train", "val", "test"}
+    assert read.found == []
 
 
-def test_roboflow_yolo_with_wrong_relative_paths_is_found_and_absent_classes_are_said(shared, validate):
-    document = validate(shared / "data/chess-squares")
-    assert document.format == "yolo"
-    assert table(document) == {"train": (78, 483), "val": (8, 43), "test": (5, 28)}
-    assert (len(document.classes), document.classes[2]) == (12, "Black King")
-    [problem] = document.problems
-    assert (problem.rule, problem.where) == ("class-absent", "test")
-    assert problem.message == "no box of 'White Bishop', 'White Knight' in test"
+def test_roboflow_yolo_with_wrong_relative_paths_is_found_and_said_once_a_key(shared):
+    read = collect(shared / "data/chess-squares")
+    assert read.counts() == {"train": (78, 483), "val": (8, 43), "test": (5, 28)}
+    assert (len(read.reading.classes), read.reading.classes[2]) == (12, "Black King")
+    assert read.rules() == [("data-path", "data.yaml")] * 3
+    assert read.found[1].message == "val: '../valid/images' leads nowhere as it is written; took valid/images"
 
 
-def test_roboflow_coco_leaves_out_the_category_that_only_groups_others(shared, validate):
-    document = validate(shared / "data/rbc-wbc-coco")
-    assert document.format == "coco"
-    assert document.classes == ["rbc", "wbc"]
-    assert table(document) == {"train": (210, 4947), "val": (20, 470), "test": (10, 221)}
+def test_roboflow_coco_leaves_out_the_category_that_only_groups_others(shared):
+    read = collect(shared / "data/rbc-wbc-coco")
+    assert read.reading.classes == ["rbc", "wbc"]
+    assert read.counts() == {"train": (210, 4947), "val": (20, 470), "test": (10, 221)}
+    assert read.rules() == [("grouping-class", "test/_annotations.coco.json")]
 
 
-def test_the_same_boxes_come_out_of_voc_and_coco_and_images_two_folders_up_are_found(shared, validate):
-    voc = validate(shared / "data/voc100-multiformat/gts/pascalvoc_format")
-    coco = validate(shared / "data/voc100-multiformat/gts/coco_format_v2")
-    assert table(voc) == table(coco) == {"train": (65, 197), "val": (19, 49), "test": (16, 27)}
-    assert voc.split_rule == coco.split_rule
-    assert "65 train, 19 val, 16 test" in voc.split_rule
-    assert voc.classes == sorted(coco.classes)
-    assert len(coco.classes) == 20
-    assert coco.classes[0] == "person"
-    assert named_boxes(voc) == named_boxes(coco)
+def test_one_set_in_five_formats_has_the_same_273_boxes(shared):
+    root = shared / "data/voc100-multiformat"
+    names = ("pascalvoc_format", "imagenet_format", "coco_format_v1", "coco_format_v2", "yolo_format")
+    reads = [collect(root / "gts" / name, root / "images") for name in names]
+    voc, imagenet, *others = [{stem: boxes for (_, stem), boxes in read.boxes.items()} for read in reads]
+    assert (len(voc), sum(map(len, voc.values()))) == (100, 273)
+    assert voc == imagenet
+    for other in others:
+        assert other.keys() == voc.keys()
+        for stem, boxes in other.items():
+            assert [name for name, _ in boxes] == [name for name, _ in voc[stem]], stem
+            for (_, mine), (_, exact) in zip(boxes, voc[stem], strict=True):
+                assert mine == pytest.approx(exact, abs=0.001)  # six decimals of 500 pixels
+    assert [read.reading.declared for read in reads] == [set(), set(), set(), set(), {"train"}]
+    assert [read.rules() for read in reads] == [[], [], [], [("mask-ignored", "instances_v2.json")], []]
 
 
-# --- one small set, three formats
+# --- one small set
 
 
-def test_three_formats_of_one_set_have_one_digest(sets, validate):
-    digests = {validate(source).digest for source in (sets.yolo(), sets.coco(), sets.voc())}
-    assert len(digests) == 1
+def test_formats_of_one_set_say_the_same(sets):
+    yolo, coco, voc = (collect(source) for source in (sets.yolo(), sets.coco(), sets.voc()))
+    assert yolo.boxes == coco.boxes == voc.boxes
+    assert yolo.counts() == {"train": (6, 6), "val": (2, 2), "test": (2, 2)}
+    assert yolo.boxes["test", "9"] == [("dog", (10, 4, 30, 14))]
+    assert yolo.reading.classes == coco.reading.classes == ["cat", "dog"]
+    assert voc.reading.classes is None
+    assert yolo.found == coco.found == voc.found == []
 
 
-def test_samples_give_boxes_in_pixels(sets, validate):
-    sample = snapshot.fetch(validate(sets.yolo()).snapshot, ["test"]).samples("test")[0]
-    assert (sample.width, sample.height) == (40, 20)
-    assert sample.boxes.round(4).tolist() == [[10, 4, 30, 14]]
-    assert sample.classes.tolist() == [int(Path(sample.source).stem) % 2]
-    assert sample.image.is_file()
+def test_places_are_shown_with_a_line_or_a_number_and_parsers_travel_to_other_processes(sets):
+    for source, image, where in (
+        (sets.yolo(), "images/test/8.png", "labels/test/8.txt:{}"),
+        (sets.coco(), "test/8.png", "test/_annotations.coco.json: annotations[{}]"),
+        (sets.voc(), "JPEGImages/8.png", "Annotations/8.xml:{}"),
+    ):
+        read = collect(source, voc_origin=1)
+        assert read.entries[image].where == where
+        assert pickle.loads(pickle.dumps(read.reading.parse)) or read.reading.format == "coco"
 
 
-# --- YOLO layouts
+def test_images_are_looked_at_as_files_in_every_format(sets):
+    for source, folder in ((sets.yolo(), "images/train"), (sets.coco(), "train"), (sets.voc(), "JPEGImages")):
+        place = source / folder
+        (place / "x.HEIC").write_bytes(b"")
+        (place / ".hidden.gif").write_bytes(b"")
+        shutil.copy(place / "0.png", place / "UP.png")
+        shutil.copy(place / "0.png", place / "up.PNG")
+        Path(os.fsdecode(os.fsencode(place) + b"/caf\xe9.png")).write_bytes((place / "0.png").read_bytes())
+        found = collect(source).found
+        by_rule = {item.rule: item for item in found}
+        assert by_rule["unsupported-suffix"].where == f"{folder}/x.HEIC"
+        assert "'.heic'; expected one of .jpg" in by_rule["unsupported-suffix"].message
+        assert by_rule["file-name"].where == f"{folder}/caf\ufffd.png"
+        assert by_rule["name-collision"].where == f"{folder}/up.PNG"
+        assert sum(item.rule == "unsupported-suffix" for item in found) == 1
+
+
+# --- YOLO
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "mended"),
     [
-        {"names": {"0": "cat", "1": "dog"}},
-        {"val": None, "valid": "images/val"},
-        {"val": None, "validation": "images/val"},
-        {"path": "../yolo", "train": ["images/train"]},
-        {"path": "/somewhere/else", "train": "../images/train", "val": "../images/val"},
-        {"val": "images/valid", "nc": None},
-        {"test": None},
+        ({"names": {"0": "cat", "1": "dog"}}, 0),
+        ({"val": None, "valid": "images/val"}, 0),
+        ({"val": None, "validation": "images/val"}, 0),
+        ({"path": "../yolo", "train": ["images/train"]}, 0),
+        ({"path": "/somewhere/else", "train": "../images/train", "val": "../images/val"}, 3),
+        ({"val": "images/valid", "nc": None}, 1),
+        ({"test": None}, 0),
+        ({"train": ["images/train", "images/train/"]}, 0),
     ],
-    ids=["names-dict", "valid", "validation", "path-and-list", "roboflow", "synonym-folder", "sibling-folder"],
+    ids=["dict", "valid", "validation", "path-and-list", "roboflow", "synonym-folder", "sibling-folder", "twice"],
 )
-def test_data_yaml_dialects_mean_the_same(sets, validate, values):
-    assert validate(sets.yolo(**values)).digest == validate(sets.yolo("plain")).digest
+def test_data_yaml_dialects_mean_the_same(sets, values, mended):
+    read = collect(sets.yolo(**values))
+    assert read.boxes == collect(sets.yolo("plain")).boxes
+    assert read.rules() == [("data-path", "data.yaml")] * mended
+    assert set(read.entries) == {f"images/{s}/{n}.png" for s, numbers in sets.numbers().items() for n in numbers}
 
 
-def test_yolo_in_a_folder_of_its_own_and_image_lists_are_read(sets, validate):
-    root = sets.yolo(f"{'wrapped'}/inner", train="train.txt")
-    (root / "train.txt").write_text("".join(f"./images/train/{n}.png\n" for n in range(6)))
-    assert validate(root.parent).digest == validate(sets.yolo()).digest
+def test_yolo_in_a_folder_of_its_own_and_image_lists_are_read(sets):
+    root = sets.yolo("wrapped/inner", train="train.txt")
+    (root / "train.txt").write_text("\ufeff" + "".join(f"./images/train/{n}.png\r\n\n" for n in range(6)))
+    assert collect(root.parent).boxes == collect(sets.yolo()).boxes
 
 
-def test_images_without_labels_are_backgrounds_and_labels_without_images_are_orphans(sets, validate):
+def test_several_roots_and_labels_beside_images_are_read(sets):
+    root = sets.yolo(train=["images/train", "more"])
+    shutil.copytree(root / "images/val", root / "more/deep")
+    for n in (6, 7):
+        shutil.copy(root / f"labels/val/{n}.txt", root / "more/deep")
+    read = collect(root)
+    assert read.counts()["train"] == (8, 8)
+    assert read.entries["more/deep/7.png"].label == str(root / "more/deep/7.txt")
+
+
+def test_an_image_without_a_label_file_has_none_and_a_label_without_an_image_is_an_orphan(sets):
     root = sets.yolo()
     (root / "labels/train/0.txt").unlink()
     (root / "labels/train/1.txt").write_text("")
     (root / "labels/train/99.txt").write_text("0 0.5 0.5 0.1 0.1\n")
-    document = validate(root)
-    assert document.splits["train"].backgrounds == 2
-    assert [(p.rule, p.where) for p in document.problems] == [("orphan-label", "labels/train/99.txt")]
+    (root / "labels/train/classes.txt").write_text("cat\ndog\n")
+    read = collect(root)
+    assert (read.boxes["train", "0"], read.boxes["train", "1"]) == ([], [])
+    assert read.entries["images/train/0.png"].label is None
+    assert read.entries["images/train/0.png"].where == "labels/train/0.txt:{}"
+    assert read.entries["images/train/1.png"].label == str(root / "labels/train/1.txt")
+    assert read.rules() == [("orphan-label", "labels/train/99.txt")]
 
 
-def test_rounding_overshoot_is_clipped_silently(sets, validate):
+def test_two_images_of_one_label_file_are_named(sets):
     root = sets.yolo()
-    (root / "labels/test/8.txt").write_text("0 0.75 0.5 0.5009 0.5\n")
-    document = validate(root)
-    assert warnings(document) == {}
-    boxes = {Path(s.source).stem: s.boxes for s in snapshot.fetch(document.snapshot).samples("test")}
-    assert boxes["8"].round(3).tolist() == [[19.982, 5, 40, 15]]
+    sets.picture(root / "images/train/3.jpg", 70)
+    [found] = collect(root).found
+    assert (found.rule, found.where) == ("shared-label", "images/train/3.png")
+    assert "labels/train/3.txt, as 'images/train/3.jpg'" in found.message
 
 
-def test_a_class_called_no_stays_no(sets, validate):
+def test_a_list_that_leads_nowhere_is_named_with_its_line(sets):
+    root = sets.yolo(train="train.txt")
+    (root / "images/train/a.gif").write_bytes(b"")
+    (root / "train.txt").write_text("images/train/0.png\n\nimages/train/gone.png\nimages/train/a.gif\n")
+    read = collect(root)
+    assert read.rules() == [("missing-image", "train.txt:3"), ("unsupported-suffix", "images/train/a.gif")]
+    assert read.counts()["train"] == (1, 1)
+
+
+def test_missing_numbers_and_doubled_names_are_mended_and_said(sets):
+    root = sets.yolo(names={"0": "cat", "2": "dog", "5": "cat"}, nc=6)
+    (root / "labels/train/0.txt").write_text(
+        "0 0.5 0.45 0.5 0.5\n2.0 0.5 0.45 0.5 0.5\n5 .5 .45 .5 .5\n1 .5 .5 .1 .1\n"
+    )
+    read = collect(root)
+    assert read.reading.classes == ["cat", "dog"]
+    assert [name for name, _ in read.boxes["train", "0"]] == ["cat", "cat", "dog"]
+    assert [rule for rule, _ in read.rules()[:2]] == ["class-gap", "duplicate-name"]
+    assert read.found[0].message == "names has the numbers 0, 2, 5; expected 0 to 2; numbered anew"
+    assert "'cat' is the name of 0 and of 5" in read.found[1].message
+    of_line = next(item for item in read.found if item.where == "labels/train/0.txt:4")
+    assert (of_line.rule, of_line.message) == ("class-range", "got class 1, expected one of 0, 2, 5")
+
+
+def test_a_class_called_no_stays_no(sets):
     root = sets.yolo()
     (root / "data.yaml").write_text("train: images/train\nval: images/val\ntest: images/test\nnames: [yes, no]\n")
-    document = validate(root)
-    assert document.classes == ["yes", "no"]
-    assert "'no'" in snapshot.fetch(document.snapshot, []).data_yaml.read_text()
+    assert collect(root).reading.classes == ["yes", "no"]
 
 
-# --- COCO layouts
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: [unclosed", ["not YAML"]),
+        ("names: " + "[" * 600, ["nests too deep"]),
+        ('names: ["\\UFFFFFFFF"]', ["not YAML"]),
+        ("", ["holds no settings"]),
+        ("train: images/train\n", ["no class names", "names: [first, second]"]),
+        ("train: images/train\nnames: {cat: 0}", ["keys that are no numbers"]),
+        ("train: images/train\nnc: 3\nnames: [cat, dog]", ["nc is 3", "2 entries"]),
+        ("train: images/train\nval: nowhere\ntest: void\nnames: [cat, dog]", ["val: 'nowhere'", "test: 'void'"]),
+        ("train: [[a]]\nnames: [cat, dog]", ["train: expected a path"]),
+        (f"train: {'x' * 5000}\nnames: [cat, dog]", ["is no folder and no list file"]),
+        ("#" * 2**20 + "\ntrain: images/train\nnames: [cat, dog]", ["larger than 1 MiB"]),
+    ],
+)
+def test_a_data_yaml_that_cannot_be_used_is_refused(sets, text, words):
+    root = sets.yolo()
+    (root / "void").mkdir()
+    (root / "data.yaml").write_text(text)
+    message = problem(root)
+    for word in words:
+        assert word in message
 
 
-def test_coco_standard_layout_and_a_single_file_with_images_elsewhere_are_read(sets, validate, tmp_path):
+# --- Darknet and lists of names
+
+
+def darknet(root: Path, source: Path, *, beside: bool) -> Path:
+    home = root / "darknet"
+    (home / "data/obj").mkdir(parents=True)
+    (home / "data/obj.names").write_text("cat\ndog\n\n")
+    keys = {"train": "train", "valid": "val"}
+    (home / "data/obj.data").write_text(
+        "# comment\nclasses = 2\nnames = data/obj.names\nbackup = backup/\n"
+        + "".join(f"{key} = data/{key}.txt\n" for key in keys)
+    )
+    for key, split in keys.items():
+        images = sorted((source / "images" / split).iterdir())
+        (home / f"data/{key}.txt").write_text("".join(f"data/obj/{path.name}\n" for path in images))
+        for path in images:
+            shutil.copy(path, home / "data/obj" if beside else root / "pictures")
+            shutil.copy(source / "labels" / split / f"{path.stem}.txt", home / "data/obj")
+    return home
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["images-beside", "images-elsewhere"])
+def test_darknet_is_read_with_paths_that_start_a_folder_higher(sets, tmp_path, beside):
+    source = sets.yolo()
+    (tmp_path / "pictures").mkdir()
+    root = darknet(tmp_path, source, beside=beside)
+    read = collect(root, None if beside else tmp_path / "pictures")
+    expected = {key: boxes for key, boxes in collect(source).boxes.items() if key[0] != "test"}
+    assert read.boxes == expected
+    assert read.reading.declared == {"train", "val"}
+    assert read.found == []
+    (root / "data/obj/lost.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "data/obj/notes.txt").write_text("nothing to see\n")
+    with (root / "data/train.txt").open("a") as file:
+        file.write("data/obj/gone.png\n")
+    again = collect(root, None if beside else tmp_path / "pictures")
+    orphans = [where for rule, where in again.rules() if rule == "orphan-label"]
+    assert orphans[0] == "data/obj/lost.txt"
+    assert ("missing-image", "data/train.txt:7") in again.rules()
+
+
+def test_darknet_that_leads_nowhere_is_refused_with_all_that_is_missing(sets, tmp_path):
+    root = darknet(tmp_path, sets.yolo(), beside=True)
+    (root / "data/valid.txt").unlink()
+    (root / "data/obj.names").unlink()
+    message = problem(root)
+    assert "valid: 'data/valid.txt'" in message
+    assert "names: 'data/obj.names'" in message
+    (root / "data/valid.txt").write_text("")
+    (root / "data/obj.names").write_text("cat\n")
+    assert "classes is 2, and data/obj.names has 1 names" in problem(root)
+
+
+def test_labels_with_only_a_list_of_names_are_one_set_without_splits(sets, tmp_path):
+    source = sets.yolo()
+    expected = sorted((stem, boxes) for (split, stem), boxes in collect(source).boxes.items() if split == "train")
+    flat, split_off = tmp_path / "labelimg", tmp_path / "studio"
+    shutil.copytree(source / "images/train", flat)
+    shutil.copytree(source / "labels/train", flat, dirs_exist_ok=True)
+    shutil.copytree(source / "images/train", split_off / "images")
+    shutil.copytree(source / "labels/train", split_off / "labels")
+    for root in (flat, split_off):
+        (root / "classes.txt").write_text("cat\ndog\n")
+        read = collect(root)
+        assert sorted((stem, boxes) for (_, stem), boxes in read.boxes.items()) == expected
+        assert read.counts() == {None: (6, 6)}
+        assert read.reading.declared == set()
+        assert read.found == []
+    shutil.move(split_off / "images", tmp_path / "elsewhere")
+    assert "Name the folder of its images with --images" in problem(split_off)
+    assert collect(split_off, tmp_path / "elsewhere").boxes == read.boxes
+
+
+def test_a_list_of_names_beside_another_format_is_not_yolo(sets):
+    for root in (sets.coco(), sets.voc()):
+        (root / "classes.txt").write_text("cat\ndog\n")
+        assert collect(root).reading.format in root.name
+
+
+# --- label lines
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "words"),
+    [
+        ("zero 0.5 0.5 0.1 0.1", "label-syntax", "got 'zero 0.5 0.5 0.1 0.1', expected five numbers"),
+        ("0 0.5 0.5 0.1", "label-syntax", "got 4 numbers, expected five"),
+        ("0 nan 0.5 0.1 0.1", "label-syntax", "expected finite numbers"),
+        ("0 0.5 0.5 inf 0.1", "label-syntax", "expected finite numbers"),
+        ("0 0.5 0.5 -0.1 0.1", "label-syntax", "negative size"),
+        ("0 0.5 0.5 0.1 0.1 0.9", "wrong-task", "got 6 numbers, which is a prediction"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "wrong-task", "got 7 numbers, which is a segmentation label"),
+        ("0 .1 .1 .2 .1 .2 .2 .1 .2", "wrong-task", "an oriented box or a polygon of four points"),
+        ("0 .5 .5 .2 .2 .45 .5 2", "wrong-task", "got 8 numbers, which is a pose label"),
+        ("0 .5 .5 .2 .2" + " .45 .5 2" * 17, "wrong-task", "got 56 numbers, which is a pose label"),
+        ("2 0.5 0.5 0.1 0.1", "class-range", "got class 2, expected 0 to 1 (2 class names)"),
+        ("-1 0.5 0.5 0.1 0.1", "class-range", "got class -1"),
+        ("0.5 0.5 0.5 0.1 0.1", "class-range", "got class 0.5"),
+    ],
+)
+def test_a_label_line_that_is_no_box_is_named(line, rule, words):
+    [(found, message)] = parsed_rules(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    assert found == rule
+    assert words in message
+
+
+def test_label_files_that_are_no_text_are_named_once():
+    assert parsed_rules("0 0.5 0.5 0.1 0.1\n\n \n") == []
+    assert labels.parse("\ufeff1.0 .5 .5 1 1\r\n".encode(), "a.txt", ["a", "b"]).boxes == ((1, (0, 0, 1, 1), 1),)
+    assert [f.rule for f in labels.parse("0 0.5".encode("utf-16"), "a.txt", ["a"]).found] == ["label-syntax"]
+    [large] = labels.parse(b" " * (2**24 + 1), "a.txt", ["a"]).found
+    assert (large.rule, "at most 16 MiB" in large.message) == ("label-syntax", True)
+    many = labels.parse(b"x\n" * 5000, "a.txt", ["a"]).found
+    assert (len(many), many[-1].message) == (1001, "the 1000th bad line; the rest is not read")
+
+
+# --- COCO
+
+
+def edit(path: Path, change: Any) -> None:
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_coco_standard_layout_and_a_single_file_with_images_elsewhere_are_read(sets, tmp_path):
     roboflow = sets.coco()
-    expected = validate(roboflow).digest
+    expected = collect(roboflow).boxes
     standard = tmp_path / "standard"
     (standard / "annotations").mkdir(parents=True)
     for split, year in (("train", "2017"), ("val", "2017"), ("test", "")):
@@ -166,68 +419,317 @@ def test_coco_standard_layout_and_a_single_file_with_images_elsewhere_are_read(s
         moved = standard / "images" / (split + year) / "_annotations.coco.json"
         shutil.copy(moved, standard / "annotations" / f"captions_{split}{year}.json")
         moved.rename(standard / "annotations" / f"instances_{split}{year}.json")
-    assert validate(standard).digest == expected
+    assert collect(standard).boxes == expected
 
     alone = tmp_path / "alone"
     alone.mkdir()
     (roboflow / "train/_annotations.coco.json").rename(alone / "anything.json")
-    document = validate(alone, images=str(roboflow / "train"))
-    assert sum(counts.images for counts in document.splits.values()) == 6
-    assert document.split_rule.startswith("The source has no splits")
+    read = collect(alone, roboflow / "train")
+    assert read.counts() == {None: (6, 6)}
+    assert read.reading.declared == set()
 
 
-def test_coco_crowds_are_left_out_and_boxes_that_stick_out_are_clipped(sets, validate):
+def test_coco_folders_in_file_names_are_splits_if_all_images_have_one(sets, tmp_path):
+    source, root = sets.coco(), tmp_path / "one"
+    merged: dict[str, Any] = {"annotations": [], "images": []}  # annotations come before images here
+    for split in ("train", "val", "test"):
+        values = json.loads((source / split / "_annotations.coco.json").read_text())
+        shutil.copytree(source / split, root / "images" / split, ignore=shutil.ignore_patterns("*.json"))
+        for image in values["images"]:
+            image["file_name"] = f"{split}/{image['file_name']}"
+        merged["images"] += values["images"]
+        merged["annotations"] += values["annotations"]
+    (root / "all.json").write_text(json.dumps(merged | {"categories": values["categories"]}))
+    read = collect(root)
+    assert read.boxes == collect(source).boxes
+    assert read.reading.declared == {"train", "val", "test"}
+    shutil.copy(root / "images/train/0.png", root / "images/0.png")
+    edit(root / "all.json", lambda values: values["images"][0].update(file_name="0.png"))
+    again = collect(root)
+    assert again.counts() == {None: (10, 10)}
+    assert again.reading.declared == set()
+    assert again.rules() == [("unused-file", "images/train")]
+    assert again.found[0].message == "1 image that no annotation file speaks of; left out"
+
+
+def test_coco_ids_may_be_any_numbers_or_text_and_names_may_be_numbers(sets):
     root = sets.coco()
-    path = root / "test/_annotations.coco.json"
-    values = json.loads(path.read_text())
-    values["annotations"][0]["bbox"] = [30, 4, 20, 10]
-    values["annotations"] += [{"image_id": 9, "category_id": 3, "bbox": [0, 0, 9, 9], "iscrowd": 1}]
-    path.write_text(json.dumps(values))
-    document = validate(root)
-    assert document.splits["test"].boxes == 2
-    assert warnings(document) == {"crowd": 1, "box-outside": 1}
-    [outside] = [p for p in document.problems if p.rule == "box-outside"]
-    assert outside.message == "'cat' box (30, 4, 50, 14) sticks out of test/8.png (40x20); clipped"
+
+    def change(values: dict[str, Any]) -> None:
+        for entry in (*values["images"], *values["annotations"]):
+            for key in ("id", "image_id"):
+                if key in entry:
+                    entry[key] = f"é{{}}{entry[key]}" if key == "image_id" or "file_name" in entry else 10**15 + 7
+        for number, annotation in enumerate(values["annotations"]):
+            annotation["id"] = 10**15 + number
+        values["categories"] = [{"id": 3, "name": 7}, {"id": 7, "name": "dog"}]
+
+    for split in ("train", "val", "test"):
+        edit(root / split / "_annotations.coco.json", change)
+    read = collect(root)
+    assert read.reading.classes == ["7", "dog"]
+    assert read.counts() == {"train": (6, 6), "val": (2, 2), "test": (2, 2)}
+    assert read.found == []
 
 
-def test_coco_classes_are_the_same_by_name_across_files(sets, validate):
+def test_coco_crowds_masks_and_keypoints_are_counted_and_annotations_without_a_box_are_of_another_task(sets):
+    root = sets.coco()
+
+    def change(values: dict[str, Any]) -> None:
+        first, second = values["annotations"]
+        first["segmentation"] = [[1, 1, 2, 2, 3, 1]]
+        second["segmentation"] = []
+        more = {"image_id": 9, "category_id": 3}
+        values["annotations"] += [
+            more | {"bbox": [0, 0, 9, 9], "iscrowd": 1, "segmentation": {"counts": [1, 2], "size": [2, 2]}},
+            more | {"segmentation": {"counts": "abc", "size": [20, 40]}},
+            more | {"keypoints": [1, 2, 2], "bbox": []},
+            more | {"bbox": [5, 5, 4, 2, 45]},
+        ]
+
+    edit(root / "test/_annotations.coco.json", change)
+    read = collect(root)
+    assert read.counts()["test"] == (2, 2)
+    place = "test/_annotations.coco.json"
+    assert read.rules() == [
+        ("crowd-region", place),
+        ("mask-ignored", place),
+        *[("wrong-task", f"{place}: annotations[{n}]") for n in (3, 4, 5)],
+    ]
+    assert read.found[1].message.startswith("1 annotation with")
+    assert [word in found.message for word, found in zip(("a seg", "keyp", "orie"), read.found[2:], strict=True)] == [
+        True
+    ] * 3
+
+
+def test_coco_classes_are_the_same_by_name_across_files(sets):
     root = sets.coco()
     path = root / "val/_annotations.coco.json"
     path.write_text(path.read_text().replace('"id": 3, "name"', '"id": 30, "name"').replace('_id": 3,', '_id": 30,'))
-    assert validate(root).digest == validate(sets.yolo()).digest
+    assert collect(root).boxes == collect(sets.yolo()).boxes
 
 
-# --- VOC layouts
+@pytest.mark.parametrize(
+    ("change", "rule", "where", "word"),
+    [
+        (lambda d: d["images"].append({"id": 77, "file_name": "gone.png"}), "missing-image", "images[6]", "'gone.png'"),
+        (lambda d: d["images"].append(dict(d["images"][0])), "duplicate-id", "images[6]", "images[0] has too"),
+        (lambda d: d["annotations"].append(dict(d["annotations"][2])), "duplicate-id", "annotations[6]", "[2] has too"),
+        (lambda d: d["annotations"][1].update(image_id=500), "missing-image", "annotations[1]", "image 500"),
+        (lambda d: d["annotations"][1].update(image_id="1"), "missing-image", "annotations[1]", 'image "1"'),
+        (lambda d: d["annotations"][1].pop("image_id"), "missing-image", "annotations[1]", "image null"),
+        (lambda d: d["annotations"][1].update(category_id=4), "class-range", "annotations[1]", "category 4"),
+        (lambda d: d["annotations"][1].update(bbox=[1, 2, 3]), "label-syntax", "annotations[1]", "[1, 2, 3], expected"),
+        (lambda d: d["annotations"][1].update(bbox=[1, 2, -3, 4]), "label-syntax", "annotations[1]", "negative"),
+        (lambda d: d["annotations"][1].pop("bbox"), "label-syntax", "annotations[1]", "bbox null"),
+        (lambda d: d["images"][0].pop("file_name"), "label-syntax", "images[0]", "has no file_name"),
+        (lambda d: d["categories"].append({"id": 3, "name": "cow"}), "duplicate-id", "categories[2]", "categories[0]"),
+        (lambda d: d["categories"].append({"id": 4, "name": "cat"}), "duplicate-name", "categories[2]", "'cat'"),
+    ],
+)
+def test_coco_entries_that_lead_nowhere_are_named(sets, change, rule, where, word):
+    root = sets.coco()
+    edit(root / "train/_annotations.coco.json", change)
+    found = [item for item in collect(root).found if item.rule != "unused-file"]
+    assert [(item.rule, item.where) for item in found] == [(rule, f"train/_annotations.coco.json: {where}")]
+    assert word in found[0].message
 
 
-def test_voc_trainval_is_ignored_and_images_in_no_list_are_counted(sets, validate):
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"images": [],\n"annotations": [], "categories": [}', ":2: not JSON: unallowed token"),
+        ('{"images": [],\n"annotations": [], "categories": [}', "at column 35"),
+        ('{"images": [],\n"annotations": [],\n"categories": [', ":3: not JSON: premature EOF"),
+        ('{"images": [{"id": NaN}], "annotations": [], "categories": []}', "at column 20"),
+        ('{"images": [], "annotations": [], "categories": []} x', ":1: not JSON: trailing garbage at column 53"),
+        ('{"images": {}, "annotations": [], "categories": []}', "'images' is not a list of objects"),
+        ('{"images": [7], "annotations": [], "categories": []}', "'images' is not a list of objects"),
+        ('["images", "annotations", "categories"]', "expected a JSON object"),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', "categories[0] is"),
+        ('{"images": [], "a": ' + "[" * 200_000 + ', "annotations": [], "categories": []}', "not JSON"),
+    ],
+)
+def test_json_that_is_no_coco_is_refused_with_its_place(sets, text, place):
+    root = sets.coco()
+    (root / "train/_annotations.coco.json").write_text(text)
+    assert place in problem(root)
+
+
+def test_a_place_far_into_a_file_is_exact_and_a_file_that_was_cut_short_is_not_an_unknown_format(tmp_path):
+    lines = "".join(f'{{"id": {n}, "file_name": "{n}.jpg"}},\n' for n in range(30_000))
+    (tmp_path / "a.json").write_text(f'{{"images": [\n{lines}{{"id": 1,, }}')
+    assert "a.json:30002: not JSON: " in (message := problem(tmp_path))
+    assert "at column 10" in message
+    (tmp_path / "a.json").write_text(f'{{"images": [\n{lines}')
+    assert "a.json:30002: not JSON: premature EOF" in problem(tmp_path)
+    (tmp_path / "a.json").write_text('{"scripts": {}, "images": []}')
+    assert "no known annotation format recognised" in problem(tmp_path)
+
+
+def test_two_files_for_one_split_are_refused(sets):
+    root = sets.coco()
+    (root / "train/second.json").write_text((root / "train/_annotations.coco.json").read_text())
+    assert "several annotation files for the split train" in problem(root)
+
+
+# --- VOC
+
+
+def test_voc_trainval_is_ignored_beside_train_and_stands_for_it_alone(sets):
     root = sets.voc()
-    (root / "ImageSets/Main/trainval.txt").write_text("0\n1\n2\n3\n4\n5\n6\n7\n")
-    (root / "ImageSets/Main/train.txt").write_text("0\n1\n2\n3\n")
-    document = validate(root)
-    assert table(document) == {"train": (4, 4), "val": (2, 2), "test": (2, 2)}
-    [problem] = document.problems
-    assert (problem.rule, problem.message) == ("no-split", "2 annotated images in no split; left out")
+    main = root / "ImageSets/Main"
+    (main / "trainval.txt").write_text("0\n1\n2\n3\n4\n5\n6\n7\n")
+    (main / "train.txt").write_text("0\n1.png\nJPEGImages/2.png\n3\n")
+    read = collect(root)
+    assert read.counts() == {"train": (4, 4), "val": (2, 2), "test": (2, 2)}
+    [found] = read.found
+    assert (found.rule, found.where, found.message) == (
+        "no-split",
+        "Annotations",
+        "2 annotated images in no split; left out",
+    )
+    (main / "train.txt").unlink()
+    (main / "val.txt").unlink()
+    assert collect(root).counts() == {"train": (8, 8), "test": (2, 2)}
 
 
-def test_voc_in_split_folders_with_images_beside(sets, validate, tmp_path):
+def test_voc_in_split_folders_with_images_beside_and_mixed_case_is_read(sets, tmp_path):
     root = sets.voc()
     for split, folder in (("train", "train"), ("val", "valid"), ("test", "test")):
         (tmp_path / "flat" / folder).mkdir(parents=True)
-        for stem in (root / f"ImageSets/Main/{split}.txt").read_text().split():
-            shutil.copy(root / f"JPEGImages/{stem}.png", tmp_path / "flat" / folder)
-            shutil.copy(root / f"Annotations/{stem}.xml", tmp_path / "flat" / folder)
-    assert validate(tmp_path / "flat").digest == validate(root).digest
+        for stem, suffix, xml in zip(
+            (root / f"ImageSets/Main/{split}.txt").read_text().split(),
+            (".png", ".PNG", ".Png") * 2,
+            (".xml", ".Xml", ".XML") * 2,
+            strict=False,
+        ):
+            shutil.copy(root / f"JPEGImages/{stem}.png", tmp_path / "flat" / folder / f"{stem}{suffix}")
+            shutil.copy(root / f"Annotations/{stem}.xml", tmp_path / "flat" / folder / f"{stem}{xml}")
+    read = collect(tmp_path / "flat")
+    assert read.boxes == collect(root).boxes
+    assert read.found == []
 
 
-def test_boxes_follow_the_upright_picture_where_the_annotation_agrees_with_it(sets, validate, refuse):
+def test_voc_images_go_by_the_stem_and_then_by_the_name_in_the_file(sets):
     root = sets.voc()
-    from PIL import Image
+    (root / "Annotations/3.xml").rename(root / "Annotations/renamed.xml")
+    (root / "ImageSets/Main/train.txt").write_text("0\n1\n2\nrenamed\n4\n5\n")
+    assert collect(root).boxes == collect(sets.voc("other")).boxes
+    (root / "JPEGImages/3.png").unlink()
+    sets.picture(root / "JPEGImages/77.png", 77)
+    with (root / "ImageSets/Main/val.txt").open("a") as file:
+        file.write("ghost\n77\n")
+    read = collect(root)
+    assert sorted(read.rules()) == [
+        ("missing-image", "Annotations/renamed.xml:2"),
+        ("missing-image", "ImageSets/Main/val.txt:3"),
+    ]
+    assert read.entries["JPEGImages/77.png"].label is None
+    assert read.entries["JPEGImages/77.png"].where == "Annotations/77.xml:{}"
+    sets.picture(root / "JPEGImages/78.png", 78)
+    assert collect(root).found[-1].message == "1 image without an annotation file; left out"
 
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    sets.picture(root / "JPEGImages/8.png", 8, size=(20, 40), exif=exif)
-    document = validate(root)
-    assert [(p.rule, p.where) for p in document.problems] == [("exif-orientation", "JPEGImages/8.png")]
-    sizes = {s.source: (s.width, s.height) for s in snapshot.fetch(document.snapshot).samples("test")}
-    assert sizes["JPEGImages/8.png"] == (40, 20)
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "where", "word"),
+    [
+        ("<xmin>10", "<xmin>ten", "label-syntax", "3.xml:4", "xmin 'ten'"),
+        ("<xmin>10", "<xmin>31", "label-syntax", "3.xml:4", "expected xmin <= xmax"),
+        ("<name>dog</name>", "", "label-syntax", "3.xml:4", "without a name"),
+        ("bndbox>", "robndbox>", "wrong-task", "3.xml:4", "has an oriented box and no bndbox"),
+        ("</object>", "", "label-syntax", "3.xml:6", "not XML"),
+        ("<annotation>", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>', "label-syntax", "3.xml:1", "entities"),
+        ("<annotation>", '<?xml version="1.0" encoding="gb2312"?><annotation>', "label-syntax", "3.xml:1", "encoding"),
+        ("annotation>", "svg>", "label-syntax", "3.xml:1", "expected an <annotation>"),
+    ],
+)
+def test_voc_files_that_cannot_be_used_are_named(sets, old, new, rule, where, word):
+    root = sets.voc()
+    path = root / "Annotations/3.xml"
+    path.write_text(path.read_text().replace(old, new))
+    [found] = collect(root).found
+    assert (found.rule, found.where) == (rule, f"Annotations/{where}")
+    assert word in found.message
+
+
+def test_voc_parts_and_polygons_inside_objects_add_no_boxes_and_the_origin_moves_two_edges():
+    text = (
+        b"<annotation><filename>a.jpg</filename><size><width>40</width><height>20</height></size>\n<object>"
+        b"<name>man</name><polygon><x1>1</x1></polygon>\n<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>40</xmax>"
+        b"<ymax>20</ymax></bndbox><part><name>head</name><bndbox><xmin>3</xmin></bndbox></part></object></annotation>"
+    )
+    plain, counted = (voc_xml.parse(text, "a.xml", None, origin) for origin in (0, 1))
+    assert plain == (((("man", (1, 1, 40, 20), 2)),), (40, 20), (), "a.jpg")
+    assert counted.boxes == (("man", (0, 0, 40, 20), 2),)
+
+
+# --- which format
+
+
+def test_an_unknown_format_says_what_was_looked_for_and_two_at_once_need_a_choice(sets, tmp_path):
+    sets.picture(tmp_path / "pictures/a.png", 1)
+    message = problem(tmp_path / "pictures")
+    for word in ("data.yaml", "obj.data", ".json", ".xml", "Found a.png"):
+        assert word in message
+    assert "no coco annotation format recognised" in problem(sets.yolo(), format="coco")
+    root = sets.yolo("both")
+    sets.voc("both")
+    assert "yolo: data.yaml; voc: Annotations" in problem(root)
+    assert collect(root, format="voc").reading.format == "voc"
+
+
+# --- strangers
+
+
+def test_nothing_outside_a_strangers_source_is_read(sets):
+    outside = sets.yolo("outside")
+    far = sets.yolo("far", val="../outside/images/val")
+    assert collect(far).entries["../outside/images/val/6.png"].split == "val"
+    assert "val: '../outside/images/val' is no folder and no list file" in problem(far, fenced=True)
+
+    root = sets.yolo("fenced", path="../outside", train="train.txt", val="../images/val")
+    (root / "train.txt").write_text(
+        f"images/train/0.png\n../outside/images/train/1.png\n{outside}/images/train/2.png\nlink.png\n"
+    )
+    (root / "link.png").symlink_to(outside / "images/train/3.png")
+    (root / "images/val/link.png").symlink_to(outside / "images/train/3.png")
+    (root / "labels/train/0.txt").unlink()
+    (root / "labels/train/0.txt").symlink_to(outside / "labels/train/0.txt")
+    read = collect(root, fenced=True)
+    assert [where for rule, where in read.rules() if rule == "missing-image"] == [
+        "train.txt:2",
+        "train.txt:3",
+        "train.txt:4",
+    ]
+    assert [(e.source, e.label) for e in read.entries.values() if e.split == "train"] == [("images/train/0.png", None)]
+    assert [e.source for e in read.entries.values() if e.split == "val"] == ["images/val/6.png", "images/val/7.png"]
+
+    for name in ("images/train", "labels/val"):
+        shutil.rmtree(root / name)
+        (root / name).symlink_to(outside / name)
+    (outside / "labels/val/secret.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (root / "train.txt").write_text("images/test/8.png\n")
+    read = collect(root, fenced=True)
+    assert {where for rule, where in read.rules() if rule != "data-path"} == set()
+    assert read.entries["images/val/6.png"].label is None
+
+
+def test_coco_and_voc_of_a_stranger_do_not_reach_outside_either(sets):
+    outside = sets.yolo("outside") / "images/train/1.png"
+    coco, voc = sets.coco(), sets.voc()
+    values = json.loads((coco / "train/_annotations.coco.json").read_text())
+    values["images"][1]["file_name"] = str(outside)
+    values["images"][2]["file_name"] = "../../outside/images/train/2.png"
+    (coco / "train/_annotations.coco.json").write_text(json.dumps(values))
+    (coco / "train/2.png").unlink()
+    path = voc / "Annotations/1.xml"
+    path.write_text(path.read_text().replace("1.png", str(outside)))
+    (voc / "JPEGImages/1.png").unlink()
+    assert [item.rule for item in collect(coco).found if item.rule == "missing-image"] == []
+    assert [item.where for item in collect(coco, fenced=True).found if item.rule == "missing-image"] == [
+        "train/_annotations.coco.json: images[2]"
+    ]
+    assert collect(coco, fenced=True).entries["train/1.png"].image == str(coco / "train/1.png")
+    assert collect(voc).found == []
+    assert collect(voc, fenced=True).rules() == [("missing-image", "Annotations/1.xml:2")]

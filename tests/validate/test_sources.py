@@ -31,12 +31,12 @@ def test_an_s3_prefix_without_objects_is_said(s3, refuse):
     assert "holds no objects" in refuse(f"s3://{s3}/nothing/here", DataError).message
 
 
-def test_progress_counts_every_image_and_shard(sets, validate, tmp_path):
+def test_progress_counts_every_image_checked_and_stored(sets, validate, tmp_path):
     with progress.display(quiet=True, path=tmp_path / "events") as path:
         validate(sets.yolo())
     events = [e for e in progress.events(path, 0)[0] if e["event"] == "progress"]
     last = {event["note"]: (event["done"], event["total"]) for event in events}
-    assert last == {"checking images": (10, 10), "storing shards": (3, 3)}
+    assert last == {"checking images": (10, 10), "storing images": (10, 10)}
 
 
 def test_validate_loads_no_engine(sets, tmp_path):

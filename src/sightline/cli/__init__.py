@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 
 from sightline import __version__
-from sightline.cli import line, stages
+from sightline.cli import dataset, line, stages
 from sightline.cli.options import err, out
 from sightline.errors import SightlineError, of_system
 from sightline.stages import stop_on_signals
@@ -46,6 +46,7 @@ for command in (
     line.config,
 ):
     app.command()(command)
+app.add_typer(dataset.app, name="dataset")
 
 
 @app.callback(epilog=EXITS, invoke_without_command=True)

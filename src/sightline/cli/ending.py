@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sightline.artifacts import ClassScores
+from sightline.artifacts import ClassScores, Finding
 from sightline.config import RunConfig
 from sightline.result import SummaryDocument
 
@@ -87,6 +87,14 @@ def _program(name: str) -> str:
     """Return how to call a program of this installation from here."""
     path = Path(sys.executable).with_name(name)
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def finding_line(finding: Finding) -> str:
+    """Say in a line what a rule found, and the worst of it."""
+    colour = "red" if finding.severity == "error" else "yellow"
+    worst = f": {finding.examples[0].where}: {finding.examples[0].message}" if finding.examples else ""
+    found = f"[{colour}]{finding.severity:<7}[/] {finding.rule} {finding.count}, {finding.handling}"
+    return found + escape(worst)
 
 
 def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:

@@ -19,6 +19,7 @@ from sightline.cli.options import (
     Format,
     Images,
     Json,
+    PolicyName,
     Preset,
     TrustWeights,
     Weights,
@@ -43,6 +44,7 @@ def run(
     weights: Weights = None,
     format: Format = None,
     images: Images = None,
+    policy: PolicyName = None,
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
@@ -72,6 +74,7 @@ def run(
         sha256=weights_sha256,
         trust=trust_weights,
         download=download,
+        policy=policy,
     )
     named.setdefault("train.gpus", _all_gpus(len(provenance.visible_gpus())) if gpus is None else gpus)
     location = data if data == "quickstart" or "://" in data else str(Path(data).expanduser().resolve())

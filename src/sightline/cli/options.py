@@ -15,6 +15,7 @@ from sightline import progress
 from sightline.artifacts import Document
 from sightline.config import parse_assignments
 from sightline.errors import ConfigError
+from sightline.policy import load as load_policy
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -24,6 +25,9 @@ Data = Annotated[
 ]
 Format = Annotated[str | None, typer.Option(help="Annotation format: auto, yolo, coco or voc.")]
 Images = Annotated[str | None, typer.Option(help="Folder of the images, where it lies outside the annotations.")]
+PolicyName = Annotated[
+    str | None, typer.Option("--policy", help="What the data gate tolerates: strict, default, lenient, or a YAML file.")
+]
 Weights = Annotated[
     str | None,
     typer.Option(help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml)."),
@@ -72,11 +76,13 @@ def values(
     sha256: str | None,
     trust: bool,
     download: bool,
+    policy: str | None,
 ) -> dict[str, Any]:
     """Join named options and --set into dotted keys; --set comes last and wins."""
     named: dict[str, Any] = {
         "data.format": format,
         "data.images": str(Path(images).resolve()) if images and Path(images).exists() else images,
+        "data.policy": load_policy(policy) if policy else None,
         "weights.source": weights,
         "weights.sha256": sha256,
         "weights.trust": trust or None,

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import __version__
-from sightline.artifacts import ConfusionMatrix, Curve, EvaluateDocument, Problem, SampleDocument, TrainDocument
+from sightline.artifacts import ConfusionMatrix, Curve, EvaluateDocument, SampleDocument, TrainDocument
 from sightline.report.charts import Chart, Line, round_up
 from sightline.report.summary import Documents, flat, load
 from sightline.report.tracking import Place
 from sightline.result import SummaryDocument
 from sightline.stages import NAMES
 
-PROBLEMS_SHOWN = 20
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
 RATES = (0.0, 1.0)
 
@@ -62,7 +60,7 @@ def context(
     summary: SummaryDocument, documents: Documents, folders: Mapping[str, Path], mlflow: Place | None
 ) -> dict[str, Any]:
     """Return everything the template shows."""
-    data, evaluated = documents.validate, documents.evaluate
+    evaluated = documents.evaluate
     charts = [*(_training(documents.train) if documents.train else []), *(_curves(evaluated) if evaluated else [])]
     longest = max((stage.seconds or 0 for stage in summary.stages), default=0)
     recorded = documents.report
@@ -73,8 +71,6 @@ def context(
         "documents": documents,
         "charts": charts,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
-        "problems": problems(data.problems) if data else [],
-        "problems_left": _left(data.problems) if data else "",
         "pictures": _pictures(documents.sample, folders["sample"]) if documents.sample else [],
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],
@@ -93,25 +89,13 @@ def verdict(summary: SummaryDocument) -> Verdict:
         return Verdict("Registered", f"{name}, version {version}{aliases}.", "good", reasons)
     if summary.error:
         if summary.rejected_by == "data":
-            return Verdict("Rejected", "The data breaks the contract, so nothing was trained on it.", "bad", [])
+            return Verdict("Rejected", "The data gate refused the data, so nothing was trained on it.", "bad", [])
         return Verdict("Failed", f"The run stopped in {summary.error.stage}.", "bad", [])
     if summary.rejected_by == "score":
         return Verdict("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
     if evaluated:
         return Verdict("Accepted", "Registration follows.", "good", reasons)
     return Verdict("Unfinished", "This run has no verdict yet.", "warn", [])
-
-
-def problems(found: list[Problem]) -> list[Problem]:
-    """Return the problems to list: errors first, and not more than fit on a page."""
-    return sorted(found, key=lambda problem: problem.severity != "error")[:PROBLEMS_SHOWN]
-
-
-def _left(found: list[Problem]) -> str:
-    """Count what the list leaves out, rule by rule."""
-    rest = sorted(found, key=lambda problem: problem.severity != "error")[PROBLEMS_SHOWN:]
-    rules = Counter(problem.rule for problem in rest).most_common()
-    return ", ".join(f"{count} × {rule}" for rule, count in rules)
 
 
 def score(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sightline.artifacts import (
     AnyDocument,
+    DataDocument,
     EvaluateDocument,
     ExportDocument,
     RegisterDocument,
@@ -32,6 +33,7 @@ from sightline.result import (
     SummaryRegister,
     SummaryTrain,
 )
+from sightline.stages import NAMES
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Documents:
     """What the stages of a run wrote; null where a stage was not reached."""
 
     validate: ValidateDocument | None
+    data: DataDocument | None
     train: TrainDocument | None
     export: ExportDocument | None
     evaluate: EvaluateDocument | None
@@ -63,11 +66,12 @@ def load(folders: Mapping[str, Path]) -> Documents:
     """
 
     def find(kind: type[AnyDocument]) -> AnyDocument | None:
-        folder = folders.get(kind.file_name().removesuffix(".json"))
+        folder = folders.get("validate" if kind is DataDocument else kind.file_name().removesuffix(".json"))
         return read(kind, folder) if folder and (folder / kind.file_name()).exists() else None
 
     return Documents(
         validate=find(ValidateDocument),
+        data=find(DataDocument),
         train=find(TrainDocument),
         export=find(ExportDocument),
         evaluate=find(EvaluateDocument),
@@ -103,7 +107,7 @@ def summarise(
         git_commit=provenance.git_commit(),
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
-        data=_data(documents.validate),
+        data=_data(documents.validate or documents.data),
         train=_train(train),
         export=_export(documents.export),
         evaluate=_evaluate(documents.evaluate),
@@ -123,7 +127,7 @@ def outcomes(documents: Documents) -> list[StageOutcome]:
     return [
         StageOutcome(name=name, seconds=document.seconds, status="done")
         for name, document in vars(documents).items()
-        if document
+        if document and name in NAMES
     ]
 
 
@@ -152,17 +156,21 @@ def _status(
     return None, None
 
 
-def _data(document: ValidateDocument | None) -> SummaryData | None:
+def _data(document: ValidateDocument | DataDocument | None) -> SummaryData | None:
+    """Sum the data up; of a refused source only the data report is there."""
     if document is None:
         return None
-    severities = Counter(problem.severity for problem in document.problems)
+    severities = Counter[str]()
+    for finding in document.findings:
+        severities[finding.severity] += finding.count
     return SummaryData(
         source=document.source,
-        snapshot=document.snapshot,
+        snapshot=document.snapshot if isinstance(document, ValidateDocument) else None,
         classes=document.classes,
         images={split: counts.images for split, counts in document.splits.items()},
         boxes={split: counts.boxes for split, counts in document.splits.items()},
         issues={"error": severities["error"], "warning": severities["warning"]},
+        dropped={"images": document.dropped_images, "boxes": document.dropped_boxes},
     )
 
 

@@ -18,19 +18,21 @@ import os
 from pathlib import Path
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import MissingObject, Store, Transfer, WrongBytes, sha256_file
+from sightline.storage.base import MissingObject, Store, Stored, Transfer, WrongBytes, setting, sha256_file
 from sightline.storage.files import FileStore, file_uri, local_path
 
 __all__ = [
     "FileStore",
     "MissingObject",
     "Store",
+    "Stored",
     "Transfer",
     "WrongBytes",
     "cache_root",
     "default_store",
     "fetch_uri",
     "open_store",
+    "setting",
     "sha256_file",
 ]
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +37,15 @@ class Transfer:
     key: str
     path: Path
     sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Something in a store: its size in bytes, and when it was last written, in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
 
 
 def _no_tick(count: int) -> None:
@@ -100,8 +109,12 @@ class Store(ABC):
         """Return the bytes under a key. Raises MissingObject."""
 
     @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+    def entries(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield everything whose key starts with `prefix`, sorted by key."""
+
+    @abstractmethod
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove what lies under these keys; a key with nothing under it is no error, so it can be repeated."""
 
     @abstractmethod
     def _send(self, key: str, path: Path) -> None:
@@ -123,6 +136,10 @@ class Store(ABC):
     def exists(self, key: str) -> bool:
         """Tell whether there is something under a key."""
         return self.size(key) is not None
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+        return ((entry.key, entry.size) for entry in self.entries(prefix))
 
     def upload(self, items: Sequence[Transfer], tick: Callable[[int], None] = _no_tick) -> int:
         """Store files, several at a time, and return the bytes sent; `tick(1)` follows every finished file.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, check_key, disk_errors
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, disk_errors
 
 
 def file_uri(path: Path) -> str:
@@ -59,14 +60,25 @@ class FileStore(Store):
         with disk_errors(self._path(key), lambda: None), self._reading(key) as file:
             return file.read()
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+    def entries(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield everything whose key starts with `prefix`, sorted by key."""
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.root
         paths = ((path.relative_to(self.root).as_posix(), path) for path in top.rglob("*") if path.is_file())
         for key, path in sorted(paths):
             if key.startswith(prefix) and not (path.name.startswith(".") and path.name.endswith(".tmp")):
-                yield key, path.stat().st_size
+                status = path.stat()
+                yield Stored(key, status.st_size, status.st_mtime)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove what lies under these keys, and folders that are empty then; those at the top stay for writers."""
+        for key in keys:
+            path = self._path(key)
+            with disk_errors(path, lambda: None):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty, or another process was faster
+                for parent in list(path.relative_to(self.root).parents)[:-2]:
+                    (self.root / parent).rmdir()
 
     def _send(self, key: str, path: Path) -> None:
         # A copy, never a link: the sender may go on writing to its file.

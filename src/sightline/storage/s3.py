@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -23,14 +23,15 @@ from xml.etree import ElementTree
 import certifi
 import urllib3
 from minio import Minio
+from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, check_key, setting
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting
 
 Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-PAGE = 1000  # keys per listing request, the most that S3 gives
+PAGE = 1000  # keys per request to list or delete, the most that S3 takes
 FIRST_DELAY, LONGEST_DELAY = 0.25, 8.0  # seconds between attempts, doubled each time
 REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
            "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
@@ -112,14 +113,29 @@ class S3Store(Store):
         """Return the bytes under a key. Raises MissingObject."""
         return self._retry(lambda: b"".join(self._read(key, 0, "")), key)
 
-    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
+    def entries(self, prefix: str = "") -> Iterator[Stored]:
+        """Yield everything whose key starts with `prefix`, sorted by key."""
         last: str | None = None
         while page := self._retry(partial(self._page, prefix, last)):
             for found in page:
                 if not found.is_dir:
-                    yield found.object_name.removeprefix(self.prefix), int(found.size)
+                    key = found.object_name.removeprefix(self.prefix)
+                    yield Stored(key, int(found.size), found.last_modified.timestamp())
             last = page[-1].object_name
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove what lies under these keys, a thousand a request."""
+        names = (self._name(key) for key in keys)
+        while batch := [DeleteObject(name) for name in islice(names, PAGE)]:
+            refused = self._retry(partial(self._remove, batch))
+            if refused:
+                raise StorageError(
+                    f"{len(refused)} objects below {self.uri} could not be deleted, among them {refused[0].name} "
+                    f"({refused[0].code}). Check what the credentials may do with the bucket."
+                )
+
+    def _remove(self, batch: list[DeleteObject]) -> list[Any]:
+        return list(self._client.remove_objects(self.bucket, batch))
 
     def _page(self, prefix: str, last: str | None) -> tuple[Any, ...]:
         found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True, start_after=last)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import presets
-from sightline.artifacts import ValidateDocument, Weights
+from sightline.artifacts import DataDocument, ValidateDocument, Weights
 from sightline.config import RunConfig, WeightsConfig
 from sightline.errors import ConfigError, SightlineError
 from sightline.storage import Store
@@ -55,35 +55,38 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     """Check a source, store it as a snapshot, pin the starting weights, and leave `validate.json` in `out`.
 
     `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE.
-    Raises DataError for a source that cannot be read as a detection set, DataRejected for one with wrong labels or
-    images, WeightsError for weights that cannot be used, and StorageError from the store. Then nothing is left behind
-    that a later stage would read.
+    The data report (data.json, data.html, problems.csv) is written whatever the verdict.
+    Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the policy refuses,
+    WeightsError for weights that cannot be used, and StorageError from the store. Then nothing is left behind that a
+    later stage would read.
     """
     from sightline.provenance import code_digest
     from sightline.stages import running
     from sightline.storage import default_store, open_store
-    from sightline.validate import formats, snapshot
-    from sightline.validate.check import check
-    from sightline.validate.source import opened
+    from sightline.validate import checked, snapshot
 
     with running("validate", out) as seconds:
-        (out / ValidateDocument.file_name()).unlink(missing_ok=True)  # of an earlier run, should this one fail
+        for name in (ValidateDocument.file_name(), *checked.FILES):  # of an earlier run, should this one fail
+            (out / name).unlink(missing_ok=True)
         target = open_store(store or default_store())
         pinned = pin_and_find(config.weights, target, source)
-        with opened(source, config.data.images) as folder:
-            reading = formats.read(folder, config.data.format)
-            dataset = check(folder, reading)
-            published = snapshot.publish(dataset, target)
+        with checked.opened(source, config) as result:
+            report = result.report(out, seconds())
+            if report.verdict == "rejected":
+                raise checked.rejection(report, out, target)
+            published = snapshot.publish(result.dataset, target, source)
         document = ValidateDocument(
             source=source,
-            format=reading.format,
+            format=report.format,
             snapshot=published.uri,
             digest=published.digest,
-            classes=dataset.classes,
-            splits=dataset.counts(),
-            split_rule=dataset.split_rule,
+            classes=report.classes,
+            splits=report.splits,
+            split_rule=report.split_rule,
             uploaded_bytes=published.uploaded_bytes,
-            problems=dataset.problems,
+            findings=report.findings,
+            dropped_images=report.dropped_images,
+            dropped_boxes=report.dropped_boxes,
             weights=pinned,
             config=config,
             code=code_digest(),
@@ -91,3 +94,20 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
         )
         document.write(out)
     return document
+
+
+def check(source: str, config: RunConfig, out: Path) -> DataDocument:
+    """Put a source through the data gate alone, and leave the data report in `out`.
+
+    Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the policy refuses.
+    """
+    import time
+
+    from sightline.validate import checked, gate
+
+    start = time.monotonic()
+    with checked.opened(source, config) as result:
+        report = result.report(out, round(time.monotonic() - start, 3))
+    if report.verdict == "rejected":
+        raise gate.rejection(source, report, str(out / checked.PAGE))
+    return report

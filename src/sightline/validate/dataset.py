@@ -1,15 +1,23 @@
-"""What passes between the steps of validate: files read (`Reading`), then checked and split (`Dataset`)."""
+"""What passes between the steps of validate.
+
+    formats  ->  Reading, whose entries() stream   one Entry an image, before the image or its labels were opened
+    scan     ->  Record                            one checked image: facts, canonical labels, findings
+    gate     ->  Dataset, whose samples() stream   what passed, ready to be stored, written or drawn
+
+Nothing here holds a whole data set: a million images pass through in flat memory.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from sightline.artifacts import SPLITS, Problem, Split, SplitCounts
+from sightline.artifacts import SPLITS, Split, SplitCounts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 SYNONYMS: dict[Split, tuple[str, ...]] = {
@@ -17,83 +25,129 @@ SYNONYMS: dict[Split, tuple[str, ...]] = {
     "val": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-Label = tuple[int, float, float, float, float]
+Label = tuple[int, float, float, float, float]  # class, cx, cy, w, h: fractions of the upright image, 6 decimals
+Edges = tuple[float, float, float, float]  # x0, y0, x1, y1: fractions or pixels, as the Reading's `relative` says
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """One labelled object as its file has it: class name and edges (x0, y0, x1, y1)."""
+class Box(NamedTuple):
+    """One labelled object as its file has it.
 
-    name: str
-    edges: tuple[float, float, float, float]
+    `label` is an index into the reading's classes, or the class name where names are only known once all is read.
+    `place` is the line in the label file, or the number of the annotation: what `Entry.where` has its `{}` for.
+    """
+
+    label: int | str
+    edges: Edges
+    place: int
+
+
+class Found(NamedTuple):
+    """One thing that a rule found. `box` are the edges of the box it is about, fractions of the upright image."""
+
+    rule: str
     where: str
+    message: str
+    box: Edges | None = None
+    badness: float = 0.0  # orders the examples of a rule: the worst come first
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One image and what was said about it; `size` is (width, height) in the annotation's own words."""
+class Parsed(NamedTuple):
+    """What a label file says: boxes, the image size (width, height) in its own words, and what could not be read.
 
-    image: Path
+    `image` is the image's file name in its own words, where the format has one inside the file.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    size: tuple[int, int] | None = None
+    found: tuple[Found, ...] = ()
+    image: str | None = None
+
+
+class Entry(NamedTuple):
+    """One image that a source speaks of. Paths are strings: there are millions, and Path objects are slow.
+
+    `label` is the file that `Reading.parse` reads, None where there is none; `parsed` is set where the format keeps
+    all labels in one file. `where` shows a place in the labels: `labels/a.txt:{}`, `a.json: annotations[{}]`.
+    """
+
+    image: str
     source: str
     split: Split | None
-    boxes: tuple[Box, ...]
-    size: tuple[int, int] | None = None
+    where: str
+    label: str | None = None
+    parsed: Parsed | None = None
 
 
 @dataclass
 class Reading:
-    """What a format's files say, before any image was opened.
+    """A source whose format is recognised and whose description (data.yaml, categories) is read.
 
-    `relative` tells edges that are fractions of the image from edges in pixels. `declared` are the splits that the
-    source names, with or without images in them.
+    `classes` is None where only the labels tell (VOC); then they are the names found, sorted. `relative` tells edges
+    that are fractions of the image from edges in pixels. `declared` are the splits that the source names, with or
+    without images in them. `found` is about the source as a whole. `entries` may be called once, and yields what is
+    wrong with single annotations among the images; `declared` and `found` are complete when it ends. `parse` is a
+    plain function (it runs in other processes) from a label file's bytes, its shown name and `classes` to what it says.
     """
 
     format: Literal["yolo", "coco", "voc"]
-    classes: list[str]
+    classes: list[str] | None
     relative: bool
-    items: list[Item] = field(default_factory=list)
+    entries: Callable[[], Iterator[Entry | Found]]
+    parse: Callable[[bytes, str, list[str] | None], Parsed] | None = None
     declared: set[Split] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One image that passed; labels are (class, cx, cy, w, h), fractions of the upright image, 6 decimals, sorted."""
+class Sample(NamedTuple):
+    """One image that passed.
+
+    `name` is its file name in the canonical layout, unique in its split without its suffix, whatever the case.
+    `labels` are sorted. `pack` names the pack of the store that is known to hold these bytes.
+    """
 
     split: Split
-    image: Path
+    name: str
+    image: str
     source: str
     sha256: str
     bytes: int
     width: int
     height: int
     labels: tuple[Label, ...]
+    pack: str | None = None
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """What is published."""
+class Dataset(ABC):
+    """Labelled images that passed, as often as they are asked for, in flat memory."""
 
     classes: list[str]
-    samples: list[Sample]
-    problems: list[Problem]
-    split_rule: str | None
+
+    @abstractmethod
+    def samples(self, split: Split | None = None) -> Iterator[Sample]:
+        """Yield the images of one split, or of all in the order train, val, test; within a split by name."""
+
+    def stored(self, packs: Iterable[tuple[str, str]]) -> None:  # noqa: B027  most data sets have no memory
+        """Remember that images lie in packs of a store: pairs of an image's sha256 and a pack's key."""
 
     def counts(self) -> dict[Split, SplitCounts]:
         """Count images, boxes and backgrounds of each split."""
-        return {split: self._count([s for s in self.samples if s.split == split]) for split in SYNONYMS}
-
-    def _count(self, samples: list[Sample]) -> SplitCounts:
-        per_class = dict.fromkeys(self.classes, 0)
-        for sample in samples:
+        images = dict.fromkeys(SPLITS, 0)
+        backgrounds = dict.fromkeys(SPLITS, 0)
+        boxes = {split: [0] * len(self.classes) for split in SPLITS}
+        for sample in self.samples():
+            images[sample.split] += 1
+            backgrounds[sample.split] += not sample.labels
             for label in sample.labels:
-                per_class[self.classes[label[0]]] += 1
-        return SplitCounts(
-            images=len(samples),
-            boxes=sum(per_class.values()),
-            backgrounds=sum(not sample.labels for sample in samples),
-            boxes_per_class=per_class,
-        )
+                boxes[sample.split][label[0]] += 1
+        return {
+            split: SplitCounts(
+                images=images[split],
+                boxes=sum(boxes[split]),
+                backgrounds=backgrounds[split],
+                boxes_per_class=dict(zip(self.classes, boxes[split], strict=True)),
+            )
+            for split in SYNONYMS
+        }
 
 
 @dataclass(frozen=True)
@@ -109,34 +163,29 @@ class Folder:
     images: Path | None = None
     fence: Path | None = None
 
-    def allows(self, path: Path) -> bool:
+    def allows(self, path: Path | str) -> bool:
         """Tell whether the source may refer to this path."""
         if self.fence is None:
             return True
         homes = [self.fence, *([self.images.resolve()] if self.images else [])]
-        return any(path.resolve().is_relative_to(home) for home in homes)
+        return any(Path(path).resolve().is_relative_to(home) for home in homes)
 
-    def relative(self, path: Path) -> str:
+    def relative(self, path: Path | str) -> str:
         """Name a path for a reader: below the source or the image folder where it is, in storable characters."""
+        text = os.fspath(path)
         for home in (self.root, self.images):
-            if home and path.is_relative_to(home):
-                return _text(path.relative_to(home))
-        return _text(os.path.relpath(path, self.root))
+            if home and text.startswith(f"{home}{os.sep}"):
+                return shown(text[len(str(home)) + 1 :])
+        return shown(os.path.relpath(text, self.root))
 
 
-def _text(path: str | Path) -> str:
-    """Replace bytes of a file name that are no UTF-8."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def error(rule: str, where: str, message: str) -> Problem:
-    """Make a problem that rejects the data."""
-    return Problem(rule=rule, severity="error", where=where, message=message)
-
-
-def warning(rule: str, where: str, message: str) -> Problem:
-    """Make a problem that is reported and repaired."""
-    return Problem(rule=rule, severity="warning", where=where, message=message)
+def shown(path: str) -> str:
+    """Replace bytes of a file name that are no UTF-8, which Python keeps as lone surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path).decode("utf-8", "replace")
+    return path
 
 
 def split_of(name: str) -> Split | None:
@@ -152,14 +201,16 @@ def missing(present: Iterable[str]) -> list[Split]:
     return [split for split in SYNONYMS if split not in have]
 
 
-def is_image(path: Path) -> bool:
+def is_image(path: Path | str) -> bool:
     """Tell an image by its name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden(path)
+    text = os.fspath(path)
+    return text[text.rfind(".") :].lower() in IMAGE_SUFFIXES and not hidden(text)
 
 
-def hidden(path: Path) -> bool:
+def hidden(path: Path | str) -> bool:
     """Tell what file managers leave behind (`.DS_Store`, `._a.jpg`, `__MACOSX`)."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
+    name = os.fspath(path).rsplit(os.sep, 1)[-1]
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -171,10 +222,10 @@ def folders(root: Path, depth: int) -> Iterator[Path]:
     """Yield `root` and the visible folders below it, at most `depth` levels down, sorted."""
     yield root
     if depth:
-        for entry in sorted(os.scandir(root), key=lambda e: e.name):
-            path = Path(entry.path)
-            if entry.is_dir() and not hidden(path):
-                yield from folders(path, depth - 1)
+        with os.scandir(root) as entries:  # a folder may hold a million files: keep only the folders among them
+            below = sorted(entry.path for entry in entries if not hidden(entry.name) and entry.is_dir())
+        for path in below:
+            yield from folders(Path(path), depth - 1)
 
 
 assert tuple(SYNONYMS) == SPLITS

@@ -1,18 +1,22 @@
 """Makes the splits that a source lacks, by the content of its images.
 
 Each image has a place in [0, 1): the first eight bytes of its sha256. Below 0.70 is train, below 0.85 val, the rest
-test. A place never changes, so a set that grows never moves an image from test to train.
+test. A place never changes, so a set that grows never moves an image from test to train. Images that belong together,
+augmented copies of one source and pictures that look the same, share the place of one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import hashlib
+from collections.abc import Collection, Iterator
 
 from sightline.artifacts import Split
 from sightline.errors import DataError
 from sightline.validate.dataset import missing
+from sightline.validate.index import LIVE, Index
 
 VAL_FROM, TEST_FROM = 0.70, 0.85
+PAGE = 10_000  # rows that are in memory at a time
 
 
 def place(sha256: str) -> float:
@@ -20,27 +24,37 @@ def place(sha256: str) -> float:
     return int(sha256[:16], 16) / 2**64
 
 
-def assign(
-    name: str, given: Sequence[Split | None], hashes: Sequence[str], declared: Collection[Split]
-) -> tuple[list[Split], str | None]:
-    """Return a split for each image, and a sentence on what was made, null where nothing was.
+def assign(index: Index, name: str, declared: Collection[Split], *, make: bool = True) -> str | None:
+    """Give each image of the index its split; returns a sentence on what was made, None where nothing was.
 
-    `given` are the source's own splits, `declared` those it names. Raises DataError: a declared split without images,
-    no train images although other splits exist, or too few images to make splits from.
+    Without `make` each keeps the split that it has in the source, and what has none is train.
+
+    Raises DataError: a declared split without images, no train images although other splits exist, or too few images
+    to make splits from.
     """
-    _check_declared(name, given, declared)
-    absent: list[Split] = [split for split in missing(declared) if split != "train"]
-    if not absent:
-        return [split for split in given if split], None
-    pool = sorted({sha for sha, split in zip(hashes, given, strict=True) if split in (None, "train")})
-    made = _divide(name, pool, absent)
-    splits = [split if split in ("val", "test") else made[sha] for sha, split in zip(hashes, given, strict=True)]
-    return splits, _sentence(declared, absent, made)
+    with index.together():
+        if not make:
+            own = "CASE split WHEN '' THEN 'train' ELSE split END"
+            index.rows(f"UPDATE item SET final = {own} WHERE {LIVE} AND final IS NOT {own}")
+            return None
+        index.rows(f"UPDATE item SET final = split WHERE {LIVE} AND split != '' AND final IS NOT split")
+        _check_declared(index, name, declared)
+        absent: list[Split] = [split for split in missing(declared) if split != "train"]
+        if not absent:
+            return None
+        pool = f"{LIVE} AND split IN ('', 'train')"
+        for rows in _pages(index, pool):
+            index.many(
+                "UPDATE item SET final = ? WHERE id = ?", [(_by_place(place(key), absent), id) for id, key in rows]
+            )
+        _fill(index, name, absent, pool)
+        counts = dict(index.rows(f"SELECT final, COUNT(*) FROM item WHERE {pool} GROUP BY 1").fetchall())
+        return _sentence(declared, absent, counts)
 
 
-def _check_declared(name: str, given: Sequence[Split | None], declared: Collection[Split]) -> None:
+def _check_declared(index: Index, name: str, declared: Collection[Split]) -> None:
     for split in sorted(declared):
-        if split not in given:
+        if not index.value("SELECT EXISTS (SELECT 1 FROM item WHERE split = ?)", (split,)):
             raise DataError(
                 f"{name}: the {split} split is named and holds no images. Put labelled images into it, or remove its "
                 "mention, and it is made from train by content hash."
@@ -52,19 +66,43 @@ def _check_declared(name: str, given: Sequence[Split | None], declared: Collecti
         )
 
 
-def _divide(name: str, pool: list[str], absent: list[Split]) -> dict[str, Split]:
-    """Share the images out; a split that stays empty takes the smallest hashes of train."""
-    if len(pool) <= len(absent):
+def _pages(index: Index, pool: str) -> Iterator[list[tuple[int, str]]]:
+    """Yield images as (id, hash that decides): their own, or that of what they belong to."""
+    kin = dict(index.rows("SELECT id, kin FROM item WHERE kin IS NOT NULL"))
+    last = -1
+    while rows := index.rows(
+        f"SELECT id, sha256, origin FROM item WHERE {pool} AND id > ? ORDER BY id LIMIT ?", (last, PAGE)
+    ).fetchall():
+        last = rows[-1][0]
+        yield [(id, _key(index, kin, id, sha256, origin)) for id, sha256, origin in rows]
+
+
+def _key(index: Index, kin: dict[int, int], id: int, sha256: str, origin: str | None) -> str:
+    if id in kin:
+        while id in kin:  # kin is the one that comes first by name, so this ends
+            id = kin[id]
+        sha256, origin = index.rows("SELECT sha256, origin FROM item WHERE id = ?", (id,)).fetchone()
+    return hashlib.sha256(origin.encode()).hexdigest() if origin else sha256
+
+
+def _fill(index: Index, name: str, absent: list[Split], pool: str) -> None:
+    """Give a split that stayed empty the smallest hashes of the largest one. Raises DataError for too few images."""
+    different = int(index.value(f"SELECT COUNT(DISTINCT COALESCE(origin, sha256)) FROM item WHERE {pool}"))
+    if different <= len(absent):
         raise DataError(
-            f"{name}: got {len(pool)} different image{'s' * (len(pool) != 1)} to make "
+            f"{name}: got {different} different image{'s' * (different != 1)} to make "
             f"{', '.join(('train', *absent))} from, expected at least {len(absent) + 1}. Add labelled images."
         )
-    made: dict[str, Split] = {sha: _by_place(place(sha), absent) for sha in pool}
     for split in ("train", *absent):
-        if split not in made.values():
-            largest = max(("train", *absent), key=list(made.values()).count)
-            made[next(sha for sha in pool if made[sha] == largest)] = split
-    return made
+        if index.value(f"SELECT EXISTS (SELECT 1 FROM item WHERE {pool} AND final = ?)", (split,)):
+            continue
+        largest = index.value(
+            f"SELECT final FROM item WHERE {pool} GROUP BY 1 ORDER BY COUNT(DISTINCT COALESCE(origin, sha256)) DESC"
+        )
+        group = index.value(
+            f"SELECT COALESCE(origin, sha256) FROM item WHERE {pool} AND final = ? ORDER BY 1", (largest,)
+        )
+        index.rows(f"UPDATE item SET final = ? WHERE {pool} AND COALESCE(origin, sha256) = ?", (split, group))
 
 
 def _by_place(where: float, absent: list[Split]) -> Split:
@@ -73,8 +111,8 @@ def _by_place(where: float, absent: list[Split]) -> Split:
     return "val" if VAL_FROM <= where < TEST_FROM and "val" in absent else "train"
 
 
-def _sentence(declared: Collection[Split], absent: list[Split], made: dict[str, Split]) -> str:
-    counts = [f"{list(made.values()).count(split)} {split}" for split in ("train", *absent)]
+def _sentence(declared: Collection[Split], absent: list[Split], made: dict[str, int]) -> str:
+    counts = [f"{made[split]} {split}" for split in ("train", *absent)]
     if not declared:
         return f"The source has no splits: made by content hash in the ratio 70:15:15, {', '.join(counts)} images."
     return (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from sightline.errors import DataError
-from sightline.validate.dataset import Folder, Reading, hidden
+from sightline.validate.dataset import Folder, Reading, hidden, shown
 from sightline.validate.formats import coco, voc, yolo
 
 
@@ -20,25 +21,32 @@ class Reader(NamedTuple):
 
 
 READERS = {
-    "yolo": Reader("data.yaml with train and names", yolo.find, yolo.read),
+    "yolo": Reader(
+        "data.yaml with train and names, obj.data, or classes.txt with YOLO labels",
+        yolo.find,
+        yolo.read,
+    ),
     "coco": Reader("a .json file with images, annotations and categories", coco.find, coco.read),
     "voc": Reader(".xml files with an <annotation> root", voc.find, voc.read),
 }
 
 
-def read(folder: Folder, format: str = "auto") -> Reading:
+def read(folder: Folder, format: str = "auto", voc_origin: int = 0) -> Reading:
     """Read the labels of a source in the named format, or in the one that its files show.
 
-    Raises DataError: the format is not there, not recognised, or more than one is; or the files cannot be read.
+    `voc_origin` is what VOC files count pixels from. Raises DataError: the format is not there, not recognised, or more
+    than one is; or the files cannot be read.
     """
-    names = list(READERS) if format == "auto" else [format]
-    found = {name: READERS[name].find(folder.root) for name in names}
-    present = [name for name in names if found[name]]
+    considered = list(READERS) if format == "auto" else [format]
+    found = {name: [p for p in READERS[name].find(folder.root) if folder.allows(p)] for name in considered}
+    present = [name for name in considered if found[name]]
     if not present:
+        if "coco" in considered:
+            coco.explain_broken(folder)
+        looked_for = "; or ".join(f"{READERS[name].looked_for} ({name})" for name in considered)
         raise DataError(
             f"{folder.name}: no {'known' if format == 'auto' else format} annotation format recognised. Looked at most "
-            f"three folders deep for {'; or '.join(f'{READERS[n].looked_for} ({n})' for n in names)}. "
-            f"Found {_listing(folder.root)}."
+            f"three folders deep for {looked_for}. Found {_listing(folder.root)}."
         )
     if len(present) > 1:
         evidence = "; ".join(f"{name}: {folder.relative(found[name][0])}" for name in present)
@@ -47,9 +55,10 @@ def read(folder: Folder, format: str = "auto") -> Reading:
             "Choose one with --format, or point to the folder that holds only one."
         )
     [name] = present
-    return READERS[name].read(folder, found[name])
+    reader = partial(voc.read, origin=voc_origin) if name == "voc" else READERS[name].read
+    return reader(folder, found[name])
 
 
 def _listing(root: Path, most: int = 8) -> str:
     names = sorted(f"{p.name}/" if p.is_dir() else p.name for p in root.iterdir() if not hidden(p))
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return shown(", ".join(names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")

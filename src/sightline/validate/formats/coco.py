@@ -7,47 +7,68 @@ class when they have the same name.
 from __future__ import annotations
 
 import json
-import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import Problem, Split
+from sightline.artifacts import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import Box, Folder, Item, Reading, error, files, folders, split_of, warning
-from sightline.validate.formats.images import ImageFinder
+from sightline.validate.dataset import IMAGE_SUFFIXES, Box, Entry, Folder, Found, Parsed, Reading, folders, split_of
+from sightline.validate.formats import coco_json
+from sightline.validate.formats.coco_json import LISTS, Record
+from sightline.validate.formats.coco_table import Annotation, Image, Table
+from sightline.validate.formats.files import FOREIGN_SUFFIXES, PICTURES, mentions, names, short, suffix
+from sightline.validate.formats.images import ImageFinder, odd_files
 
-LISTS = ("images", "annotations", "categories")
 DEPTH = 2  # folders below the source: one that wraps everything, and one per split
+SMELLS = tuple(f'"{name}"'.encode() for name in (*LISTS, "file_name", "bbox"))
 
 
 def find(root: Path) -> list[Path]:
     """Return the files that look like COCO annotations, judged by the three lists they mention."""
-    return [path for folder in folders(root, DEPTH) for path in files(folder, (".json",)) if _looks_like_coco(path)]
+    words = tuple(f'"{name}"'.encode() for name in LISTS)
+    return [path for path in _json_files(root) if len(mentions(path, words)) == len(words)]
 
 
-def _looks_like_coco(path: Path) -> bool:
-    data = path.read_bytes()
-    return all(f'"{name}"'.encode() in data for name in LISTS)
+def _json_files(root: Path) -> Iterator[Path]:
+    for folder in folders(root, DEPTH):
+        yield from (folder / name for name in names(folder, (".json",)))
+
+
+def explain_broken(folder: Folder) -> None:
+    """Raise DataError for the first file that has a bit of COCO in it, and is not JSON: it may have been cut short."""
+    for path in _json_files(folder.root):
+        if len(mentions(path, SMELLS)) > 1:
+            coco_json.check(path, f"{folder.name}/{folder.relative(path)}")
 
 
 def read(folder: Folder, found: list[Path]) -> Reading:
     """Read all files of a source. Raises DataError: broken JSON, or files whose splits contradict each other."""
-    reading = Reading("coco", [], relative=False)
+    notes: list[Found] = []
+    table = Table()
     documents = [
-        _Document(folder, path, split, _load(folder, path))
-        for path, split in _by_split(folder, found, reading.problems).items()
+        _Document(folder, path, split, number, table)
+        for number, (path, split) in enumerate(_by_split(folder, found, notes).items())
     ]
-    reading.classes = _classes(documents)
+    table.ready()
+    classes = _classes(documents, notes)
     for document in documents:
-        if document.split:
-            reading.declared.add(document.split)
-        reading.items += document.items(reading.problems)
-    return reading
+        notes += document.found
+        document.number_classes(classes)
+    return Reading(
+        "coco",
+        classes,
+        relative=False,
+        entries=lambda: _entries(folder, documents, table),
+        declared={split for document in documents for split in document.splits},
+        found=notes,
+    )
 
 
-def _by_split(folder: Folder, found: list[Path], problems: list[Problem]) -> dict[Path, Split | None]:
+def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Path, Split | None]:
     """Tell the split of each file by its name, else by its folder's."""
     splits = {path: split_of(path.stem) or split_of(_folder_name(folder.root, path)) for path in found}
     instances = [path for path in found if path.name.startswith("instances")]
@@ -57,7 +78,7 @@ def _by_split(folder: Folder, found: list[Path], problems: list[Problem]) -> dic
             del splits[path]
     named: dict[Path, Split | None] = {path: split for path, split in splits.items() if split}
     for path in [path for path in splits if named and path not in named]:
-        problems.append(warning("unused-file", folder.relative(path), "belongs to no split by its name; left out"))
+        notes.append(Found("unused-file", folder.relative(path), "belongs to no split by its name; left out"))
     chosen = named or splits
     doubled = [split for split, count in Counter(chosen.values()).items() if count > 1]
     if doubled:
@@ -73,124 +94,159 @@ def _folder_name(root: Path, path: Path) -> str:
     return path.parent.name if path.parent != root else ""
 
 
-def _load(folder: Folder, path: Path) -> dict[str, Any]:
-    where = f"{folder.name}/{folder.relative(path)}"
-    try:
-        values = json.loads(path.read_bytes())
-    except json.JSONDecodeError as problem:
-        raise DataError(f"{where}:{problem.lineno}: not JSON: {problem.msg} at column {problem.colno}.") from None
-    except (UnicodeDecodeError, RecursionError) as problem:
-        raise DataError(f"{where} is not JSON: {problem}.") from None
-    for name in LISTS:
-        entries = values.get(name) if isinstance(values, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise DataError(f"{where}: '{name}' is not a list of objects; expected the COCO lists {', '.join(LISTS)}.")
-    return dict(values)
-
-
 class _Document:
-    """One annotation file."""
+    """One annotation file. `splits` are its own, or those that the folders of all its images name."""
 
-    def __init__(self, folder: Folder, path: Path, split: Split | None, values: dict[str, Any]) -> None:
-        self.folder, self.split, self.values = folder, split, values
+    def __init__(self, folder: Folder, path: Path, split: Split | None, file: int, table: Table) -> None:
+        self.folder, self.split, self.file, self.table = folder, split, file, table
         self.where = folder.relative(path)
+        self.named = f"{folder.name}/{self.where}"
         self.finder = ImageFinder(folder, path.parent, split, (path.stem.removeprefix("instances_"),))
-        for number, category in enumerate(values["categories"]):
-            if not isinstance(category.get("name"), str) or type(category.get("id")) is not int:
-                raise DataError(
-                    f"{folder.name}/{self.where}: categories[{number}] is {json.dumps(category)[:80]}; "
-                    "expected an integer id and a name."
-                )
-
-    def categories(self) -> list[dict[str, Any]]:
-        """Return the categories by id."""
-        return sorted(self.values["categories"], key=lambda category: int(category["id"]))
-
-    def items(self, problems: list[Problem]) -> Iterator[Item]:
-        """Yield every image with its boxes; what cannot be used becomes a problem."""
-        problems += self._doubled_ids("images")
-        problems += self._doubled_ids("annotations")
-        boxes = self._boxes(problems)
-        for number, entry in enumerate(self.values["images"]):
-            where = f"{self.where}: images[{number}]"
-            name = entry.get("file_name")
-            image = self.finder.by_name(name) if isinstance(name, str) and name else None
-            if image:
-                own = tuple(boxes.get(_key(entry.get("id")), ()))
-                yield Item(image, self.folder.relative(image), self.split, own, _size(entry))
-            elif isinstance(name, str) and name:
-                message = f"image '{name}' is not there (looked in {self.finder.looked_in()})"
-                problems.append(error("missing-image", where, message))
+        self.categories: dict[Any, str] = {}  # names by id
+        self.groups: set[str] = set()  # names that group others
+        self.found: list[Found] = []
+        self.indices: dict[Any, int] = {}
+        for name, records in coco_json.lists(path, self.named):
+            if name == "images":
+                table.add_images(file, records)
+            elif name == "annotations":
+                self._note(*table.add_annotations(file, records))
             else:
-                problems.append(error("annotation-syntax", where, f"has no file_name: {json.dumps(entry)[:80]}"))
+                self._take_categories(records)
+        self.splits = {split} if split else folder_splits(table.names(file))
 
-    def _doubled_ids(self, kind: str) -> Iterator[Problem]:
-        first: dict[str, int] = {}
-        for number, entry in enumerate(self.values[kind]):
-            if "id" not in entry and kind == "annotations":
-                continue  # nothing refers to an annotation
-            before = first.setdefault(_key(entry.get("id")), number)
-            if before != number:
-                message = f"has the id {json.dumps(entry.get('id'))}, which {kind}[{before}] has too"
-                yield error("duplicate-id", f"{self.where}: {kind}[{number}]", message)
-
-    def _boxes(self, problems: list[Problem]) -> dict[str, list[Box]]:
-        """Return the boxes by image id; crowds are regions, not objects, and are left out."""
-        names = {_key(category["id"]): str(category["name"]) for category in self.values["categories"]}
-        result: dict[str, list[Box]] = {_key(entry.get("id")): [] for entry in self.values["images"]}
-        crowds = 0
-        for number, entry in enumerate(self.values["annotations"]):
-            where = f"{self.where}: annotations[{number}]"
-            if entry.get("iscrowd") in (1, True):
-                crowds += 1
-                continue
-            image, category = _key(entry.get("image_id")), _key(entry.get("category_id"))
-            edges = _edges(entry.get("bbox"))
-            if image not in result:
-                message = f"refers to image {json.dumps(entry.get('image_id'))}, which is not in images"
-                problems.append(error("missing-image", where, message))
-            elif category not in names:
-                message = f"has category {json.dumps(entry.get('category_id'))}, which is not in categories"
-                problems.append(error("class-range", where, message))
-            elif edges is None:
-                message = f"has the bbox {json.dumps(entry.get('bbox'))[:60]}, expected [x, y, width, height]"
-                problems.append(error("annotation-syntax", where, message))
-            else:
-                result[image].append(Box(names[category], edges, where))
+    def _note(self, crowds: int, masks: int) -> None:
         if crowds:
-            problems.append(
-                warning("crowd", self.where, f"{crowds} annotation{'s' * (crowds > 1)} with iscrowd left out")
-            )
-        return result
+            message = f"{crowds} annotation{'s' * (crowds > 1)} with iscrowd left out"
+            self.found.append(Found("crowd-region", self.where, message))
+        if masks:
+            message = f"{masks} annotation{'s' * (masks > 1)} with a segmentation or keypoints beside the box"
+            self.found.append(Found("mask-ignored", self.where, f"{message}; the box is used"))
+
+    def _take_categories(self, records: Iterable[Record]) -> None:
+        first: dict[str, int] = {}
+        numbers: dict[Any, int] = {}
+        for number, record in enumerate(records):
+            where = f"{self.where}: categories[{number}]"
+            identifier, name = record.get("id"), record.get("name")
+            if type(name) is int:
+                name = str(name)
+            if not isinstance(name, str) or not name.strip() or type(identifier) not in (int, str):
+                raise DataError(
+                    f"{self.named}: categories[{number}] is {short(json.dumps(record), 80)}; expected an id and a name."
+                )
+            if identifier in numbers:
+                message = f"has the id {json.dumps(identifier)}, which categories[{numbers[identifier]}] has too"
+                self.found.append(Found("duplicate-id", where, message))
+                continue
+            numbers[identifier] = number
+            if name in first:
+                message = f"has the name '{name}', which categories[{first[name]}] has too; merged"
+                self.found.append(Found("duplicate-name", where, message))
+            first.setdefault(name, number)
+            self.categories[identifier] = name
+            group = record.get("supercategory")
+            if isinstance(group, str) and group != name:
+                self.groups.add(group)
+
+    def number_classes(self, classes: list[str]) -> None:
+        indices = {name: index for index, name in enumerate(classes)}
+        self.indices = {identifier: indices[name] for identifier, name in self.categories.items() if name in indices}
+
+    def entries(self) -> Iterator[Entry | Found]:
+        """Yield every image with its boxes; what cannot be used becomes a finding."""
+        for number, image in self.table.lost(self.file):
+            message = f"refers to image {json.dumps(image)}, which is not in images"
+            yield Found("missing-image", f"{self.where}: annotations[{number}]", message)
+        for entry in self.table.images(self.file):
+            yield from self._image(entry)
+
+    def _image(self, entry: Image) -> Iterator[Entry | Found]:
+        where = f"{self.where}: images[{entry.number}]"
+        if entry.first is not None and entry.first != entry.number:
+            message = f"has the id {json.dumps(entry.id)}, which images[{entry.first}] has too"
+            yield Found("duplicate-id", where, message)
+            return
+        if entry.name is None or entry.id is None:
+            what = "file_name" if entry.name is None else "id"
+            yield Found("label-syntax", where, f"has no {what}; expected an id and a file_name")
+            return
+        image = self.finder.by_name(entry.name)
+        if image is None:
+            message = f"image '{short(entry.name)}' is not there (looked in {self.finder.looked_in()})"
+            yield Found("missing-image", where, message)
+            return
+        self.table.use(*os.path.split(image))
+        if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+            split = self.split or (folder_split(entry.name) if self.splits else None)
+            size = (entry.width, entry.height) if entry.width and entry.height else None
+            parsed = self._parsed(self.table.annotations(self.file, entry.id), size)
+            source = self.folder.relative(image)
+            yield Entry(image, source, split, f"{self.where}: annotations[{{}}]", parsed=parsed)
+
+    def _parsed(self, annotations: Iterator[Annotation], size: tuple[int, int] | None) -> Parsed:
+        boxes, found = [], []
+        for a in annotations:
+            label = self.indices.get(a.category)
+            where = f"{self.where}: annotations[{a.number}]"
+            if a.first is not None and a.first != a.number:
+                message = f"has the id {json.dumps(a.id)}, which annotations[{a.first}] has too"
+                found.append(Found("duplicate-id", where, message))
+            elif label is None:
+                message = f"has category {json.dumps(a.category)}, which is not in categories"
+                found.append(Found("class-range", where, message))
+            elif a.rule:
+                found.append(Found(a.rule, where, a.message))
+            else:
+                boxes.append(Box(label, (a.x0, a.y0, a.x1, a.y1), a.number))
+        return Parsed(tuple(boxes), size, tuple(found))
 
 
-def _key(identifier: Any) -> str:
-    """Make an id of any JSON type comparable, telling 1 from "1"."""
-    return json.dumps(identifier)
+def _entries(folder: Folder, documents: list[_Document], table: Table) -> Iterator[Entry | Found]:
+    for document in documents:
+        yield from document.entries()
+    for place in table.folders():
+        pictures = names(place, PICTURES)
+        yield from odd_files(folder, place, pictures)
+        count = sum(name.lower().endswith(IMAGE_SUFFIXES) and not table.is_used(place, name) for name in pictures)
+        if count:
+            message = f"{count} image{'s' * (count > 1)} that no annotation file speaks of; left out"
+            yield Found("unused-file", folder.relative(place), message)
 
 
-def _edges(bbox: Any) -> tuple[float, float, float, float] | None:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in bbox):
-        return None
-    x, y, w, h = (float(value) for value in bbox)
-    return (x, y, x + w, y + h) if math.isfinite(x + y + w + h) else None
+def folder_splits(names: Iterable[str]) -> set[Split]:
+    """Return the splits that images' folders name, if each image's does (`train/a.jpg`)."""
+    splits: set[Split] = set()
+    for name in names:
+        split = folder_split(name)
+        if split is None:
+            return set()
+        splits.add(split)
+    return splits
 
 
-def _size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = entry.get("width"), entry.get("height")
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+def folder_split(name: str) -> Split | None:
+    """Return the split that the folders in a file name speak of: the innermost that does."""
+    return _split_of_folders(name.replace("\\", "/").rpartition("/")[0])
 
 
-def _classes(documents: Iterable[_Document]) -> list[str]:
+@lru_cache(1024)
+def _split_of_folders(path: str) -> Split | None:
+    return next((split for part in reversed(path.split("/")) if (split := split_of(part))), None)
+
+
+def _classes(documents: list[_Document], notes: list[Found]) -> list[str]:
     """Return the class names; an unused category that only groups others is none of them."""
-    documents = list(documents)
-    categories = [category for document in documents for category in document.categories()]
-    groups = {
-        category.get("supercategory") for category in categories if category.get("supercategory") != category["name"]
-    }
+    groups = {group for document in documents for group in document.groups}
+    ordered: dict[str, str] = {}
     used = set()
     for document in documents:
-        names = {_key(category["id"]): category["name"] for category in document.categories()}
-        used |= {names.get(_key(entry.get("category_id"))) for entry in document.values["annotations"]}
-    ordered = dict.fromkeys(str(category["name"]) for category in categories)
-    return [name for name in ordered if name in used or name not in groups]
+        by_id = sorted(document.categories.items(), key=lambda item: (isinstance(item[0], str), item[0]))
+        for _, name in by_id:
+            ordered.setdefault(name, document.where)
+        ids = document.table.categories(document.file)
+        used |= {document.categories[identifier] for identifier in ids if identifier in document.categories}
+    for name in [name for name in ordered if name in groups and name not in used]:
+        message = f"the category '{name}' has no boxes and groups others by name; left out of the classes"
+        notes.append(Found("grouping-class", ordered.pop(name), message))
+    return list(ordered)

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from sightline.artifacts import Problem, Split
+from sightline.artifacts import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import SYNONYMS, Folder, error, is_image
+from sightline.validate.dataset import SYNONYMS, Folder, Found
+from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
+from sightline.validate.formats.files import content, holds_pictures, short, tidy
+
+NUMBER = re.compile(r"\d{1,9}")
 
 
-class Description:
-    """A data.yaml, read with every scalar as the text that was typed: a class called `no` stays `no`."""
+class Place(NamedTuple):
+    """A folder or list file, and whether it lies where data.yaml says."""
 
+    path: Path
+    as_written: bool
+
+
+def describe(folder: Folder, path: Path) -> Description:
+    """Read a data.yaml. Raises DataError with all that makes it unusable."""
+    return _DataYaml(folder, path).describe()
+
+
+def load(folder: Folder, path: Path) -> dict[str, Any]:
+    """Return the settings with every scalar as the text that was typed: a class called `no` stays `no`.
+
+    Raises DataError if it is not YAML, or no mapping.
+    """
+    where = f"{folder.name}/{folder.relative(path)}"
+    try:
+        values = yaml.load(content(path, where), Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, OverflowError) as problem:  # the last two: bytes, and escapes beyond Unicode
+        raise DataError(f"{where} is not YAML: {short(' '.join(str(problem).split()), 500)}") from None
+    except RecursionError:
+        raise DataError(f"{where} is not YAML that can be read: it nests too deep.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{where} holds no settings; expected train, val, test, nc and names.")
+    return values
+
+
+class _DataYaml:
     def __init__(self, folder: Folder, path: Path) -> None:
-        """Read the file. Raises DataError if it is not YAML, or its class names are missing or contradictory."""
-        self.folder, self.path = folder, path
-        self.where = f"{folder.name}/{folder.relative(path)}"
-        try:
-            values = yaml.load(path.read_bytes(), Loader=yaml.BaseLoader)
-        except (yaml.YAMLError, UnicodeDecodeError) as problem:
-            raise DataError(f"{self.where} is not YAML: {' '.join(str(problem).split())}") from None
-        if not isinstance(values, dict):
-            raise DataError(f"{self.where} holds no settings; expected train, val, test, nc and names.")
-        self.values: dict[str, Any] = values
-        self.names = _names(self.where, values)
-        home = path.parent / str(values.get("path") or ".")
-        self.bases = [base for base in dict.fromkeys((home, path.parent)) if folder.allows(base)]
+        self.folder = folder
+        self.shown = folder.relative(path)
+        self.where = f"{folder.name}/{self.shown}"
+        self.values = load(folder, path)
+        home = self.values.get("path")
+        bases = (path.parent / home if isinstance(home, str) and "\0" not in home else path.parent, path.parent)
+        self.bases = [base for base in dict.fromkeys(bases) if folder.allows(base)]
+        self.written = bases[0]
 
-    def splits(self) -> dict[Split, list[Path]]:
+    def describe(self) -> Description:
+        names = self._names()
+        found: list[Found] = []
+        return Description(names, self._places(found), self.bases, found)
+
+    def _places(self, found: list[Found]) -> dict[Split | None, list[Path]]:
         """Return the folders and list files of each split; what data.yaml names must exist, and hold something."""
-        result: dict[Split, list[Path]] = {}
-        problems = []
+        result: dict[Split | None, list[Path]] = {}
+        problems: list[str] = []
         for split in SYNONYMS:
             key = next((key for key in SYNONYMS[split] if _given(self.values.get(key))), None)
-            if key is None:
-                places = self._sibling(split)
-                if places:
-                    result[split] = places
-                continue
-            values = self.values[key] if isinstance(self.values[key], list) else [self.values[key]]
-            result[split] = []
-            for value in values:
-                place = self._resolve(str(value), split)
-                if place is None:
-                    problems.append(f"{key}: '{value}' is no folder and no list file")
-                elif place.is_dir() and not any(is_image(path) for path in place.rglob("*")):
-                    problems.append(f"{key}: '{value}' is a folder without images")
-                else:
-                    result[split].append(place)
+            if key:
+                result[split] = self._named(split, key, problems, found)
+            elif beside := sibling(self.bases, split):
+                result[split] = beside
         if problems:
             raise DataError(
                 f"{self.where} names splits that are missing or empty (looked below "
@@ -63,8 +83,33 @@ class Description:
             raise DataError(f"{self.where} names no split; expected at least `train: <folder of images>`.")
         return result
 
-    def _resolve(self, value: str, split: Split) -> Path | None:
+    def _named(self, split: Split, key: str, problems: list[str], found: list[Found]) -> list[Path]:
+        value = self.values[key]
+        places: list[Path] = []
+        mended: list[str] = []
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str):
+                problems.append(f"{key}: expected a path, or a list of paths")
+                continue
+            place = self._resolve(text, split)
+            if place is None:
+                problems.append(f"{key}: '{short(text)}' is no folder and no list file")
+            elif place.path.is_dir() and not holds_pictures(place.path):
+                problems.append(f"{key}: '{short(text)}' is a folder without images")
+            else:
+                places.append(place.path)
+                if not place.as_written:
+                    mended.append(
+                        f"'{short(text)}' leads nowhere as it is written; took {self.folder.relative(place.path)}"
+                    )
+        if mended:
+            found.append(Found("data-path", self.shown, f"{key}: {'; '.join(mended)}"))
+        return _outermost(places)
+
+    def _resolve(self, value: str, split: Split) -> Place | None:
         """Find a path as YOLO tools write it: below `path`, beside data.yaml, or with a `../` too many."""
+        if "\0" in value:
+            return None
         plain = value
         while plain.startswith(("../", "./")):
             plain = plain.split("/", 1)[1]
@@ -72,52 +117,34 @@ class Description:
             for variant in _variants(text, split):
                 for base in self.bases:
                     path = base / variant
-                    if (path.is_dir() or (path.is_file() and path.suffix == ".txt")) and self.folder.allows(path):
-                        return path
+                    if _exists(path) and self.folder.allows(path):
+                        return Place(Path(tidy(str(path))), path == self.written / value)
         return None
 
-    def _sibling(self, split: Split) -> list[Path]:
-        """Return the split's folder where data.yaml is silent about it."""
-        for base in self.bases:
-            for name in SYNONYMS[split]:
-                for path in (base / name / "images", base / "images" / name, base / name):
-                    if path.is_dir() and any(is_image(p) for p in path.iterdir()):
-                        return [path]
-        return []
+    def _names(self) -> Names:
+        """Return the class names. Raises DataError if they are missing, or not as many as nc says."""
+        names = self.values.get("names")
+        if isinstance(names, dict):
+            keys = list(names)
+            if not all(isinstance(key, str) and NUMBER.fullmatch(key) for key in keys):
+                raise DataError(f"{self.where}: names has keys that are no numbers; expected `names: {{0: first}}`.")
+            listed = dict(zip(map(int, keys), texts(self.where, list(names.values())), strict=True))
+        else:
+            listed = dict(enumerate(texts(self.where, names)))
+        count = self.values.get("nc")
+        if isinstance(count, str) and _given(count) and count not in (str(len(listed)), str(max(listed) + 1)):
+            raise DataError(
+                f"{self.where}: nc is {short(count)}, and names has {len(listed)} entries "
+                f"({short(', '.join(listed.values()), 500)}). Correct the one that is wrong."
+            )
+        return numbered(self.shown, listed)
 
-    def images(self, places: Iterable[Path], problems: list[Problem]) -> list[Path]:
-        """Return the images of a split, each once; lines of a list file that lead nowhere become problems."""
-        result: dict[Path, None] = {}
-        for place in places:
-            if place.is_dir():
-                result.update(dict.fromkeys(sorted(p for p in place.rglob("*") if is_image(p) and p.is_file())))
-                continue
-            for number, line in enumerate(place.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-                if line.strip():
-                    image = self._listed(place.parent, line.strip())
-                    if image:
-                        result[image] = None
-                    else:
-                        where = f"{self.folder.relative(place)}:{number}"
-                        problems.append(error("missing-image", where, f"'{line.strip()}' is not there"))
-        return list(result)
 
-    def _listed(self, beside: Path, line: str) -> Path | None:
-        for base in (beside, *self.bases):
-            path = base / line
-            if path.is_file() and self.folder.allows(path):
-                return path
-        return None
-
-    def label_path(self, image: Path) -> Path:
-        """Swap the last `images` folder below the data set for `labels`; without one, labels lie beside images."""
-        root = next((base for base in (self.folder.root, *self.bases) if image.is_relative_to(base)), Path("/"))
-        parts = list(image.relative_to(root).parts)
-        for index in range(len(parts) - 2, -1, -1):
-            if parts[index] == "images":
-                parts[index] = "labels"
-                break
-        return root.joinpath(*parts).with_suffix(".txt")
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_dir() or (path.suffix == ".txt" and path.is_file())
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def _given(value: Any) -> bool:
@@ -134,24 +161,7 @@ def _variants(text: str, split: Split) -> list[str]:
     return result
 
 
-def _names(where: str, values: dict[str, Any]) -> list[str]:
-    """Return the class names in order. Raises DataError if they are missing, doubled, or not what nc says."""
-    names = values.get("names")
-    if isinstance(names, dict):
-        expected = [str(index) for index in range(len(names))]
-        if sorted(names) != sorted(expected):
-            raise DataError(
-                f"{where}: names has the keys {', '.join(map(str, names))}; expected 0 to {len(names) - 1}."
-            )
-        names = [names[key] for key in expected]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name.strip() for name in names):
-        raise DataError(f"{where} has no class names; expected `names: [first, second]` or `names: {{0: first}}`.")
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise DataError(f"{where}: names has {', '.join(doubled)} more than once; expected different names.")
-    if _given(values.get("nc")) and str(values["nc"]) != str(len(names)):
-        raise DataError(
-            f"{where}: nc is {values['nc']}, and names has {len(names)} entries ({', '.join(names)}). "
-            "Correct the one that is wrong."
-        )
-    return names
+def _outermost(places: list[Path]) -> list[Path]:
+    """Leave out what is named twice: the same place, and folders in folders."""
+    once = list(dict.fromkeys(places))
+    return [place for place in once if not any(other in place.parents for other in once)]

@@ -1,15 +1,18 @@
-"""Finds the image that an annotation file speaks of."""
+"""Finds the image that an annotation file speaks of, and looks at what lies around the images that were found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sightline.artifacts import Split
-from sightline.validate.dataset import SYNONYMS, Folder, is_image
+from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found
+from sightline.validate.formats.files import FOREIGN_SUFFIXES, fence, joined, names, stem, suffix, tidy
 
 CONTAINERS = ("images", "JPEGImages")
 LEVELS = 3  # how far up from an annotation file an image folder is looked for
+USUAL = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
 
 class ImageFinder:
@@ -18,28 +21,38 @@ class ImageFinder:
     def __init__(self, source: Folder, start: Path, split: Split | None, extra: Sequence[str] = ()) -> None:
         """Prepare the folders for annotations in `start`; `extra` are names an image folder may have besides."""
         self._source = source
-        names = [*(SYNONYMS[split] if split else ()), *extra]
-        self.folders = [path for path in dict.fromkeys(_candidates(source, start, names)) if path.is_dir()]
-        self._stems: dict[Path, dict[str, Path]] = {}
+        self._allows = fence(source)
+        wanted = [*(SYNONYMS[split] if split else ()), *extra]
+        self.folders = [str(path) for path in dict.fromkeys(_candidates(source, start, wanted)) if path.is_dir()]
+        self._odd: dict[str, dict[str, str]] = {}
 
-    def by_name(self, name: str) -> Path | None:
+    def by_name(self, name: str) -> str | None:
         """Return the image of this file name; folders in the name count first, then only its last part."""
         for part in dict.fromkeys((name, name.replace("\\", "/").rsplit("/", 1)[-1])):
             for folder in self.folders:
-                path = folder / part
-                if path.is_file() and self._source.allows(path):
-                    return path
+                path = joined(folder, part)
+                if os.path.isfile(path) and self._allows(path):
+                    return tidy(path)
         return None
 
-    def by_stem(self, stem: str) -> Path | None:
+    def by_stem(self, stem: str) -> str | None:
         """Return the image whose file name without suffix is `stem`."""
         for folder in self.folders:
-            if folder not in self._stems:
-                self._stems[folder] = {p.stem: p for p in sorted(folder.iterdir(), reverse=True) if is_image(p)}
-            path = self._stems[folder].get(stem)
-            if path and self._source.allows(path):
-                return path
+            for ending in USUAL:
+                path = f"{folder}/{stem}{ending}"
+                if os.path.isfile(path) and self._allows(path):
+                    return tidy(path)
+            name = self._oddly_spelled(folder).get(stem)
+            if name and self._allows(f"{folder}/{name}"):
+                return f"{folder}/{name}"
         return None
+
+    def _oddly_spelled(self, folder: str) -> dict[str, str]:
+        """Return the images whose suffix is spelled like `.Jpg`, by their stems."""
+        if folder not in self._odd:
+            listed = names(folder, IMAGE_SUFFIXES)
+            self._odd[folder] = {stem(name): name for name in listed if not name.endswith(USUAL)}
+        return self._odd[folder]
 
     def looked_in(self) -> str:
         """Say where images were looked for."""
@@ -63,3 +76,51 @@ def _below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
         yield from (folder / container / name for container in CONTAINERS)
         yield from (folder / name / container for container in CONTAINERS)
         yield folder / name
+
+
+def odd_files(
+    source: Folder, folder: str, pictures: list[str], label_of: Callable[[str], str] | None = None
+) -> Iterator[Found]:
+    """Yield what is wrong with a folder's images as files; `pictures` are the names of all, of any suffix.
+
+    `label_of` makes the shown name of a label file out of a stem, where labels go by it.
+    """
+
+    def place(name: str) -> str:
+        return source.relative(f"{folder}/{name}")
+
+    for name in pictures:
+        ending = suffix(name)
+        if ending in FOREIGN_SUFFIXES:
+            message = f"is an image of the kind '{ending}'; expected one of {', '.join(IMAGE_SUFFIXES)}"
+            yield Found("unsupported-suffix", place(name), message)
+        elif not name.isascii() and not _is_utf8(name):
+            yield Found("file-name", place(name), "has a name that is not UTF-8; expected one that is")
+    images = [name for name in pictures if suffix(name) in IMAGE_SUFFIXES]
+    for first, second in _alike(images, str.casefold):
+        message = f"differs from '{place(first)}' only in case; expected names that differ otherwise too"
+        yield Found("name-collision", place(second), message)
+    if label_of is None:
+        return
+    for first, second in _alike(images, stem):
+        message = f"has the same label file, {label_of(stem(second))}, as '{place(first)}'; expected one image for each"
+        yield Found("shared-label", place(second), message)
+
+
+def _alike(names: list[str], key: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+    """Yield each name that is the same as an earlier one by `key`, with that one."""
+    if len(set(map(key, names))) == len(names):
+        return
+    first: dict[str, str] = {}
+    for name in names:
+        before = first.setdefault(key(name), name)
+        if before is not name:
+            yield before, name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,73 +1,59 @@
-"""Pascal VOC: one XML file an image.
+"""Pascal VOC: one XML file an image (see `voc_xml`).
 
-Splits come from `ImageSets/Main/{train,val,test}.txt`, else from folder names. Coordinates are used as they stand:
-xmin, ymin, xmax, ymax are the edges of the box in pixels from the upper left corner, so its width is xmax - xmin.
-Classes are the names found, sorted.
+Splits come from `ImageSets/Main/{train,val,test}.txt`, else from folder names. A background is an image whose
+annotation file has no objects. Classes are the names found, sorted.
 """
 
 from __future__ import annotations
 
-import math
+import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
 
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import DefusedXMLParser
-
-from sightline.artifacts import Problem, Split
-from sightline.validate.dataset import (
-    SYNONYMS,
-    Box,
-    Folder,
-    Item,
-    Reading,
-    error,
-    files,
-    folders,
-    is_image,
-    split_of,
-    warning,
+from sightline.artifacts import Split
+from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Entry, Folder, Found, Reading, folders, split_of
+from sightline.validate.formats import voc_xml
+from sightline.validate.formats.files import (
+    FOREIGN_SUFFIXES,
+    PICTURES,
+    fence,
+    lines,
+    names,
+    short,
+    some,
+    stem,
+    suffix,
 )
-from sightline.validate.formats.images import ImageFinder
+from sightline.validate.formats.images import ImageFinder, odd_files
 
-EDGES = ("xmin", "ymin", "xmax", "ymax")
 DEPTH = 3  # folders below the source: VOCdevkit/VOC2012/Annotations
+PROBED = 10  # XML files of a folder that are looked into
+XML = (".xml",)
 
 
 def find(root: Path) -> list[Path]:
-    """Return the folders that hold annotation files, judged by the first XML file in each."""
-    return [folder for folder in folders(root, DEPTH) if any(_is_annotation(p) for p in files(folder, (".xml",))[:1])]
+    """Return the folders that hold annotation files, judged by a few XML files in each."""
+    return [folder for folder in folders(root, DEPTH) if any(map(_is_annotation, some(folder, XML, PROBED)))]
 
 
-def _is_annotation(path: Path) -> bool:
-    with path.open("rb") as file:
+def _is_annotation(path: str) -> bool:
+    with open(path, "rb") as file:
         return re.search(rb"<annotation[\s>]", file.read(4096)) is not None
 
 
-def read(folder: Folder, found: list[Path]) -> Reading:
-    """Read every annotation; what cannot be used becomes a problem."""
-    reading = Reading("voc", [], relative=False)
+def read(folder: Folder, found: list[Path], origin: int = 0) -> Reading:
+    """Recognise the splits; `origin` is what pixels are counted from (see `voc_xml.parse`)."""
+    reading = Reading(
+        "voc", None, relative=False, entries=lambda: iter(()), parse=partial(voc_xml.parse, origin=origin)
+    )
     splits = {place: _split_of(place, folder.root) for place in found}
+    lists = {place: _lists(place) for place in found}
     for place in found:
-        annotations = {path.stem: path for path in files(place, (".xml",))}
-        lists = _lists(place)
-        if lists:
-            reading.declared |= set(lists)
-            groups = list(_listed(folder, lists, annotations, reading.problems))
-        elif splits[place] or not any(splits.values()):
-            split = splits[place]
-            reading.declared |= {split} if split else set()
-            groups = [(split, list(annotations.values()))]
-        else:
-            reading.problems.append(_left_out(folder, place, len(annotations)))
-            continue
-        for split, paths in groups:
-            finder = ImageFinder(folder, place, split)
-            reading.items += [item for path in paths for item in _item(folder, path, split, finder, reading.problems)]
-    reading.problems += _unlabelled(folder, found)
-    reading.classes = sorted({box.name for item in reading.items for box in item.boxes})
+        reading.declared |= set(lists[place]) or {split for split in (splits[place],) if split}
+    reading.entries = _Entries(folder, splits, lists).all
     return reading
 
 
@@ -83,120 +69,118 @@ def _split_of(place: Path, root: Path) -> Split | None:
 
 
 def _lists(place: Path) -> dict[Split, Path]:
-    """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say."""
+    """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say, or stands for train."""
     main = place.parent / "ImageSets" / "Main"
-    return {split: main / f"{split}.txt" for split in SYNONYMS if (main / f"{split}.txt").is_file()}
+    found: dict[Split, Path] = {}
+    for split, synonyms in SYNONYMS.items():
+        words = (*synonyms, "trainval") if split == "train" else synonyms
+        path = next((path for path in (main / f"{word}.txt" for word in words) if path.is_file()), None)
+        if path:
+            found[split] = path
+    return found
 
 
-def _listed(
-    folder: Folder, lists: dict[Split, Path], annotations: dict[str, Path], problems: list[Problem]
-) -> Iterator[tuple[Split | None, list[Path]]]:
-    """Yield each split with the annotations that its list names."""
-    left = dict(annotations)
-    for split, path in lists.items():
-        chosen = []
-        for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-            stem = line.strip()
-            left.pop(stem, None)
-            if stem in annotations:
-                chosen.append(annotations[stem])
-            elif stem:
-                message = f"'{stem}' has no annotation {stem}.xml in {folder.relative(_home(annotations, path))}"
-                problems.append(error("missing-annotation", f"{folder.relative(path)}:{number}", message))
-        yield split, chosen
-    if left:
-        problems.append(_left_out(folder, next(iter(left.values())).parent, len(left)))
+class _Entries:
+    """Streams the images that annotation files speak of, one folder of annotations after the other."""
 
+    def __init__(self, folder: Folder, splits: dict[Path, Split | None], lists: dict[Path, dict[Split, Path]]) -> None:
+        self.folder, self.splits, self.lists = folder, splits, lists
+        self.allows = fence(folder)
+        self.places_of: dict[str, dict[Path, None]] = {}  # folders of images, and of their annotations
+        self.bare: Counter[str] = Counter()  # images that a list names and nobody annotated, by folder
 
-def _home(annotations: dict[str, Path], path: Path) -> Path:
-    return next((annotation.parent for annotation in annotations.values()), path.parent)
+    def all(self) -> Iterator[Entry | Found]:
+        for place, split in self.splits.items():
+            if self.lists[place]:
+                yield from self._listed(place)
+            elif split or not any(self.splits.values()):
+                finder = ImageFinder(self.folder, place, split)
+                for name in names(place, XML):
+                    yield from self._entry(place, name, split, finder)
+            else:
+                yield self._left_out(place, len(names(place, XML)))
+        for images, places in self.places_of.items():
+            yield from self._around(images, places)
 
+    def _listed(self, place: Path) -> Iterator[Entry | Found]:
+        """Yield what the lists name."""
+        listed = dict.fromkeys(names(place, XML), False)
+        spellings = {name[-4:] for name in listed}
+        for split, path in self.lists[place].items():
+            finder = ImageFinder(self.folder, place, split)
+            for number, line in lines(path):
+                name = next((name for name in _candidates(line, spellings) if name in listed), None)
+                if name:
+                    listed[name] = True
+                    yield from self._entry(place, name, split, finder)
+                else:
+                    yield self._unlabelled(line, f"{self.folder.relative(path)}:{number}", place, split, finder)
+        left = sum(not taken for taken in listed.values())
+        if left:
+            yield self._left_out(place, left)
 
-def _left_out(folder: Folder, place: Path, count: int) -> Problem:
-    return warning(
-        "no-split", folder.relative(place), f"{count} annotated image{'s' * (count > 1)} in no split; left out"
-    )
+    def _unlabelled(self, line: str, where: str, place: Path, split: Split, finder: ImageFinder) -> Entry | Found:
+        """Return the image of a line that has no annotation file."""
+        image = finder.by_stem(line) or finder.by_name(line)
+        if image is None:
+            name = short(line)
+            message = f"'{name}' has no annotation {name}.xml in {self.folder.relative(place)}, and no image"
+            return Found("missing-image", where, message)
+        self.bare[self._note(image, place)] += 1
+        name = stem(os.path.basename(image))
+        return Entry(image, self.folder.relative(image), split, f"{self.folder.relative(f'{place}/{name}')}.xml:{{}}")
 
+    def _left_out(self, place: Path, count: int) -> Found:
+        message = f"{count} annotated image{'s' * (count > 1)} in no split; left out"
+        return Found("no-split", self.folder.relative(place), message)
 
-def _unlabelled(folder: Folder, found: list[Path]) -> Iterator[Problem]:
-    """Warn of images that lie beside annotation files and have none: VOC marks a background by an empty file."""
-    for place in found:
-        stems = {path.stem for path in files(place, (".xml",))}
-        count = sum(is_image(path) and path.stem not in stems for path in place.iterdir())
-        if count:
+    def _entry(self, place: Path, name: str, split: Split | None, finder: ImageFinder) -> Iterator[Entry | Found]:
+        """Yield the image of an annotation file."""
+        label = f"{place}/{name}"
+        if not self.allows(label):
+            return
+        where = self.folder.relative(label)
+        image = finder.by_stem(stem(name))
+        if image is None:
+            image, found = self._by_content(label, where, stem(name), finder)
+            yield from found
+        if image is not None:
+            self._note(image, place)
+            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+                yield Entry(image, self.folder.relative(image), split, f"{where}:{{}}", label)
+
+    def _by_content(self, label: str, where: str, name: str, finder: ImageFinder) -> tuple[str | None, Iterable[Found]]:
+        """Look for the image under the name that the annotation gives it."""
+        with open(label, "rb") as file:
+            data = file.read(voc_xml.LARGEST + 1)
+        parsed = voc_xml.parse(data, where, None)
+        image = finder.by_name(parsed.image) if parsed.image else None
+        if image:
+            return image, ()
+        line = data.count(b"\n", 0, max(0, data.find(b"<filename"))) + 1
+        message = f"its image '{short(parsed.image or name)}' is not there (looked in {finder.looked_in()})"
+        return None, (*parsed.found, Found("missing-image", f"{where}:{line}", message))
+
+    def _note(self, image: str, place: Path) -> str:
+        images = os.path.dirname(image)
+        self.places_of.setdefault(images, {})[place] = None
+        return images
+
+    def _around(self, images: str, places: Iterable[Path]) -> Iterator[Found]:
+        """Yield what is wrong with the files of an image folder, and how many of them nobody annotated."""
+        pictures = names(images, PICTURES)
+        home = self.folder.relative(next(iter(places)))
+        yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
+        annotated = {stem(name) for place in places for name in names(place, XML)}
+        stems = [stem(name) for name in pictures if suffix(name) in IMAGE_SUFFIXES]
+        count = sum(name not in annotated for name in stems) - self.bare[images]
+        if count > 0:
             message = f"{count} image{'s' * (count > 1)} without an annotation file; left out"
-            yield warning("unlabelled-image", folder.relative(place), message)
+            yield Found("unused-file", self.folder.relative(images), message)
 
 
-class _Parser(DefusedXMLParser):
-    """Notes the line of each element."""
-
-    def _start(self, tag: str, attr_list: list[str]) -> Element:
-        element: Element = super()._start(tag, attr_list)  # type: ignore[misc]
-        element.set("line", str(self.parser.CurrentLineNumber))
-        return element
-
-
-def _item(
-    folder: Folder, path: Path, split: Split | None, finder: ImageFinder, problems: list[Problem]
-) -> Iterator[Item]:
-    """Yield the image of one annotation file with its boxes, or nothing and a problem."""
-    where = folder.relative(path)
-    parser = _Parser()
-    try:
-        parser.feed(path.read_bytes())
-        root = parser.close()
-    except ParseError as problem:
-        problems.append(error("annotation-syntax", f"{where}:{problem.position[0]}", f"not XML: {problem}"))
-        return
-    except DefusedXmlException:
-        problems.append(
-            error("annotation-syntax", f"{where}:1", "declares XML entities, which annotations do not need")
-        )
-        return
-    name = _text(root, "filename")
-    image = finder.by_stem(path.stem) or (finder.by_name(name) if name else None)
-    if not image:
-        message = f"its image '{name or path.stem}' is not there (looked in {finder.looked_in()})"
-        problems.append(error("missing-image", f"{where}:{_line(root.find('filename'), root)}", message))
-        return
-    boxes = []
-    for element in root.iter("object"):
-        box = _box(element, where)
-        if isinstance(box, Box):
-            boxes.append(box)
-        else:
-            problems.append(box)
-    yield Item(image, folder.relative(image), split, tuple(boxes), _size(root))
-
-
-def _box(element: Element, where: str) -> Box | Problem:
-    place = f"{where}:{element.get('line')}"
-    name = _text(element, "name")
-    if not name:
-        return error("annotation-syntax", place, "an object without a name")
-    texts = [_text(element, f"bndbox/{edge}") for edge in EDGES]
-    try:
-        x0, y0, x1, y1 = (float(text) for text in texts)
-    except ValueError:
-        x0 = y0 = x1 = y1 = math.nan
-    if not math.isfinite(x0 + y0 + x1 + y1):
-        got = ", ".join(f"{edge} '{text}'" for edge, text in zip(EDGES, texts, strict=True))
-        return error("annotation-syntax", place, f"object '{name}' has {got}; expected four numbers in bndbox")
-    return Box(name, (x0, y0, x1, y1), place)
-
-
-def _text(element: Element, path: str) -> str:
-    return (element.findtext(path) or "").strip()
-
-
-def _line(element: Element | None, root: Element) -> str | None:
-    return (root if element is None else element).get("line")
-
-
-def _size(root: Element) -> tuple[int, int] | None:
-    try:
-        width, height = int(_text(root, "size/width")), int(_text(root, "size/height"))
-    except ValueError:
-        return None
-    return (width, height) if width > 0 and height > 0 else None
+def _candidates(line: str, spellings: Iterable[str]) -> Iterator[str]:
+    """Yield the file names that a line of a list can mean: a stem, or the name of an image, in a folder or not."""
+    base = line.replace("\\", "/").rpartition("/")[2]
+    for text in (line, base, stem(base) if suffix(base) in (*PICTURES, *XML) else base):
+        yield from (f"{text}{spelling}" for spelling in spellings)

@@ -1,129 +1,186 @@
-"""YOLO: a data.yaml that names splits and classes, and one text file of boxes for each image.
+"""YOLO: a description that names splits and classes, and one text file of boxes for each image (see `labels`).
 
-A label line is `class cx cy w h`, fractions of the image. An image without a label file, or with an empty one, is a
-background.
+Descriptions are data.yaml (see `data_yaml`), Darknet's obj.data, or only a list of names (see `darknet`). An image with
+an empty label file is a background.
 """
 
 from __future__ import annotations
 
-import math
+import os
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 
-from sightline.artifacts import Problem
+from sightline.artifacts import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import Box, Folder, Item, Reading, error, files, folders, is_image, warning
-from sightline.validate.formats.data_yaml import Description
+from sightline.validate.dataset import IMAGE_SUFFIXES, Entry, Folder, Found, Reading, folders
+from sightline.validate.formats import darknet, data_yaml, labels
+from sightline.validate.formats.description import Description, Labels
+from sightline.validate.formats.files import (
+    FOREIGN_SUFFIXES,
+    PICTURES,
+    fence,
+    joined,
+    lines,
+    mentions,
+    names,
+    short,
+    stem,
+    suffix,
+    tidy,
+    walk,
+)
+from sightline.validate.formats.images import odd_files
 
 PREFERRED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-VALUE_TOLERANCE = 1e-6  # what rounding to six decimals can add
-EDGE_TOLERANCE = 1e-3  # overshoot of an edge that is clipped without a word; half a pixel at 500
 
 
 def find(root: Path) -> list[Path]:
-    """Return the data.yaml files in the folder, else those one level below it."""
+    """Return the descriptions in the folder, else those one level below it, else a list of names beside labels."""
     levels = list(folders(root, 1))
     for level in ([root], levels[1:]):
-        found = [path for path in (_description(folder) for folder in level) if path]
+        found = [path for path in map(_description, level) if path]
         if found:
             return found
-    return []
+    return darknet.find_plain(root)
 
 
 def _description(folder: Path) -> Path | None:
-    """Return data.yaml, or the one other YAML file that names classes and a train split."""
+    """Return data.yaml, or the one other YAML file that names classes and a train split, or a Darknet description."""
     for name in PREFERRED:
         if (folder / name).is_file():
             return folder / name
-    others = [path for path in files(folder, (".yaml", ".yml")) if _mentions(path, ("names:", "train:"))]
-    return others[0] if len(others) == 1 else None
-
-
-def _mentions(path: Path, words: tuple[str, ...]) -> bool:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    return all(word in text for word in words)
+    yamls = [folder / name for name in names(folder, (".yaml", ".yml"))]
+    others = [path for path in yamls if len(mentions(path, (b"names:", b"train:"))) == 2]
+    if len(others) == 1:
+        return others[0]
+    return next(
+        (path for path in (folder / name for name in names(folder, (".data",))) if darknet.is_obj_data(path)), None
+    )
 
 
 def read(folder: Folder, found: list[Path]) -> Reading:
-    """Read the splits that data.yaml names. Raises DataError with everything that is wrong with it."""
+    """Read the description. Raises DataError with everything that is wrong with it."""
     if len(found) > 1:
         listed = ", ".join(folder.relative(path) for path in found)
         raise DataError(f"{folder.name} holds several data sets ({listed}). Point to the folder of one of them.")
-    description = Description(folder, found[0])
-    reading = Reading("yolo", description.names, relative=True)
-    labels: set[Path] = set()
-    for split, places in description.splits().items():
-        reading.declared.add(split)
-        for image in description.images(places, reading.problems):
-            path = description.label_path(image)
-            labels.add(path)
-            boxes = read_labels(path, folder.relative(path), reading.classes, reading.problems)
-            reading.items.append(Item(image, folder.relative(image), split, boxes))
-    reading.problems += _orphans(folder, labels)
-    return reading
+    [path] = found
+    if path.suffix.lower() in (".yaml", ".yml"):
+        described = data_yaml.describe(folder, path)
+    elif path.suffix.lower() == ".data":
+        described = darknet.describe(folder, path)
+    else:
+        described = darknet.describe_plain(folder, path)
+    ids = described.names.ids
+    return Reading(
+        "yolo",
+        described.names.classes,
+        relative=True,
+        entries=_Entries(folder, described).all,
+        parse=partial(labels.parse, ids=ids) if ids else labels.parse,
+        declared={split for split in described.places if split},
+        found=[*described.names.found, *described.found],
+    )
 
 
-def read_labels(path: Path, where: str, names: list[str], problems: list[Problem]) -> tuple[Box, ...]:
-    """Read one label file; bad lines become problems."""
-    if not path.is_file():
-        return ()
-    boxes = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-        if line.strip():
-            parsed = parse_line(line, f"{where}:{number}", names)
-            if isinstance(parsed, Box):
-                boxes.append(parsed)
-            else:
-                problems.append(parsed)
-    return tuple(boxes)
+class _Entries:
+    """Streams the images of a description, and what lies around them."""
+
+    def __init__(self, folder: Folder, described: Description) -> None:
+        self.folder, self.described = folder, described
+        self.allows = fence(folder)
+        self.labels = lru_cache(1024)(Labels(folder, described.bases).of)
+        self.images_of: dict[str, dict[str, None]] = {}  # folders of labels, and of the images they belong to
+
+    def all(self) -> Iterator[Entry | Found]:
+        for split, places in self.described.places.items():
+            for place in places:
+                if place.is_dir():
+                    for images in walk(place):
+                        yield from self._of_folder(images, split)
+                else:
+                    yield from self._of_list(place, split)
+        for labels_in, images_in in self.images_of.items():
+            yield from self._around(labels_in, list(images_in))
+
+    def _entry(self, image: str, label: str, exists: bool, split: Split | None) -> Entry:
+        relative = self.folder.relative
+        return Entry(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
+
+    def _of_folder(self, images: str, split: Split | None) -> Iterator[Entry]:
+        pictures = names(images, PICTURES)
+        if not pictures or not self.folder.allows(images):
+            return
+        place = self._pair(images, self.labels(images))
+        present = self._texts(place)
+        for name in pictures:
+            if name.lower().endswith(IMAGE_SUFFIXES) and self.allows(f"{images}/{name}"):
+                label = f"{stem(name)}.txt"
+                exists = label in present and self.allows(f"{place}/{label}")
+                yield self._entry(f"{images}/{name}", f"{place}/{label}", exists, split)
+
+    def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
+        for number, line in lines(path):
+            image = self._first(path.parent, _ways(line, self.described.foreign), images=True)
+            if image is None:
+                where = f"{self.folder.relative(path)}:{number}"
+                message = f"the image '{short(line)}' is not there; expected a path below the source"
+                yield Found("missing-image", where, message)
+                continue
+            label = self._label(path.parent, line, image)
+            self._pair(os.path.dirname(image), os.path.dirname(label))
+            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+                yield self._entry(image, label, self._is_file(label), split)
+
+    def _label(self, beside: Path, line: str, image: str) -> str:
+        """Return the label of an image: where the list says its image is, if that lies elsewhere."""
+        elsewhere = self.folder.images
+        if self.described.foreign and elsewhere and image.startswith(f"{elsewhere}/"):
+            label = self._first(beside, _ways(f"{os.path.splitext(line)[0]}.txt", True), images=False)
+            if label:
+                return label
+        images, _, name = image.rpartition("/")
+        return f"{self.labels(images)}/{stem(name)}.txt"
+
+    def _first(self, beside: Path, ways: list[str], *, images: bool) -> str | None:
+        """Return the first file that a line can mean; an image folder that the user named is looked into last."""
+        homes = [os.fspath(base) for base in dict.fromkeys((beside, *self.described.bases))]
+        paths = [joined(home, way) for way in ways for home in homes]
+        if images and self.folder.images:
+            paths += [joined(os.fspath(self.folder.images), way) for way in _ways(ways[0], True)]
+        return next((tidy(path) for path in paths if self._is_file(path)), None)
+
+    def _is_file(self, path: str) -> bool:
+        return os.path.isfile(path) and self.allows(path)
+
+    def _texts(self, place: str) -> set[str]:
+        """Return the names of text files in a folder of labels, if it is there and inside."""
+        return set(names(place, (".txt",))) if os.path.isdir(place) and self.folder.allows(place) else set()
+
+    def _pair(self, images: str, place: str) -> str:
+        self.images_of.setdefault(place, {})[images] = None
+        return place
+
+    def _around(self, place: str, images_of: list[str]) -> Iterator[Found]:
+        """Yield what is wrong with the files of image folders, and labels in `place` without an image in them."""
+        for images in images_of:
+            yield from odd_files(
+                self.folder,
+                images,
+                names(images, PICTURES),
+                lambda stem: self.folder.relative(f"{place}/{stem}.txt"),
+            )
+        present = self._texts(place)
+        for images in images_of:
+            present.difference_update(f"{stem(name)}.txt" for name in names(images, PICTURES))
+        for name in sorted(present.difference(darknet.NO_LABELS)):
+            if place not in images_of or (self.described.foreign and darknet.is_label(f"{place}/{name}")):
+                where = self.folder.relative(f"{place}/{name}")
+                yield Found("orphan-label", where, "has no image of its name; expected one for each label file")
 
 
-def parse_line(line: str, where: str, names: list[str]) -> Box | Problem:
-    """Read `class cx cy w h`; edges that overshoot by rounding are left to be clipped."""
-    words = line.split()
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        return error("label-syntax", where, f"got '{_short(line)}', expected five numbers: class cx cy w h")
-    if len(words) > 5 and len(words) % 2:
-        return error(
-            "segmentation-label",
-            where,
-            f"got {len(words)} numbers, which is a segmentation label (class and polygon); expected class cx cy w h",
-        )
-    if len(words) != 5:
-        return error("label-syntax", where, f"got {len(words)} numbers, expected five: class cx cy w h")
-    index, cx, cy, w, h = numbers
-    if not math.isfinite(index) or index != int(index) or not 0 <= index < len(names):
-        allowed = f"0 to {len(names) - 1}" if len(names) > 1 else "0"
-        return error(
-            "class-range", where, f"got class {words[0]}, expected {allowed} (data.yaml has {len(names)} names)"
-        )
-    edges = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-    inside = all(-VALUE_TOLERANCE <= value <= 1 + VALUE_TOLERANCE for value in (cx, cy, w, h))
-    if not inside or min(edges) <= -EDGE_TOLERANCE or max(edges) >= 1 + EDGE_TOLERANCE:
-        return error(
-            "outside-image",
-            where,
-            f"got '{_short(line)}', a box outside the image; expected fractions of its size, 0 to 1",
-        )
-    return Box(names[int(index)], edges, where)
-
-
-def _short(line: str) -> str:
-    line = line.strip()
-    return line if len(line) <= 60 else f"{line[:57]}…"
-
-
-def _orphans(folder: Folder, labels: set[Path]) -> list[Problem]:
-    """Warn of label files that belong to no image."""
-    return [
-        warning("orphan-label", folder.relative(path), "label file without an image; left out")
-        for place in sorted({path.parent for path in labels})
-        if place.is_dir() and place.name != "images" and not _holds_images(place)
-        for path in files(place, (".txt",))
-        if path not in labels and path.name != "classes.txt"
-    ]
-
-
-def _holds_images(place: Path) -> bool:
-    return any(is_image(path) for path in place.iterdir())
+def _ways(line: str, foreign: bool) -> list[str]:
+    """Return what a line of a list file can mean."""
+    if foreign:
+        return list(darknet.tails(line))
+    return [line, line.replace("\\", "/")] if "\\" in line else [line]

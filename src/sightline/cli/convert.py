@@ -1,0 +1,105 @@
+"""`sightline dataset convert`: labelled images from any format into any other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from sightline.artifacts import Document
+from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, show, values
+from sightline.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from sightline.validate.dataset import Dataset
+
+FORMATS = ("yolo", "coco", "voc")
+DIGEST = re.compile(r"[0-9a-f]{6,64}")
+
+
+class ConvertDocument(Document):
+    """What was written where."""
+
+    source: str
+    folder: str
+    format: str
+    images: dict[str, int]
+    boxes: int
+    classes: list[str]
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Labelled images, as for validate; or a snapshot: digest, URI or run directory.")
+    ],
+    to_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that does not exist yet.")],
+    to: Annotated[str, typer.Option("--to", help="Format: yolo, coco or voc.")],
+    format: Format = None,
+    images: Images = None,
+    policy: PolicyName = None,
+    assign: Assign = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Write labelled images in another format. What the data gate refuses is not converted.
+
+    sightline dataset convert ./bccd ./bccd-yolo --to yolo
+
+    sightline dataset convert 3f2a9c ./for-a-labelling-tool --to coco
+    """
+    from sightline.presets import resolve
+    from sightline.validate import checked, gate, writers
+
+    if to not in FORMATS:
+        raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS)}.")
+    writers.check_free(to_folder)
+    named = values(
+        assign, format=format, images=images, weights=None, sha256=None, trust=False, download=False, policy=policy
+    )
+    config = resolve("balanced", named)
+    snapshot = _snapshot(source)
+    with bars(as_json):
+        if snapshot:
+            from sightline.validate.snapshot import SnapshotDataset
+
+            document = _write(SnapshotDataset(snapshot), source, to_folder, to)
+        else:
+            with checked.opened(source, config, trainable=False) as result:
+                if result.document.verdict == "rejected":
+                    raise gate.rejection(source, result.document, f"sightline validate --data {source}")
+                document = _write(result.dataset, source, to_folder, to)
+    counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
+    show(document, as_json, [f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"])
+
+
+def _snapshot(source: str) -> str | None:
+    """Return the URI of a snapshot that `source` names, None if it names anything else."""
+    from sightline.storage import default_store, open_store
+    from sightline.validate.snapshot import catalog
+
+    path = Path(source)
+    if "/snapshots/" in source and "://" in source:
+        return source
+    if (path / "validate.json").is_file() or (path / "validate" / "validate.json").is_file():
+        return catalog.made_by(source)
+    if not path.exists() and DIGEST.fullmatch(source):
+        return catalog.find(source, open_store(default_store()))
+    return None
+
+
+def _write(dataset: Dataset, source: str, folder: Path, to: str) -> ConvertDocument:
+    from sightline.progress import Ticker
+    from sightline.validate import writers
+
+    counts = dataset.counts()
+    ticker = Ticker("validate", sum(part.images for part in counts.values()), "writing images")
+    writers.write(dataset, cast("writers.Format", to), folder, tick=ticker.tick)
+    return ConvertDocument(
+        source=source,
+        folder=str(folder),
+        format=to,
+        images={split: part.images for split, part in counts.items()},
+        boxes=sum(part.boxes for part in counts.values()),
+        classes=dataset.classes,
+    )

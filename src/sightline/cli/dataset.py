@@ -1,0 +1,230 @@
+"""`sightline dataset`: the snapshots of a store."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from sightline.cli.convert import convert
+from sightline.cli.options import Json, err, out, show
+from sightline.errors import ConfigError, StageInputError
+from sightline.storage import Store, Stored, default_store, open_store
+
+if TYPE_CHECKING:
+    from sightline.validate.snapshot.diff import DiffDocument
+    from sightline.validate.snapshot.prune import PruneDocument
+
+app = typer.Typer(
+    help="List, show, compare and delete the snapshots of a store; convert labelled images.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(convert)
+
+StoreUri = Annotated[
+    str | None, typer.Option("--store", help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.")
+]
+NAMES = "A digest or its first 6 digits or more, a snapshot's URI, or the run directory it came from."
+Name = Annotated[str, typer.Argument(help=NAMES)]
+UNITS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
+SHOWN = 12  # digits of a digest
+
+
+def _opened(store: str | None) -> Store:
+    return open_store(store or default_store())
+
+
+def _table(*left: str, right: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in left:
+        table.add_column(name)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _day(created: str) -> str:
+    """Show a time to the minute: `2026-11-21 10:20`, in UTC."""
+    return created[:16].replace("T", " ")
+
+
+@app.command("list")
+def list_snapshots(store: StoreUri = None, as_json: Json = False) -> None:
+    """List the snapshots of a store, the newest first.
+
+    sightline dataset list
+
+    sightline dataset list --store s3://bucket/sightline --json
+    """
+    from sightline.validate.snapshot import catalog
+
+    document = catalog.listing(_opened(store))
+    for problem in document.unreadable:
+        err.print(f"[yellow]warning[/] {escape(problem)}")
+    if as_json or not document.snapshots:
+        show(document, as_json, [f"no snapshots in {escape(document.store)}"])
+        return
+    table = _table("snapshot", "created", right=("train", "val", "test", "boxes", "classes", "size"))
+    for row in document.snapshots:
+        counts = [*row.images.values(), row.boxes, row.classes]
+        table.add_row(row.digest[:SHOWN], _day(row.created), *map(str, counts), decimal(row.bytes))
+    out.print(table)
+
+
+@app.command("show")
+def show_snapshot(snapshot: Name, store: StoreUri = None, as_json: Json = False) -> None:
+    """Show what a snapshot holds, and how much of it other snapshots share.
+
+    sightline dataset show 3f2a9c
+
+    sightline dataset show runs/mine --json
+    """
+    from sightline.validate.snapshot import catalog
+
+    document = catalog.described(catalog.find(snapshot, _opened(store)))
+    origin = f" from {escape(document.source)}" if document.source else ""
+    shared = f"{decimal(document.shared_bytes)} of it shared with {document.shared_with} other snapshots"
+    lines = [
+        f"[bold]{document.digest}[/]",
+        f"created {_day(document.created)}{origin}",
+        f"{document.packs} packs · {decimal(document.bytes)} in the store, {shared}",
+        "",
+    ]
+    show(document, as_json, lines)
+    if as_json:
+        return
+    table = _table("", right=tuple(document.images))
+    table.add_row("images", *map(str, document.images.values()))
+    table.add_row("backgrounds", *map(str, document.backgrounds.values()))
+    for name, counts in document.boxes.items():
+        table.add_row(f"boxes of {escape(name)}", *map(str, counts.values()))
+    out.print(table)
+
+
+@app.command()
+def diff(before: Name, after: Name, store: StoreUri = None, as_json: Json = False) -> None:
+    """Compare two snapshots: images and boxes that were added, removed, moved or relabelled.
+
+    sightline dataset diff 3f2a9c 81b07d
+
+    sightline dataset diff runs/monday runs/tuesday --json
+    """
+    from sightline.validate.snapshot import catalog
+    from sightline.validate.snapshot.diff import diff as compare
+
+    opened = _opened(store)
+    document = compare(catalog.find(before, opened), catalog.find(after, opened))
+    show(document, as_json, _changes(document))
+    rows = [row for row in document.by_class if any((row.added, row.removed, row.moved, row.lost, row.gained))]
+    if rows and not as_json:
+        table = _table("class", right=tuple(rows[0].model_dump())[1:])
+        for row in rows:
+            name, *counts = row.model_dump().values()
+            table.add_row(escape(name), *map(str, counts))
+        out.print(table)
+
+
+def _changes(document: DiffDocument) -> list[str]:
+    """Say what changed: totals, then examples of each kind."""
+    lines = []
+    for word, names in (("added", document.classes_added), ("removed", document.classes_removed)):
+        if names:
+            lines.append(f"classes {word}: {escape(', '.join(names))}")
+    if document.classes_reordered:
+        lines.append("classes are in another order")
+    for what, part in (("images", document.images), ("boxes", document.boxes)):
+        before, after, *changes = part.model_dump().items()
+        words = [f"{count} {name.replace('_', ' ')}" for name, count in changes if count]
+        lines.append(f"[bold]{what}[/] {before[1]} → {after[1]}: {', '.join(words) or 'none changed'}")
+    for kind, examples in document.examples.items():
+        lines += ["", f"[bold]{kind}[/]", *(f"  {escape(example)}" for example in examples)]
+    return [*lines, ""]
+
+
+@app.command()
+def prune(
+    snapshots: Annotated[list[str] | None, typer.Argument(metavar="[SNAPSHOT]...", help=NAMES)] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=0, help="Delete all but so many: those published, or in the cache used, last.")
+    ] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Delete what is that old since then, such as 12h, 30d or 8w.")
+    ] = None,
+    grace: Annotated[str, typer.Option(help="Spare what is younger: a run may be under way with it.")] = "24h",
+    cache: Annotated[bool, typer.Option("--cache", help="Prune the local cache instead of a store.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only say what would be deleted.")] = False,
+    store: StoreUri = None,
+    as_json: Json = False,
+) -> None:
+    """Delete snapshots, and images that no other snapshot has. Only says what it would do until told --yes.
+
+    sightline dataset prune --keep 10
+
+    sightline dataset prune --older-than 30d --yes
+
+    sightline dataset prune 3f2a9c 81b07d --grace 0h --yes
+
+    sightline dataset prune --cache --older-than 8w --yes
+    """
+    from sightline.validate.snapshot import catalog
+    from sightline.validate.snapshot import prune as work
+
+    if sum((bool(snapshots), keep is not None, older_than is not None)) != 1:
+        raise ConfigError("prune needs exactly one of: snapshots to delete, --keep, --older-than.")
+    if cache and store:
+        raise ConfigError("prune: got both --cache and --store; expected one of them.")
+    spare = _seconds("--grace", grace)
+    age = _seconds("--older-than", older_than) if older_than is not None else None
+    opened = None if cache else _opened(store)
+    entries = catalog.stored(opened) if opened else work.cached()
+    if snapshots:
+        choice = work.Choice(list(dict.fromkeys(_meant(name, opened, entries) for name in snapshots)), [])
+    else:
+        choice = work.choose(entries, keep=keep, older_than=age, grace=spare)
+    if opened:
+        document = work.prune_store(opened, choice, grace=spare, yes=yes)
+    else:
+        document = work.prune_cache(choice, grace=spare, yes=yes)
+    show(document, as_json, _pruned(document, grace))
+
+
+def _seconds(option: str, text: str) -> float:
+    """Read `12h`, `30d` or `8w`. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+)([hdw])", text)
+    if not found:
+        raise ConfigError(f"{option}: got '{text}', expected a number of hours, days or weeks, such as 12h, 30d or 8w.")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def _meant(name: str, store: Store | None, entries: list[Stored]) -> str:
+    """Return the digest of a snapshot that is to be deleted. Raises StageInputError if it is none of the entries."""
+    from sightline.validate.snapshot import catalog
+    from sightline.validate.snapshot.manifest import address
+
+    uri = catalog.made_by(name)
+    if uri and store and address(uri)[0] != store.uri:
+        raise StageInputError(f"'{name}' lies in {address(uri)[0]}, not in {store.uri}. Name its store with --store.")
+    return catalog.pick(address(uri)[1] if uri else name, entries, store.uri if store else "The cache")
+
+
+def _pruned(document: PruneDocument, grace: str) -> list[str]:
+    """Say what was deleted, what was spared, and how to go on."""
+    verb = "deleted" if document.done else "would delete"
+    lines = [f"{verb} snapshot {digest[:SHOWN]}" for digest in document.snapshots]
+    what = f"{len(document.snapshots)} snapshots and {document.objects} packs and lists"
+    lines.append(f"{verb} {what} in {escape(document.place)}: {decimal(document.bytes)}")
+    if document.spared or document.young:
+        lines.append(
+            f"spared, since younger than {grace} (--grace): {len(document.spared)} snapshots, and {document.young} "
+            "packs and lists that no snapshot needs"
+        )
+    if not document.done and (document.snapshots or document.objects):
+        lines.append("nothing is deleted yet: add --yes")
+    return lines

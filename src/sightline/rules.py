@@ -1,0 +1,176 @@
+"""The rules of the data gate: what each looks for, why it matters, and how to mend it.
+
+This is the list; `pictures` and `labels` hold the rules about one image, `across` those about a whole set. A policy
+says how severe a rule is (see `policy`). `drops` is what quarantine removes where a few errors are tolerated.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Severity = Literal["error", "warning", "off"]
+
+
+class Rule(NamedTuple):
+    """One rule; `handling` is what happens to what it finds where it is only a warning."""
+
+    id: str
+    severity: Severity  # of the policy `default`
+    finds: str
+    why: str
+    fix: str
+    handling: str = "kept"
+    drops: Literal["image", "box", "nothing"] = "image"
+
+
+def _rule(*fields: str, **more: str) -> Rule:
+    return Rule(*fields, **more)  # type: ignore[arg-type]
+
+
+_LIST = (
+    # --- images
+    _rule("unreadable-image", "error", "a file that is no image, or whose pixels cannot be decoded",
+          "Trainers skip it with a line in a log, and the set is smaller than you think.",
+          "Replace the file, or remove it with its label.", handling="left out"),
+    _rule("truncated-image", "error", "an image whose end is missing, as after a broken download",
+          "It decodes to a picture that is grey from some row on, with boxes on nothing.",
+          "Copy the file again from its origin.", handling="left out"),
+    _rule("huge-image", "error", "an image with more pixels than the policy allows, judged before it is decoded",
+          "One such file can take all memory: a decompression bomb.",
+          "Cut it into tiles, or raise thresholds.max_megapixels.", handling="left out"),
+    _rule("unsupported-suffix", "error", "an image file of a kind that the engine does not read (.gif, .heic, .dng, …)",
+          "It would be passed over without a word.", "Convert it to JPEG or PNG.", handling="left out"),
+    _rule("wrong-suffix", "warning", "an image whose content is of another kind than its name says",
+          "Some readers go by the name, and fail or decode it differently.", "Rename it to what it is.", drops="image"),
+    _rule("trailing-bytes", "warning", "a JPEG with bytes behind its end",
+          "The engine takes it for damaged and writes it anew, with other pixels.", "Save it again."),
+    _rule("exif-orientation", "warning", "an image that is stored turned and relies on an EXIF tag to be shown upright",
+          "Boxes drawn on the stored picture lie elsewhere on the upright one that training sees.",
+          "Save it upright, and look at its boxes.", handling="taken upright"),
+    _rule("turned-boxes", "error", "boxes that belong to the picture as stored, while training sees it turned",
+          "Every box of the image is wrong.", "Save the image upright, and turn its boxes with it.",
+          handling="left out"),
+    _rule("greyscale-image", "warning", "an image with one channel among images with colours",
+          "It becomes three equal channels; at prediction time colour images look different.",
+          "Keep to one kind of camera, or accept it."),
+    _rule("alpha-channel", "warning", "an image with transparency",
+          "Transparency is thrown away, and what was invisible becomes visible.", "Flatten it on its background."),
+    _rule("deep-pixels", "warning", "an image with more than 8 bits a channel",
+          "It is cut to 8 bits, which can turn it all black or all white.", "Scale it to 8 bits yourself."),
+    _rule("file-name", "warning", "a file name that is not UTF-8",
+          "Tools and object stores refuse it or change it.", "Rename it.", handling="renamed in the snapshot"),
+    _rule("name-collision", "warning", "two file names in a folder that differ only in case",
+          "On Windows and macOS one replaces the other.", "Rename one.", handling="renamed in the snapshot"),
+    _rule("shared-label", "error", "two images that one label file speaks for (a.jpg and a.png)",
+          "The boxes are of one of them at most.", "Rename or remove one of the images.", handling="both kept"),
+    # --- labels
+    _rule("missing-label", "warning", "an image without a label file",
+          "It is trained on as background, which it is not if somebody forgot to label it.",
+          "Label it, or add an empty label file to say that it is background.", handling="taken as background"),
+    _rule("orphan-label", "warning", "a label file without an image",
+          "An image that was labelled is lost.", "Restore the image, or remove the label.", handling="left out",
+          drops="nothing"),
+    _rule("missing-image", "error", "an image that an annotation or a list names, and that is not there",
+          "The set is smaller than its author thinks.", "Restore the image, or remove the entry.",
+          handling="left out", drops="nothing"),
+    _rule("label-syntax", "error", "a label that cannot be read",
+          "The object it stood for would be trained on as background.", "Correct the line.",
+          handling="the object is left out"),
+    _rule("wrong-task", "error", "labels of another task: polygons, keypoints, oriented boxes, predictions",
+          "Read as boxes they mean something else, or lose what they say.",
+          "Export the set as a detection set, or convert the labels to boxes.", handling="the object is left out"),
+    _rule("class-range", "error", "a class that the list of names does not have",
+          "Nobody can say what the object is.", "Correct the class, or the list of names.",
+          handling="the object is left out"),
+    _rule("class-gap", "error", "numbers missing in the list of class names",
+          "Classes would be counted differently here and where the model is used.", "Number names from 0 without gaps.",
+          handling="numbered anew", drops="nothing"),
+    _rule("duplicate-name", "error", "two classes of the same name",
+          "The model has to tell apart what is the same.", "Merge or rename them.", handling="merged",
+          drops="nothing"),
+    _rule("duplicate-id", "error", "two entries of a COCO file with the same id",
+          "It is not known which image a box belongs to.", "Number them anew.", handling="the later one is left out",
+          drops="nothing"),
+    _rule("size-mismatch", "error", "an annotation that states another size than its image has",
+          "Boxes in pixels belong to a picture that was resized since.", "Export the annotations anew.",
+          handling="the image's own size is used"),
+    # --- boxes
+    _rule("box-outside", "error", "a box most of which lies outside its image",
+          "Its coordinates are of another image, or pixels where fractions belong.", "Correct or remove it.",
+          handling="the object is left out", drops="image"),
+    _rule("clipped-box", "warning", "a box that sticks out of its image",
+          "Trainers clip it, or refuse the whole image.", "Clip it.", handling="clipped", drops="box"),
+    _rule("zero-area-box", "error", "a box without width or height",
+          "It cannot be learnt, and makes some losses infinite.", "Remove it, or draw it anew.",
+          handling="left out", drops="box"),
+    _rule("tiny-box", "warning", "a box of a pixel or two at the training size",
+          "Nothing of it is left for the network to see, and each one counts as a miss.",
+          "Train at a larger size, cut images into tiles, or remove it.", drops="box"),
+    _rule("whole-image-box", "warning", "a box that covers everything",
+          "Often a default that somebody forgot to draw.", "Look at it.", drops="box"),
+    _rule("duplicate-box", "warning", "the same box twice in one image",
+          "The object counts twice, in training and in scores.", "Remove one.", handling="one is left out",
+          drops="box"),
+    _rule("conflicting-boxes", "warning", "nearly the same box with two classes",
+          "One of them is wrong, or they are attributes rather than classes.", "Decide for one.", drops="image"),
+    # --- across images
+    _rule("leaked-image", "error", "the same image, byte for byte, in two splits",
+          "The score is measured on what was learnt by heart.", "Remove it from the held-out split.",
+          handling="kept in both"),
+    _rule("leaked-copy", "error", "an image that looks the same as one of another split: re-encoded or resized",
+          "The score is measured on what was learnt by heart.", "Remove it from the held-out split.",
+          handling="kept in both"),
+    _rule("leaked-augmentation", "error", "augmented copies of one source image (`.rf.` names) in two splits",
+          "The score is measured on what was learnt by heart.", "Split first, augment the train split alone.",
+          handling="kept in both"),
+    _rule("duplicate-image", "warning", "the same image, byte for byte, twice in one split",
+          "It counts twice.", "Remove one.", handling="kept once"),
+    _rule("conflicting-labels", "error", "the same image twice with different labels",
+          "One of them is wrong.", "Correct or remove one.", handling="the first is kept"),
+    _rule("near-duplicate", "warning", "an image that looks the same as another one of its split",
+          "Many copies of one scene count as many scenes.", "Thin out frames of a film."),
+    # --- the set
+    _rule("class-absent", "warning", "a class without a box in a split",
+          "It cannot be learnt from that split, chosen on it, or scored on it.", "Add examples.", drops="nothing"),
+    _rule("few-boxes", "warning", "a class with very few boxes to learn from", "Its score is luck.", "Label more.",
+          drops="nothing"),
+    _rule("class-imbalance", "warning", "a class that is many times rarer than the commonest",
+          "The model learns to look for the common ones.", "Label more of the rare class.", drops="nothing"),
+    _rule("many-backgrounds", "warning", "a large share of train images without a box",
+          "Often a sign of labels that were lost.", "See that the labels are complete.", drops="nothing"),
+    # --- reading
+    _rule("data-path", "warning", "a path in data.yaml that leads nowhere as it is written",
+          "Other tools will not find the images.", "Correct the path.", handling="the likeliest folder is taken",
+          drops="nothing"),
+    _rule("unused-file", "warning", "an annotation file or folder that belongs to no split",
+          "What is in it is not used.", "Name it after a split, or remove it.", handling="left out", drops="nothing"),
+    _rule("no-split", "warning", "annotated images that no split lists", "They are not used.", "Add them to a list.",
+          handling="left out", drops="nothing"),
+    _rule("crowd-region", "warning", "COCO annotations of crowds (iscrowd)",
+          "A crowd is a region, not an object.", "Nothing, unless you want its members found: then label them.",
+          handling="left out", drops="nothing"),
+    _rule("mask-ignored", "warning", "COCO segmentation masks (polygons, RLE) and keypoints beside boxes",
+          "Only boxes are learnt.", "Nothing, if you want a detector of boxes.", handling="the box is used",
+          drops="nothing"),
+    _rule("grouping-class", "warning", "a COCO category without boxes that only groups others",
+          "It would be a class that is never found.", "Remove it from categories.", handling="left out",
+          drops="nothing"),
+    _rule("pixel-origin", "warning", "VOC boxes that look as if pixels were counted from 1",
+          "Each box is half a pixel off.", "Set data.voc_origin=1 if it is so.", handling="used as it stands",
+          drops="nothing"),
+)  # fmt: skip
+
+RULES: dict[str, Rule] = {rule.id: rule for rule in _LIST}
+
+# Rules about single objects: `max_fraction` is a share of boxes; of the others it is a share of images.
+OF_BOXES = frozenset(
+    {
+        *("label-syntax", "wrong-task", "class-range", "box-outside", "conflicting-boxes"),
+        *(rule.id for rule in _LIST if rule.drops == "box"),
+    }
+)
+
+
+def dropped(rule: Rule) -> str:
+    """Say what quarantine does with what the rule finds."""
+    return f"dropped the {rule.drops}" if rule.drops != "nothing" else rule.handling

@@ -1,0 +1,132 @@
+"""What readers ask of folders and text files: in flat memory, and never more than one folder's names at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from sightline.errors import DataError
+from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, hidden
+
+# Images by their names that the engine passes over without a word.
+FOREIGN_SUFFIXES = (
+    *(".gif", ".heic", ".heif", ".avif", ".dng", ".jp2", ".psd", ".svg", ".mpo", ".cr2", ".nef", ".raw", ".jfif"),
+    ".pfm",
+)
+PICTURES = (*IMAGE_SUFFIXES, *FOREIGN_SUFFIXES)
+LARGEST_TEXT = 2**20  # bytes of a description: data.yaml, obj.data, a list of names; the largest known has 0.6 MiB
+LONGEST_LINE = 2**15  # bytes of a line in a list file; a path has at most 4096
+CHUNK = 2**20
+
+
+def suffix(name: str) -> str:
+    """Return the suffix in lower case, with its dot: "" without one."""
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > name.rfind("/") + 1 else ""
+
+
+def stem(name: str) -> str:
+    """Return a file name without its suffix."""
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
+
+
+def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the names of the folder's own visible files with one of the suffixes, sorted."""
+    with os.scandir(folder) as entries:
+        kept = [e.name for e in entries if e.name.lower().endswith(suffixes) and e.name[0] != "." and e.is_file()]
+    kept.sort()
+    return kept
+
+
+def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[str]:
+    """Yield the paths of a few such files, without reading the whole folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if suffix(entry.name) in suffixes and not hidden(entry.name) and entry.is_file():
+                yield entry.path
+                most -= 1
+                if not most:
+                    return
+
+
+def walk(top: str | Path) -> Iterator[str]:
+    """Yield a folder and all visible folders below it, sorted; links are not followed, so there is no way round."""
+    waiting = [os.fspath(top)]
+    while waiting:
+        folder = waiting.pop()
+        yield folder
+        with os.scandir(folder) as entries:
+            below = [e.path for e in entries if not hidden(e.name) and e.is_dir(follow_symlinks=False)]
+        waiting += sorted(below, reverse=True)
+
+
+def holds_pictures(top: str | Path) -> bool:
+    """Tell whether there is an image, of a suffix we read or not, in the folder or below it."""
+    return any(next(some(folder, PICTURES, 1), None) for folder in walk(top))
+
+
+def joined(folder: str, name: str) -> str:
+    """Return the path of a name below a folder; an absolute name stands for itself."""
+    return name if name.startswith("/") else f"{folder}/{name.removeprefix('./')}"
+
+
+def tidy(path: str) -> str:
+    """Take `..` out of the path of something that exists, unless a link makes that another place."""
+    if "/.." not in path:
+        return path
+    short = os.path.normpath(path)
+    return short if os.path.exists(short) and os.path.samefile(short, path) else path
+
+
+def fence(folder: Folder) -> Callable[[str], bool]:
+    """Return a fast `folder.allows` for paths of files that exist: it resolves a parent folder once, not each file."""
+    if folder.fence is None:
+        return lambda path: True
+    inside = lru_cache(1024)(folder.allows)
+
+    def allows(path: str) -> bool:
+        return inside(os.path.dirname(path)) and (not os.path.islink(path) or folder.allows(path))
+
+    return allows
+
+
+def short(text: str, most: int = 200) -> str:
+    """Return a stranger's text as one can show it: in storable characters, and not without end."""
+    safe = text.encode("utf-8", "replace").decode()
+    return safe if len(safe) <= most else f"{safe[: most - 1]}…"
+
+
+def lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that are not blank; bytes that are no UTF-8 stay as in file names."""
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            text = os.fsdecode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).strip()
+            if text:
+                yield number, text
+
+
+def content(path: Path, where: str) -> bytes:
+    """Return a small text file's bytes without a byte order mark. Raises DataError for one that is not small."""
+    with path.open("rb") as file:
+        data = file.read(LARGEST_TEXT + 1)
+    if len(data) > LARGEST_TEXT:
+        raise DataError(f"{where} is larger than {LARGEST_TEXT >> 20} MiB; expected a short description of a data set.")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def mentions(path: str | Path, words: tuple[bytes, ...]) -> set[bytes]:
+    """Return which of the words are in a file of any size."""
+    found: set[bytes] = set()
+    overlap = max(map(len, words)) - 1
+    with open(path, "rb") as file:
+        end = b""
+        while (chunk := file.read(CHUNK)) and len(found) < len(words):
+            chunk = end + chunk
+            found.update(word for word in words if word in chunk)
+            end = chunk[-overlap:]
+    return found
