@@ -1,6 +1,6 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml and components/README.md
+python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the rules in README.md
 python -m pipelines.compile --check    fail if a committed file differs
 """
 
@@ -15,9 +15,12 @@ import yaml
 from kfp import compiler
 
 from pipelines.train import sightline_train
+from sightline.policy import BASES, Policy
+from sightline.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
+BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
 One file a stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
@@ -34,7 +37,26 @@ def derived() -> dict[str, str]:
             texts[path] = target.read_text(encoding="utf-8")
     specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
     texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    texts["README.md"] = before + BEGIN + rules() + END + after
     return texts
+
+
+def rules() -> str:
+    """Render the rules of the data gate: a row each, with its severity in every policy."""
+    policies = [Policy(base=base) for base in BASES]
+    rows = []
+    for rule in RULES.values():
+        severities = []
+        for policy in policies:
+            setting = policy.of(rule.id)
+            severities.append(setting.severity + (f" > {setting.max_fraction:.0%}" if setting.max_fraction else ""))
+        rows.append(f"| `{rule.id}` | {' | '.join(severities)} | {rule.finds} | {rule.handling} |\n")
+    return f"\n| rule | {' | '.join(BASES)} | finds | as a warning |\n|---|{'---|' * len(BASES)}---|---|\n" + "".join(
+        rows
+    )
 
 
 def interfaces(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any], str]]:

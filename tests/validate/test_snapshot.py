@@ -24,10 +24,11 @@ from sightline.artifacts import Split
 from sightline.errors import DataError, StageInputError, StorageError
 from sightline.storage import Store, open_store
 from sightline.validate.dataset import Dataset, Sample
-from sightline.validate.snapshot import Published, SnapshotDataset, fetch, plain_name, publish
+from sightline.validate.snapshot import Published, SnapshotDataset, fetch, publish
 from sightline.validate.snapshot.diff import diff
 from sightline.validate.snapshot.items import write_items
 from sightline.validate.snapshot.manifest import load
+from sightline.validate.snapshot.names import plain_name
 from sightline.validate.snapshot.packs import PACK_BYTES, Member, group_bits, pack_key, pack_size, room, write_pack
 
 from .memory import CAT, DOG, MemoryDataset, filled

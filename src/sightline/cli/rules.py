@@ -1,9 +1,12 @@
-"""`sightline validate --rules`: what the data gate looks for."""
+"""`sightline validate --rules` and `--schema`: what the data gate looks for, and what its report is made of."""
 
 from __future__ import annotations
 
+import json
+
 import typer
 
+from sightline.artifacts import DataDocument
 from sightline.cli.options import out
 from sightline.policy import BASES, Policy
 from sightline.rules import RULES, dropped
@@ -23,6 +26,13 @@ def list_rules(wanted: bool) -> None:
         "\nAn error refuses the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
     )
     raise typer.Exit
+
+
+def print_schema(wanted: bool) -> None:
+    """Print the JSON Schema of data.json, and exit."""
+    if wanted:
+        print(json.dumps(DataDocument.model_json_schema(), indent=2))
+        raise typer.Exit
 
 
 def _severity(policy: Policy, rule: str) -> str:

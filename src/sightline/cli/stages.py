@@ -32,7 +32,7 @@ from sightline.cli.options import (
 from sightline.cli.options import (
     device as device_of,
 )
-from sightline.cli.rules import list_rules
+from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig, apply, parse_assignments
 from sightline.errors import ConfigError
 from sightline.stages import NAMES
@@ -60,6 +60,9 @@ def validate(
     as_json: Json = False,
     rules: Annotated[
         bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", callback=print_schema, is_eager=True, help="Print the schema of data.json.")
     ] = False,
 ) -> None:
     """Check labels and images, and with --run make a snapshot of them and pin the weights.

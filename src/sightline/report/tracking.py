@@ -170,7 +170,8 @@ def record(
             mlflow.log_batch(run.run_id, metrics=[Metric(*point) for point in points[start : start + BATCH]])
         for name, document in vars(documents).items():
             if isinstance(document, Document):
-                mlflow.log_artifact(run.run_id, str(folders[name] / document.file_name()), "documents")
+                folder = folders["validate" if name == "data" else name]
+                mlflow.log_artifact(run.run_id, str(folder / document.file_name()), "documents")
         mlflow.log_text(run.run_id, page, "report.html")
         mlflow.log_text(run.run_id, summary.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
         if not os.environ.get("MLFLOW_RUN_ID"):

@@ -91,7 +91,9 @@ def rejection(document: DataDocument, out: Path, store: Store) -> DataRejected:
 
     A failed task of a cluster keeps no files, so with a store that is not a folder here the report goes there as well.
     """
-    report = str(out / PAGE)
+    runs, run = os.environ.get("SIGHTLINE_RUNS"), os.environ.get("SIGHTLINE_RUN_ID")
+    # In a pipeline `out` is the runner's own folder, whose files the orchestrator puts into the run directory.
+    report = f"{runs}/{run}/validate/{PAGE}" if runs and run else str(out / PAGE)
     if store.uri.startswith("s3://"):
         prefix = f"rejected/{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
         store.upload([Transfer(f"{prefix}/{name}", out / name) for name in FILES])

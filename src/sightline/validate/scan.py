@@ -14,11 +14,13 @@ import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice, repeat
 from typing import Any, NamedTuple
 
 from sightline import progress
 from sightline.config import RunConfig
+from sightline.errors import SightlineError
 from sightline.policy import Thresholds
 from sightline.validate import pictures
 from sightline.validate.dataset import Entry, Found, Parsed, Reading, shown
@@ -287,7 +289,13 @@ def _worked(worker: Worker, batches: Iterator[list[Job]]) -> Iterator[tuple[list
 def _finished(running: dict[Future[list[Result]], list[Job]]) -> Iterator[tuple[list[Job], list[Result]]]:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
-        yield running.pop(future), future.result()
+        try:
+            yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise SightlineError(
+                "A process that checks images was killed, most likely for want of memory. Lower data.policy.thresholds."
+                "max_megapixels, or give the machine more; what was checked is not checked again."
+            ) from None
 
 
 def _ignore_interrupts() -> None:
