@@ -171,13 +171,14 @@ class DataDocument(Document):
     format: Literal["yolo", "coco", "voc"]
     policy: Policy
     verdict: Literal["passed", "rejected"]
+    unusable: str | None = Field(description="Why nothing can be trained on this, whatever the rules say; or null.")
     classes: list[str]
     images: int = Field(description="Images that the source speaks of.")
-    boxes: int = Field(description="Boxes that could be read.")
+    boxes: int = Field(description="Boxes that it speaks of, those that cannot be read among them.")
     errors: int
     warnings: int
-    dropped_images: int = Field(description="Images that quarantine left out.")
-    dropped_boxes: int = Field(description="Boxes that quarantine left out, without those of dropped images.")
+    dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")
+    dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     splits: dict[Split, SplitCounts] = Field(description="What passed.")
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     findings: list[Finding] = Field(description="One for each rule that found something: errors first, most first.")
@@ -198,8 +199,8 @@ class ValidateDocument(Document):
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     uploaded_bytes: int = Field(description="Bytes that this run added to the store.")
     findings: list[Finding] = Field(description="What the rules found and the policy let pass.")
-    dropped_images: int = Field(description="Images that quarantine left out.")
-    dropped_boxes: int = Field(description="Boxes that quarantine left out, without those of dropped images.")
+    dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")
+    dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     weights: Weights
     config: RunConfig
     code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sightline.errors import ConfigError, did_you_mean
-from sightline.policy import Policy
+from sightline.policy import Policy, explain, parse_yaml
 
 Format = Literal["auto", "yolo", "coco", "voc"]
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+POLICY = ("data", "policy")
 
 
 class Part(BaseModel):
@@ -183,7 +183,7 @@ def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML scalars.
+    """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML: scalars, or an object for data.policy.
 
     Raises ConfigError with every malformed assignment at once.
     """
@@ -195,9 +195,10 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             problems.append(f"got '{text}', expected key=value, such as train.epochs=10")
             continue
         try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            problems.append(f"the value of '{text}' is not a YAML scalar")
+            values[key.strip()] = parse_yaml(value)
+        except ValueError as problem:
+            shown = text if len(text) <= 80 else f"{text[:80]}…"
+            problems.append(f"the value of '{shown}' cannot be read: {problem}")
     if problems:
         raise ConfigError("Some --set options cannot be read:", problems)
     return values
@@ -223,17 +224,17 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
-        problems += [_explain(item) for item in error.errors()]
+        problems += [line for item in error.errors() for line in _explain(item)]
     if problems:
         raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
     return config
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Mapping[str, Any]) -> list[str]:
     """Say one pydantic error as 'key: got X, expected …'."""
+    if item["loc"][:2] == POLICY:
+        return explain(item, POLICY)
     key = ".".join(str(part) for part in item["loc"])
-    return (
-        f"{key}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"
-        if item["type"] != ("value_error")
-        else f"{key}: {item['msg'].removeprefix('Value error, ')}"
-    )
+    if item["type"] == "value_error":
+        return [f"{key}: {item['msg'].removeprefix('Value error, ')}"]
+    return [f"{key}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"]

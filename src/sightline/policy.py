@@ -12,7 +12,9 @@ A policy is `strict`, `default` or `lenient`, or a YAML file that starts from on
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,13 +31,24 @@ HARMLESS = (  # what no policy of ours makes an error: it says how a source was 
     *("class-imbalance", "few-boxes", "whole-image-box", "many-backgrounds", "data-path", "name-collision", "no-split"),
 )
 TOLERATED = {"zero-area-box": 0.01}  # of `default`: the share of boxes that is dropped without refusing the set
-LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error
+LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error that counts them
+MOST_BYTES = 1 << 20  # of a policy file
+MISTAGGED = (TypeError, AttributeError, LookupError, OverflowError)  # what PyYAML raises for values such as !!int ''
+LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
+KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+EXPECTED = {  # by place in a policy
+    (): "strict, default, lenient, or an object with base, rules and thresholds",
+    ("base",): "strict, default or lenient",
+    ("rules",): "an object: a setting for each rule's name",
+    ("thresholds",): "an object: a value for each threshold's name",
+}
+SETTING = "error, warning, off, or {severity, max_count, max_fraction}"
 
 
 class Part(BaseModel):
     """A frozen piece of a policy that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class Setting(Part):
@@ -45,11 +58,22 @@ class Setting(Part):
     max_count: int | None = Field(None, ge=0, description="Errors that are tolerated, their items dropped.")
     max_fraction: float | None = Field(None, ge=0, le=1, description="The same as a share of what the rule looked at.")
 
+    @model_validator(mode="after")
+    def _budget_of_errors(self) -> Self:
+        if self.severity != "error" and self.limited:
+            raise ValueError(f"a budget is for errors; leave max_count and max_fraction out of '{self.severity}'")
+        return self
+
+    @property
+    def limited(self) -> bool:
+        """Tell whether some errors are tolerated."""
+        return self.max_count is not None or self.max_fraction is not None
+
     def exceeded(self, count: int, total: int) -> bool:
         """Tell whether `count` errors among `total` items refuse the set."""
         if self.severity != "error" or not count:
             return False
-        if self.max_count is None and self.max_fraction is None:
+        if not self.limited:
             return True
         too_many = self.max_count is not None and count > self.max_count
         return too_many or (self.max_fraction is not None and count > self.max_fraction * total)
@@ -73,9 +97,12 @@ class Thresholds(Part):
 
 
 def _setting(value: Any) -> Any:
-    """Take `off`, which YAML 1.1 reads as False, and a severity alone."""
+    """Take `off`, which YAML 1.1 reads as False, a severity alone, and a budget alone, which is one of errors."""
     if value is False:
-        value = "off"
+        return {"severity": "off"}
+    if isinstance(value, dict) and value:
+        severity = value.get("severity", "error")
+        return {**value, "severity": "off" if severity is False else severity}
     return {"severity": value} if isinstance(value, str) else value
 
 
@@ -89,10 +116,10 @@ class Policy(Part):
     thresholds: Thresholds = Field(Thresholds(), description="Numbers that rules compare with.")
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        unknown = [f"unknown rule '{name}'{did_you_mean(name, RULES)}" for name in self.rules if name not in RULES]
-        if unknown:
-            raise ValueError("; ".join(unknown) + " (`sightline validate --rules` lists them)")
+    def _sound(self) -> Self:
+        mistakes = [mistake for name, setting in self.rules.items() if (mistake := _mistake(name, setting))]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
         return self
 
     def of(self, rule: str) -> Setting:
@@ -103,42 +130,119 @@ class Policy(Part):
         if self.base == "strict":
             return Setting(severity="warning" if rule in HARMLESS else "error")
         if severity == "error" and self.base == "lenient":
-            return Setting(severity="error", max_fraction=LENIENT)
+            return Setting(severity="error", max_fraction=None if RULES[rule].of == "set" else LENIENT)
         return Setting(severity=severity, max_fraction=TOLERATED.get(rule) if severity == "error" else None)
+
+
+def _mistake(name: str, setting: Setting) -> str | None:
+    """Say what is wrong with the setting of a rule, if anything."""
+    rule = RULES.get(name)
+    if rule is None:
+        return f"unknown rule {name!r}{did_you_mean(name, RULES)} (`sightline validate --rules` lists them)"
+    if setting.severity == "off" and rule.removes:
+        return f"{name} cannot be off: what it finds is left out in any case; expected error or warning"
+    if setting.limited and rule.of == "set":
+        return f"{name} has no budget: it is about the whole set and counts no images; expected a severity alone"
+    return None
 
 
 def load(value: str) -> dict[str, Any]:
     """Return the policy that `--policy` names, a word or a YAML file, as configuration values.
 
-    Raises ConfigError: neither, not YAML, or a rule or value that does not exist.
+    Raises ConfigError: neither, not YAML, too large, or a rule or value that does not exist.
     """
     if value in BASES:
         return {"base": value}
-    path = Path(value).expanduser()
+    path = Path(expanduser(value))  # noqa: PTH111 - Path's raises for a user that does not exist
     if not path.is_file():
         raise ConfigError(
             f"--policy: got '{value}', expected {', '.join(BASES)}, or a YAML file{did_you_mean(value, BASES)}."
         )
+    if path.stat().st_size > MOST_BYTES:
+        raise ConfigError(f"--policy: {value} has {path.stat().st_size} bytes, expected at most {MOST_BYTES}.")
     try:
-        values = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"--policy: {value} is not YAML: {' '.join(str(problem).split())}") from None
-    if not isinstance(values, Mapping):
+        values = parse_yaml(path.read_bytes())
+    except ValueError as problem:
+        raise ConfigError(f"--policy: {value} cannot be read: {problem}.") from None
+    if not isinstance(values, dict):
         raise ConfigError(f"--policy: {value} holds no settings; expected base, rules and thresholds.")
     try:
         Policy.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"--policy: {value} is wrong:", [_explain(item) for item in error.errors()]) from None
-    return dict(values)
+        problems = [line for item in error.errors() for line in explain(item)]
+        raise ConfigError(f"--policy: {value} is wrong:", problems) from None
+    return values
 
 
-def _explain(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    message = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "is no setting" + did_you_mean(str(item["loc"][-1]), _names())
-    return f"{where}: {message}" if where else message
+class _Loader(yaml.SafeLoader):
+    """YAML without what makes a small text a large value (aliases) and without keys that are given twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*) are not taken", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
-def _names() -> list[str]:
-    return [*Policy.model_fields, *Setting.model_fields, *Thresholds.model_fields]
+def parse_yaml(text: str | bytes) -> Any:
+    """Return the value of a YAML text. Raises ValueError, which says in a line what is wrong."""
+    try:
+        value = yaml.load(text, _Loader)
+        repr(value)  # a number of too many digits cannot be shown in any message
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark or problem.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{problem.problem or problem.context}") from None
+    except MISTAGGED:
+        raise ValueError("a value does not fit its tag (!!)") from None
+    except (yaml.YAMLError, ValueError) as problem:
+        raise ValueError(" ".join(str(problem).split())) from None
+    return value
+
+
+def explain(item: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> list[str]:
+    """Say what pydantic found wrong in a policy in our own words; `prefix` is where the policy stands."""
+    place = tuple(str(part) for part in item["loc"][len(prefix) :])
+    where = ".".join((*prefix, *place)) or "policy"
+    if item["type"] == "value_error":
+        lines = str(item["ctx"]["error"]).split("\n")
+        return [f"{where}: {line}" if place or prefix else line for line in lines]
+    if place[-1:] == ("[key]",):
+        return [f"{where.removesuffix('.[key]')}: unknown rule (`sightline validate --rules` lists them)"]
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        return [f"{where}: is no setting{did_you_mean(place[-1], _names(place))}"]
+    if place[:1] == ("rules",) and len(place) > 1 and place[2:] in ((), ("severity",)):
+        return [f"{where.removesuffix('.severity')}: got {_shown(item['input'])}, expected {SETTING}"]
+    return [f"{where}: got {_shown(item['input'])}, expected {EXPECTED.get(place) or _number(place)}"]
+
+
+def _names(place: tuple[str, ...]) -> list[str]:
+    """Return the settings that exist at a place."""
+    if len(place) == 1:
+        return list(Policy.model_fields)
+    return list(Thresholds.model_fields if len(place) == 2 else Setting.model_fields)
+
+
+def _number(place: tuple[str, ...]) -> str:
+    """Say what the number at a place can be, as its field declares it."""
+    part: type[Part] = Thresholds if place[0] == "thresholds" else Setting
+    schema = part.model_json_schema()["properties"][place[-1]]
+    schema = schema.get("anyOf", [schema])[0]
+    limits = [f"{words} {schema[key]:g}" for key, words in LIMITS.items() if key in schema]
+    return ", ".join([KINDS[schema["type"]], " and ".join(limits)] if limits else [KINDS[schema["type"]]])
+
+
+def _shown(value: Any) -> str:
+    """Show a value as it is written in YAML, a long one shortened."""
+    words = {"None": "null", "True": "'on'", "False": "'off'"}
+    return words.get(repr(value)) or reprlib.repr(value)

@@ -18,6 +18,8 @@ PACKAGES = (
     "torchvision",
     "ultralytics-opencv-headless",
     "numpy",
+    "pillow",
+    "ijson",
     "opencv-python-headless",
     "onnx",
     "onnxruntime-gpu",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import EvaluateDocument, RegisterDocument, read
+from sightline.artifacts import DataDocument, EvaluateDocument, RegisterDocument, SplitCounts, read
+from sightline.policy import Policy
 from sightline.report.charts import Chart, Line, round_up, ticks
 from sightline.report.page import duration, render, size
 from sightline.report.summary import summarise
@@ -158,6 +159,39 @@ def test_data_that_was_refused_before_anything_was_written_has_a_page_too() -> N
     error = ErrorReport(stage="validate", kind="data-rejected", message="2 errors: a.txt:3", exit_code=3)
     text = Page(page({}, error)).text
     assert "Rejected The data gate refused the data, so nothing was trained on it. 2 errors: a.txt:3" in text
+
+
+def test_data_that_was_refused_with_a_report_is_counted_on_the_page(tmp_path: Path) -> None:
+    counts = SplitCounts(images=7, boxes=9, backgrounds=0, boxes_per_class={"<b>cat</b>": 9})
+    document = DataDocument(
+        source="set.zip",
+        format="yolo",
+        policy=Policy(base="strict"),
+        verdict="rejected",
+        unusable=None,
+        classes=["<b>cat</b>"],
+        images=8,
+        boxes=11,
+        errors=2,
+        warnings=0,
+        dropped_images=1,
+        dropped_boxes=0,
+        splits={"train": counts},
+        split_rule=None,
+        findings=[],
+        distributions=None,
+        drift=[],
+        seconds=1.5,
+    )
+    document.write(tmp_path / "validate")
+    folders = {"validate": tmp_path / "validate"}
+    error = ErrorReport(stage="validate", kind="data-rejected", message="2 errors: a.txt:3", exit_code=3)
+    result = summarise(run_id="r1", folders=folders, started_at=STARTED, error=error)
+    assert result.data
+    assert (result.data.source, result.data.snapshot, result.data.images) == ("set.zip", None, {"train": 7})
+    text = Page(render(result, folders)).text
+    assert "Rejected The data gate refused the data" in text
+    assert "<b>cat</b>" in text
 
 
 def test_a_run_of_one_epoch_and_a_split_without_a_curve_still_draw(tmp_path: Path) -> None:

@@ -95,6 +95,52 @@ def test_a_truncated_archive_is_damaged(sets, refuse, tmp_path):
     assert "damaged" in refuse(tmp_path / "half.tar.gz", DataError).message
 
 
+def test_half_a_zip_is_cut_short(sets, refuse, tmp_path):
+    whole = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", sets.yolo())).read_bytes()
+    (tmp_path / "half.zip").write_bytes(whole[: len(whole) // 2])
+    assert "half.zip is cut short" in refuse(tmp_path / "half.zip", DataError).message
+
+
+@pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "a"}])
+def test_a_link_that_leads_back_to_itself_is_named(tmp_path, links):
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name, target in links.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, target
+            file.addfile(info)
+    with pytest.raises(DataError, match="member 'a' is a link that leads back to itself"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar")
+
+
+def _pack(path: Path, *names: str) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for number, name in enumerate(names):
+            file.writestr(name, str(number))
+    return path
+
+
+def test_backslashes_in_a_zip_are_folders(tmp_path):
+    unpack(_pack(tmp_path / "a.zip", "images\\", "images\\train\\a.txt"), tmp_path / "out", "a.zip")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["images"]
+    assert (tmp_path / "out/images/train/a.txt").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("a.txt", "./a.txt"), "'./a.txt' is in it twice"),
+        (("a", "a/b"), "'a/b' is both a file and a folder"),
+        (("a/b", "a"), "'a' is both a file and a folder"),
+        (("x/" + "n" * 300,), "of 302 bytes, is too long a name"),
+    ],
+)
+def test_members_that_cannot_be_written_are_named_without_a_path_of_ours(tmp_path, names, words):
+    with pytest.raises(DataError) as caught:
+        unpack(_pack(tmp_path / "a.zip", *names), tmp_path / "out", "a.zip")
+    assert words in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_a_stranger_cannot_point_data_yaml_or_annotations_outside(sets, refuse, tmp_path):
     private = sets.yolo("private")
     root = sets.yolo("shared", path=str(private), train="images/train")

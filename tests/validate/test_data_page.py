@@ -101,6 +101,7 @@ def document(*findings: Finding, classes: list[str] | None = None, images: int =
         "format": "yolo",
         "policy": Policy(),
         "verdict": "rejected" if any(item.rejected for item in findings) else "passed",
+        "unusable": None,
         "classes": names,
         "images": 3 * images,
         "boxes": 6 * images,

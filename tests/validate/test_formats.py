@@ -16,7 +16,7 @@ from PIL import Image
 from sightline.errors import DataError
 from sightline.validate import formats
 from sightline.validate.dataset import Entry, Folder, Found, Reading
-from sightline.validate.formats import labels, voc_xml
+from sightline.validate.formats import files, labels, voc_xml
 
 SIZE = (40, 20)
 
@@ -167,6 +167,26 @@ def test_images_are_looked_at_as_files_in_every_format(sets):
         assert sum(item.rule == "unsupported-suffix" for item in found) == 1
 
 
+def test_images_that_are_links_to_nothing_stay_images_and_pipes_and_folders_are_none(sets):
+    for source, folder in ((sets.yolo(), "images/train"), (sets.coco(), "train"), (sets.voc(), "JPEGImages")):
+        place = source / folder
+        (place / "gone.png").symlink_to("nowhere")
+        (place / "loop.jpg").symlink_to("loop.jpg")
+        (place / "zero.jpg").symlink_to("/dev/zero")
+        (place / "place.jpg").symlink_to(".")
+        os.mkfifo(place / "pipe.jpg")
+        (place / "folder.jpg").mkdir()
+        (place / "loop.txt").symlink_to("loop.txt")
+        assert set(files.names(place, files.PICTURES)) >= {"gone.png", "loop.jpg", "zero.jpg"}
+        assert not set(files.names(place, files.PICTURES)) & {"place.jpg", "pipe.jpg", "folder.jpg"}
+        assert files.names(place, (".txt",)) == []
+    for loop in (sets.root / "yolo/images/train").glob("loop.*"):
+        loop.unlink()
+    entries = formats.read(Folder(sets.root / "yolo", "yolo")).entries()
+    sources = {entry.source for entry in entries if isinstance(entry, Entry)}
+    assert sources >= {"images/train/gone.png", "images/train/zero.jpg"}
+
+
 # --- YOLO
 
 
@@ -219,6 +239,19 @@ def test_an_image_without_a_label_file_has_none_and_a_label_without_an_image_is_
     assert read.entries["images/train/0.png"].where == "labels/train/0.txt:{}"
     assert read.entries["images/train/1.png"].label == str(root / "labels/train/1.txt")
     assert read.rules() == [("orphan-label", "labels/train/99.txt")]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_label_files_with_a_suffix_in_upper_case_are_found(sets, listed):
+    root = sets.yolo(**({"train": "train.txt"} if listed else {}))
+    (root / "train.txt").write_text("images/train/0.png\nimages/train/1.png\n")
+    (root / "labels/train/0.txt").rename(root / "labels/train/0.TXT")
+    (root / "labels/train/99.TXT").write_text("0 0.5 0.5 0.1 0.1\n")
+    read = collect(root)
+    assert read.entries["images/train/0.png"].label == str(root / "labels/train/0.TXT")
+    assert len(read.boxes["train", "0"]) == 1
+    assert ("orphan-label", "labels/train/99.TXT") in read.rules()
+    assert ("orphan-label", "labels/train/0.TXT") not in read.rules()
 
 
 def test_two_images_of_one_label_file_are_named(sets):
@@ -379,6 +412,8 @@ def test_a_list_of_names_beside_another_format_is_not_yolo(sets):
         ("0 .1 .1 .2 .1 .2 .2 .1 .2", "wrong-task", "an oriented box or a polygon of four points"),
         ("0 .5 .5 .2 .2 .45 .5 2", "wrong-task", "got 8 numbers, which is a pose label"),
         ("0 .5 .5 .2 .2" + " .45 .5 2" * 17, "wrong-task", "got 56 numbers, which is a pose label"),
+        ("0 1e308 .5 1.7e308 .1", "label-syntax", "endless size or place"),
+        ("0 .5 -1e200 .1 .1", "label-syntax", "endless size or place"),
         ("2 0.5 0.5 0.1 0.1", "class-range", "got class 2, expected 0 to 1 (2 class names)"),
         ("-1 0.5 0.5 0.1 0.1", "class-range", "got class -1"),
         ("0.5 0.5 0.5 0.1 0.1", "class-range", "got class 0.5"),
@@ -521,6 +556,7 @@ def test_coco_classes_are_the_same_by_name_across_files(sets):
         (lambda d: d["annotations"][1].update(category_id=4), "class-range", "annotations[1]", "category 4"),
         (lambda d: d["annotations"][1].update(bbox=[1, 2, 3]), "label-syntax", "annotations[1]", "[1, 2, 3], expected"),
         (lambda d: d["annotations"][1].update(bbox=[1, 2, -3, 4]), "label-syntax", "annotations[1]", "negative"),
+        (lambda d: d["annotations"][1].update(bbox=[1e308, 2, 1e308, 4]), "label-syntax", "annotations[1]", "endless"),
         (lambda d: d["annotations"][1].pop("bbox"), "label-syntax", "annotations[1]", "bbox null"),
         (lambda d: d["images"][0].pop("file_name"), "label-syntax", "images[0]", "has no file_name"),
         (lambda d: d["categories"].append({"id": 3, "name": "cow"}), "duplicate-id", "categories[2]", "categories[0]"),
@@ -541,6 +577,11 @@ def test_coco_entries_that_lead_nowhere_are_named(sets, change, rule, where, wor
         ('{"images": [],\n"annotations": [], "categories": [}', ":2: not JSON: unallowed token"),
         ('{"images": [],\n"annotations": [], "categories": [}', "at column 35"),
         ('{"images": [],\n"annotations": [],\n"categories": [', ":3: not JSON: premature EOF"),
+        (
+            '{"images": [],\n"annotations": [{"image_id": "\\udfff"}], "categories": []}',
+            ":2: not JSON: half a surrogate pair",
+        ),
+        ('{"images": [],\n"annotations": [{"image_id": "\\udfff"}], "categories": []}', "at column 37"),
         ('{"images": [{"id": NaN}], "annotations": [], "categories": []}', "at column 20"),
         ('{"images": [], "annotations": [], "categories": []} x', ":1: not JSON: trailing garbage at column 53"),
         ('{"images": {}, "annotations": [], "categories": []}', "'images' is not a list of objects"),
@@ -635,6 +676,7 @@ def test_voc_images_go_by_the_stem_and_then_by_the_name_in_the_file(sets):
     ("old", "new", "rule", "where", "word"),
     [
         ("<xmin>10", "<xmin>ten", "label-syntax", "3.xml:4", "xmin 'ten'"),
+        ("<xmin>10", "<xmin>-1e308", "label-syntax", "3.xml:4", "expected four numbers"),
         ("<xmin>10", "<xmin>31", "label-syntax", "3.xml:4", "expected xmin <= xmax"),
         ("<name>dog</name>", "", "label-syntax", "3.xml:4", "without a name"),
         ("bndbox>", "robndbox>", "wrong-task", "3.xml:4", "has an oriented box and no bndbox"),

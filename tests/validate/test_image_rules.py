@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sightline.policy import Thresholds
-from sightline.validate import near, pictures
+from sightline.validate import near, pictures, repair
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +30,13 @@ def photo(size: tuple[int, int] = (320, 240), seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8))
     return small.resize(size, Image.Resampling.BICUBIC)
+
+
+def glass() -> Image.Image:
+    """A picture with one transparent pixel."""
+    image = photo().convert("RGBA")
+    image.putpixel((5, 5), (0, 0, 0, 0))
+    return image
 
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:
@@ -102,7 +112,7 @@ def test_oddities_are_told_and_the_image_is_used(tmp_path):
     cases = {
         "wrong-suffix": ("a.jpg", encoded(rgb, "PNG")),
         "trailing-bytes": ("b.jpg", encoded(rgb, "JPEG") + b"more"),
-        "alpha-channel": ("c.png", encoded(rgb.convert("RGBA"), "PNG")),
+        "alpha-channel": ("c.png", encoded(glass(), "PNG")),
         "deep-pixels": ("d.png", encoded(Image.fromarray(np.arange(90_000, dtype=np.uint16).reshape(300, 300)), "PNG")),
     }
     for rule, (name, data) in cases.items():
@@ -111,6 +121,50 @@ def test_oddities_are_told_and_the_image_is_used(tmp_path):
         assert facts.thumb
     assert inspect(tmp_path / "e.png", encoded(rgb.convert("L"), "PNG"))[0].grey
     assert not inspect(tmp_path / "f.png", encoded(rgb, "PNG"))[0].grey
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_an_alpha_channel_that_hides_nothing_is_none(tmp_path, mode):
+    data = encoded(photo().convert(mode), "PNG")
+    assert inspect(tmp_path / "a.png", data)[1] == []
+    assert inspect(tmp_path / "a.png", data, decode=False)[1] == ["alpha-channel"]  # one cannot tell
+    assert inspect(tmp_path / "a.png", encoded(photo(), "PNG", transparency=(1, 2, 3)))[1] == []
+    assert inspect(tmp_path / "a.png", encoded(Image.new("RGB", (9, 9)), "PNG", transparency=(0, 0, 0)))[1] == [
+        "alpha-channel"
+    ]
+
+
+def deep_png(colours: int = 2) -> bytes:
+    """A PNG of 8 x 8 pixels with 16 bits a channel, which Pillow cannot write; of colours by default."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    rows = b"".join(b"\0" + bytes(range(48)) for _ in range(8))
+    header = struct.pack(">IIBBBBB", 8, 8, 16, colours, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_of_colours_are_deep_and_a_float_image_without_a_number_is_unreadable(tmp_path):
+    facts, rules = inspect(tmp_path / "a.png", deep_png())
+    assert (facts.width, rules) == (8, ["deep-pixels"])
+    [data, _, done] = repair.reencode(deep_png(), ".png")
+    assert done == "cut to 8 bits"
+    assert inspect(tmp_path / "a.png", data)[1] == []
+    empty = encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF")
+    assert inspect(tmp_path / "a.tif", empty) == (None, ["unreadable-image"])
+
+
+def test_what_is_no_file_is_told_and_nothing_waits_for_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    words = {"pipe": "is no regular file", "zero": "is no regular file", "loop": "too many levels of symbolic links"}
+    for name, said in {**words, "gone": "cannot be read: no such file or directory"}.items():
+        facts, [found] = pictures.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
+        assert (facts, found.rule) == (None, "unreadable-image")
+        assert said in found.message
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -158,3 +212,26 @@ def test_other_pictures_and_moved_objects_do_not(tmp_path):
     changed, _ = inspect(tmp_path / "c.png", encoded(moved, "PNG"))
     assert not near.alike(first.thumb, other.thumb, 12)
     assert not near.alike(first.thumb, changed.thumb, 12)
+
+
+def chessboard() -> Image.Image:
+    """Sharp squares with noise, as screenshots of a board game: what a thumbnail with hard edges sees differently."""
+    y, x = np.mgrid[0:416, 0:416]
+    board = ((x // 52 + y // 52) % 2 * 130 + 60)[..., None] + np.random.default_rng(0).normal(0, 15, (416, 416, 3))
+    board[(x % 13 == 0) | (y % 13 == 0)] = 10
+    return Image.fromarray(board.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("part", [1, 2, 3])
+@pytest.mark.parametrize("format", ["PNG", "JPEG"])
+def test_a_sharp_grid_has_the_same_thumbnail_in_every_encoding_and_size(tmp_path, format, part, turned):
+    first, other = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    thumb = inspect(first, encoded(chessboard(), "JPEG", quality=90))[0].thumb
+    image = chessboard().resize((416 // part, 416 // part), Image.Resampling.LANCZOS)
+    if turned:
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    data = encoded(image, format, quality=50, exif=exif(6 if turned else 1))
+    assert near.alike(thumb, inspect(other, data)[0].thumb, 8)
+    looks = [np.frombuffer(pictures.look_closer(str(path), 64), np.uint8).astype(int) for path in (first, other)]
+    assert np.abs(looks[0] - looks[1]).max() <= 24

@@ -77,6 +77,13 @@ class TestNothingToDo:
     def test_other_good_files_are_left_alone(self, kind: str, suffix: str, mode: str) -> None:
         assert reencode(encode(scene(mode), kind), suffix) is None
 
+    @pytest.mark.parametrize(
+        ("kind", "suffix", "mode"),
+        [("PNG", ".png", "RGBA"), ("PNG", ".png", "LA"), ("WEBP", ".webp", "RGBA"), ("TIFF", ".tif", "RGBA")],
+    )
+    def test_an_alpha_channel_that_hides_nothing_is_left_alone(self, kind: str, suffix: str, mode: str) -> None:
+        assert reencode(encode(scene(mode), kind), suffix) is None
+
     def test_an_upright_orientation_is_nothing(self) -> None:
         assert reencode(encode(scene(), exif=exif(1)), ".jpg") is None
 

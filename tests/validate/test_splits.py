@@ -11,6 +11,7 @@ import pytest
 
 from sightline.errors import DataError
 from sightline.validate.index import Index
+from sightline.validate.kin import Kin
 from sightline.validate.splits import assign, place
 
 HASHES = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(1000)]
@@ -35,6 +36,9 @@ def fill(
         "VALUES (?1, ?2, ?1, 1, 0, ?1, ?1, 1, ?3, ?4)",
         rows,
     )
+    kin = Kin(index)
+    kin.by("origin")
+    kin.write()
 
 
 def splits(index: Index) -> list[str]:

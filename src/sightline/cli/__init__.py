@@ -11,11 +11,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from sightline import __version__
-from sightline.cli import dataset, line, stages
-from sightline.cli.options import err, out
+from sightline.cli import dataset, line, stages, validate
+from sightline.cli.options import err, out, styled, visible_error
 from sightline.errors import SightlineError, of_system
 from sightline.stages import stop_on_signals
 
@@ -35,7 +34,7 @@ app = typer.Typer(
 )
 for command in (
     line.run,
-    stages.validate,
+    validate.validate,
     stages.train,
     stages.export,
     stages.evaluate,
@@ -70,7 +69,8 @@ def main() -> None:
         if "--json" in sys.argv:
             problem = {"kind": error.kind, "message": str(error), "exit_code": error.exit_code}
             print(json.dumps({"error": problem}, indent=2))
-        err.print(f"[bold red]error:[/] {escape(str(error))}")
+        err.print(styled(("error:", "bold red")), end=" ")
+        err.print(visible_error(str(error)), markup=False)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         err.print("interrupted")

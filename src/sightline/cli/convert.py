@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from rich.text import Text
 
-from sightline.artifacts import Document
+from sightline.artifacts import DataDocument, Document, Finding
+from sightline.cli import ending
 from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, show, values
 from sightline.errors import ConfigError, did_you_mean
 
@@ -28,6 +31,9 @@ class ConvertDocument(Document):
     images: dict[str, int]
     boxes: int
     classes: list[str]
+    findings: list[Finding]
+    dropped_images: int
+    dropped_boxes: int
 
 
 def convert(
@@ -59,6 +65,7 @@ def convert(
     )
     config = resolve("balanced", named)
     snapshot = _snapshot(source)
+    checked_data: DataDocument | None = None
     with bars(as_json):
         if snapshot:
             from sightline.validate.snapshot import SnapshotDataset
@@ -67,10 +74,20 @@ def convert(
         else:
             with checked.opened(source, config, trainable=False) as result:
                 if result.document.verdict == "rejected":
-                    raise gate.rejection(source, result.document, f"sightline validate --data {source}")
-                document = _write(result.dataset, source, to_folder, to)
+                    told = {"data": source, "policy": policy, "format": format, "images": images}
+                    raise gate.refusal(result.document, _command(told, assign))
+                checked_data = result.document
+                document = _write(result.dataset, source, to_folder, to, checked_data)
+    found = ending.found_lines(checked_data) if checked_data else []
     counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
-    show(document, as_json, [f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"])
+    lines: list[str | Text] = [*found, f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"]
+    show(document, as_json, lines)
+
+
+def _command(options: dict[str, str | None], assign: list[str]) -> str:
+    """Return the command line that shows what was refused, with the options that decided it."""
+    words = [word for name, value in options.items() if value for word in (f"--{name}", value)]
+    return shlex.join(["sightline", "validate", *words, *(word for one in assign for word in ("--set", one))])
 
 
 def _snapshot(source: str) -> str | None:
@@ -88,7 +105,9 @@ def _snapshot(source: str) -> str | None:
     return None
 
 
-def _write(dataset: Dataset, source: str, folder: Path, to: str) -> ConvertDocument:
+def _write(
+    dataset: Dataset, source: str, folder: Path, to: str, checked: DataDocument | None = None
+) -> ConvertDocument:
     from sightline.progress import Ticker
     from sightline.validate import writers
 
@@ -102,4 +121,7 @@ def _write(dataset: Dataset, source: str, folder: Path, to: str) -> ConvertDocum
         images={split: part.images for split, part in counts.items()},
         boxes=sum(part.boxes for part in counts.values()),
         classes=dataset.classes,
+        findings=checked.findings if checked else [],
+        dropped_images=checked.dropped_images if checked else 0,
+        dropped_boxes=checked.dropped_boxes if checked else 0,
     )

@@ -9,9 +9,10 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sightline.cli.convert import convert
-from sightline.cli.options import Json, err, out, show
+from sightline.cli.options import Json, err, out, show, styled
 from sightline.errors import ConfigError, StageInputError
 from sightline.storage import Store, Stored, default_store, open_store
 
@@ -67,9 +68,9 @@ def list_snapshots(store: StoreUri = None, as_json: Json = False) -> None:
 
     document = catalog.listing(_opened(store))
     for problem in document.unreadable:
-        err.print(f"[yellow]warning[/] {escape(problem)}")
+        err.print(styled(("warning", "yellow"), f" {problem}"))
     if as_json or not document.snapshots:
-        show(document, as_json, [f"no snapshots in {escape(document.store)}"])
+        show(document, as_json, [f"no snapshots in {document.store}"])
         return
     table = _table("snapshot", "created", right=("train", "val", "test", "boxes", "classes", "size"))
     for row in document.snapshots:
@@ -89,10 +90,10 @@ def show_snapshot(snapshot: Name, store: StoreUri = None, as_json: Json = False)
     from sightline.validate.snapshot import catalog
 
     document = catalog.described(catalog.find(snapshot, _opened(store)))
-    origin = f" from {escape(document.source)}" if document.source else ""
+    origin = f" from {document.source}" if document.source else ""
     shared = f"{decimal(document.shared_bytes)} of it shared with {document.shared_with} other snapshots"
-    lines = [
-        f"[bold]{document.digest}[/]",
+    lines: list[str | Text] = [
+        styled((document.digest, "bold")),
         f"created {_day(document.created)}{origin}",
         f"{document.packs} packs · {decimal(document.bytes)} in the store, {shared}",
         "",
@@ -131,20 +132,21 @@ def diff(before: Name, after: Name, store: StoreUri = None, as_json: Json = Fals
         out.print(table)
 
 
-def _changes(document: DiffDocument) -> list[str]:
+def _changes(document: DiffDocument) -> list[str | Text]:
     """Say what changed: totals, then examples of each kind."""
-    lines = []
+    lines: list[str | Text] = []
     for word, names in (("added", document.classes_added), ("removed", document.classes_removed)):
         if names:
-            lines.append(f"classes {word}: {escape(', '.join(names))}")
+            lines.append(f"classes {word}: {', '.join(names)}")
     if document.classes_reordered:
         lines.append("classes are in another order")
     for what, part in (("images", document.images), ("boxes", document.boxes)):
         before, after, *changes = part.model_dump().items()
         words = [f"{count} {name.replace('_', ' ')}" for name, count in changes if count]
-        lines.append(f"[bold]{what}[/] {before[1]} → {after[1]}: {', '.join(words) or 'none changed'}")
+        changed = ", ".join(words) or "none changed"
+        lines.append(styled((what, "bold"), f" {before[1]} → {after[1]}: {changed}"))
     for kind, examples in document.examples.items():
-        lines += ["", f"[bold]{kind}[/]", *(f"  {escape(example)}" for example in examples)]
+        lines += ["", styled((kind, "bold")), *(f"  {example}" for example in examples)]
     return [*lines, ""]
 
 
@@ -219,7 +221,7 @@ def _pruned(document: PruneDocument, grace: str) -> list[str]:
     verb = "deleted" if document.done else "would delete"
     lines = [f"{verb} snapshot {digest[:SHOWN]}" for digest in document.snapshots]
     what = f"{len(document.snapshots)} snapshots and {document.objects} packs and lists"
-    lines.append(f"{verb} {what} in {escape(document.place)}: {decimal(document.bytes)}")
+    lines.append(f"{verb} {what} in {document.place}: {decimal(document.bytes)}")
     if document.spared or document.young:
         lines.append(
             f"spared, since younger than {grace} (--grace): {len(document.spared)} snapshots, and {document.young} "

@@ -13,9 +13,12 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from sightline.artifacts import ClassScores, Finding
+from sightline.artifacts import ClassScores, DataDocument, Finding, ValidateDocument
+from sightline.cli.options import styled, visible_error
 from sightline.config import RunConfig
+from sightline.policy import Policy
 from sightline.result import SummaryDocument
 
 REJECTED = 3
@@ -34,7 +37,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
     if summary.error:
         word = "REJECTED by the data gate" if summary.rejected_by == "data" else f"FAILED in {summary.error.stage}"
         console.print(f"[bold red]{word}[/]")
-        console.print(escape(summary.error.message))
+        console.print(visible_error(summary.error.message), markup=False)
     elif summary.status == "rejected":
         console.print("[bold yellow]REJECTED by the score gate[/]: the model is logged, and not registered.")
     elif summary.register_:
@@ -89,12 +92,20 @@ def _program(name: str) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def finding_line(finding: Finding) -> str:
+def found_lines(document: ValidateDocument | DataDocument) -> list[str | Text]:
+    """Say what was found, rule by rule, and what was dropped for it."""
+    dropped = f"dropped, with reasons: {document.dropped_images} images, {document.dropped_boxes} boxes"
+    return [
+        *(finding_line(finding) for finding in document.findings),
+        *([dropped] if document.dropped_images or document.dropped_boxes else []),
+    ]
+
+
+def finding_line(finding: Finding) -> Text:
     """Say in a line what a rule found, and the worst of it."""
     colour = "red" if finding.severity == "error" else "yellow"
     worst = f": {finding.examples[0].where}: {finding.examples[0].message}" if finding.examples else ""
-    found = f"[{colour}]{finding.severity:<7}[/] {finding.rule} {finding.count}, {finding.handling}"
-    return found + escape(worst)
+    return styled((f"{finding.severity:<7}", colour), f" {finding.rule} {finding.count}, {finding.handling}", worst)
 
 
 def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:
@@ -128,7 +139,15 @@ def _rows(part: BaseModel, prefix: str, table: Table) -> None:
     for name, field in type(part).model_fields.items():
         value: Any = getattr(part, name)
         key = prefix + (field.alias or name)
-        if isinstance(value, BaseModel):
+        if isinstance(value, Policy):
+            table.add_row(key, escape(_policy(value)), escape(field.description or ""))
+        elif isinstance(value, BaseModel):
             _rows(value, f"{key}.", table)
         elif key != "preset":
             table.add_row(key, escape("null" if value is None else str(value)), escape(field.description or ""))
+
+
+def _policy(policy: Policy) -> str:
+    """Name a policy and what it changes: `default`, or `default, other: tiny-box, min_boxes`."""
+    changed = [*policy.rules, *policy.thresholds.model_dump(exclude_defaults=True)]
+    return f"{policy.base}, other: {', '.join(changed)}" if changed else policy.base

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from sightline.cli import ending
 from sightline.cli.options import (
@@ -27,6 +26,7 @@ from sightline.cli.options import (
     bars,
     err,
     out,
+    tell,
     values,
 )
 from sightline.cli.options import (
@@ -122,8 +122,8 @@ def predict(
         print(json.dumps(results, indent=2))
     else:
         for result in results:
-            out.print(f"{escape(result['image'])}: {escape(result['finding'])}")
-        out.print(f"annotated images and predictions.json are in {to}")
+            tell([f"{result['image']}: {result['finding']}"])
+        tell([f"annotated images and predictions.json are in {to}"])
 
 
 def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from sightline import progress
 from sightline.artifacts import Document
@@ -17,16 +20,66 @@ from sightline.config import parse_assignments
 from sightline.errors import ConfigError
 from sightline.policy import load as load_policy
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Write control characters, of file names for example, as escapes; those in `keep` stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN and char not in keep else char
+        for char in text
+    )
+
+
+def visible_error(text: str) -> str:
+    """Do the same with the message of an error, whose list of problems stays one."""
+    return visible(re.sub(r"\n(?! *- )", r"\\n", text), keep="\n")
+
+
+class Terminal(Console):
+    """A console for text of strangers: no emoji codes, and nothing in it steers the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make text of what is printed, in tables too."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+out = Terminal(highlight=False, soft_wrap=True, emoji=False)
+err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+
+def given(text: str) -> str:
+    """Refuse an option that is the empty string, as an unset variable of a script makes it."""
+    if not text.strip():
+        raise typer.BadParameter("got '', expected a value.")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """Do the same for a path: an empty one would be the working directory."""
+    return Path(given(text))
+
 
 Data = Annotated[
-    str, typer.Option(help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, or `quickstart`.")
+    str,
+    typer.Option(
+        parser=given,
+        metavar="<str>",
+        help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, or `quickstart`.",
+    ),
 ]
 Format = Annotated[str | None, typer.Option(help="Annotation format: auto, yolo, coco or voc.")]
 Images = Annotated[str | None, typer.Option(help="Folder of the images, where it lies outside the annotations.")]
 PolicyName = Annotated[
-    str | None, typer.Option("--policy", help="What the data gate tolerates: strict, default, lenient, or a YAML file.")
+    str | None,
+    typer.Option(
+        "--policy",
+        parser=given,
+        metavar="<str>",
+        help="What the data gate tolerates: strict, default, lenient, or a YAML file.",
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -39,7 +92,10 @@ Preset = Annotated[str, typer.Option(help="Recipe: quickstart, fast, balanced or
 Assign = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a configuration key; see `sightline config`.")
 ]
-Run = Annotated[Path, typer.Option(help="Run directory: stages read and write their folders in it.")]
+Run = Annotated[
+    Path,
+    typer.Option(parser=given_path, metavar="<path>", help="Run directory: stages read and write their folders in it."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON on stdout, and nothing else there.")]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -58,13 +114,23 @@ def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
         yield
 
 
-def show(document: Document, as_json: bool, lines: list[str]) -> None:
-    """Print a document for machines, or some lines about it for people."""
+def show(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:
+    """Print a document for machines, or some lines about it for people: plain text, whatever is in it, or styled."""
     if as_json:
         print(document.model_dump_json(indent=2, by_alias=True))
     else:
-        for line in lines:
-            out.print(line)
+        tell(lines)
+
+
+def tell(lines: Sequence[str | Text]) -> None:
+    """Print lines for people; what is in a line stays in it and is no markup."""
+    for line in lines:
+        out.print(visible(line) if isinstance(line, str) else line, markup=False)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Put a line together from plain parts and parts with a style."""
+    return Text.assemble(*(visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts))
 
 
 def values(

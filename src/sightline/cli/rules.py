@@ -8,7 +8,7 @@ import typer
 
 from sightline.artifacts import DataDocument
 from sightline.cli.options import out
-from sightline.policy import BASES, Policy
+from sightline.policy import BASES, Policy, Thresholds
 from sightline.rules import RULES, dropped
 
 
@@ -25,6 +25,9 @@ def list_rules(wanted: bool) -> None:
     out.print(
         "\nAn error refuses the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
     )
+    out.print("\n[bold]thresholds[/] of a policy, with their defaults")
+    for name, field in Thresholds.model_fields.items():
+        out.print(f"  {name} = {json.dumps(field.default)}  {field.description}", markup=False)
     raise typer.Exit
 
 

@@ -1,129 +1,29 @@
-"""One command a stage. They read and write the folders of a run directory, as the pipeline does."""
+"""One command a stage, besides validate. They read and write the folders of a run directory, as the pipeline does."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
-from rich.markup import escape
 
-from sightline.artifacts import DataDocument, ValidateDocument, read
+from sightline.artifacts import ValidateDocument, read
 from sightline.cli import ending
 from sightline.cli.options import (
     Assign,
-    Data,
     DeviceName,
-    Download,
-    Format,
-    Images,
     Json,
-    PolicyName,
-    Preset,
     Run,
-    TrustWeights,
-    Weights,
-    WeightsSha256,
     bars,
     out,
     show,
-    values,
+    styled,
+    tell,
 )
 from sightline.cli.options import (
     device as device_of,
 )
-from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig, apply, parse_assignments
-from sightline.errors import ConfigError
 from sightline.stages import NAMES
-from sightline.validate import resolve
-
-
-def validate(
-    data: Data,
-    run: Annotated[
-        Path | None, typer.Option(help="Run directory. Without it nothing is stored: the data alone is checked.")
-    ] = None,
-    policy: PolicyName = None,
-    report: Annotated[Path, typer.Option(help="Without --run: folder of the data report.")] = Path("data-report"),
-    fix: Annotated[
-        Path | None, typer.Option(help="Write a repaired copy into this folder, with changes.csv, and check that.")
-    ] = None,
-    preset: Preset = "balanced",
-    weights: Weights = None,
-    format: Format = None,
-    images: Images = None,
-    weights_sha256: WeightsSha256 = None,
-    trust_weights: TrustWeights = False,
-    download: Download = False,
-    assign: Assign = [],  # noqa: B006
-    as_json: Json = False,
-    rules: Annotated[
-        bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")
-    ] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", callback=print_schema, is_eager=True, help="Print the schema of data.json.")
-    ] = False,
-) -> None:
-    """Check labels and images, and with --run make a snapshot of them and pin the weights.
-
-    sightline validate --data ./bccd                                       (the data alone; see data-report/data.html)
-
-    sightline validate --data ./bccd --policy strict --fix ./bccd-fixed
-
-    sightline validate --data labels.zip --format voc --images ./photos --run runs/mine --json
-    """
-    from sightline import validate as stage
-
-    named = values(
-        assign,
-        format=format,
-        images=images,
-        weights=weights,
-        sha256=weights_sha256,
-        trust=trust_weights,
-        download=download,
-        policy=policy,
-    )
-    config = resolve(preset, named)
-    if fix:
-        if run:
-            raise ConfigError("--fix writes a copy and stores nothing; leave --run out, and validate the copy with it.")
-        data = _fixed(data, config, fix, as_json)
-        config = config.model_copy(update={"data": config.data.model_copy(update={"format": "auto", "images": None})})
-    with bars(as_json, run):
-        document = (
-            stage.run(source=data, config=config, out=run / "validate") if run else stage.check(data, config, report)
-        )
-    show(document, as_json, _told(document, run / "validate" if run else report))
-
-
-def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str:
-    """Write a repaired copy, and say what was changed."""
-    from sightline.validate.fix import fix
-
-    with bars(as_json):
-        done = fix(data, config, out_folder)
-    if not as_json:
-        changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing had to be changed"]
-        for line in (f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed):
-            out.print(escape(line))
-        out.print(f"every change is in {escape(done.changes_file)}")
-    return str(out_folder)
-
-
-def _told(document: ValidateDocument | DataDocument, folder: Path) -> list[str]:
-    """Say what was found, rule by rule, and what passed."""
-    counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
-    dropped = f"dropped, with reasons: {document.dropped_images} images, {document.dropped_boxes} boxes"
-    return [
-        *(ending.finding_line(finding) for finding in document.findings),
-        f"{document.format} · {len(document.classes)} classes · {' · '.join(counts)}",
-        *([document.split_rule] if document.split_rule else []),
-        *([dropped] if document.dropped_images or document.dropped_boxes else []),
-        *([f"snapshot {document.snapshot}"] if isinstance(document, ValidateDocument) else []),
-        f"report {escape(str(folder))}/data.html, all problems in {escape(str(folder))}/problems.csv",
-    ]
 
 
 def _validated(run: Path, assignments: list[str]) -> tuple[ValidateDocument, RunConfig]:
@@ -197,7 +97,7 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
     show(document, as_json, [])
     if not as_json:
         out.print(ending.scores_table(document.per_class, document.map50, document.map50_95))
-        out.print(f"verdict: [bold]{document.verdict}[/] · " + escape(" · ".join(document.reasons)))
+        tell([styled("verdict: ", (document.verdict, "bold"), " · ", " · ".join(document.reasons))])
     if document.verdict == "reject":
         raise typer.Exit(ending.REJECTED)
 
@@ -218,9 +118,7 @@ def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: 
             out=run / "sample",
             device=device_of(device),
         )
-    show(
-        document, as_json, [f"{run}/sample/{s.file}  {escape(s.image)}: {escape(s.finding)}" for s in document.samples]
-    )
+    show(document, as_json, [f"{run}/sample/{s.file}  {s.image}: {s.finding}" for s in document.samples])
 
 
 def _folders(run: Path) -> dict[str, Path]:

@@ -66,14 +66,14 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     from sightline.validate import checked, snapshot
 
     with running("validate", out) as seconds:
-        for name in (ValidateDocument.file_name(), *checked.FILES):  # of an earlier run, should this one fail
-            (out / name).unlink(missing_ok=True)
+        (out / ValidateDocument.file_name()).unlink(missing_ok=True)
+        checked.remove(out)
         target = open_store(store or default_store())
         pinned = pin_and_find(config.weights, target, source)
         with checked.opened(source, config) as result:
             report = result.report(out, seconds())
             if report.verdict == "rejected":
-                raise checked.rejection(report, out, target)
+                raise checked.refusal(report, out, target)
             published = snapshot.publish(result.dataset, target, source)
         document = ValidateDocument(
             source=source,
@@ -106,8 +106,9 @@ def check(source: str, config: RunConfig, out: Path) -> DataDocument:
     from sightline.validate import checked, gate
 
     start = time.monotonic()
+    checked.remove(out)
     with checked.opened(source, config) as result:
         report = result.report(out, round(time.monotonic() - start, 3))
     if report.verdict == "rejected":
-        raise gate.rejection(source, report, str(out / checked.PAGE))
+        raise gate.refusal(report, str(out / checked.PAGE))
     return report

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
+import os
 import shutil
 import stat
 import tarfile
@@ -19,6 +21,7 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", "
 KINDS = "a .zip or a .tar, .tar.gz, .tar.bz2 or .tar.xz archive"
 MAX_RATIO = 100  # unpacked bytes per packed byte; photographs are near 1, label files near 10
 ALWAYS_ALLOWED = 20 * 2**30  # bytes that may be unpacked whatever the ratio
+START_OF_ZIP = b"PK\x03\x04"
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, KeyError, ValueError)
 
 
@@ -50,19 +53,35 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
         raise DataError(f"{name} is damaged: {error}. Make or download the archive again.") from None
     except (NotImplementedError, RuntimeError) as error:
         raise DataError(f"{name} cannot be unpacked: {error}. Pack it again, without a password.") from None
-    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise DataError(f"{name} is damaged: {error.filename} is both a file and a folder in it.") from None
 
 
 def _write(member: Member, path: Path, name: str) -> int:
     """Return the bytes written, which for a link are not the size that the archive states."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    source = member.open()
+    try:
+        source = member.open()
+    except RecursionError:
+        raise DataError(f"{name} is damaged: member '{member.name}' is a link that leads back to itself.") from None
     if source is None:
         raise DataError(f"{name}: member '{member.name}' is a link to a folder; expected files.")
-    with source, path.open("wb") as target:
+    with source, _created(member, path, name) as target:
         shutil.copyfileobj(source, target, 2**20)
         return target.tell()
+
+
+def _created(member: Member, path: Path, name: str) -> IO[bytes]:
+    """Create the file of a member. Raises DataError, without a path of ours in it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except (FileExistsError, NotADirectoryError):
+        what = "is in it twice" if path.is_file() else "is both a file and a folder in it"
+        raise DataError(f"{name} is damaged: '{member.name}' {what}. Pack the files again.") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        long = f"'{member.name[:60]}…', of {len(os.fsencode(member.name))} bytes"
+        message = "is too long a name for this disk; expected at most 255 bytes for a file or folder"
+        raise DataError(f"{name}: member {long}, {message}.") from None
 
 
 def _members(archive: Path, name: str) -> Iterator[Member]:
@@ -71,6 +90,10 @@ def _members(archive: Path, name: str) -> Iterator[Member]:
     try:
         tar = tarfile.open(archive)  # noqa: SIM115 closed by the generator
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
+        with archive.open("rb") as file:
+            if file.read(len(START_OF_ZIP)) == START_OF_ZIP:
+                message = "is cut short: the list of files at its end is missing. Make or download the archive again."
+                raise DataError(f"{name} {message}") from None
         raise DataError(f"{name} is not a readable archive; expected a folder, or {KINDS}.") from None
     return _tar_members(tar, name)
 
@@ -82,8 +105,9 @@ def _zip_members(archive: Path, name: str) -> Iterator[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{name}: member '{info.filename}' is a link or a device; expected files and folders.")
-            if not info.is_dir():
-                yield Member(info.filename, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
+            path = info.filename.replace("\\", "/")  # some packers on Windows write it so, against the standard
+            if not path.endswith("/"):
+                yield Member(path, info.file_size, lambda info=info: file.open(info))  # type: ignore[misc]
 
 
 def _tar_members(tar: tarfile.TarFile, name: str) -> Iterator[Member]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ from pathlib import Path
 
 from sightline.artifacts import DataDocument, write_text
 from sightline.config import RunConfig
-from sightline.errors import DataRejected
+from sightline.errors import DataError, DataRejected, StorageError
 from sightline.provenance import code_digest
 from sightline.storage import Store, Transfer
 from sightline.validate import formats, gate, index, page
 from sightline.validate.dataset import Edges, Folder, Reading
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.scan import scan
+from sightline.validate.source import QUICKSTART
 from sightline.validate.source import opened as opened_source
 
 PAGE, PROBLEMS = "data.html", "problems.csv"
@@ -64,12 +66,36 @@ def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterato
 
     Without `trainable` missing splits are not made, and a split without boxes is no reason to refuse it.
     """
-    data = config.data
-    with opened_source(source, data.images) as folder, index.opened(_key(folder, config)) as rows:
-        reading = formats.read(folder, data.format, data.voc_origin)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(opened_source(source, config.data.images))
+        key = None if source == QUICKSTART else _key(folder, config)
+        try:
+            try:
+                result = _judged(folder, source, config, trainable, key, stack)
+            except sqlite3.DatabaseError as error:
+                if key is None or error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise
+                index.remove(key)  # damaged, by a machine that lost power; it is only a memory
+                result = _judged(folder, source, config, trainable, None, stack)
+            yield result
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"The index of {source} cannot be written ({error}). It lies in SIGHTLINE_CACHE or TMPDIR: free some "
+                "space there, or point them elsewhere."
+            ) from None
+
+
+def _judged(
+    folder: Folder, source: str, config: RunConfig, trainable: bool, key: str | None, stack: contextlib.ExitStack
+) -> Checked:
+    """Read and judge, with an index that stays open as long as `stack`."""
+    with contextlib.ExitStack() as own:
+        rows = own.enter_context(index.opened(key))
+        reading = formats.read(folder, config.data.format, config.data.voc_origin)
         scan(reading, rows, config)
         judgement = gate.judge(rows, reading, config, folder.name, source, trainable=trainable)
-        yield Checked(folder, reading, rows, judgement.dataset, judgement.document)
+        stack.push(own.pop_all())
+    return Checked(folder, reading, rows, judgement.dataset, judgement.document)
 
 
 def _key(folder: Folder, config: RunConfig) -> str | None:
@@ -86,7 +112,13 @@ def _key(folder: Folder, config: RunConfig) -> str | None:
     )
 
 
-def rejection(document: DataDocument, out: Path, store: Store) -> DataRejected:
+def remove(out: Path) -> None:
+    """Remove the report of an earlier run, should this one fail."""
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+
+
+def refusal(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
     """Return the error for a refused source.
 
     A failed task of a cluster keeps no files, so with a store that is not a folder here the report goes there as well.
@@ -98,4 +130,4 @@ def rejection(document: DataDocument, out: Path, store: Store) -> DataRejected:
         prefix = f"rejected/{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
         store.upload([Transfer(f"{prefix}/{name}", out / name) for name in FILES])
         report = f"{store.uri}/{prefix}/{PAGE}"
-    return gate.rejection(document.source, document, report)
+    return gate.refusal(document, report)

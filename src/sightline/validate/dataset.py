@@ -1,10 +1,10 @@
 """What passes between the steps of validate.
 
     formats  ->  Reading, whose entries() stream   one Entry an image, before the image or its labels were opened
-    scan     ->  Record                            one checked image: facts, canonical labels, findings
+    scan     ->  rows of the index                 checked images: facts, canonical labels, findings
     gate     ->  Dataset, whose samples() stream   what passed, ready to be stored, written or drawn
 
-Nothing here holds a whole data set: a million images pass through in flat memory.
+Nothing here holds a whole data set: what a million images take in memory is a few dozen bytes each.
 """
 
 from __future__ import annotations
@@ -129,16 +129,18 @@ class Dataset(ABC):
     def stored(self, packs: Iterable[tuple[str, str]]) -> None:  # noqa: B027  most data sets have no memory
         """Remember that images lie in packs of a store: pairs of an image's sha256 and a pack's key."""
 
-    def counts(self) -> dict[Split, SplitCounts]:
-        """Count images, boxes and backgrounds of each split."""
+    def counts(self, see: Callable[[Sample], None] = lambda sample: None) -> dict[Split, SplitCounts]:
+        """Count images, boxes and backgrounds of each split, and let `see` have every image on the way."""
         images = dict.fromkeys(SPLITS, 0)
         backgrounds = dict.fromkeys(SPLITS, 0)
         boxes = {split: [0] * len(self.classes) for split in SPLITS}
         for sample in self.samples():
             images[sample.split] += 1
             backgrounds[sample.split] += not sample.labels
+            own = boxes[sample.split]
             for label in sample.labels:
-                boxes[sample.split][label[0]] += 1
+                own[label[0]] += 1
+            see(sample)
         return {
             split: SplitCounts(
                 images=images[split],
@@ -201,21 +203,10 @@ def missing(present: Iterable[str]) -> list[Split]:
     return [split for split in SYNONYMS if split not in have]
 
 
-def is_image(path: Path | str) -> bool:
-    """Tell an image by its name."""
-    text = os.fspath(path)
-    return text[text.rfind(".") :].lower() in IMAGE_SUFFIXES and not hidden(text)
-
-
 def hidden(path: Path | str) -> bool:
     """Tell what file managers leave behind (`.DS_Store`, `._a.jpg`, `__MACOSX`)."""
     name = os.fspath(path).rsplit(os.sep, 1)[-1]
     return name.startswith(".") or name == "__MACOSX"
-
-
-def files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the folder's own visible files with one of the suffixes, sorted."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not hidden(p) and p.is_file())
 
 
 def folders(root: Path, depth: int) -> Iterator[Path]:
@@ -223,7 +214,7 @@ def folders(root: Path, depth: int) -> Iterator[Path]:
     yield root
     if depth:
         with os.scandir(root) as entries:  # a folder may hold a million files: keep only the folders among them
-            below = sorted(entry.path for entry in entries if not hidden(entry.name) and entry.is_dir())
+            below = sorted(entry.path for entry in entries if not hidden(entry.name) and os.path.isdir(entry.path))
         for path in below:
             yield from folders(Path(path), depth - 1)
 

@@ -9,18 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline.artifacts import SPLITS, DataDocument, Example, Finding, Split, SplitCounts
+from sightline.artifacts import DataDocument, Example, Finding, Split, SplitCounts
 from sightline.config import RunConfig
 from sightline.errors import DataError, DataRejected
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
 from sightline.validate import across, layout, splits
-from sightline.validate.dataset import SYNONYMS, Found, Reading
-from sightline.validate.index import LIVE, Index, IndexedDataset
-from sightline.validate.scan import add
+from sightline.validate.dataset import Found, Reading
+from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.statistics import Statistics
 
 SHOWN = 20  # errors that a message lists, and examples of a rule in the report
+NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Judgement(NamedTuple):
@@ -35,53 +36,54 @@ def judge(
 ) -> Judgement:
     """Apply the policy to what a scan left in the index.
 
-    `trainable` makes missing splits, and raises DataError for a set that cannot be trained on although no rule refuses
-    it: too few images, a split without boxes.
+    `trainable` makes missing splits, and refuses a set that cannot be trained on although no rule refuses it: too few
+    images, a split without boxes.
     """
     policy = config.data.policy
     link(index)
-    across.compare(index, policy)
-    totals = {
-        "images": int(index.value("SELECT COUNT(*) FROM item")),
-        "boxes": int(index.value("SELECT TOTAL(count) FROM item")),
-    }
-    refused = _over_budget(index, policy, totals)
     omitted = _quarantine(index, policy)
+    across.compare(index, policy)
+    omitted |= _quarantine(index, policy, across.RULES)
+    totals = _totals(index)
     classes, renumber = layout.number_classes(index, reading, config.data.voc_origin)
+    split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
-    except DataError:
-        if not refused:
-            raise
-        split_rule = splits.assign(index, name, reading.declared, make=False)
+    except DataError as error:
+        unusable = error.message
+        splits.assign(index, name, reading.declared, make=False)
     layout.name_images(index)
     dataset = IndexedDataset(index, classes, renumber, omitted)
     statistics = Statistics(classes)
-    counts = _count(dataset, statistics)
+    counts = dataset.counts(statistics.add)
     with index.together():
-        add(index, None, _set_rules(counts, classes, policy.thresholds))
+        index.add(None, _set_rules(counts, classes, policy.thresholds))
     findings = _findings(index, policy, totals)
-    if trainable and not any(finding.rejected for finding in findings):
-        _check_trainable(name, reading.format, counts)
     severities = Counter[str]()
     for finding in findings:
         severities[finding.severity] += finding.count
+    passed = sum(part.images for part in counts.values())
+    boxes = int(index.value(f"SELECT TOTAL(count) FROM item WHERE {LIVE}"))
+    dropped = totals["images"] - passed, boxes - sum(part.boxes for part in counts.values())
+    if trainable and not unusable:
+        unusable = _untrainable(name, reading.format, counts, dropped)
     document = DataDocument(
         source=source,
         format=reading.format,
         policy=policy,
-        verdict="rejected" if any(finding.rejected for finding in findings) else "passed",
+        verdict="rejected" if unusable or any(finding.rejected for finding in findings) else "passed",
+        unusable=unusable,
         classes=classes,
         images=totals["images"],
         boxes=totals["boxes"],
         errors=severities["error"],
         warnings=severities["warning"],
-        dropped_images=_dropped_images(index, policy),
-        dropped_boxes=_dropped_boxes(index, policy),
+        dropped_images=dropped[0],
+        dropped_boxes=dropped[1],
         splits=counts,
         split_rule=split_rule,
         findings=findings,
-        distributions=statistics.distributions() if any(part.images for part in counts.values()) else None,
+        distributions=statistics.distributions() if passed else None,
         drift=statistics.drift(),
         seconds=0,
     )
@@ -89,27 +91,37 @@ def judge(
 
 
 def link(index: Index) -> None:
-    """Tell which image a finding is about that was made before images had numbers."""
+    """Tell which image a finding is about that was made before images had numbers: of one in two splits, both.
+
+    An image that is listed twice is not meant: it is there once, and stays.
+    """
+    columns = "rule, place, message, box, badness, label, lasting"
+    about = f"item IS NULL AND rule NOT IN {COPY} AND place IN (SELECT source FROM item)"
     with index.together():
         index.rows(
-            "UPDATE problem SET item = item.id FROM item WHERE problem.item IS NULL AND item.source = problem.place"
+            f"INSERT INTO problem SELECT found.id, {columns} FROM problem JOIN "
+            f"(SELECT id, source FROM item) AS found ON found.source = place WHERE item IS NULL AND rule NOT IN {COPY}"
         )
+        index.rows(f"DELETE FROM problem WHERE {about}")
 
 
-def _over_budget(index: Index, policy: Policy, totals: dict[str, int]) -> list[str]:
-    counts = index.rows("SELECT rule, COUNT(*) FROM problem GROUP BY 1").fetchall()
-    return [rule for rule, count in counts if policy.of(rule).exceeded(count, _of(rule, totals))]
+def _totals(index: Index) -> dict[str, int]:
+    """Count all images and boxes that the source speaks of, also those that cannot be opened or read."""
+    images = int(index.value("SELECT COUNT(*) FROM item"))
+    gone = int(index.value("SELECT COUNT(*) FROM problem WHERE item IS NULL AND rule IN (?, ?)", NO_ITEM))
+    return {"images": images + gone, "boxes": int(index.value("SELECT TOTAL(count) FROM item"))}
 
 
 def _of(rule: str, totals: dict[str, int]) -> int:
     return totals["boxes" if rule in OF_BOXES else "images"]
 
 
-def _quarantine(index: Index, policy: Policy) -> dict[int, set[int]]:
+def _quarantine(index: Index, policy: Policy, rules: Sequence[str] | None = None) -> dict[int, set[int]]:
     """Leave out the images that errors are about; returns the labels to leave out, by item."""
     omitted: dict[int, set[int]] = {}
+    found = rules or [rule for (rule,) in index.rows("SELECT DISTINCT rule FROM problem")]
     with index.together():
-        for (rule,) in index.rows("SELECT DISTINCT rule FROM problem").fetchall():
+        for rule in found:
             severity, drops = policy.of(rule).severity, RULES[rule].drops
             left_out = severity == "warning" and RULES[rule].handling == "left out"
             if drops == "image" and (severity == "error" or left_out):
@@ -123,42 +135,6 @@ def _quarantine(index: Index, policy: Policy) -> dict[int, set[int]]:
                 for item, label in rows:
                     omitted.setdefault(item, set()).add(label)
     return omitted
-
-
-def _dropped_images(index: Index, policy: Policy) -> int:
-    rows = index.rows("SELECT dropped, COUNT(*) FROM item WHERE dropped IS NOT NULL GROUP BY 1").fetchall()
-    dropped = sum(count for rule, count in rows if policy.of(rule).severity == "error")
-    unusable = int(index.value("SELECT COUNT(*) FROM item WHERE sha256 IS NULL AND dropped IS NULL"))
-    return int(dropped) + unusable
-
-
-def _dropped_boxes(index: Index, policy: Policy) -> int:
-    rows = index.rows(
-        f"SELECT rule, COUNT(*) FROM problem JOIN item ON item.id = problem.item WHERE {LIVE} GROUP BY 1"
-    ).fetchall()
-    return sum(count for rule, count in rows if RULES[rule].drops == "box" and policy.of(rule).severity == "error")
-
-
-def _count(dataset: IndexedDataset, statistics: Statistics) -> dict[Split, SplitCounts]:
-    """Go over what passed once: count it, and let the statistics see it."""
-    images, backgrounds = Counter[str](), Counter[str]()
-    boxes: dict[str, list[int]] = {split: [0] * len(dataset.classes) for split in SPLITS}
-    for sample in dataset.samples():
-        images[sample.split] += 1
-        backgrounds[sample.split] += not sample.labels
-        own = boxes[sample.split]
-        for label in sample.labels:
-            own[label[0]] += 1
-        statistics.add(sample)
-    return {
-        split: SplitCounts(
-            images=images[split],
-            boxes=sum(boxes[split]),
-            backgrounds=backgrounds[split],
-            boxes_per_class=dict(zip(dataset.classes, boxes[split], strict=True)),
-        )
-        for split in SYNONYMS
-    }
 
 
 def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Found]:
@@ -201,7 +177,7 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Find
                 max_fraction=setting.max_fraction,
                 rejected=rejected,
                 handling=handling(rule, setting.severity, rejected),
-                examples=[example for _, example in _examples(index, rule, SHOWN)],
+                examples=list(_examples(index, rule, SHOWN)),
             )
         )
     return sorted(result, key=lambda finding: (finding.severity, not finding.rejected, -finding.count, finding.rule))
@@ -214,15 +190,15 @@ def handling(rule: str, severity: str, rejected: bool) -> str:
     return dropped(RULES[rule]) if severity == "error" else RULES[rule].handling
 
 
-def _examples(index: Index, rule: str, most: int) -> Iterator[tuple[str, Example]]:
-    """Yield findings of a rule, the worst first, each with the rule's name."""
+def _examples(index: Index, rule: str, most: int) -> Iterator[Example]:
+    """Yield findings of a rule, the worst first."""
     rows = index.rows(
-        "SELECT problem.rule, place, message, item.source, box FROM problem LEFT JOIN item ON item.id = problem.item "
+        "SELECT place, message, item.source, box FROM problem LEFT JOIN item ON item.id = problem.item "
         "WHERE rule = ? ORDER BY badness DESC, place LIMIT ?",
         (rule, most),
     )
-    for found, place, message, image, box in rows:
-        yield found, Example(where=place, message=message, image=image, box=json.loads(box) if box else None)
+    for place, message, image, box in rows:
+        yield Example(where=place, message=message, image=image, box=json.loads(box) if box else None)
 
 
 def write_csv(index: Index, findings: Sequence[Finding], path: Path) -> None:
@@ -231,30 +207,50 @@ def write_csv(index: Index, findings: Sequence[Finding], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("rule", "severity", "where", "message", "image", "x0", "y0", "x1", "y1", "handling"))
         for finding in findings:
-            for _, example in _examples(index, finding.rule, -1):
+            for example in _examples(index, finding.rule, -1):
                 box = example.box or ("",) * 4
-                row = (finding.rule, finding.severity, example.where, example.message, example.image or "")
+                texts = (example.where, example.message, example.image or "")
+                row = (finding.rule, finding.severity, *map(_cell, texts))
                 writer.writerow((*row, *box, finding.handling))
 
 
-def _check_trainable(name: str, format: str, counts: Mapping[Split, SplitCounts]) -> None:
-    """Raise DataError if a split has no box: train learns from boxes, val chooses by them, test scores on them."""
+def _cell(text: str) -> str:
+    """Keep a spreadsheet from taking a file's name for a formula."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def _untrainable(name: str, format: str, counts: Mapping[Split, SplitCounts], dropped: tuple[int, int]) -> str | None:
+    """Say which split has no box: train learns from boxes, val chooses by them, test scores on them."""
+    gone = f" {dropped[0]} images and {dropped[1]} boxes were left out, see the report." if any(dropped) else ""
     if not any(part.images for part in counts.values()):
-        raise DataError(f"{name} holds no images that {format} annotations speak of.")
-    for split, part in counts.items():
-        if not part.boxes:
-            raise DataError(
-                f"{name} has no box in its {split} split ({part.images} images); expected labelled objects. "
-                "In YOLO, labels lie in a folder `labels` beside `images`, a .txt an image."
-            )
+        return f"{name} holds no images that {format} annotations speak of.{gone}"
+    empty = [f"{split} split ({part.images} images)" for split, part in counts.items() if not part.boxes]
+    if not empty:
+        return None
+    return (
+        f"{name} has no box in its {', '.join(empty)}; expected labelled objects. "
+        f"In YOLO, labels lie in a folder `labels` beside `images`, a .txt an image.{gone}"
+    )
 
 
-def rejection(name: str, document: DataDocument, report: str) -> DataRejected:
-    """Return the error for a refused source: by which rules, the worst of what they found, and where all of it is."""
+def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
+    """Return the error for a refused source: by which rules, the worst of what they found, and where all of it is.
+
+    DataError is for a source that no rule refuses, and that cannot be trained on.
+    """
+    name = document.source
     refusing = [finding for finding in document.findings if finding.rejected]
+    if not refusing:
+        return DataError(f"{document.unusable} (report: {report})")
+    shares: dict[str, int] = {}  # of each rule some, so that none hides behind another
+    for place, finding in enumerate(sorted(refusing, key=lambda finding: len(finding.examples))):
+        share = max((SHOWN - sum(shares.values())) // (len(refusing) - place), 1)
+        shares[finding.rule] = min(share, len(finding.examples))
     lines = [
-        f"{example.where}: {example.message} [{finding.rule}]" for finding in refusing for example in finding.examples
-    ][:SHOWN]
+        f"{example.where}: {example.message} [{finding.rule}]"
+        for finding in refusing
+        for example in finding.examples[: shares[finding.rule]]
+    ]
     count = sum(finding.count for finding in refusing)
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more")

@@ -9,51 +9,55 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import sqlite3
 import struct
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 from sightline.artifacts import Split
 from sightline.storage import cache_root
-from sightline.validate.dataset import SYNONYMS, Dataset, Label, Sample
+from sightline.validate.dataset import SYNONYMS, Dataset, Found, Label, Sample
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
     id INTEGER PRIMARY KEY, image BLOB NOT NULL, split TEXT NOT NULL, source TEXT NOT NULL,
-    seen INTEGER NOT NULL, image_mark TEXT, label_mark TEXT,
+    seen INTEGER NOT NULL, image_mark TEXT, label_mark TEXT DEFAULT '',
     sha256 TEXT, size INTEGER, width INTEGER, height INTEGER, orientation INTEGER, grey INTEGER, thumb BLOB,
-    image_found TEXT, labels BLOB, count INTEGER NOT NULL, origin TEXT,
-    own TEXT NOT NULL, alternative TEXT, low TEXT NOT NULL, fits INTEGER NOT NULL,
+    image_found TEXT, labels BLOB, count INTEGER, origin TEXT, own TEXT, alternative TEXT, low TEXT, fits INTEGER,
     final TEXT, name TEXT, dropped TEXT, kin INTEGER, pack TEXT, UNIQUE (image, split));
 CREATE TABLE IF NOT EXISTS problem (
     item INTEGER, rule TEXT NOT NULL, place TEXT NOT NULL, message TEXT NOT NULL,
     box TEXT, badness REAL NOT NULL, label INTEGER, lasting INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS problem_item ON problem (item);
 CREATE INDEX IF NOT EXISTS item_sha256 ON item (sha256);
+CREATE INDEX IF NOT EXISTS item_source ON item (source);
 CREATE INDEX IF NOT EXISTS item_name ON item (final, name);
 CREATE TABLE IF NOT EXISTS class (id INTEGER PRIMARY KEY, name TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT);
 """
+# Nothing is lost that could not be worked out again: no waiting for the disk.
+PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-65536;"
 SAFE_SECONDS = 2.0  # a file changed this shortly before it was read may change again under the same time stamp
+KEPT_DAYS = 30
 LABEL = struct.Struct("<5i")
+COPY = ("duplicate-image", "conflicting-labels")  # why a second copy within a split is left out
 LIVE = "sha256 IS NOT NULL AND dropped IS NULL"
+DISTINCT = f"(dropped IS NULL OR dropped NOT IN {COPY})"  # an image that quarantine leaves out still leaks
 
 
 class Index:
     """The rows of one source. Everything here is SQL; what the numbers mean is the business of its callers."""
 
     def __init__(self, path: Path | str) -> None:
-        """Open or make the file at `path`."""
+        """Open or make the file at `path`. Raises sqlite3.DatabaseError if it is no index."""
         self.db = sqlite3.connect(path, isolation_level=None)
-        self.db.executescript(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-65536;"
-            + SCHEMA
-        )
+        self.db.executescript(PRAGMAS + SCHEMA)
         last = self.value("SELECT value FROM meta WHERE key = 'run'")
         self.run = int(last or 0) + 1
         self.db.execute("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (str(self.run),))
@@ -82,9 +86,30 @@ class Index:
             raise
         self.db.execute("COMMIT")
 
-    def begin(self) -> None:
-        """Forget what a former reading worked out across images."""
-        self.db.execute("DELETE FROM problem WHERE NOT lasting")
+    def add(
+        self, item: int | None, found: Iterable[Found], about: Iterable[int | None] | None = None, *,
+        lasting: bool = False,
+    ) -> None:  # fmt: skip
+        """Write findings; `about` are the labels they are about, `lasting` ones stay while the item's files do."""
+        labels = about if about is not None else repeat(None)
+        self.many(
+            "INSERT INTO problem VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (item, rule, where, message, json.dumps(box) if box else None, badness, label, lasting)
+                for (rule, where, message, box, badness), label in zip(found, labels, strict=False)
+            ),
+        )
+
+    def begin(self, meaning: str) -> None:
+        """Forget what a former reading worked out across images, and all it made of labels if they mean other things.
+
+        `meaning` names all that decides what is found in a label file beside the file and the image.
+        """
+        with self.together():
+            self.db.execute("DELETE FROM problem WHERE NOT lasting")
+            if self.value("SELECT value FROM meta WHERE key = 'meaning'") != meaning:
+                self.db.execute("UPDATE item SET label_mark = ''")
+                self.db.execute("INSERT OR REPLACE INTO meta VALUES ('meaning', ?)", (meaning,))
 
     def forget_unseen(self) -> None:
         """Remove images that the source does not have any more."""
@@ -152,31 +177,53 @@ def unpack(data: bytes | None) -> Iterator[tuple[int, ...]]:
 def opened(key: str | None) -> Iterator[Index]:
     """Open the index that belongs to `key`: a source, and all that decides what is found in a file of it.
 
-    With None, or while another process works on the same source, it is a new one that is removed at the end.
+    With None, while another process works on the same source, or where the cache cannot be written, it is a new one
+    that is removed at the end. Raises sqlite3.DatabaseError for a damaged one.
     """
     with contextlib.ExitStack() as stack:
-        path = cache_root() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sqlite" if key else None
+        path = _path(key) if key else None
         if path is None or not _locked(path, stack):
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-index-"))) / "index.sqlite"
-        try:
-            index = Index(path)
-        except sqlite3.DatabaseError:  # of a machine that lost power; it is only a memory
-            for part in path.parent.glob(f"{path.name}*"):
-                part.unlink()
-            index = Index(path)
+        else:
+            _forget_old(path)
+        index = Index(path)
         stack.callback(index.db.close)
         yield index
 
 
+def remove(key: str) -> None:
+    """Remove what is remembered under `key`."""
+    _unlink(_path(key))
+
+
+def _path(key: str) -> Path:
+    return cache_root() / "index" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sqlite"
+
+
+def _unlink(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}*"):
+        part.unlink(missing_ok=True)
+
+
 def _locked(path: Path, stack: contextlib.ExitStack) -> bool:
-    """Claim the index for this process; the lock dies with it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = stack.enter_context(path.with_suffix(".lock").open("w"))
+    """Claim an index for this process; the lock dies with it."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = stack.enter_context(path.with_suffix(".lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError:
         return False
     return True
+
+
+def _forget_old(own: Path) -> None:
+    """Remove what nobody has used for long: each version of the code and each policy has an index of its own."""
+    for path in own.parent.glob("*.sqlite"):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            old = path != own and path.stat().st_mtime < time.time() - KEPT_DAYS * 86400
+            if old and _locked(path, stack):
+                _unlink(path)
+                path.with_suffix(".lock").unlink()
 
 
 def mark(status: os.stat_result) -> str:

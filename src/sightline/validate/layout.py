@@ -6,7 +6,6 @@ import numpy as np
 
 from sightline.validate.dataset import Found, Reading
 from sightline.validate.index import LIVE, Index
-from sightline.validate.scan import add
 
 SUSPECT_BOXES = 50  # boxes from which on their pixels say something about where counting began
 
@@ -18,7 +17,7 @@ def number_classes(index: Index, reading: Reading, origin: int) -> tuple[list[st
     used: set[int] = set()
     first_pixels = boxes = 0
     zero_pixels = 0
-    rows = index.rows("SELECT labels, width, height FROM item WHERE labels IS NOT NULL")
+    rows = index.rows(f"SELECT labels, width, height FROM item WHERE labels IS NOT NULL AND {LIVE}")
     while block := rows.fetchmany(1000):
         for labels, width, height in block:
             values = np.frombuffer(labels, "<i4").reshape(-1, 5)
@@ -29,7 +28,7 @@ def number_classes(index: Index, reading: Reading, origin: int) -> tuple[list[st
             zero_pixels += int((corner < 0.5).any(axis=1).sum())
     if reading.format == "voc" and not origin and boxes >= SUSPECT_BOXES and first_pixels and not zero_pixels:
         message = f"{first_pixels} of {boxes} boxes begin at pixel 1 and none at 0"
-        add(index, None, [Found("pixel-origin", ".", message)])
+        index.add(None, [Found("pixel-origin", ".", message)])
     names = sorted(name for number, name in index.rows("SELECT id, name FROM class") if number in used)
     numbers = dict(index.rows("SELECT name, id FROM class"))
     return names, {numbers[name]: place for place, name in enumerate(names)}

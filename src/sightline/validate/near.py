@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.validate.index import Index
+from sightline.validate.index import DISTINCT, Index
 from sightline.validate.pictures import THUMB
 
 CELLS = 8  # thumbnails are compared for candidates at 8 x 8, which averages noise away
@@ -28,7 +28,7 @@ MEAN_LEVELS = 3.0  # most mean difference of grey levels between two thumbnails 
 
 
 def candidates(index: Index) -> Iterator[tuple[int, int]]:
-    """Yield pairs of item ids, the smaller one first, whose images may look the same; a pair may come twice."""
+    """Yield pairs of item ids, the first by name first, whose images may look the same; a pair may come twice."""
     ids, bits = _bits(index)
     if len(ids) < 2:
         return
@@ -42,19 +42,16 @@ def candidates(index: Index) -> Iterator[tuple[int, int]]:
             first, second = order[places], order[places + step]
             differing = np.bitwise_count(bits[first] ^ bits[second]).sum(axis=1)
             close = differing <= DIFFERENT * GROUPS * BITS
-            for a, b in zip(ids[first[close]].tolist(), ids[second[close]].tolist(), strict=True):
-                yield (a, b) if a < b else (b, a)
+            yield from zip(ids[first[close]].tolist(), ids[second[close]].tolist(), strict=True)
 
 
 def _bits(index: Index) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Return item ids, and for each of them GROUPS words of comparison bits. Equal bytes are taken once."""
+    """Return item ids in the order of names, and for each of them GROUPS words of comparison bits."""
     rng = np.random.default_rng(20)  # which places are compared is arbitrary, and must be the same every time
     first = rng.integers(0, CELLS * CELLS, (GROUPS, BITS))
     second = rng.integers(0, CELLS * CELLS, (GROUPS, BITS))
     weights = np.uint32(1) << np.arange(BITS, dtype=np.uint32)
-    rows = index.rows(
-        "SELECT MIN(id), thumb FROM item WHERE thumb IS NOT NULL AND dropped IS NULL GROUP BY sha256, split"
-    )
+    rows = index.rows(f"SELECT id, thumb FROM item WHERE thumb IS NOT NULL AND {DISTINCT} ORDER BY source, id")
     ids: list[NDArray[np.int64]] = []
     words: list[NDArray[np.uint32]] = []
     while block := rows.fetchmany(BLOCK):

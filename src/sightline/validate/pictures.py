@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 import struct
 import warnings
 import zlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from sightline.policy import Thresholds
 from sightline.validate.dataset import IMAGE_SUFFIXES, Found
@@ -42,9 +43,13 @@ TURNS = {
 # What Pillow's decoders raise on damaged bytes.
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 THUMB = 16  # side of the thumbnail in pixels
+FINER = 3  # times the thumbnail is a JPEG decoded at least; with 2, copies of photographs differ by twice as much
 LARGEST_FILE = 2**30  # bytes; no image that a detector is trained on is larger
 GREY = ("1", "L", "LA", "I;16", "I", "F")
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+PNG_BITS = 24  # where a PNG says how many bits a channel has; its header is always first
+TIFF_BITS = 258  # the tag in which a TIFF says so, for each channel
 START_OF_JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # markers: start of image, of scan; end of image
 
 
@@ -84,9 +89,12 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
         return None, [Found("unsupported-suffix", source, f"has the suffix '{suffix}'; expected one of {allowed}")]
     data = b""
     try:
-        size = os.stat(path).st_size
-        if size > LARGEST_FILE:
-            return None, [Found("huge-image", source, f"is a file of {size / 2**30:.1f} GiB; expected an image")]
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # to open a pipe may take forever
+            return None, [Found("unreadable-image", source, "is no regular file; expected an image")]
+        if status.st_size > LARGEST_FILE:
+            size = f"{status.st_size / 2**30:.1f} GiB"
+            return None, [Found("huge-image", source, f"is a file of {size}; expected an image")]
         with open(path, "rb", buffering=0) as file:
             data = file.read()
         return _inspect(data, source, suffix, thresholds)
@@ -97,6 +105,8 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
         message = f"is no image, or of an unsupported kind: its bytes are none of {kinds}" if data else "is empty"
         return None, [Found("unreadable-image", source, message)]
     except UNDECODABLE as error:
+        if isinstance(error, OSError) and error.strerror:  # of the system: decoders have only a message
+            return None, [Found("unreadable-image", source, f"cannot be read: {error.strerror.lower()}")]
         return None, [_damaged(source, data, str(error) or type(error).__name__)]
 
 
@@ -114,10 +124,12 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
             return None, [_huge(source, thresholds)]
         orientation = _orientation(image)
         grey = image.mode in GREY
-        found += _kind(source, suffix, kind, orientation, image)
+        found += _kind(source, suffix, kind, orientation, image, data)
         if any(item.rule == "turned-boxes" for item in found):
             return None, found
-        thumb = _thumb(image, orientation) if thresholds.decode else None
+        thumb = _small(image, orientation, THUMB) if thresholds.decode else None
+        if see_through(image, thresholds.decode):
+            found.append(Found("alpha-channel", source, f"has transparency (mode {image.mode})"))
     if kind == "PNG":  # decoding passes over checksums
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.verify()
@@ -137,7 +149,7 @@ def _damaged(source: str, data: bytes, reason: str) -> Found:
     return Found("unreadable-image", source, f"cannot be decoded ({reason})")
 
 
-def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Image) -> list[Found]:
+def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Image, data: bytes) -> list[Found]:
     """Judge what the header says."""
     found = []
     if suffix not in SUFFIXES[kind]:
@@ -145,11 +157,31 @@ def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Im
     if orientation != 1 and kind == "TIFF":
         message = f"is a TIFF with EXIF orientation {orientation}, which readers disagree on"
         found.append(Found("turned-boxes", source, message))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        found.append(Found("alpha-channel", source, f"has transparency (mode {image.mode})"))
-    if image.mode in DEEP:
+    if image.mode in DEEP or cut_to_eight_bits(image, data):
         found.append(Found("deep-pixels", source, f"has more than 8 bits a channel (mode {image.mode})"))
     return found
+
+
+def cut_to_eight_bits(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a PNG or TIFF in colours holds 16 bits a channel, of which Pillow reads the upper 8."""
+    if image.mode in DEEP:
+        return False
+    if image.format == "PNG":
+        return data[PNG_BITS] == 16
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and max(image.tag_v2.get(TIFF_BITS, (1,))) > 8
+
+
+def see_through(image: Image.Image, loaded: bool) -> bool:
+    """Tell whether a picture is transparent somewhere; of one that is not loaded, whether it says it can be."""
+    if image.mode in DEEP:
+        return False  # no reader looks at a transparent value of these
+    if image.mode not in ALPHA and "transparency" not in image.info:
+        return False
+    if not loaded:
+        return True
+    if image.mode not in ALPHA:
+        image = image.convert("RGBA")
+    return bool(image.getchannel(image.getbands()[-1]).getextrema()[0] != 255)
 
 
 def _ending(source: str, data: bytes) -> list[Found]:
@@ -174,31 +206,40 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _thumb(image: Image.Image, orientation: int) -> bytes:
-    """Decode, and return the upright grey thumbnail."""
-    image.draft("L", (2 * THUMB, 2 * THUMB))  # a JPEG only
+def _small(image: Image.Image, orientation: int, side: int) -> bytes:
+    """Decode an image, and return it as side x side grey bytes, upright."""
+    # A JPEG only. The box is the picture: the last pixels may lie partly outside it.
+    drafted = image.draft("L", (FINER * side, FINER * side))
+    box = drafted[1] if drafted else None
     image.load()
-    return small(image, orientation, THUMB)
-
-
-def small(image: Image.Image, orientation: int, side: int) -> bytes:
-    """Return a loaded image as side x side grey bytes, upright."""
     if image.mode in DEEP:
-        values = np.asarray(image, dtype=np.float32)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        image = Image.fromarray(((values - low) * (255 / max(high - low, 1))).astype(np.uint8))
+        image = eight_bits(image)
     grey = image if image.mode == "L" else image.convert("L")
-    grey = grey.resize((side, side), Image.Resampling.BOX)
+    # Pillow's bilinear filter is a triangle two places wide, scaled to the picture. A box has hard edges: where they
+    # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
+    grey = grey.resize((side, side), Image.Resampling.BILINEAR, box)
     return (grey.transpose(TURNS[orientation]) if orientation in TURNS else grey).tobytes()
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Scale a grey picture to 0 to 255 by its own darkest and brightest value. Raises ValueError without any.
+
+    So nothing is lost of a sensor with 12 bits, which a plain cut to the upper 8 leaves nearly black. The price:
+    brightness can no more be compared between pictures. Values that are no numbers become the darkest.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("holds no numbers")
+    low, high = values[finite].min(), values[finite].max()
+    scaled = (np.clip(np.where(finite, values, low), low, high) - low) * (255 / max(high - low, 1e-12))
+    return Image.fromarray(scaled.round().astype(np.uint8))
 
 
 def look_closer(path: str, side: int) -> bytes | None:
     """Return a larger thumbnail of an image that was found good, None if it is not any more."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            orientation = _orientation(image)
-            image.draft("L", (2 * side, 2 * side))
-            image.load()
-            return small(image, orientation, side)
+            return _small(image, _orientation(image), side)
     except UNDECODABLE:
         return None

@@ -2,9 +2,9 @@
 
 Without loss: bytes behind a JPEG's end are cut, a JPEG's end marker is added if nothing but it is missing (see `jpeg`),
 a file gets the suffix of what it is. With new pixels: a picture stored turned is made upright, transparency is laid on
-white, more than 8 bits are scaled to 8, CMYK becomes RGB. Then PNG, BMP, WebP and TIFF are written without loss, JPEG
-with quality 95 and its own colour subsampling; the colour profile stays, EXIF does not; of several pictures in a file
-the first is kept.
+white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8), CMYK becomes RGB. Then PNG, BMP, WebP and TIFF
+are written without loss, JPEG with quality 95 and its own colour subsampling; the colour profile stays, EXIF does not;
+of several pictures in a file the first is kept.
 """
 
 from __future__ import annotations
@@ -12,11 +12,20 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from sightline.validate import jpeg
-from sightline.validate.pictures import DEEP, FORMATS, ORIENTATION, SUFFIXES, TURNS, UNDECODABLE
+from sightline.validate.pictures import (
+    DEEP,
+    FORMATS,
+    ORIENTATION,
+    SUFFIXES,
+    TURNS,
+    UNDECODABLE,
+    cut_to_eight_bits,
+    eight_bits,
+    see_through,
+)
 
 QUALITY = 95
 SUBSAMPLED_WIDE = 1  # Pillow's number for 4:2:2, which a quarter turn makes 4:4:0: that, it cannot write
@@ -42,7 +51,7 @@ def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
             suffix = SUFFIXES[kind][0]
             done.append(f"named {suffix}, which it is")
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            better, words = _better(image)
+            better, words = _better(image, data)
             if words:
                 data = _encoded(better, image, kind)
     except UNDECODABLE as error:
@@ -61,7 +70,7 @@ def _kind(data: bytes) -> str:
         raise ValueError(str(error) or f"cannot be opened ({type(error).__name__})") from None
 
 
-def _better(image: Image.Image) -> tuple[Image.Image, list[str]]:
+def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """Decode a picture, and return it as training should see it and what was done for it."""
     done = []
     orientation = _orientation(image)
@@ -72,12 +81,14 @@ def _better(image: Image.Image) -> tuple[Image.Image, list[str]]:
         result = image.copy() if image.format == "TIFF" else image.transpose(TURNS[orientation])
         done.append(f"made upright (EXIF orientation {orientation})")
     if result.mode in DEEP:
-        result = _eight_bits(result)
+        result = eight_bits(result)
         done.append("scaled to 8 bits")
+    elif cut_to_eight_bits(image, data):
+        done.append("cut to 8 bits")
     if result.mode == "CMYK":
         result = result.convert("RGB")
         done.append("CMYK made RGB")
-    if result.has_transparency_data:
+    if see_through(result, loaded=True):
         result = _flattened(result)
         done.append("transparency laid on white")
     return result, done
@@ -88,21 +99,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ORIENTATION, 1))
     except UNDECODABLE:
         return 1
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a grey picture to 0 to 255 by its own darkest and brightest value.
-
-    So nothing is lost of a sensor with 12 bits, which a plain cut to the upper 8 leaves nearly black. The price:
-    brightness can no more be compared between pictures. Values that are no numbers become the darkest.
-    """
-    values = np.asarray(image, dtype=np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("holds no numbers")
-    low, high = values[finite].min(), values[finite].max()
-    scaled = (np.clip(np.where(finite, values, low), low, high) - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(scaled.round().astype(np.uint8))
 
 
 def _flattened(image: Image.Image) -> Image.Image:

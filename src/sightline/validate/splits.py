@@ -1,8 +1,9 @@
 """Makes the splits that a source lacks, by the content of its images.
 
 Each image has a place in [0, 1): the first eight bytes of its sha256. Below 0.70 is train, below 0.85 val, the rest
-test. A place never changes, so a set that grows never moves an image from test to train. Images that belong together,
-augmented copies of one source and pictures that look the same, share the place of one of them.
+test. A place never changes, so a set that grows moves no image from test to train. Images that belong together, copies
+of one source and pictures that look the same, share the place of their first by name: a film that goes on stays where
+it is. Only an image that comes before all others of its family, or that makes two families one, takes others along.
 """
 
 from __future__ import annotations
@@ -67,27 +68,21 @@ def _check_declared(index: Index, name: str, declared: Collection[Split]) -> Non
 
 
 def _pages(index: Index, pool: str) -> Iterator[list[tuple[int, str]]]:
-    """Yield images as (id, hash that decides): their own, or that of what they belong to."""
-    kin = dict(index.rows("SELECT id, kin FROM item WHERE kin IS NOT NULL"))
+    """Yield images as (id, hash that decides): their own, or that of the head of their family."""
     last = -1
     while rows := index.rows(
-        f"SELECT id, sha256, origin FROM item WHERE {pool} AND id > ? ORDER BY id LIMIT ?", (last, PAGE)
+        "SELECT item.id, COALESCE(head.sha256, item.sha256), COALESCE(head.origin, item.origin) "
+        f"FROM (SELECT * FROM item WHERE {pool} AND id > ? ORDER BY id LIMIT ?) AS item "
+        "LEFT JOIN item AS head ON head.id = item.kin ORDER BY item.id",
+        (last, PAGE),
     ).fetchall():
         last = rows[-1][0]
-        yield [(id, _key(index, kin, id, sha256, origin)) for id, sha256, origin in rows]
-
-
-def _key(index: Index, kin: dict[int, int], id: int, sha256: str, origin: str | None) -> str:
-    if id in kin:
-        while id in kin:  # kin is the one that comes first by name, so this ends
-            id = kin[id]
-        sha256, origin = index.rows("SELECT sha256, origin FROM item WHERE id = ?", (id,)).fetchone()
-    return hashlib.sha256(origin.encode()).hexdigest() if origin else sha256
+        yield [(id, hashlib.sha256(origin.encode()).hexdigest() if origin else key) for id, key, origin in rows]
 
 
 def _fill(index: Index, name: str, absent: list[Split], pool: str) -> None:
     """Give a split that stayed empty the smallest hashes of the largest one. Raises DataError for too few images."""
-    different = int(index.value(f"SELECT COUNT(DISTINCT COALESCE(origin, sha256)) FROM item WHERE {pool}"))
+    different = int(index.value(f"SELECT COUNT(DISTINCT COALESCE(kin, id)) FROM item WHERE {pool}"))
     if different <= len(absent):
         raise DataError(
             f"{name}: got {different} different image{'s' * (different != 1)} to make "
@@ -97,12 +92,12 @@ def _fill(index: Index, name: str, absent: list[Split], pool: str) -> None:
         if index.value(f"SELECT EXISTS (SELECT 1 FROM item WHERE {pool} AND final = ?)", (split,)):
             continue
         largest = index.value(
-            f"SELECT final FROM item WHERE {pool} GROUP BY 1 ORDER BY COUNT(DISTINCT COALESCE(origin, sha256)) DESC"
+            f"SELECT final FROM item WHERE {pool} GROUP BY 1 ORDER BY COUNT(DISTINCT COALESCE(kin, id)) DESC"
         )
         group = index.value(
-            f"SELECT COALESCE(origin, sha256) FROM item WHERE {pool} AND final = ? ORDER BY 1", (largest,)
+            f"SELECT COALESCE(kin, id) FROM item WHERE {pool} AND final = ? ORDER BY sha256", (largest,)
         )
-        index.rows(f"UPDATE item SET final = ? WHERE {pool} AND COALESCE(origin, sha256) = ?", (split, group))
+        index.rows(f"UPDATE item SET final = ? WHERE {pool} AND COALESCE(kin, id) = ?", (split, group))
 
 
 def _by_place(where: float, absent: list[Split]) -> Split:

@@ -141,13 +141,17 @@ def _events(path: Path, where: str) -> Iterator[Event]:
         except ijson.JSONError as problem:
             line, column = _place(path, reader.before)
             raise DataError(f"{where}:{line}: not JSON: {_reason(problem)} at column {column}.") from None
+        except UnicodeDecodeError:  # the parser passes over "\\udfff" on its own, and cannot make text of it
+            line, column = _place(path, reader.before)
+            message = "half a surrogate pair stands for no character, in the text that ends"
+            raise DataError(f"{where}:{line}: not JSON: {message} at column {column}.") from None
 
 
 def _place(path: Path, careful: int) -> tuple[int, int]:
     """Return line and column of the first byte that is wrong, which lies behind the byte `careful`."""
     with path.open("rb") as file:
         reader = _Reader(file, careful)
-        with contextlib.suppress(ijson.JSONError):
+        with contextlib.suppress(ijson.JSONError, UnicodeDecodeError):
             for _ in ijson.basic_parse(reader, buf_size=CHUNK, use_float=True):
                 pass
         wrong = reader.position

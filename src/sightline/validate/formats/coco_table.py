@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from sightline.errors import StorageError
 from sightline.validate.dataset import Edges
 from sightline.validate.formats.coco_json import Record
-from sightline.validate.formats.files import short
+from sightline.validate.formats.files import FAR, short
 
 TABLES = """
     PRAGMA journal_mode = OFF;
@@ -209,7 +208,7 @@ def _edges(bbox: Any) -> Edges | None:
     if type(bbox) is not list or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
         return None
     x, y, w, h = bbox
-    if w < 0 or h < 0 or not math.isfinite(x + y + w + h):
+    if not (-FAR < x < FAR and -FAR < y < FAR and 0 <= w < FAR and 0 <= h < FAR):
         return None
     return float(x), float(y), float(x + w), float(y + h)
 

@@ -107,4 +107,4 @@ class Labels:
 def _labelled(images: str) -> bool:
     """Tell whether text files lie beside images."""
     with os.scandir(images) as entries:
-        return any(entry.name.endswith(".txt") for entry in entries)
+        return any(entry.name.lower().endswith(".txt") for entry in entries)

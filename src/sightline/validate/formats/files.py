@@ -17,6 +17,7 @@ FOREIGN_SUFFIXES = (
 )
 PICTURES = (*IMAGE_SUFFIXES, *FOREIGN_SUFFIXES)
 LARGEST_TEXT = 2**20  # bytes of a description: data.yaml, obj.data, a list of names; the largest known has 0.6 MiB
+FAR = 1e100  # coordinates beyond it are none: in pixels, or multiplied to an area, they might overflow
 LONGEST_LINE = 2**15  # bytes of a line in a list file; a path has at most 4096
 CHUNK = 2**20
 
@@ -34,18 +35,32 @@ def stem(name: str) -> str:
 
 
 def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the names of the folder's own visible files with one of the suffixes, sorted."""
+    """Return the names of the folder's own visible files with one of the suffixes, sorted.
+
+    A picture that is a link to nothing, to itself or to a device is one of them: its reader says what is wrong.
+    """
     with os.scandir(folder) as entries:
-        kept = [e.name for e in entries if e.name.lower().endswith(suffixes) and e.name[0] != "." and e.is_file()]
+        kept = [e.name for e in entries if e.name.lower().endswith(suffixes) and e.name[0] != "." and _is_file(e)]
     kept.sort()
     return kept
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        if entry.is_file():
+            return True
+        if not entry.is_symlink() or entry.is_dir():
+            return False
+    except OSError:  # links that lead round in a circle, or where nobody may look
+        pass
+    return entry.name.lower().endswith(PICTURES)
 
 
 def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[str]:
     """Yield the paths of a few such files, without reading the whole folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if suffix(entry.name) in suffixes and not hidden(entry.name) and entry.is_file():
+            if suffix(entry.name) in suffixes and not hidden(entry.name) and _is_file(entry):
                 yield entry.path
                 most -= 1
                 if not most:
@@ -88,7 +103,12 @@ def fence(folder: Folder) -> Callable[[str], bool]:
     inside = lru_cache(1024)(folder.allows)
 
     def allows(path: str) -> bool:
-        return inside(os.path.dirname(path)) and (not os.path.islink(path) or folder.allows(path))
+        if not inside(os.path.dirname(path)):
+            return False
+        try:
+            return not os.path.islink(path) or folder.allows(path)
+        except RuntimeError:  # a link that leads round in a circle: it reaches nothing
+            return True
 
     return allows
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from math import inf, isfinite
+from math import isfinite
 
 from sightline.validate.dataset import Box, Found, Parsed
-from sightline.validate.formats.files import short
+from sightline.validate.formats.files import FAR, short
 
 LARGEST = 2**24  # bytes of a label file; 300 000 boxes
 MOST = 1000  # bad lines that are named; a file with more is no label file
@@ -35,7 +35,7 @@ def parse(data: bytes, where: str, classes: list[str] | None, ids: dict[float, i
             wrong = _wrong(line, f"{where}:{number}", ids)
         else:
             index = ids.get(label)
-            if index is not None and 0 <= w < inf and 0 <= h < inf and -inf < cx < inf and -inf < cy < inf:
+            if index is not None and 0 <= w < FAR and 0 <= h < FAR and -FAR < cx < FAR and -FAR < cy < FAR:
                 w /= 2
                 h /= 2
                 boxes.append(Box(index, (cx - w, cy - h, cx + w, cy + h), number))
@@ -72,7 +72,8 @@ def _wrong(line: bytes, where: str, ids: dict[float, int]) -> Found | None:
     if numbers[0] not in ids:
         message = f"got class {_short(words[0])}, expected {_allowed(ids)}"
         return Found("class-range", where, message)
-    return Found("label-syntax", where, f"got '{_short(line)}', a box of negative size; expected w and h of 0 to 1")
+    wrong = "negative size" if min(numbers[3:]) < 0 else "endless size or place"
+    return Found("label-syntax", where, f"got '{_short(line)}', a box of {wrong}; expected w and h of 0 to 1")
 
 
 def _task(numbers: list[float]) -> str | None:

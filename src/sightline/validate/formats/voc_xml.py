@@ -9,6 +9,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from sightline.validate.dataset import Box, Found, Parsed
+from sightline.validate.formats.files import FAR
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 LARGEST = 2**24  # bytes of an annotation file; 40 000 objects
@@ -74,10 +75,11 @@ def _box(element: Element, where: str, origin: int) -> Box | Found:
         x0, y0, x1, y1 = map(float, texts)
     except ValueError:
         x0 = y0 = x1 = y1 = math.nan
-    if math.isfinite(x0 + y0 + x1 + y1) and x0 <= x1 and y0 <= y1:
+    near = all(-FAR < edge < FAR for edge in (x0, y0, x1, y1))
+    if near and x0 <= x1 and y0 <= y1:
         return Box(name, (x0 - origin, y0 - origin, x1, y1), line)
     got = ", ".join(f"{edge} '{text[:20]}'" for edge, text in zip(EDGES, texts, strict=True))
-    wanted = "xmin <= xmax and ymin <= ymax" if math.isfinite(x0 + y0 + x1 + y1) else "four numbers in bndbox"
+    wanted = "xmin <= xmax and ymin <= ymax" if near else "four numbers in bndbox"
     return Found("label-syntax", place, f"object '{name}' has {got}; expected {wanted}")
 
 

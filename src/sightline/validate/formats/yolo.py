@@ -90,6 +90,7 @@ class _Entries:
         self.folder, self.described = folder, described
         self.allows = fence(folder)
         self.labels = lru_cache(1024)(Labels(folder, described.bases).of)
+        self.oddly_spelled = lru_cache(64)(self._oddly_spelled)
         self.images_of: dict[str, dict[str, None]] = {}  # folders of labels, and of the images they belong to
 
     def all(self) -> Iterator[Entry | Found]:
@@ -115,9 +116,10 @@ class _Entries:
         present = self._texts(place)
         for name in pictures:
             if name.lower().endswith(IMAGE_SUFFIXES) and self.allows(f"{images}/{name}"):
-                label = f"{stem(name)}.txt"
-                exists = label in present and self.allows(f"{place}/{label}")
-                yield self._entry(f"{images}/{name}", f"{place}/{label}", exists, split)
+                usual = f"{stem(name)}.txt"
+                label = f"{place}/{present.get(usual, usual)}"
+                exists = usual in present and self.allows(label)
+                yield self._entry(f"{images}/{name}", label, exists, split)
 
     def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
         for number, line in lines(path):
@@ -140,7 +142,10 @@ class _Entries:
             if label:
                 return label
         images, _, name = image.rpartition("/")
-        return f"{self.labels(images)}/{stem(name)}.txt"
+        place, label = self.labels(images), f"{stem(name)}.txt"
+        if not os.path.isfile(f"{place}/{label}"):
+            label = self.oddly_spelled(place).get(label, label)
+        return f"{place}/{label}"
 
     def _first(self, beside: Path, ways: list[str], *, images: bool) -> str | None:
         """Return the first file that a line can mean; an image folder that the user named is looked into last."""
@@ -153,9 +158,14 @@ class _Entries:
     def _is_file(self, path: str) -> bool:
         return os.path.isfile(path) and self.allows(path)
 
-    def _texts(self, place: str) -> set[str]:
-        """Return the names of text files in a folder of labels, if it is there and inside."""
-        return set(names(place, (".txt",))) if os.path.isdir(place) and self.folder.allows(place) else set()
+    def _texts(self, place: str) -> dict[str, str]:
+        """Return the text files in a folder of labels, if it is there and inside, by their names with `.txt`."""
+        listed = names(place, (".txt",)) if os.path.isdir(place) and self.folder.allows(place) else []
+        return {name if name.endswith(".txt") else f"{stem(name)}.txt": name for name in listed}
+
+    def _oddly_spelled(self, place: str) -> dict[str, str]:
+        """Return those whose suffix is spelled like `.TXT`."""
+        return {usual: name for usual, name in self._texts(place).items() if usual != name}
 
     def _pair(self, images: str, place: str) -> str:
         self.images_of.setdefault(place, {})[images] = None
@@ -172,8 +182,9 @@ class _Entries:
             )
         present = self._texts(place)
         for images in images_of:
-            present.difference_update(f"{stem(name)}.txt" for name in names(images, PICTURES))
-        for name in sorted(present.difference(darknet.NO_LABELS)):
+            for name in names(images, PICTURES):
+                present.pop(f"{stem(name)}.txt", None)
+        for name in sorted(name for usual, name in present.items() if usual not in darknet.NO_LABELS):
             if place not in images_of or (self.described.foreign and darknet.is_label(f"{place}/{name}")):
                 where = self.folder.relative(f"{place}/{name}")
                 yield Found("orphan-label", where, "has no image of its name; expected one for each label file")

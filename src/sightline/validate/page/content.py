@@ -97,7 +97,10 @@ def verdict(document: DataDocument) -> Verdict:
     refusing = [finding for finding in document.findings if finding.rejected]
     if document.verdict == "rejected":
         sentence = f"{counted(len(refusing), 'rule')} {'refuses' if len(refusing) == 1 else 'refuse'} this data."
-        return Verdict("Rejected", sentence, "bad", [_reason(finding) for finding in refusing])
+        if document.unusable:
+            sentence = "Nothing can be trained on this data."
+        reasons = [_reason(finding) for finding in refusing]
+        return Verdict("Rejected", sentence, "bad", [*([document.unusable] if document.unusable else []), *reasons])
     found = [
         counted(number, noun) for number, noun in ((document.errors, "error"), (document.warnings, "warning")) if number
     ]

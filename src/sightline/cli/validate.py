@@ -1,0 +1,161 @@
+"""`sightline validate`: labelled images, checked alone or for a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from sightline.artifacts import DataDocument, ValidateDocument
+from sightline.cli import ending
+from sightline.cli.options import (
+    Assign,
+    Data,
+    Download,
+    Format,
+    Images,
+    Json,
+    PolicyName,
+    Preset,
+    TrustWeights,
+    Weights,
+    WeightsSha256,
+    bars,
+    given_path,
+    show,
+    tell,
+    values,
+)
+from sightline.cli.rules import list_rules, print_schema
+from sightline.config import RunConfig
+from sightline.errors import ConfigError
+
+REPORT = Path("data-report")
+
+
+def validate(
+    data: Data,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="<path>",
+            help="Run directory. Without it nothing is stored: the data alone is checked.",
+        ),
+    ] = None,
+    policy: PolicyName = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path, metavar="<path>", help=f"Without --run: folder of the data report. Default: {REPORT}."
+        ),
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            parser=given_path,
+            metavar="<path>",
+            help="Write a repaired copy into this folder, with changes.csv, and check that.",
+        ),
+    ] = None,
+    preset: Preset = "balanced",
+    weights: Weights = None,
+    format: Format = None,
+    images: Images = None,
+    weights_sha256: WeightsSha256 = None,
+    trust_weights: TrustWeights = False,
+    download: Download = False,
+    assign: Assign = [],  # noqa: B006
+    as_json: Json = False,
+    rules: Annotated[
+        bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", callback=print_schema, is_eager=True, help="Print the schema of data.json.")
+    ] = False,
+) -> None:
+    """Check labels and images, and with --run make a snapshot of them and pin the weights.
+
+    sightline validate --data ./bccd                                       (the data alone; see data-report/data.html)
+
+    sightline validate --data ./bccd --policy strict --fix ./bccd-fixed
+
+    sightline validate --data labels.zip --format voc --images ./photos --run runs/mine --json
+    """
+    from sightline import presets
+    from sightline import validate as stage
+
+    of_weights = {
+        "--weights": weights,
+        "--weights-sha256": weights_sha256,
+        "--trust-weights": trust_weights,
+        "--download": download,
+    }
+    _fit_together(run, report, fix, [option for option, value in of_weights.items() if value])
+    named = values(
+        assign,
+        format=format,
+        images=images,
+        weights=weights,
+        sha256=weights_sha256,
+        trust=trust_weights,
+        download=download,
+        policy=policy,
+    )
+    config = (stage.resolve if run else presets.resolve)(preset, named)
+    if fix:
+        data = _fixed(data, config, fix, as_json)
+        config = config.model_copy(update={"data": config.data.model_copy(update={"format": "auto", "images": None})})
+    document: ValidateDocument | DataDocument
+    with bars(as_json, run):
+        if run:
+            folder = run / "validate"
+            document = stage.run(source=data, config=config, out=folder)
+        else:
+            folder = report or REPORT
+            document = stage.check(data, config, folder)
+    show(document, as_json, _told(document, folder))
+
+
+def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_weights: list[str]) -> None:
+    """Refuse options that would be passed over. Raises ConfigError."""
+    problems = []
+    if of_weights and not run:
+        problems.append(f"{', '.join(of_weights)}: expected with --run only; without it the data alone is checked")
+    if report and run:
+        problems.append(f"--report: expected without --run only; with it the report is in {run}/validate")
+    if fix and run:
+        problems.append("--fix: expected without --run only; it stores nothing. Validate the copy with --run")
+    if problems:
+        raise ConfigError("These options do not go together:", problems)
+
+
+def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str:
+    """Write a repaired copy, and say what was changed. Raises ConfigError for a copy within what it is a copy of."""
+    for source in (data, config.data.images):
+        place = Path(source.removeprefix("file://")).expanduser().resolve() if source else None
+        if place and place.is_dir() and out_folder.expanduser().resolve().is_relative_to(place):
+            raise ConfigError(f"--fix: {out_folder} lies within {source}; expected a folder outside of the source.")
+    from sightline.validate.fix import fix
+
+    with bars(as_json):
+        done = fix(data, config, out_folder)
+    if not as_json:
+        changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing had to be changed"]
+        tell([f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed])
+        tell([f"every change is in {done.changes_file}"])
+    return str(out_folder)
+
+
+def _told(document: ValidateDocument | DataDocument, folder: Path) -> list[str | Text]:
+    """Say what was found, rule by rule, and what passed."""
+    counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
+    return [
+        *ending.found_lines(document),
+        f"{document.format} · {len(document.classes)} classes · {' · '.join(counts)}",
+        *([document.split_rule] if document.split_rule else []),
+        *([f"snapshot {document.snapshot}"] if isinstance(document, ValidateDocument) else []),
+        f"report {folder}/data.html, all problems in {folder}/problems.csv",
+    ]

@@ -1,0 +1,92 @@
+"""Runs batches of work in processes, one a core, a few batches ahead, and none of them outlives its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from pathlib import Path
+from typing import TypeVar
+
+from sightline.errors import SightlineError
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AHEAD = 3  # batches that wait for each process
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
+
+
+def cores() -> int:
+    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2)."""
+    mine = len(os.sched_getaffinity(0))
+    try:
+        quota, period = QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return mine
+    return mine if quota == "max" else max(1, min(mine, math.ceil(int(quota) / int(period))))
+
+
+def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
+    """Yield each batch with what `work` made of it, as they are done. Up to `few` batches are done in this process.
+
+    Raises SightlineError if a process is killed.
+    """
+    first = list(islice(batches, few + 1))
+    processes = cores()
+    if len(first) <= few or processes == 1:
+        for batch in chain(first, batches):
+            yield batch, work(batch)
+        return
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),)) as pool:
+        running: dict[Future[Out], In] = {}
+        for batch in chain(first, batches):
+            running[_submitted(pool, work, batch)] = batch
+            if len(running) >= AHEAD * processes:
+                yield from _finished(running)
+        while running:
+            yield from _finished(running)
+
+
+def _submitted(pool: ProcessPoolExecutor, work: Callable[[In], Out], batch: In) -> Future[Out]:
+    try:
+        return pool.submit(work, batch)
+    except BrokenProcessPool:
+        raise _killed() from None
+
+
+def _finished(running: dict[Future[Out], In]) -> Iterator[tuple[In, Out]]:
+    done, _ = wait(running, return_when=FIRST_COMPLETED)
+    for future in done:
+        try:
+            yield running.pop(future), future.result()
+        except BrokenProcessPool:
+            raise _killed() from None
+
+
+def _killed() -> SightlineError:
+    return SightlineError(
+        "A process that checks images was killed, most likely for want of memory. Lower data.policy.thresholds."
+        "max_megapixels, or give the machine more; what was checked is not checked again."
+    )
+
+
+def _begin(parent: int) -> None:
+    """Leave Ctrl-C to the parent, which ends the pool; end when told to, and when the parent is gone.
+
+    A fork inherits the parent's handlers, which would keep it from ending, and its files: an orphan would hold the
+    lock of the index for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
