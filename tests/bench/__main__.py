@@ -1,11 +1,20 @@
-"""Measures the line against plain Ultralytics, side by side in one run: `make bench`.
+"""Measures the line and its data gate against plain Ultralytics, side by side in one run: `make bench`.
 
-    make bench                                  quickstart, and BCCD with seed 0 (about 20 minutes on two cores)
+    make bench                                  everything, BCCD with seed 0 (about MINUTES minutes on two cores)
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
-    make bench ARGS="--only quickstart"
+    make bench ARGS="--only quickstart"         the whole line on drawn images (3 minutes)
+    make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
+    make bench ARGS="--only data"               the data gate, on sets that it draws (DATA minutes)
+    make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
-Prints a table and stores the numbers as JSON. The rival does what a notebook does: train, score the best checkpoint on
-the test split, export to ONNX. Its data is the same snapshot, made beforehand and not counted.
+Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are.
+
+The rival of the line does what a notebook does: train, score the best checkpoint on the test split, export to ONNX. Its
+data is the same snapshot, made beforehand and not counted.
+
+The rival of the data gate is the engine's own scan of images and labels before a training. Measured are also the whole
+stage, its second run on unchanged and on edited data, its growth, the cost of its steps, and S3 to S3 against a local
+server with a delay. Imports are not counted, and every file is in the page cache.
 """
 
 from __future__ import annotations
@@ -20,40 +29,60 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from sightline import provenance
 from sightline.presets import resolve
 from sightline.train import engine_options
+from tests.bench import data, tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path("runs") / "bench.json"
+PARTS = ("quickstart", "bccd", "data")
 
 
 def main() -> None:
     """Run the benchmarks that were asked for, print them, and store them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--only", choices=["quickstart", "bccd"])
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--images", type=int, default=data.IMAGES, help="of the set of `data`")
+    parser.add_argument("--growth", type=int, nargs="+", default=data.GROWTH, help="sizes of its growing sets")
+    parser.add_argument("--objects", type=int, default=data.OBJECTS, help="in its bucket")
     parser.add_argument("--to", type=Path, default=RESULTS)
     options = parser.parse_args()
-    result: dict[str, Any] = {
-        "machine": provenance.hardware().model_dump(),
-        "packages": provenance.packages(),
-        "git_commit": provenance.git_commit(),
-    }
-    with tempfile.TemporaryDirectory(prefix="sightline-bench-") as folder:
-        if options.only != "bccd":
-            result["quickstart"] = quickstart(Path(folder))
-        if options.only != "quickstart":
-            shared = os.environ.get("SIGHTLINE_TEST_DATA")
-            if not shared:
-                sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart.")
-            result["bccd"] = [bccd(Path(folder), Path(shared).resolve(), seed) for seed in options.seeds]
-    options.to.parent.mkdir(parents=True, exist_ok=True)
-    options.to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    show(result)
+    parts = [options.only] if options.only else list(PARTS)
+    shared = Path(os.environ.get("SIGHTLINE_TEST_DATA", "")).resolve()
+    if "bccd" in parts and not os.environ.get("SIGHTLINE_TEST_DATA"):
+        sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart or --only data.")
+    result = stored(options.to)
+    for part in parts:
+        result["made"][part] = {
+            "machine": provenance.hardware().model_dump(),
+            "packages": provenance.packages(),
+            "git_commit": provenance.git_commit(),
+        }
+        with tempfile.TemporaryDirectory(prefix="sightline-bench-") as name:
+            folder = Path(name)
+            if part == "quickstart":
+                result[part] = quickstart(folder)
+            elif part == "bccd":
+                result[part] = [bccd(folder, shared, seed) for seed in options.seeds]
+            else:
+                result[part] = data.main(folder, options.images, options.growth, options.objects)
+        options.to.parent.mkdir(parents=True, exist_ok=True)
+        options.to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        show(part, result)
     print(f"stored in {options.to}")
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """Return what earlier runs stored: the parts, and under `made` by which machine, packages and commit each was.
+
+    A file that says so once is of the time when all parts were measured in one run.
+    """
+    result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    common = {key: result.pop(key) for key in ("machine", "packages", "git_commit") if key in result}
+    return {"made": dict.fromkeys(result, common), **result}
 
 
 def timed(command: list[str], folder: Path) -> tuple[str, float, int]:
@@ -131,42 +160,19 @@ def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    """Print what was measured."""
+def show(part: str, result: dict[str, Any]) -> None:
+    """Print one part of what was measured."""
     console = Console()
-    machine = result["machine"]
+    made = result["made"][part]
+    machine, packages = made["machine"], made["packages"]
     console.print(
         f"{machine['machine']}, {machine['cpu_count']} cores, {machine['memory_bytes'] / 1e9:.0f} GB", end="; "
     )
-    packages = result["packages"]
     console.print(
         ", ".join(f"{name} {packages[name]}" for name in ("torch", "ultralytics-opencv-headless", "kfp", "mlflow"))
     )
-    if "quickstart" in result:
-        table = Table("quickstart", "seconds", box=None)
-        for name, seconds in result["quickstart"]["stages"].items():
-            table.add_row(name, f"{seconds:.1f}")
-        table.add_row("between stages", f"{result['quickstart']['overhead_seconds']:.1f}")
-        table.add_row("whole", f"{result['quickstart']['wall_seconds']:.1f}")
-        console.print(table, f"test mAP50 {result['quickstart']['map50']:.3f}", memory(result["quickstart"]))
-    for item in result.get("bccd", []):
-        table = Table(
-            f"BCCD, seed {item['seed']}", "seconds", "peak memory", "mAP50", "mAP50-95", "scored by", box=None
-        )
-        rows = [
-            ("plain Ultralytics", item["plain"], item["plain"], "engine, checkpoint"),
-            ("the line", item["line"], item["line"], "line, ONNX"),
-            ("", None, item["line_checkpoint_by_engine"], "engine, checkpoint"),
-        ]
-        for name, cost, score, by in rows:
-            seconds, peak = (f"{cost['wall_seconds']:.0f}", memory(cost)) if cost else ("", "")
-            table.add_row(name, seconds, peak, f"{score['map50']:.3f}", f"{score['map50_95']:.3f}", by)
-        console.print(table, f"wall ratio {item['wall_ratio']:.2f}, memory ratio {item['memory_ratio']:.2f}")
-
-
-def memory(cost: dict[str, Any]) -> str:
-    """Say a peak in gigabytes."""
-    return f"{cost['peak_memory_bytes'] / 1e9:.2f} GB"
+    for piece in getattr(tables, part)(result[part]):
+        console.print(piece)
 
 
 if __name__ == "__main__":

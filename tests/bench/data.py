@@ -1,22 +1,24 @@
 """Measures the data gate: `make bench ARGS="--only data"`.
 
-Every measurement is a process of its own (`python -m tests.bench.data JOB …`), so that its memory is its own, and the
-files it reads are in the page cache for all rivals alike: they were just written.
+Every measurement is a process of its own (`python -m tests.bench.data JOB …`), so that its memory is its own. It first
+does the same work on a few images, so that all imports are over when its clock starts. Files come from the page cache
+for all alike: they were just written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
-import logging
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +30,71 @@ SMALL = (96, 64)
 IMAGES = 20_000
 GROWTH = (1_000, 10_000, 100_000)
 OBJECTS = 2_000
+ROUNDS = 3
+WARM = "warm"  # the few images, beside each set
+TRANSFERS = (1, 8, 16)
 LATENCY = 0.02  # seconds that the proxy adds to each answer, as a store in another building does
 
 
-def main(folder: Path, images: int = IMAGES, growth: tuple[int, ...] = GROWTH) -> dict[str, Any]:
+def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict[str, Any]:
     """Run all data benchmarks below `folder`."""
+    datasets.draw(folder / WARM, 40, SIDE)
     root = datasets.draw(folder / "set", images, SIDE)
-    environment = {"SIGHTLINE_CACHE": str(folder / "cache"), "SIGHTLINE_STORE": f"file://{folder}/store"}
     size = sum(path.stat().st_size for path in root.rglob("*.jpg")) / images
     result: dict[str, Any] = {"images": images, "side": SIDE, "bytes_per_image": size}
-    result["steps_microseconds"] = job("steps", root, environment)
-    result["ultralytics"] = job("ultralytics", root, environment)
-    result["headers"] = job("check", root, {**environment, "SIGHTLINE_CACHE": f"{folder}/cache-headers"}, "headers")
-    result["everything"] = job("check", root, {**environment, "SIGHTLINE_CACHE": f"{folder}/cache-all"}, "everything")
-    result["snapshot"] = job("snapshot", root, environment)
-    time.sleep(3)  # what changes at the very moment it was read is read again next time
-    result["unchanged"] = job("snapshot", root, environment)
-    result["changed_files"] = datasets.change(root, images, SIDE)
-    time.sleep(3)
-    result["changed"] = job("snapshot", root, environment)
+    steps = job("steps", root, "steps")
+    scan = scans(root)
+    cores = scan["everything"]["workers"]
+    limit = 1e6 * cores / (steps["read"] + steps["sha256"] + steps["decode_eighth"])
+    reached = scan["everything"]["images_per_second"] / limit
+    result |= {"scan": scan, "steps_microseconds": steps}
+    result["decode_limit"] = {"cores": cores, "images_per_second": limit, "reached": reached}
+    result["stage"] = stage(root, images)
+    shutil.rmtree(root)
     result["growth"] = []
     for count in growth:
         grown = datasets.draw(folder / f"grown-{count}", count, SMALL)
-        own = {**environment, "SIGHTLINE_CACHE": f"{folder}/cache-{count}"}
-        result["growth"].append({"images": count, **job("check", grown, own, "everything")})
-    result["s3"] = s3(folder)
+        result["growth"].append({"images": count, **job("check", grown, f"grown-{count}-places", "everything")})
+        shutil.rmtree(grown)
+    result["s3"] = s3(folder, objects)
     return result
 
 
-def job(name: str, root: Path, environment: dict[str, str], *arguments: str) -> dict[str, Any]:
-    """Run one measurement in a process of its own."""
+def scans(root: Path) -> dict[str, Any]:
+    """Run each rival a few times in turn; returns the run of median time of each, with the seconds of all its runs."""
+    rivals = {"ultralytics": ("ultralytics",), "headers": ("check", "headers"), "everything": ("check", "everything")}
+    runs: dict[str, list[dict[str, Any]]] = {rival: [] for rival in rivals}
+    for _ in range(ROUNDS):
+        for rival, (name, *arguments) in rivals.items():
+            runs[rival].append(job(name, root, "scan", *arguments))
+            shutil.rmtree(root.parent / "scan", ignore_errors=True)  # nothing is remembered
+    return {
+        rival: {
+            **sorted(done, key=lambda run: run["seconds"])[ROUNDS // 2],
+            "all_seconds": [run["seconds"] for run in done],
+        }
+        for rival, done in runs.items()
+    }
+
+
+def stage(root: Path, images: int) -> dict[str, Any]:
+    """Run the stage on a new set, on the same again, and on one that was edited."""
+    result: dict[str, Any] = {"first": job("snapshot", root, "stage")}
+    time.sleep(3)  # what changes at the very moment it was read is read again next time
+    result["unchanged"] = job("snapshot", root, "stage")
+    edited = datasets.change(root, images, SIDE)
+    time.sleep(3)
+    result["changed"] = {**job("snapshot", root, "stage"), **edited}
+    return result
+
+
+def job(name: str, root: Path, place: str, *arguments: str, **environment: str) -> dict[str, Any]:
+    """Run one measurement in a process of its own, its cache and store in the folder `place` beside the set."""
+    own = {"SIGHTLINE_CACHE": f"{root.parent}/{place}/cache", "SIGHTLINE_STORE": f"file://{root.parent}/{place}/store"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.data", name, str(root), *arguments],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **own, **environment},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -69,17 +102,24 @@ def job(name: str, root: Path, environment: dict[str, str], *arguments: str) -> 
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measured(work: Callable[[], int]) -> dict[str, Any]:
-    """Time some work on a number of images; memory is the largest resident set of the process, and of a child."""
+def measured(work: Callable[[Path], int], root: Path, workers: int) -> dict[str, Any]:
+    """Time some work on the images of a set, after the same on a few.
+
+    Memory is the largest resident set of this process, libraries and all, and of one that it started; what the two
+    share counts in both.
+    """
+    work(root.parent / WARM)
     start = time.monotonic()
-    images = work()
+    images = work(root)
     seconds = time.monotonic() - start
-    own, child = (resource.getrusage(who).ru_maxrss * 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    # ru_maxrss of this very process would be that of its parent if that is larger: exec hands it on.
+    own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return {
         "seconds": seconds,
         "images_per_second": images / seconds,
-        "peak_memory_bytes": own,
-        "peak_worker_memory_bytes": child,
+        "workers": workers,
+        "peak_memory_bytes": int(own.split()[1]) * 1024,
+        "peak_worker_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 or None,
     }
 
 
@@ -92,55 +132,62 @@ def ultralytics(root: Path) -> dict[str, Any]:
 
     engine.prepare()
     from ultralytics.data.dataset import YOLODataset
-    from ultralytics.utils import LOGGER
+    from ultralytics.utils import NUM_THREADS
 
-    LOGGER.setLevel(logging.ERROR)
-    for path in root.rglob("*.cache"):
-        path.unlink()
-    names = dict(enumerate(datasets.CLASSES))
+    data = {"names": dict(enumerate(datasets.CLASSES)), "channels": 3}
 
-    def work() -> int:
-        sets = [
-            YOLODataset(
-                str(root / "images" / split), data={"names": names, "channels": 3}, task="detect", augment=False
-            )
-            for split, _ in datasets.SPLITS
-        ]
-        return sum(len(part.im_files) for part in sets)
+    def work(folder: Path) -> int:
+        splits = [str(folder / "images" / split) for split, _ in datasets.SPLITS]
+        return sum(len(YOLODataset(split, data=data, task="detect", augment=False).im_files) for split in splits)
 
-    return measured(work)
+    def forget() -> None:
+        for folder in (root.parent / WARM, root):
+            for path in (folder / "labels").glob("*.cache"):
+                path.unlink()
+
+    forget()
+    result = measured(work, root, NUM_THREADS)
+    forget()
+    return {**result, "peak_worker_memory_bytes": None}  # its workers are threads
 
 
 def check(root: Path, depth: str) -> dict[str, Any]:
     """The data gate alone: every rule, statistics, page and list of problems."""
     from sightline.presets import resolve
-    from sightline.validate import checked
+    from sightline.validate import checked, pool
 
     config = resolve("balanced", {"data.policy": {"thresholds": {"decode": depth == "everything"}}})
 
-    def work() -> int:
-        with checked.opened(str(root), config) as result:
-            return result.report(root.parent / f"report-{depth}", 0).images
+    def work(folder: Path) -> int:
+        with checked.opened(str(folder), config) as result:
+            document = result.report(root.parent / "report", 0)
+        assert document.verdict == "passed", document.findings
+        return document.images
 
-    return measured(work)
+    return measured(work, root, pool.cores())
 
 
 def snapshot(root: Path) -> dict[str, Any]:
     """The whole stage: the gate, and the snapshot in a store."""
+    return _stage(root, lambda folder: str(folder))
+
+
+def _stage(root: Path, source: Callable[[Path], str]) -> dict[str, Any]:
     from sightline.presets import resolve
-    from sightline.validate import run
+    from sightline.storage import default_store
+    from sightline.validate import pool, run
 
     config = resolve("balanced", {"weights.source": "yolo11n.yaml"})
     sent = 0
 
-    def work() -> int:
+    def work(folder: Path) -> int:
         nonlocal sent
-        document = run(source=str(root), config=config, out=root.parent / "validate")
+        store = default_store() if folder == root else str(root.parent / f"{WARM}-store")
+        document = run(source=source(folder), config=config, out=root.parent / "validate", store=store)
         sent = document.uploaded_bytes
         return sum(part.images for part in document.splits.values())
 
-    result = measured(work)
-    return {**result, "uploaded_bytes": sent}
+    return {**measured(work, root, pool.cores()), "uploaded_bytes": sent}
 
 
 def steps(root: Path) -> dict[str, Any]:
@@ -149,6 +196,8 @@ def steps(root: Path) -> dict[str, Any]:
     import io
 
     from PIL import Image
+
+    from sightline.validate.pictures import FINER, THUMB
 
     paths = sorted((root / "images" / "train").iterdir())[:300]
     contents = [path.read_bytes() for path in paths]
@@ -162,9 +211,13 @@ def steps(root: Path) -> dict[str, Any]:
             times.append((time.perf_counter() - start) / len(over))
         return 1e6 * min(times)
 
+    def read(path: str) -> bytes:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+
     def decode(data: bytes) -> None:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            image.draft("L", (32, 32))
+            image.draft("L", (FINER * THUMB, FINER * THUMB))
             image.load()
 
     def full(data: bytes) -> None:
@@ -172,8 +225,8 @@ def steps(root: Path) -> dict[str, Any]:
             image.load()
 
     return {
-        "read": best(lambda path: path.read_bytes(), paths),
-        "sha256": best(lambda data: hashlib.sha256(data).digest(), contents),
+        "read": best(read, [str(path) for path in paths]),
+        "sha256": best(lambda data: hashlib.sha256(data).hexdigest(), contents),
         "decode_eighth": best(decode, contents),
         "decode_full": best(full, contents),
     }
@@ -182,69 +235,59 @@ def steps(root: Path) -> dict[str, Any]:
 # --- S3
 
 
-def s3(folder: Path) -> dict[str, Any]:
+def s3(folder: Path, objects: int) -> dict[str, Any]:
     """Validate a set of small objects from one bucket into another, through a proxy that counts and delays."""
-    root = datasets.draw(folder / "objects", OBJECTS // 2, SMALL)
+    root = datasets.draw(folder / "objects", objects // 2, SMALL)
+    result: dict[str, Any] = {"objects": objects + 1, "added_latency_seconds": LATENCY, "runs": []}
     with server() as port, proxy(port) as (address, seen):
-        environment = {
-            "SIGHTLINE_S3_ENDPOINT": address,
-            "AWS_ACCESS_KEY_ID": "bench",
-            "AWS_SECRET_ACCESS_KEY": "bench-secret",
-            "AWS_REGION": "us-east-1",
-        }
-        job("fill", root, {**environment, "SIGHTLINE_S3_ENDPOINT": f"http://127.0.0.1:{port}"})
-        result: dict[str, Any] = {"objects": OBJECTS + 1, "added_latency_seconds": LATENCY}
-        for transfers in (1, 8, 16):
+        keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
+        job("fill", root, "fill", SIGHTLINE_S3_ENDPOINT=f"http://127.0.0.1:{port}", **keys)
+        for transfers in TRANSFERS:
             seen.clear()
-            own = {**environment, "SIGHTLINE_TRANSFERS": str(transfers), "SIGHTLINE_STORE": f"s3://target/{transfers}"}
-            done = job("from-s3", root, {**own, "SIGHTLINE_CACHE": str(folder / f"cache-s3-{transfers}")})
-            result[f"transfers_{transfers}"] = {**done, "most_requests_at_once": max(seen)}
+            own = {"SIGHTLINE_TRANSFERS": str(transfers), "SIGHTLINE_STORE": f"s3://target/{transfers}"}
+            done = job("from-s3", root, f"s3-{transfers}", SIGHTLINE_S3_ENDPOINT=address, **keys, **own)
+            counts = {"transfers": transfers, "requests": len(seen), "most_requests_at_once": max(seen)}
+            result["runs"].append({**counts, **done})
     return result
 
 
 def fill(root: Path) -> dict[str, Any]:
-    """Put the set into a bucket."""
+    """Make the buckets, and put the set into one."""
     from sightline.storage import Transfer, open_store
     from sightline.storage.s3 import connect
 
     client = connect(os.environ["SIGHTLINE_S3_ENDPOINT"])
     for bucket in ("source", "target"):
         client.make_bucket(bucket)
+    description = root / "data.yaml"
+    description.write_text(description.read_text().replace(f"path: {root}\n", ""))
     files = [path for path in root.rglob("*") if path.is_file()]
-    store = open_store("s3://source/set")
-    (root / "data.yaml").write_text((root / "data.yaml").read_text().replace(f"path: {root}\n", ""))
-    store.upload([Transfer(path.relative_to(root).as_posix(), path) for path in files])
+    open_store("s3://source/set").upload([Transfer(path.relative_to(root).as_posix(), path) for path in files])
     return {"files": len(files)}
 
 
 def from_s3(root: Path) -> dict[str, Any]:
     """Run the stage from bucket to bucket."""
-    from sightline.presets import resolve
-    from sightline.validate import run
+    importlib.import_module("sightline.storage.s3")  # what the few images, which lie here, do not need
 
-    config = resolve("balanced", {"weights.source": "yolo11n.yaml"})
-
-    def work() -> int:
-        document = run(source="s3://source/set", config=config, out=root.parent / "validate-s3")
-        return sum(part.images for part in document.splits.values())
-
-    return measured(work)
+    return _stage(root, lambda folder: "s3://source/set" if folder == root else str(folder))
 
 
 @contextlib.contextmanager
 def server() -> Iterator[int]:
-    """Run an S3 server."""
+    """Run an S3 server on a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    program = Path(sys.executable).with_name("moto_server")
-    process = subprocess.Popen(
-        [str(program), "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        deadline = time.monotonic() + 60
+        while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
+            assert process.poll() is None, f"{command} ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"{command} does not answer"
             time.sleep(0.1)
         yield port
     finally:
@@ -252,51 +295,56 @@ def server() -> Iterator[int]:
         process.wait()
 
 
+class Flight:
+    """The requests under way: `seen` grows by their number each time one begins."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self._lock = threading.Lock()
+        self._now = 0
+
+    def change(self, step: int) -> None:
+        with self._lock:
+            self._now += step
+            if step > 0:
+                self.seen.append(self._now)
+
+
 @contextlib.contextmanager
 def proxy(port: int) -> Iterator[tuple[str, list[int]]]:
-    """Pass connections on, answers late; the list grows by the number of requests under way each time one begins."""
-    seen: list[int] = []
-    under_way = 0
-    lock = threading.Lock()
+    """Pass connections on, answers late; yields the address, and a list of how many requests were under way."""
+    flight = Flight()
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
 
-    def serve(client: socket.socket) -> None:
-        nonlocal under_way
-        upstream = socket.create_connection(("127.0.0.1", port))
-        busy = threading.Event()
-
-        def back() -> None:
-            nonlocal under_way
-            with contextlib.suppress(OSError):
-                while data := upstream.recv(1 << 16):
-                    if busy.is_set():
-                        time.sleep(LATENCY)
-                        busy.clear()
-                        with lock:
-                            under_way -= 1
-                    client.sendall(data)
-                client.shutdown(socket.SHUT_WR)
-
-        threading.Thread(target=back, daemon=True).start()
-        with contextlib.suppress(OSError):
+    def forth(client: socket.socket, upstream: socket.socket, asked: threading.Event) -> None:
+        with contextlib.suppress(OSError), client, upstream:
             while data := client.recv(1 << 16):
-                if not busy.is_set():
-                    busy.set()
-                    with lock:
-                        under_way += 1
-                        seen.append(under_way)
+                if not asked.is_set():
+                    asked.set()
+                    flight.change(1)
                 upstream.sendall(data)
-            upstream.shutdown(socket.SHUT_WR)
+
+    def back(client: socket.socket, upstream: socket.socket, asked: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := upstream.recv(1 << 16):
+                if asked.is_set():  # the first bytes of an answer
+                    time.sleep(LATENCY)
+                    flight.change(-1)
+                    asked.clear()
+                client.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
 
     def accept() -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the listener is closed
             while True:
                 client, _ = listener.accept()
-                threading.Thread(target=serve, args=(client,), daemon=True).start()
+                ends = client, socket.create_connection(("127.0.0.1", port)), threading.Event()
+                for way in (forth, back):
+                    threading.Thread(target=way, args=ends, daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", seen
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", flight.seen
     finally:
         listener.close()
 

@@ -66,16 +66,23 @@ def draw(root: Path, count: int, side: tuple[int, int]) -> Path:
     (root / "data.yaml").write_text(
         f"path: {root}\ntrain: images/train\nval: images/val\ntest: images/test\nnames:\n{names}"
     )
+    os.sync()  # or the disk is busy with it while something is measured
     return root
 
 
-def change(root: Path, count: int, side: tuple[int, int]) -> int:
-    """Change one image in a hundred and one label in a hundred, half a percent of the files each; returns how many."""
-    changed = 0
-    for number in range(0, count, 100):
-        if number % 200:
-            (root / f"labels/{_split(number)}/{number:07}.txt").write_text(labels(number + 5 * 10**8))
-        else:
-            (root / f"images/{_split(number)}/{number:07}.jpg").write_bytes(picture(number + 5 * 10**8, side))
-        changed += 1
-    return changed
+def change(root: Path, count: int, side: tuple[int, int]) -> dict[str, int]:
+    """Edit 1 % of the files, spread over the splits: in each hundred one image is replaced, one box drawn anew.
+
+    Returns how many images and how many label files were changed.
+    """
+    firsts = range(0, count - 99, 100)
+    for first in firsts:
+        step = first // 100 % 50
+        image, other = first + step, first + step + 50
+        new = 5 * 10**8 + first
+        (root / f"images/{_split(image)}/{image:07}.jpg").write_bytes(picture(new, side))
+        file = root / f"labels/{_split(other)}/{other:07}.txt"
+        boxes = file.read_text().splitlines(keepends=True)
+        file.write_text("".join([labels(new).splitlines(keepends=True)[0], *boxes[1:]]))
+    os.sync()
+    return {"changed_images": len(firsts), "changed_labels": len(firsts)}

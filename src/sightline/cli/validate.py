@@ -107,7 +107,8 @@ def validate(
     config = (stage.resolve if run else presets.resolve)(preset, named)
     if fix:
         data = _fixed(data, config, fix, as_json)
-        config = config.model_copy(update={"data": config.data.model_copy(update={"format": "auto", "images": None})})
+        of_copy = {"format": "auto", "images": None, "voc_origin": 0}
+        config = config.model_copy(update={"data": config.data.model_copy(update=of_copy)})
     document: ValidateDocument | DataDocument
     with bars(as_json, run):
         if run:

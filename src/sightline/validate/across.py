@@ -38,17 +38,16 @@ GREY = (
 
 def compare(index: Index, policy: Policy) -> None:
     """Write what is found across images into the index, leave out copies within a split, and say who is kin to whom."""
-    with index.together():
-        _copies_within(index)
-        index.rows(GREY)
-        add_all(index, _leaked(index, "leaked-image", "sha256", "is byte for byte the same as"))
-        add_all(index, _leaked(index, "leaked-augmentation", "origin", "is an augmented copy of the same source as"))
-        kin = Kin(index)
-        kin.by("sha256")
-        kin.by("origin")
-        if policy.thresholds.decode:
-            add_all(index, _near(index, policy.thresholds.near_levels, kin))
-        kin.write()
+    _copies_within(index)
+    index.rows(GREY)
+    add_all(index, _leaked(index, "leaked-image", "sha256", "is byte for byte the same as"))
+    add_all(index, _leaked(index, "leaked-augmentation", "origin", "is an augmented copy of the same source as"))
+    kin = Kin(index)
+    kin.by("sha256")
+    kin.by("origin")
+    if policy.thresholds.decode:
+        add_all(index, _near(index, policy.thresholds.near_levels, kin))
+    kin.write()
 
 
 def add_all(index: Index, found: Iterable[tuple[int, Found]]) -> None:
@@ -114,6 +113,7 @@ def _near(index: Index, levels: float, kin: Kin) -> Iterator[tuple[int, Found]]:
         looks[rule][second] += 1
         if _confirmed(a[2], b[2], levels):
             looks[rule][second] = LOOKS
+            kin.join(first, second)
             which = (f"of {b[1]} ", f" of {a[1]}") if rule == "leaked-copy" else ("", "")
             yield second, Found(rule, b[0], f"{which[0]}looks the same as {a[0]}{which[1]}")
 

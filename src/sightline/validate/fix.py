@@ -1,14 +1,16 @@
 """Writes a repaired copy of a source, in its own format, and a list of every change.
 
-Only what has one right answer is repaired: boxes are clipped, those without area and repeated ones go, copies leave the
-held-out split, images that can be saved are written anew. An image with an object that cannot be read is left out
-whole: without that object it would teach that nothing is there.
+Only what has one right answer is repaired: boxes are clipped, those without area and repeated ones go, leaked copies
+leave the held-out split, images that can be saved are written anew. An image with an object that cannot be read is left
+out whole: without that object it would teach that nothing is there. So is one that has two versions of its labels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,38 +18,53 @@ from typing import NamedTuple
 
 from sightline.artifacts import Document
 from sightline.config import RunConfig
+from sightline.policy import Policy
 from sightline.validate import across, formats, gate, index, layout, repair, splits, writers
-from sightline.validate.dataset import Sample
+from sightline.validate.dataset import Entry, Found, Reading, Sample
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.scan import scan
 from sightline.validate.snapshot.names import plain_name
 from sightline.validate.source import opened
 
 CHANGES = "changes.csv"
-BOXES = {
+DISTINCT = "SELECT DISTINCT rule, place, change FROM change"
+WRITTEN = {  # what the copy has otherwise, just by being written from what was understood
     "clipped-box": "clipped the box to the image",
     "zero-area-box": "removed the box",
     "duplicate-box": "removed the repeated box",
-    "box-outside": "removed the box",
+    "missing-label": "wrote an empty label: the image is taken as background",
+    "class-gap": "numbered the classes anew",
+    "duplicate-name": "made the classes one",
+    "duplicate-id": "left out the later entry",
+    "crowd-region": "left out the crowd",
+    "mask-ignored": "left out masks and keypoints",
+    "grouping-class": "left out the class",
+    "no-split": "left out the image",
+    "unused-file": "left out the file",
+    "data-path": "wrote paths anew",
+    "file-name": "renamed the image",
+    "name-collision": "renamed the image",
+    "orphan-label": "left out the label",
+    "missing-image": "left out the annotation",
+    "unsupported-suffix": "left out the image",
 }
 LEFT_OUT = {
+    "unreadable-image": "left out the image",
+    "truncated-image": "left out the image",
     "huge-image": "left out the image",
-    "unsupported-suffix": "left out the image",
-    "turned-boxes": "left out the image",
+    "turned-boxes": "left out the image: its boxes are of another picture",
     "size-mismatch": "left out the image: its boxes are of a picture of another size",
     "label-syntax": "left out the image: an object in it cannot be read",
     "wrong-task": "left out the image: an object in it is no box",
     "class-range": "left out the image: an object in it has no class",
+    "box-outside": "left out the image: an object in it lies elsewhere",
     "shared-label": "left out the image: its labels may be another's",
-    "leaked-image": "removed the copy from the held-out split",
-    "duplicate-image": "removed the copy",
-    "conflicting-labels": "removed the later copy",
-    "orphan-label": "left out the label",
-    "missing-image": "left out the annotation",
+    "conflicting-labels": "left out the image: nobody can say which of its labels are right",
 }
+COPIES = {"duplicate-image": "removed the copy", "leaked-image": "removed the copy from the held-out split"}
 MOVED = ("leaked-copy", "leaked-augmentation")
-IMAGES = ("unreadable-image", "truncated-image", "trailing-bytes", "wrong-suffix", "exif-orientation", "alpha-channel",
-          "deep-pixels")  # fmt: skip
+LOST = ("unreadable-image", "truncated-image")
+IMAGES = ("trailing-bytes", "wrong-suffix", "exif-orientation", "alpha-channel", "deep-pixels")
 
 
 class Change(NamedTuple):
@@ -75,15 +92,21 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
     Raises StageInputError for a place that is taken, DataError for a source that cannot be read as a detection set.
     """
     writers.check_free(out)
-    with opened(source, config.data.images) as folder, index.opened(None) as rows:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(opened(source, config.data.images))
+        rows = stack.enter_context(index.opened(None))
+        saved = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-saved-")))
+        rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT)")
+        rows.rows("CREATE TEMP TABLE anew (source TEXT PRIMARY KEY)")
+        rows.rows("CREATE INDEX item_kin ON item (kin)")
         reading = formats.read(folder, config.data.format, config.data.voc_origin)
         scan(reading, rows, config)
+        if lost := _save(rows, saved):
+            reading = formats.read(folder, config.data.format, config.data.voc_origin)
+            scan(_instead(reading, lost), rows, config)
         gate.link(rows)
-        across.compare(rows, config.data.policy)
-        rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT)")
-        rows.rows("CREATE TEMP TABLE anew (id INTEGER PRIMARY KEY, source TEXT UNIQUE)")
         with rows.together():
-            _repair(rows)
+            _repair(rows, config.data.policy)
         classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin)
         splits.assign(rows, folder.name, reading.declared, make=False)
         layout.name_images(rows)
@@ -91,7 +114,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         writers.write(dataset, reading.format, out, image_bytes=lambda sample: _bytes(rows, sample))
         counts = dataset.counts()
         _list(rows, out / CHANGES)
-        changes = Counter(dict(rows.rows("SELECT rule, COUNT(*) FROM change GROUP BY 1").fetchall()))
+        changes = Counter(dict(rows.rows(f"SELECT rule, COUNT(*) FROM ({DISTINCT}) GROUP BY 1").fetchall()))
         return Fixed(
             folder=str(out),
             format=reading.format,
@@ -102,54 +125,104 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         )
 
 
-def _repair(rows: Index) -> None:
-    """Decide about every image, and note each decision."""
-    for rule, change in {**BOXES, **LEFT_OUT}.items():
+def _save(rows: Index, folder: Path) -> dict[str, str]:
+    """Write what can be saved of damaged images into a folder; returns their new paths by source."""
+    saved = {}
+    damaged = rows.rows(
+        "SELECT item.id, image, source, rule FROM problem JOIN item ON item.id = problem.item WHERE rule IN (?, ?)",
+        LOST,
+    ).fetchall()
+    for id, image, source, rule in damaged:
+        path = os.fsdecode(image)
+        try:
+            better = repair.reencode(Path(path).read_bytes(), os.path.splitext(path)[1])
+        except (ValueError, OSError):
+            continue
+        if better is None:
+            continue
+        place = folder / str(id) / os.path.basename(path)
+        place.parent.mkdir()
+        place.write_bytes(better[0])
+        saved[source] = str(place)
+        _note(rows, Change(rule, source, better[2]))
+    return saved
+
+
+def _instead(reading: Reading, saved: dict[str, str]) -> Reading:
+    """Return the reading with saved images in the place of damaged ones."""
+
+    def entries() -> Iterator[Entry | Found]:
+        for entry in original():
+            yield entry._replace(image=saved.get(entry.source, entry.image)) if isinstance(entry, Entry) else entry
+
+    original = reading.entries
+    reading.entries = entries
+    return reading
+
+
+def _repair(rows: Index, policy: Policy) -> None:
+    """Decide about every image, and note each decision. What is left out is removed from the index."""
+    for rule, change in {**WRITTEN, **LEFT_OUT}.items():
         rows.rows("INSERT INTO change SELECT rule, place, ? FROM problem WHERE rule = ?", (change, rule))
         if rule in LEFT_OUT:
-            rows.rows(
-                "UPDATE item SET dropped = ?1 WHERE dropped IS NULL AND id IN "
-                "(SELECT item FROM problem WHERE rule = ?1)",
-                (rule,),
-            )
-    for rule in MOVED:
-        rows.rows(
-            "INSERT INTO change SELECT rule, place, 'moved the image from ' || item.split || ' to ' || kin.split "
-            "FROM problem JOIN item ON item.id = problem.item JOIN item kin ON kin.id = item.kin "
-            "WHERE rule = ? AND item.dropped IS NULL",
-            (rule,),
-        )
-        rows.rows(
-            "UPDATE item SET split = kin.split FROM item kin WHERE kin.id = item.kin AND item.dropped IS NULL "
-            "AND item.id IN (SELECT item FROM problem WHERE rule = ?)",
-            (rule,),
-        )
+            rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
+    # Listed twice, each time with labels of its own: the image is there once, with those that came first.
+    rows.rows("DELETE FROM item WHERE source IN (SELECT place FROM problem WHERE rule = 'conflicting-labels')")
+    rows.rows("DELETE FROM item WHERE sha256 IS NULL")
     rows.many("INSERT INTO change VALUES (?, ?, ?)", list(_images(rows)))
+    while _apart(rows, policy):  # what moves to another split may be a copy of something there
+        pass
+
+
+def _apart(rows: Index, policy: Policy) -> bool:
+    """Remove copies, and move what leaks; tells whether anything moved."""
+    forget = f"DELETE FROM problem WHERE rule IN {across.RULES}"
+    rows.rows(forget)
+    rows.rows("UPDATE item SET kin = NULL WHERE kin IS NOT NULL")
+    change = LEFT_OUT["conflicting-labels"]
+    torn = (
+        "FROM item WHERE (split, sha256) IN "
+        "(SELECT split, sha256 FROM item GROUP BY 1, 2 HAVING COUNT(DISTINCT labels) > 1)"
+    )
+    rows.rows(f"INSERT INTO change SELECT 'conflicting-labels', source, ? {torn}", (change,))
+    rows.rows(f"DELETE FROM item WHERE id IN (SELECT id {torn})")
+    across.compare(rows, policy)
+    for rule, change in COPIES.items():
+        rows.rows("INSERT INTO change SELECT rule, place, ? FROM problem WHERE rule = ?", (change, rule))
+        rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
+    moved = rows.rows(
+        "SELECT DISTINCT item.id, rule, source, split, (SELECT split FROM item AS kin WHERE kin.kin = item.kin "
+        f"ORDER BY {across.HELD_OUT} LIMIT 1) FROM problem JOIN item ON item.id = problem.item WHERE rule IN (?, ?)",
+        MOVED,
+    ).fetchall()
+    for id, rule, source, split, target in moved:
+        if split != target:
+            rows.rows("UPDATE item SET split = ? WHERE id = ?", (target, id))
+            _note(rows, Change(rule, source, f"moved the image from {split} to {target or 'train'}"))
+    return any(split != target for *_, split, target in moved)
+
+
+def _note(rows: Index, change: Change) -> None:
+    rows.rows("INSERT INTO change VALUES (?, ?, ?)", change)
 
 
 def _images(rows: Index) -> Iterator[Change]:
-    """Try to save every image that has something wrong with it; one that is lost stays out."""
+    """Write images anew that have something wrong with them, where that can be done."""
     marks = ", ".join("?" * len(IMAGES))
     wrong = rows.rows(
-        "SELECT item.id, image, source, MAX(rule), MAX(rule IN ('unreadable-image', 'truncated-image')), sha256 "
-        f"FROM problem JOIN item ON item.id = problem.item WHERE rule IN ({marks}) AND dropped IS NULL "
-        "GROUP BY item.id",
+        "SELECT item.id, image, source, MIN(rule), sha256 FROM problem JOIN item ON item.id = problem.item "
+        f"WHERE rule IN ({marks}) GROUP BY item.id",
         IMAGES,
     ).fetchall()
-    for id, image, source, rule, lost, sha256 in wrong:
+    for id, image, source, rule, sha256 in wrong:
         path = os.fsdecode(image)
         stem, suffix = os.path.splitext(os.path.basename(path))
         try:
             saved = repair.reencode(Path(path).read_bytes(), suffix)
-        except (ValueError, OSError) as error:
-            if lost:
-                rows.rows("UPDATE item SET dropped = ? WHERE id = ?", (rule, id))
-                yield Change(rule, source, f"left out the image: {error}")
-            continue
-        if sha256 is None:  # it could not be opened, so its labels were never judged
-            yield Change(rule, source, "left out the image")
-        elif saved is not None:
-            rows.rows("INSERT INTO anew VALUES (?, ?)", (id, source))
+        except (ValueError, OSError):
+            continue  # it can be used as it is
+        if saved is not None:
+            rows.rows("INSERT OR IGNORE INTO anew VALUES (?)", (source,))
             names = (plain_name(stem) + saved[1], f"{plain_name(stem)}-{sha256[:8]}{saved[1]}")
             rows.rows("UPDATE item SET own = ?, alternative = ? WHERE id = ?", (*names, id))
             yield Change(rule, source, saved[2])
@@ -167,4 +240,5 @@ def _list(rows: Index, path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Change._fields)
-        writer.writerows(rows.rows("SELECT rule, place, change FROM change ORDER BY rule, place"))
+        changes = rows.rows(f"{DISTINCT} ORDER BY rule, place")
+        writer.writerows([*map(gate.cell, change)] for change in changes)

@@ -42,7 +42,8 @@ def judge(
     policy = config.data.policy
     link(index)
     omitted = _quarantine(index, policy)
-    across.compare(index, policy)
+    with index.together():
+        across.compare(index, policy)
     omitted |= _quarantine(index, policy, across.RULES)
     totals = _totals(index)
     classes, renumber = layout.number_classes(index, reading, config.data.voc_origin)
@@ -210,11 +211,11 @@ def write_csv(index: Index, findings: Sequence[Finding], path: Path) -> None:
             for example in _examples(index, finding.rule, -1):
                 box = example.box or ("",) * 4
                 texts = (example.where, example.message, example.image or "")
-                row = (finding.rule, finding.severity, *map(_cell, texts))
+                row = (finding.rule, finding.severity, *map(cell, texts))
                 writer.writerow((*row, *box, finding.handling))
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Keep a spreadsheet from taking a file's name for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 

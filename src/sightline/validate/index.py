@@ -58,9 +58,7 @@ class Index:
         """Open or make the file at `path`. Raises sqlite3.DatabaseError if it is no index."""
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.executescript(PRAGMAS + SCHEMA)
-        last = self.value("SELECT value FROM meta WHERE key = 'run'")
-        self.run = int(last or 0) + 1
-        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (str(self.run),))
+        self.run = int(self.value("SELECT value FROM meta WHERE key = 'run'") or 0)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run a query, and stream its rows."""
@@ -101,11 +99,13 @@ class Index:
         )
 
     def begin(self, meaning: str) -> None:
-        """Forget what a former reading worked out across images, and all it made of labels if they mean other things.
+        """Begin a reading: forget what the last one worked out across images, and its labels if they mean other things.
 
         `meaning` names all that decides what is found in a label file beside the file and the image.
         """
+        self.run += 1
         with self.together():
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES ('run', ?)", (str(self.run),))
             self.db.execute("DELETE FROM problem WHERE NOT lasting")
             if self.value("SELECT value FROM meta WHERE key = 'meaning'") != meaning:
                 self.db.execute("UPDATE item SET label_mark = ''")

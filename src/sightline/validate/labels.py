@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from sightline.policy import Thresholds
@@ -64,22 +64,16 @@ def judge(entry: Entry, parsed: Parsed, facts: Facts, frame: Frame) -> Judged:
             labels.append((box.label, *center, round((x1 - x0) * MICRO), round((y1 - y0) * MICRO)))
             edges.append(inside)
             boxes.append(box)
-    close = list(pairs(edges, min(frame.thresholds.duplicate_iou, frame.thresholds.conflict_iou)))
-    doubled: set[int] = set()
-    for first, second, overlap in close:
-        same = boxes[first].label == boxes[second].label
-        if same and overlap >= frame.thresholds.duplicate_iou and second not in doubled:
-            doubled.add(second)
-            repeated = f"{frame.named(boxes[second])} repeats that of {frame.where(boxes[first])}"
-            message = f"{repeated} (overlap {overlap:.3f})"
-            found.append(Found("duplicate-box", frame.where(boxes[second]), message, edges[second], overlap))
-            about.append(None)
-    for first, second, overlap in close:
+    doubled, conflicts = overlapping([box.label for box in boxes], edges, frame.thresholds)
+    for second, (first, overlap) in doubled.items():
+        message = f"{frame.named(boxes[second])} repeats that of {frame.where(boxes[first])} (overlap {overlap:.3f})"
+        found.append(Found("duplicate-box", frame.where(boxes[second]), message, edges[second], overlap))
+        about.append(None)
+    for first, second, overlap in conflicts:
         a, b = boxes[first], boxes[second]
-        if a.label != b.label and overlap >= frame.thresholds.conflict_iou and doubled.isdisjoint((first, second)):
-            message = f"{frame.named(b)} is nearly the {frame.named(a)} of {frame.where(a)} (overlap {overlap:.3f})"
-            found.append(Found("conflicting-boxes", frame.where(b), message, edges[second], overlap))
-            about.append(second)
+        message = f"{frame.named(b)} is nearly the {frame.named(a)} of {frame.where(a)} (overlap {overlap:.3f})"
+        found.append(Found("conflicting-boxes", frame.where(b), message, edges[second], overlap))
+        about.append(second)
     return _without(Judged(labels, found, about), doubled)
 
 
@@ -161,16 +155,43 @@ def _tiny(box: Box, edges: Edges, scale: float, frame: Frame) -> Found:
     return Found("tiny-box", frame.where(box), message, edges, -min(width, height) * scale)
 
 
-def pairs(edges: Sequence[Edges], least: float) -> Iterator[tuple[int, int, float]]:
-    """Yield (i, j, IoU) of boxes that overlap by at least `least`, i before j in the list.
+def overlapping(
+    labels: Sequence[int | str], edges: Sequence[Edges], thresholds: Thresholds
+) -> tuple[dict[int, tuple[int, float]], list[tuple[int, int, float]]]:
+    """Return which box repeats which earlier one of its class, and the pairs that differ in class alone, with IoU.
+
+    A box that repeats another is compared no more: ten thousand equal boxes take the time of ten thousand, not of their
+    pairs.
+    """
+    doubled: dict[int, tuple[int, float]] = {}
+    seen: dict[tuple[int | str, Edges], int] = {}
+    for index, box in enumerate(zip(labels, edges, strict=True)):
+        first = seen.setdefault(box, index)
+        if first != index:
+            doubled[index] = (first, 1.0)
+    conflicts = []
+    for first, second, overlap in pairs(edges, min(thresholds.duplicate_iou, thresholds.conflict_iou), doubled):
+        if labels[first] == labels[second]:
+            if overlap >= thresholds.duplicate_iou:
+                doubled[second] = (first, overlap)
+        elif overlap >= thresholds.conflict_iou:
+            conflicts.append((first, second, overlap))
+    return doubled, [pair for pair in conflicts if pair[0] not in doubled and pair[1] not in doubled]
+
+
+def pairs(edges: Sequence[Edges], least: float, skip: Container[int] = ()) -> Iterator[tuple[int, int, float]]:
+    """Yield (i, j, IoU) of boxes that overlap by at least `least`, i before j in the list, neither of them in `skip`.
 
     With i the box that starts first, IoU >= t needs x0_j - x0_i <= (1 - t) * width_i: what is in common is at most
     width_i minus that distance, what is covered at least width_i. So a sweep from left to right meets few others.
+    `skip` may grow on the way.
     """
     if len(edges) < 2:
         return
     order = sorted(range(len(edges)), key=lambda index: edges[index][0])
     for position, i in enumerate(order):
+        if i in skip:
+            continue
         ax0, ay0, ax1, ay1 = edges[i]
         reach = ax0 + (1 - least) * (ax1 - ax0)
         for following in range(position + 1, len(order)):
@@ -179,15 +200,17 @@ def pairs(edges: Sequence[Edges], least: float) -> Iterator[tuple[int, int, floa
             if bx0 > reach:
                 break
             across, down = min(ax1, bx1) - bx0, min(ay1, by1) - max(ay0, by0)
-            if across <= 0 or down <= 0:
+            if across <= 0 or down <= 0 or j in skip:
                 continue
             common = across * down
             overlap = common / ((ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - common)
             if overlap >= least:
                 yield min(i, j), max(i, j), overlap
+                if i in skip:
+                    break
 
 
-def _without(judged: Judged, doubled: set[int]) -> Judged:
+def _without(judged: Judged, doubled: Container[int]) -> Judged:
     """Leave out the second of two equal boxes, and let `about` point into what is left."""
     if not doubled:
         return judged

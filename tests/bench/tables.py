@@ -1,0 +1,128 @@
+"""Prints what was measured: each function takes one part of the result, and gives tables and lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.table import Table
+
+CHECKED = {
+    "ultralytics": ("Ultralytics' scan", "headers and labels, no pixels"),
+    "headers": ("the gate, headers", "headers, labels, digests, equal copies, leaks, page and CSV; no pixels"),
+    "everything": ("the gate, everything", "everything: pixels decoded, near copies, leaks, page and CSV"),
+}
+RUNS = {"first": "first run, with snapshot", "unchanged": "second run, unchanged", "changed": "second run, edited"}
+STEPS = {"read": "read", "sha256": "sha256", "decode_eighth": "decode at an eighth", "decode_full": "decode in full"}
+
+
+def quickstart(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Time by stage."""
+    table = Table("quickstart", "seconds", box=None)
+    for name, seconds in result["stages"].items():
+        table.add_row(name, f"{seconds:.1f}")
+    table.add_row("between stages", f"{result['overhead_seconds']:.1f}")
+    table.add_row("whole", f"{result['wall_seconds']:.1f}")
+    yield table
+    yield f"test mAP50 {result['map50']:.3f}"
+    yield gigabytes(result["peak_memory_bytes"])
+
+
+def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
+    """Cost and scores of the line and its rival, by seed."""
+    for item in result:
+        table = Table(
+            f"BCCD, seed {item['seed']}", "seconds", "peak memory", "mAP50", "mAP50-95", "scored by", box=None
+        )
+        rows = [
+            ("plain Ultralytics", item["plain"], item["plain"], "engine, checkpoint"),
+            ("the line", item["line"], item["line"], "line, ONNX"),
+            ("", None, item["line_checkpoint_by_engine"], "engine, checkpoint"),
+        ]
+        for name, cost, score, by in rows:
+            spent = (f"{cost['wall_seconds']:.0f}", gigabytes(cost["peak_memory_bytes"])) if cost else ("", "")
+            table.add_row(name, *spent, f"{score['map50']:.3f}", f"{score['map50_95']:.3f}", by)
+        yield table
+        yield f"wall ratio {item['wall_ratio']:.2f}, memory ratio {item['memory_ratio']:.2f}"
+
+
+def data(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Everything about the data gate."""
+    width, height = result["side"]
+    kilobytes = result["bytes_per_image"] / 1e3
+    yield f"{result['images']:,} JPEGs of {width} x {height} pixels, {kilobytes:.0f} kB each, in the page cache"
+    yield from _scan(result["scan"])
+    yield from _stage(result["stage"])
+    yield from _growth(result["growth"])
+    yield from _steps(result["steps_microseconds"], result["decode_limit"])
+    yield from _s3(result["s3"])
+
+
+def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table(
+        *("scan", "workers", "images/s", "ratio", "of all runs", "memory: main", "largest worker", "checked"), box=None
+    )
+    base = scan["ultralytics"]
+    for rival, (name, checked) in CHECKED.items():
+        run = scan[rival]
+        images = run["images_per_second"] * run["seconds"]
+        rates = sorted(images / seconds for seconds in run["all_seconds"])
+        table.add_row(
+            *(name, str(run["workers"]), f"{run['images_per_second']:,.0f}"),
+            f"{run['images_per_second'] / base['images_per_second']:.2f}",
+            f"{rates[0]:,.0f} to {rates[-1]:,.0f}",
+            *(*_memory(run), checked),
+        )
+    yield table
+    yield f"medians of {len(base['all_seconds'])} runs, in turn; workers are threads in Ultralytics, processes in the gate"
+
+
+def _stage(stage: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("whole stage", "seconds", "ratio", "uploaded", box=None)
+    for key, name in RUNS.items():
+        run = stage[key]
+        ratio = run["seconds"] / stage["first"]["seconds"]
+        table.add_row(name, f"{run['seconds']:.2f}", f"{ratio:.3f}", f"{run['uploaded_bytes'] / 1e6:,.2f} MB")
+    yield table
+    edited = stage["changed"]
+    yield f"edited, 1 % of the files: {edited['changed_images']} images and {edited['changed_labels']} label files"
+
+
+def _growth(growth: list[dict[str, Any]]) -> Iterator[Table | str]:
+    table = Table("images, small", "seconds", "us/image", "memory: main", "largest worker", box=None)
+    for run in growth:
+        each = 1e6 * run["seconds"] / run["images"]
+        table.add_row(f"{run['images']:,}", f"{run['seconds']:.2f}", f"{each:.0f}", *_memory(run))
+    yield table
+
+
+def _steps(steps: dict[str, float], limit: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("one image on one core", "us", box=None)
+    for key, name in STEPS.items():
+        table.add_row(name, f"{steps[key]:.0f}")
+    yield table
+    yield (
+        f"decode limit on {limit['cores']} cores (read, sha256, decode at an eighth): "
+        f"{limit['images_per_second']:,.0f} images/s; 'everything' reaches {100 * limit['reached']:.0f} % of it"
+    )
+
+
+def _s3(s3: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("S3 to S3: transfers allowed", "most in flight", "requests", "seconds", "ratio", box=None)
+    for run in s3["runs"]:
+        ratio = run["seconds"] / s3["runs"][0]["seconds"]
+        counts = str(run["transfers"]), str(run["most_requests_at_once"]), f"{run['requests']:,}"
+        table.add_row(*counts, f"{run['seconds']:.1f}", f"{ratio:.2f}")
+    yield table
+    late = 1e3 * s3["added_latency_seconds"]
+    yield f"{s3['objects']:,} objects, each answer {late:.0f} ms late, the server on the same cores"
+
+
+def _memory(run: dict[str, Any]) -> tuple[str, str]:
+    worker = run["peak_worker_memory_bytes"]
+    return f"{run['peak_memory_bytes'] / 1e6:.0f} MB", f"{worker / 1e6:.0f} MB" if worker else "-"
+
+
+def gigabytes(size: int) -> str:
+    """Say a peak of memory."""
+    return f"{size / 1e9:.2f} GB"
