@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -235,31 +234,7 @@ def test_a_rule_that_is_off_is_not_told(sets, validate):
     assert "missing-label" not in found(validate(root, policy={"rules": {"missing-label": "off"}}))
 
 
-# --- reading again
-
-
-def test_what_has_not_changed_is_not_opened_again_and_what_has_is(sets, validate, tmp_path):
-    root = sets.yolo()
-    for path in root.rglob("*"):  # so old that a change cannot hide behind the time stamp
-        os.utime(path, (1e9, 1e9))
-    first = validate(root)
-    import time
-
-    time.sleep(2.1)
-    first = validate(root)
-    second = validate(root)
-    assert second.digest == first.digest
-    label = root / "labels/train/0.txt"
-    before = label.stat()
-    label.write_text(label.read_text().replace("0 0.5 0.45", "1 0.5 0.45"))
-    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert label.stat().st_size == before.st_size
-    third = validate(root)
-    assert third.digest != first.digest
-    assert third.splits["train"].boxes_per_class == {"cat": 2, "dog": 4}
-    label.unlink()
-    (root / "images/train/0.png").unlink()
-    assert validate(root).splits["train"].images == 5
+# --- the report
 
 
 def test_the_report_of_a_passing_set_has_counts_distributions_and_no_errors(sets, validate, tmp_path):
