@@ -214,9 +214,16 @@ def folders(root: Path, depth: int) -> Iterator[Path]:
     yield root
     if depth:
         with os.scandir(root) as entries:  # a folder may hold a million files: keep only the folders among them
-            below = sorted(entry.path for entry in entries if not hidden(entry.name) and os.path.isdir(entry.path))
+            below = sorted(entry.path for entry in entries if not hidden(entry.name) and _is_folder(entry))
         for path in below:
             yield from folders(Path(path), depth - 1)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads round in a circle
+        return False
 
 
 assert tuple(SYNONYMS) == SPLITS

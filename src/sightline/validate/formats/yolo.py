@@ -173,16 +173,13 @@ class _Entries:
 
     def _around(self, place: str, images_of: list[str]) -> Iterator[Found]:
         """Yield what is wrong with the files of image folders, and labels in `place` without an image in them."""
-        for images in images_of:
-            yield from odd_files(
-                self.folder,
-                images,
-                names(images, PICTURES),
-                lambda stem: self.folder.relative(f"{place}/{stem}.txt"),
-            )
         present = self._texts(place)
         for images in images_of:
-            for name in names(images, PICTURES):
+            pictures = names(images, PICTURES)
+            yield from odd_files(
+                self.folder, images, pictures, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
+            )
+            for name in pictures:
                 present.pop(f"{stem(name)}.txt", None)
         for name in sorted(name for usual, name in present.items() if usual not in darknet.NO_LABELS):
             if place not in images_of or (self.described.foreign and darknet.is_label(f"{place}/{name}")):
