@@ -7,22 +7,20 @@ for all alike: they were just written.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.bench import datasets
+from tests.bench.objects import LATENCY, proxy, server
 
 ROOT = Path(__file__).parents[2]
 SIDE = (640, 480)
@@ -33,7 +31,6 @@ OBJECTS = 2_000
 ROUNDS = 3
 WARM = "warm"  # the few images, beside each set
 TRANSFERS = (1, 8, 16)
-LATENCY = 0.02  # seconds that the proxy adds to each answer, as a store in another building does
 
 
 def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict[str, Any]:
@@ -271,82 +268,6 @@ def from_s3(root: Path) -> dict[str, Any]:
     importlib.import_module("sightline.storage.s3")  # what the few images, which lie here, do not need
 
     return _stage(root, lambda folder: "s3://source/set" if folder == root else str(folder))
-
-
-@contextlib.contextmanager
-def server() -> Iterator[int]:
-    """Run an S3 server on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, f"{command} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{command} does not answer"
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
-class Flight:
-    """The requests under way: `seen` grows by their number each time one begins."""
-
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-        self._lock = threading.Lock()
-        self._now = 0
-
-    def change(self, step: int) -> None:
-        with self._lock:
-            self._now += step
-            if step > 0:
-                self.seen.append(self._now)
-
-
-@contextlib.contextmanager
-def proxy(port: int) -> Iterator[tuple[str, list[int]]]:
-    """Pass connections on, answers late; yields the address, and a list of how many requests were under way."""
-    flight = Flight()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-
-    def forth(client: socket.socket, upstream: socket.socket, asked: threading.Event) -> None:
-        with contextlib.suppress(OSError), client, upstream:
-            while data := client.recv(1 << 16):
-                if not asked.is_set():
-                    asked.set()
-                    flight.change(1)
-                upstream.sendall(data)
-
-    def back(client: socket.socket, upstream: socket.socket, asked: threading.Event) -> None:
-        with contextlib.suppress(OSError):
-            while data := upstream.recv(1 << 16):
-                if asked.is_set():  # the first bytes of an answer
-                    time.sleep(LATENCY)
-                    flight.change(-1)
-                    asked.clear()
-                client.sendall(data)
-            client.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):  # the listener is closed
-            while True:
-                client, _ = listener.accept()
-                ends = client, socket.create_connection(("127.0.0.1", port)), threading.Event()
-                for way in (forth, back):
-                    threading.Thread(target=way, args=ends, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", flight.seen
-    finally:
-        listener.close()
 
 
 if __name__ == "__main__":
