@@ -175,3 +175,38 @@ def test_voc_pixels_counted_from_one_are_counted_from_nought_in_the_copy(sets: S
     done, _, document = fixed(root, **{"data.voc_origin": 1})
     assert (done.format, document.errors) == ("voc", 0)
     assert document.distributions == before.distributions
+
+
+def test_labels_that_differ_in_order_alone_are_the_same(sets: Sets, fixed):
+    root = sets.yolo()
+    (root / "labels/train/0.txt").write_text("0 .2 .2 .1 .1\n1 .6 .6 .2 .2\n0 .4 .4 .1 .1\n")
+    shutil.copy(root / "images/train/0.png", root / "images/train/z.png")
+    (root / "labels/train/z.txt").write_text("0 .4 .4 .1 .1\n0 .2 .2 .1 .1\n1 .6 .6 .2 .2\n")
+    done, changes, _ = fixed(root)
+    assert changes == {"images/train/z.png": "duplicate-image: removed the copy"}
+    assert (done.images, done.boxes) == (10, 12)
+
+
+def test_one_image_with_other_labels_in_another_split_is_left_out_in_both(sets: Sets, fixed):
+    root = sets.yolo()
+    shutil.copy(root / "images/train/0.png", root / "images/test/x.png")
+    (root / "labels/test/x.txt").write_text("1 0.3 0.3 0.2 0.2\n0 0.98 0.5 0.1 0.1\n")
+    done, changes, document = fixed(root)
+    assert {where: change.split(":")[0] for where, change in changes.items()} == {
+        "images/train/0.png": "conflicting-labels",
+        "images/test/x.png": "conflicting-labels",
+    }
+    assert (done.images, document.images, document.errors) == (9, 9, 0)
+
+
+def test_nothing_is_listed_of_images_that_are_left_out_but_that(sets: Sets, fixed):
+    root = sets.yolo()
+    lines = "0 0.98 0.5 0.1 0.1\n0 .2 .2 .1 .1\n0 .2 .2 .1 .1\n0 .5 .5 0 .1\n9 .5 .5 .1 .1\n"
+    (root / "labels/train/0.txt").write_text(lines)
+    shutil.copy(root / "images/train/1.png", root / "images/test/y.png")
+    shutil.copy(root / "labels/train/1.txt", root / "labels/test/y.txt")
+    _, changes, _ = fixed(root)
+    assert changes == {
+        "labels/train/0.txt:5": "class-range: left out the image: an object in it has no class",
+        "images/test/y.png": "leaked-image: removed the copy from the held-out split",
+    }

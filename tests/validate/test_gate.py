@@ -234,6 +234,44 @@ def test_a_rule_that_is_off_is_not_told(sets, validate):
     assert "missing-label" not in found(validate(root, policy={"rules": {"missing-label": "off"}}))
 
 
+# --- what only some rules see
+
+
+def test_a_class_that_only_a_refused_image_has_is_a_class_and_drawn(sets, rejected, tmp_path):
+    root = sets.voc()
+    path = root / "Annotations/0.xml"
+    path.write_text(
+        path.read_text().replace("cat", "zebra").replace("<xmin>10<", "<xmin>900<").replace("<xmax>30<", "<xmax>990<")
+    )
+    other = (
+        "<object><name>zebra</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>"
+    )
+    path.write_text(path.read_text().replace("</annotation>", f"{other}</annotation>"))
+    document = rejected(root)
+    assert found(document, "error") == {"box-outside": 1}
+    assert document.classes == ["cat", "dog", "zebra"]
+    assert "zebra" in (tmp_path / "out/data.html").read_text()
+
+
+def test_an_equal_augmented_copy_is_one_leak(sets, rejected):
+    root = sets.yolo()
+    for split in ("train", "test"):
+        sets.picture(root / f"images/{split}/p_jpg.rf.aaa.png", 50)
+        (root / f"labels/{split}/p_jpg.rf.aaa.txt").write_text("0 0.5 0.45 0.5 0.5\n")
+    assert found(rejected(root), "error") == {"leaked-image": 1}
+
+
+def test_annotations_of_one_image_that_is_gone_are_one_missing_image(sets, rejected):
+    root = sets.coco()
+    path = root / "train/_annotations.coco.json"
+    content = json.loads(path.read_text())
+    content["annotations"] += [content["annotations"][0] | {"id": 500 + n, "image_id": 77} for n in range(7)]
+    path.write_text(json.dumps(content))
+    document = rejected(root)
+    assert found(document, "error") == {"missing-image": 1}
+    assert (document.images, document.dropped_images) == (11, 1)
+
+
 # --- the report
 
 

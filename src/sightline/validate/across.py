@@ -78,17 +78,21 @@ def _copies_within(index: Index) -> None:
 
 def _leaked(index: Index, rule: str, column: str, words: str) -> Iterator[tuple[int, Found]]:
     """Yield the held-out copies of what lies in several splits, naming one copy that stays."""
+    told = f"{DISTINCT} AND id NOT IN (SELECT item FROM problem WHERE rule = 'leaked-image')"
     rows = index.rows(
-        f"SELECT id, split, {column}, source FROM item WHERE {DISTINCT} AND {column} IN "
-        f"(SELECT {column} FROM item WHERE {column} IS NOT NULL AND split != '' AND {DISTINCT} GROUP BY 1 "
+        f"SELECT id, split, {column}, source, labels, sha256 FROM item WHERE {told} AND {column} IN "
+        f"(SELECT {column} FROM item WHERE {column} IS NOT NULL AND split != '' AND {told} GROUP BY 1 "
         f"HAVING COUNT(DISTINCT split) > 1) ORDER BY {column}, {HELD_OUT}, source"
-    )
-    first: tuple[int, str, str, str] | None = None
+    ).fetchall()
+    first: tuple[Any, ...] | None = None
     for row in rows:
         if first is None or row[2] != first[2]:
             first = row
         elif row[1] != first[1]:
             yield row[0], Found(rule, row[3], f"of {row[1]} {words} {first[3]} of {first[1]}", badness=len(row[1]))
+            if row[5] == first[5] and row[4] != first[4]:
+                message = f"is the same image as {first[3]} of {first[1]}, with other labels"
+                yield row[0], Found("conflicting-labels", row[3], message)
 
 
 def _near(index: Index, levels: float, kin: Kin) -> Iterator[tuple[int, Found]]:

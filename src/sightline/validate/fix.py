@@ -96,7 +96,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         folder = stack.enter_context(opened(source, config.data.images))
         rows = stack.enter_context(index.opened(None))
         saved = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-saved-")))
-        rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT)")
+        rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT, of TEXT)")
         rows.rows("CREATE TEMP TABLE anew (source TEXT PRIMARY KEY)")
         rows.rows("CREATE INDEX item_kin ON item (kin)")
         reading = formats.read(folder, config.data.format, config.data.voc_origin)
@@ -144,7 +144,7 @@ def _save(rows: Index, folder: Path) -> dict[str, str]:
         place.parent.mkdir()
         place.write_bytes(better[0])
         saved[source] = str(place)
-        _note(rows, Change(rule, source, better[2]))
+        _note(rows, Change(rule, source, better[2]), source)
     return saved
 
 
@@ -163,15 +163,18 @@ def _instead(reading: Reading, saved: dict[str, str]) -> Reading:
 def _repair(rows: Index, policy: Policy) -> None:
     """Decide about every image, and note each decision. What is left out is removed from the index."""
     for rule, change in {**WRITTEN, **LEFT_OUT}.items():
-        rows.rows("INSERT INTO change SELECT rule, place, ? FROM problem WHERE rule = ?", (change, rule))
+        of = "NULL" if rule in LEFT_OUT else "(SELECT source FROM item WHERE id = item)"
+        rows.rows(f"INSERT INTO change SELECT rule, place, ?, {of} FROM problem WHERE rule = ?", (change, rule))
         if rule in LEFT_OUT:
             rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
     # Listed twice, each time with labels of its own: the image is there once, with those that came first.
     rows.rows("DELETE FROM item WHERE source IN (SELECT place FROM problem WHERE rule = 'conflicting-labels')")
     rows.rows("DELETE FROM item WHERE sha256 IS NULL")
-    rows.many("INSERT INTO change VALUES (?, ?, ?)", list(_images(rows)))
+    for better in list(_images(rows)):
+        _note(rows, better, better.where)
     while _apart(rows, policy):  # what moves to another split may be a copy of something there
         pass
+    rows.rows("DELETE FROM change WHERE of IS NOT NULL AND of NOT IN (SELECT source FROM item)")
 
 
 def _apart(rows: Index, policy: Policy) -> bool:
@@ -180,15 +183,12 @@ def _apart(rows: Index, policy: Policy) -> bool:
     rows.rows(forget)
     rows.rows("UPDATE item SET kin = NULL WHERE kin IS NOT NULL")
     change = LEFT_OUT["conflicting-labels"]
-    torn = (
-        "FROM item WHERE (split, sha256) IN "
-        "(SELECT split, sha256 FROM item GROUP BY 1, 2 HAVING COUNT(DISTINCT labels) > 1)"
-    )
-    rows.rows(f"INSERT INTO change SELECT 'conflicting-labels', source, ? {torn}", (change,))
+    torn = "FROM item WHERE sha256 IN (SELECT sha256 FROM item GROUP BY 1 HAVING COUNT(DISTINCT labels) > 1)"
+    rows.rows(f"INSERT INTO change SELECT 'conflicting-labels', source, ?, NULL {torn}", (change,))
     rows.rows(f"DELETE FROM item WHERE id IN (SELECT id {torn})")
     across.compare(rows, policy)
     for rule, change in COPIES.items():
-        rows.rows("INSERT INTO change SELECT rule, place, ? FROM problem WHERE rule = ?", (change, rule))
+        rows.rows("INSERT INTO change SELECT rule, place, ?, NULL FROM problem WHERE rule = ?", (change, rule))
         rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
     moved = rows.rows(
         "SELECT DISTINCT item.id, rule, source, split, (SELECT split FROM item AS kin WHERE kin.kin = item.kin "
@@ -198,12 +198,13 @@ def _apart(rows: Index, policy: Policy) -> bool:
     for id, rule, source, split, target in moved:
         if split != target:
             rows.rows("UPDATE item SET split = ? WHERE id = ?", (target, id))
-            _note(rows, Change(rule, source, f"moved the image from {split} to {target or 'train'}"))
+            _note(rows, Change(rule, source, f"moved the image from {split} to {target or 'train'}"), source)
     return any(split != target for *_, split, target in moved)
 
 
-def _note(rows: Index, change: Change) -> None:
-    rows.rows("INSERT INTO change VALUES (?, ?, ?)", change)
+def _note(rows: Index, change: Change, of: str) -> None:
+    """Note a change to the image `of`, which counts only if that is in the copy."""
+    rows.rows("INSERT INTO change VALUES (?, ?, ?, ?)", (*change, of))
 
 
 def _images(rows: Index) -> Iterator[Change]:

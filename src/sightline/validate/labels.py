@@ -74,7 +74,7 @@ def judge(entry: Entry, parsed: Parsed, facts: Facts, frame: Frame) -> Judged:
         message = f"{frame.named(b)} is nearly the {frame.named(a)} of {frame.where(a)} (overlap {overlap:.3f})"
         found.append(Found("conflicting-boxes", frame.where(b), message, edges[second], overlap))
         about.append(second)
-    return _without(Judged(labels, found, about), doubled)
+    return _in_order(Judged(labels, found, about), doubled)
 
 
 def judge_box(box: Box, frame: Frame) -> tuple[Edges | None, Found | None]:
@@ -210,11 +210,12 @@ def pairs(edges: Sequence[Edges], least: float, skip: Container[int] = ()) -> It
                     break
 
 
-def _without(judged: Judged, doubled: Container[int]) -> Judged:
-    """Leave out the second of two equal boxes, and let `about` point into what is left."""
-    if not doubled:
-        return judged
-    kept = [index for index in range(len(judged.labels)) if index not in doubled]
-    place = {index: position for position, index in enumerate(kept)}
+def _in_order(judged: Judged, doubled: Container[int]) -> Judged:
+    """Leave out the second of two equal boxes, sort the others, and let `about` point into what is left.
+
+    Sorted, labels of two files that say the same are the same, whatever the order of their lines.
+    """
+    kept = sorted((label, index) for index, label in enumerate(judged.labels) if index not in doubled)
+    place = {index: position for position, (_, index) in enumerate(kept)}
     about = [None if index is None else place.get(index) for index in judged.about]
-    return Judged([judged.labels[index] for index in kept], judged.found, about)
+    return Judged([label for label, _ in kept], judged.found, about)

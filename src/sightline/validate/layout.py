@@ -17,7 +17,7 @@ def number_classes(index: Index, reading: Reading, origin: int) -> tuple[list[st
     used: set[int] = set()
     first_pixels = boxes = 0
     zero_pixels = 0
-    rows = index.rows(f"SELECT labels, width, height FROM item WHERE labels IS NOT NULL AND {LIVE}")
+    rows = index.rows("SELECT labels, width, height FROM item WHERE labels IS NOT NULL")
     while block := rows.fetchmany(1000):
         for labels, width, height in block:
             values = np.frombuffer(labels, "<i4").reshape(-1, 5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +22,7 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 AHEAD = 3  # batches that wait for each process
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 
@@ -46,14 +49,39 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
             yield batch, work(batch)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),)) as pool:
-        running: dict[Future[Out], In] = {}
-        for batch in chain(first, batches):
+    pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
+    running: dict[Future[Out], In] = {}
+    try:
+        with _undisturbed():
+            running[_submitted(pool, work, first[0])] = first[0]
+        for batch in chain(first[1:], batches):
             running[_submitted(pool, work, batch)] = batch
             if len(running) >= AHEAD * processes:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let signals that end the work wait until the processes are there.
+
+    Between a fork and the thread that looks after it, an interrupt is lost, or leaves a process that nobody ends.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only that one is ever interrupted
+        yield
+        return
+    came: list[int] = []
+    before = {end: signal.signal(end, lambda number, _: came.append(number)) for end in ENDS}
+    try:
+        yield
+    finally:
+        for end, handler in before.items():
+            signal.signal(end, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _submitted(pool: ProcessPoolExecutor, work: Callable[[In], Out], batch: In) -> Future[Out]:
@@ -86,7 +114,8 @@ def _begin(parent: int) -> None:
     lock of the index for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(end, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)

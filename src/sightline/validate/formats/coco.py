@@ -155,8 +155,9 @@ class _Document:
 
     def entries(self) -> Iterator[Entry | Found]:
         """Yield every image with its boxes; what cannot be used becomes a finding."""
-        for number, image in self.table.lost(self.file):
-            message = f"refers to image {json.dumps(image)}, which is not in images"
+        for number, image, count in self.table.lost(self.file):
+            more = f"; {count - 1} more annotations refer to it" if count > 1 else ""
+            message = f"refers to image {json.dumps(image)}, which is not in images{more}"
             yield Found("missing-image", f"{self.where}: annotations[{number}]", message)
         for entry in self.table.images(self.file):
             yield from self._image(entry)

@@ -38,8 +38,8 @@ ANNOTATIONS = f"""
     FROM annotation t WHERE file = ? AND image = ? ORDER BY number
 """
 LOST = """
-    SELECT number, image FROM annotation t WHERE file = ?
-    AND NOT EXISTS (SELECT 1 FROM image i WHERE i.file = t.file AND i.id = t.image) ORDER BY rowid
+    SELECT MIN(number), image, COUNT(*) FROM annotation t WHERE file = ?
+    AND NOT EXISTS (SELECT 1 FROM image i WHERE i.file = t.file AND i.id = t.image) GROUP BY image ORDER BY 1
 """
 
 
@@ -131,8 +131,8 @@ class Table:
         """Yield the annotations of an image in the order of the file."""
         return map(Annotation._make, self._db.execute(ANNOTATIONS, (file, image)))
 
-    def lost(self, file: int) -> Iterator[tuple[int, Any]]:
-        """Yield number and image id of the annotations whose image is not there."""
+    def lost(self, file: int) -> Iterator[tuple[int, Any, int]]:
+        """Yield each image id that is not there, with the first of the annotations that refer to it and their count."""
         yield from self._db.execute(LOST, (file,))
 
     def categories(self, file: int) -> Iterator[Any]:

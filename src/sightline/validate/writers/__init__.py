@@ -11,6 +11,7 @@ memory does not grow with the set. Splits without images are left out.
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -62,7 +63,10 @@ def appearing(out: Path) -> Iterator[str]:
     place = out.resolve()
     place.parent.mkdir(parents=True, exist_ok=True)
     beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed and had the same number
+    for left in place.parent.glob(f".{glob.escape(place.name)}.*.tmp"):  # of a process that was killed
+        number = left.name.split(".")[-2]
+        if left == beside or (number.isdecimal() and not Path("/proc", number).exists()):
+            shutil.rmtree(left, ignore_errors=True)
     try:
         beside.mkdir()
         yield str(beside)
