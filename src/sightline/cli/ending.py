@@ -94,7 +94,8 @@ def _program(name: str) -> str:
 
 def found_lines(document: ValidateDocument | DataDocument) -> list[str | Text]:
     """Say what was found, rule by rule, and what was dropped for it."""
-    dropped = f"dropped, with reasons: {document.dropped_images} images, {document.dropped_boxes} boxes"
+    images, boxes = document.dropped_images, document.dropped_boxes
+    dropped = f"left out, with reasons: {images} image{'s' * (images != 1)}, {boxes} box{'es' * (boxes != 1)}"
     return [
         *(finding_line(finding) for finding in document.findings),
         *([dropped] if document.dropped_images or document.dropped_boxes else []),

@@ -60,7 +60,7 @@ def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[s
     """Yield the paths of a few such files, without reading the whole folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if suffix(entry.name) in suffixes and not hidden(entry.name) and _is_file(entry):
+            if entry.name.lower().endswith(suffixes) and entry.name[0] != "." and _is_file(entry):
                 yield entry.path
                 most -= 1
                 if not most:
