@@ -288,7 +288,7 @@ def started(root: Path, out: Path) -> subprocess.Popen[str]:
 
 def children(pid: int, least: int = 1) -> list[int]:
     """Wait for a process to have children, and return them."""
-    for _ in range(600):
+    for _ in range(3000):
         own = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         if len(own) >= least:
             return own
