@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +211,15 @@ def test_nothing_is_listed_of_images_that_are_left_out_but_that(sets: Sets, fixe
         "labels/train/0.txt:5": "class-range: left out the image: an object in it has no class",
         "images/test/y.png": "leaked-image: removed the copy from the held-out split",
     }
+
+
+def test_an_image_that_is_listed_twice_is_listed_once_and_a_pipe_is_left_out(sets: Sets, fixed):
+    root = sets.yolo(train="train.txt")
+    lines = [f"./images/train/{n}.png" for n in range(6)]
+    (root / "train.txt").write_text("\n".join([*lines, lines[0]]) + "\n")
+    os.mkfifo(root / "images/val/pipe.png")
+    (root / "images/val/link.png").symlink_to("pipe.png")  # of a suffix that is read, and would be read for ever
+    done, changes, _ = fixed(root)
+    assert changes["images/train/0.png"] == "duplicate-image: listed once"
+    assert changes["images/val/link.png"] == "unreadable-image: left out the image"
+    assert done.images == 10

@@ -134,6 +134,8 @@ def _save(rows: Index, folder: Path) -> dict[str, str]:
     ).fetchall()
     for id, image, source, rule in damaged:
         path = os.fsdecode(image)
+        if not os.path.isfile(path):  # a pipe, or a link to nothing
+            continue
         try:
             better = repair.reencode(Path(path).read_bytes(), os.path.splitext(path)[1])
         except (ValueError, OSError):
@@ -167,6 +169,7 @@ def _repair(rows: Index, policy: Policy) -> None:
         rows.rows(f"INSERT INTO change SELECT rule, place, ?, {of} FROM problem WHERE rule = ?", (change, rule))
         if rule in LEFT_OUT:
             rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
+    rows.rows("INSERT INTO change SELECT rule, place, 'listed once', place FROM problem WHERE rule = 'duplicate-image'")
     # Listed twice, each time with labels of its own: the image is there once, with those that came first.
     rows.rows("DELETE FROM item WHERE source IN (SELECT place FROM problem WHERE rule = 'conflicting-labels')")
     rows.rows("DELETE FROM item WHERE sha256 IS NULL")
@@ -230,7 +233,7 @@ def _images(rows: Index) -> Iterator[Change]:
 
 
 def _bytes(rows: Index, sample: Sample) -> bytes:
-    data = Path(sample.image).read_bytes()
+    data = writers.unchanged(sample)
     if rows.value("SELECT 1 FROM anew WHERE source = ?", (sample.source,)):
         saved = repair.reencode(data, os.path.splitext(sample.image)[1])
         return saved[0] if saved else data

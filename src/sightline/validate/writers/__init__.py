@@ -44,7 +44,7 @@ def write(
     Raises StageInputError if there is something in `out` already, DataError if an image changed since it was checked
     or if the format cannot hold a class name.
     """
-    read = image_bytes or _checked
+    read = image_bytes or unchanged
     with appearing(out) as folder, WRITERS[format](folder, dataset.classes) as add:
         for sample in dataset.samples():
             data = read(sample)
@@ -86,7 +86,7 @@ def check_free(out: Path) -> None:
         raise StageInputError(f"{out} is not empty. Name a folder that does not exist yet, or remove what is in it.")
 
 
-def _checked(sample: Sample) -> bytes:
+def unchanged(sample: Sample) -> bytes:
     """Return the bytes of an image. Raises DataError if they are not those that were checked."""
     try:
         with open(sample.image, "rb", buffering=0) as file:
