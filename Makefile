@@ -33,7 +33,7 @@ run: $(STAMP) ## run the whole line: the quickstart, or your DATA=, with WEIGHTS
 	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
 test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: $(STAMP) ## lint, types, import contracts, derived files, the frozen public surface
 	@$(BIN)/ruff check .

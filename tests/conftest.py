@@ -23,6 +23,12 @@ from typing import Any
 import pytest
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of one trained quickstart in one process: it takes minutes to make."""
+    if "quickstart" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.xdist_group("quickstart"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with the real datasets and checkpoints."""
