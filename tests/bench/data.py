@@ -24,8 +24,10 @@ from tests.bench.objects import LATENCY, proxy, server
 
 ROOT = Path(__file__).parents[2]
 SIDE = (640, 480)
+LARGE = (2592, 1944)  # 5 megapixels, as a plain camera makes them
 SMALL = (96, 64)
 IMAGES = 20_000
+LARGE_SHARE = 0.15  # large images for each of the others: 3,000
 GROWTH = (1_000, 10_000, 100_000)
 OBJECTS = 2_000
 ROUNDS = 3
@@ -37,8 +39,7 @@ def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict
     """Run all data benchmarks below `folder`."""
     datasets.draw(folder / WARM, 40, SIDE)
     root = datasets.draw(folder / "set", images, SIDE)
-    size = sum(path.stat().st_size for path in root.rglob("*.jpg")) / images
-    result: dict[str, Any] = {"images": images, "side": SIDE, "bytes_per_image": size}
+    result: dict[str, Any] = described(root, images, SIDE)
     steps = job("steps", root, "steps")
     scan = scans(root)
     cores = scan["everything"]["workers"]
@@ -46,7 +47,11 @@ def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict
     reached = scan["everything"]["images_per_second"] / limit
     result |= {"scan": scan, "steps_microseconds": steps}
     result["decode_limit"] = {"cores": cores, "images_per_second": limit, "reached": reached}
-    result["stage"] = stage(root, images)
+    result["stage"] = stage(root, images, SIDE)
+    shutil.rmtree(root)
+    few = round(images * LARGE_SHARE)
+    root = datasets.draw(folder / "large", few, LARGE)
+    result["stage_large"] = {**described(root, few, LARGE), **stage(root, few, LARGE)}
     shutil.rmtree(root)
     result["growth"] = []
     for count in growth:
@@ -55,6 +60,12 @@ def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict
         shutil.rmtree(grown)
     result["s3"] = s3(folder, objects)
     return result
+
+
+def described(root: Path, images: int, side: tuple[int, int]) -> dict[str, Any]:
+    """Say what a set is: how many images of what size in pixels and bytes."""
+    size = sum(path.stat().st_size for path in root.rglob("*.jpg")) / images
+    return {"images": images, "side": side, "bytes_per_image": size}
 
 
 def scans(root: Path) -> dict[str, Any]:
@@ -74,14 +85,16 @@ def scans(root: Path) -> dict[str, Any]:
     }
 
 
-def stage(root: Path, images: int) -> dict[str, Any]:
+def stage(root: Path, images: int, side: tuple[int, int]) -> dict[str, Any]:
     """Run the stage on a new set, on the same again, and on one that was edited."""
-    result: dict[str, Any] = {"first": job("snapshot", root, "stage")}
+    place = f"{root.name}-stage"
+    result: dict[str, Any] = {"first": job("snapshot", root, place)}
     time.sleep(3)  # what changes at the very moment it was read is read again next time
-    result["unchanged"] = job("snapshot", root, "stage")
-    edited = datasets.change(root, images, SIDE)
+    result["unchanged"] = job("snapshot", root, place)
+    edited = datasets.change(root, images, side)
     time.sleep(3)
-    result["changed"] = {**job("snapshot", root, "stage"), **edited}
+    result["changed"] = {**job("snapshot", root, place), **edited}
+    shutil.rmtree(root.parent / place)
     return result
 
 

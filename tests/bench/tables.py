@@ -48,14 +48,20 @@ def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
 
 def data(result: dict[str, Any]) -> Iterator[Table | str]:
     """Everything about the data gate."""
-    width, height = result["side"]
-    kilobytes = result["bytes_per_image"] / 1e3
-    yield f"{result['images']:,} JPEGs of {width} x {height} pixels, {kilobytes:.0f} kB each, in the page cache"
+    yield _described(result)
     yield from _scan(result["scan"])
     yield from _stage(result["stage"])
+    yield _described(result["stage_large"])
+    yield from _stage(result["stage_large"])
     yield from _growth(result["growth"])
     yield from _steps(result["steps_microseconds"], result["decode_limit"])
     yield from _s3(result["s3"])
+
+
+def _described(part: dict[str, Any]) -> str:
+    width, height = part["side"]
+    kilobytes = part["bytes_per_image"] / 1e3
+    return f"{part['images']:,} JPEGs of {width} x {height} pixels, {kilobytes:.0f} kB each, in the page cache"
 
 
 def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
