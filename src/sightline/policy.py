@@ -76,7 +76,7 @@ class Setting(Part):
         if not self.limited:
             return True
         too_many = self.max_count is not None and count > self.max_count
-        return too_many or (self.max_fraction is not None and count > self.max_fraction * total)
+        return too_many or (self.max_fraction is not None and count > self.max_fraction * total + 1e-9)
 
 
 class Thresholds(Part):

@@ -93,6 +93,8 @@ def test_leaked_images_leave_the_held_out_splits(sets: Sets, fixed, tmp_path):
         picture(root / "images" / split / name, hash(name) % 1000 + 100)
         (root / f"labels/{split}/{name[:-4]}.txt").write_text(CLEAN)
     _, changes, document = fixed(root)
+    renamed = changes.pop("images/train/b.png")  # the two have different suffixes, and would share a label file
+    assert renamed.startswith("file-name: renamed the image to b-")
     assert changes == {
         "images/test/a.png": "leaked-image: removed the copy from the held-out split",
         "images/test/b.jpg": "leaked-copy: moved the image from test to train",

@@ -14,7 +14,10 @@ from sightline.presets import resolve
 from sightline.rules import OF_BOXES, RULES
 
 SETTING = "error, warning, off, or {severity, max_count, max_fraction}"
-SET_RULES = ("class-absent", "few-boxes", "class-imbalance", "many-backgrounds", "class-gap", "duplicate-name")
+SET_RULES = (
+    *("class-absent", "few-boxes", "class-imbalance", "many-backgrounds", "class-gap", "duplicate-name"),
+    "repeated-number",
+)
 
 
 def mistakes(folder: Path, text: str) -> ConfigError:

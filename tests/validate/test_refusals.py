@@ -120,8 +120,7 @@ def test_an_image_whose_name_the_engine_would_pass_over_is_refused(sets, refuse)
     ("change", "where", "word"),
     [
         (lambda d: d["images"].append({"id": 77, "file_name": "gone.png"}), "images[6]", "'gone.png' is not there"),
-        (lambda d: d["images"].append(dict(d["images"][0])), "images[6]", "which images[0] has too"),
-        (lambda d: d["annotations"].append(dict(d["annotations"][2])), "annotations[6]", "annotations[2] has too"),
+        (lambda d: d["images"][1].update(id=d["images"][0]["id"]), "images[0]", "which images[1] has too"),
         (lambda d: d["annotations"][1].update(image_id=500), "annotations[1]", "image 500"),
         (lambda d: d["annotations"][1].update(category_id=4), "annotations[1]", "category 4"),
         (lambda d: d["annotations"][1].update(bbox=[1, 2, 3]), "annotations[1]", "expected [x, y, width, height]"),

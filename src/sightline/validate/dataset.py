@@ -87,6 +87,7 @@ class Reading:
     without images in them. `found` is about the source as a whole. `entries` may be called once, and yields what is
     wrong with single annotations among the images; `declared` and `found` are complete when it ends. `parse` is a
     plain function (it runs in other processes) from a label file's bytes, its shown name and `classes` to what it says.
+    `listed` means that lists name single images of folders.
     """
 
     format: Literal["yolo", "coco", "voc"]
@@ -96,6 +97,8 @@ class Reading:
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None = None
     declared: set[Split] = field(default_factory=set)
     found: list[Found] = field(default_factory=list)
+    folder: Folder | None = None
+    listed: bool = False
 
 
 class Sample(NamedTuple):
@@ -214,12 +217,13 @@ def folders(root: Path, depth: int) -> Iterator[Path]:
     yield root
     if depth:
         with os.scandir(root) as entries:  # a folder may hold a million files: keep only the folders among them
-            below = sorted(entry.path for entry in entries if not hidden(entry.name) and _is_folder(entry))
+            below = sorted(entry.path for entry in entries if not hidden(entry.name) and is_folder(entry))
         for path in below:
             yield from folders(Path(path), depth - 1)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link that leads round in a circle

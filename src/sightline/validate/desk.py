@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -58,6 +59,7 @@ class Desk:
         self.index = index
         self.next_id = int(index.value("SELECT MAX(id) FROM item") or 0) + 1
         self.classes: dict[str, int] = {}
+        self.folders: set[str] = set()  # of images
 
     def batches(self, entries: Iterable[Entry | Found], ticker: progress.Ticker) -> Iterator[list[Job]]:
         """Yield what has to be opened; what is known is marked as seen, what was found among entries is filed."""
@@ -87,6 +89,7 @@ class Desk:
         known = self._known(keys)
         for key, entry in zip(keys, entries, strict=True):
             row = known.get(key)
+            self.folders.add(entry.image.rpartition("/")[0])
             if row and row[1] == run:
                 self.index.add(None, [_again(entry)])
                 continue
@@ -171,9 +174,11 @@ def _mark(path: str) -> str:
 
 
 def _label_mark(entry: Entry) -> str:
+    """Return what changes when the labels do, or the name under which findings speak of them."""
     if entry.parsed is not None:
-        return hashlib.blake2b(repr(entry.parsed).encode(), digest_size=16).hexdigest()
-    return _mark(entry.label) if entry.label else "none"
+        return hashlib.blake2b(repr((entry.where, entry.parsed)).encode(), digest_size=16).hexdigest()
+    own = _mark(entry.label) if entry.label else "none"
+    return own and f"{own}:{zlib.crc32(entry.where.encode()):x}"
 
 
 def _again(entry: Entry) -> Found:

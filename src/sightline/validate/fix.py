@@ -35,15 +35,13 @@ WRITTEN = {  # what the copy has otherwise, just by being written from what was 
     "missing-label": "wrote an empty label: the image is taken as background",
     "class-gap": "numbered the classes anew",
     "duplicate-name": "made the classes one",
-    "duplicate-id": "left out the later entry",
+    "repeated-number": "numbered the annotations anew",
     "crowd-region": "left out the crowd",
     "mask-ignored": "left out masks and keypoints",
     "grouping-class": "left out the class",
-    "no-split": "left out the image",
-    "unused-file": "left out the file",
+    "no-split": "left out what is in no split",
+    "unused-file": "left out what is not used",
     "data-path": "wrote paths anew",
-    "file-name": "renamed the image",
-    "name-collision": "renamed the image",
     "orphan-label": "left out the label",
     "missing-image": "left out the annotation",
     "unsupported-suffix": "left out the image",
@@ -58,6 +56,7 @@ LEFT_OUT = {
     "wrong-task": "left out the image: an object in it is no box",
     "class-range": "left out the image: an object in it has no class",
     "box-outside": "left out the image: an object in it lies elsewhere",
+    "duplicate-id": "left out the image: nobody can say which boxes are its own",
     "shared-label": "left out the image: its labels may be another's",
     "conflicting-labels": "left out the image: nobody can say which of its labels are right",
 }
@@ -110,6 +109,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin)
         splits.assign(rows, folder.name, reading.declared, make=False)
         layout.name_images(rows)
+        _renamed(rows)
         dataset = IndexedDataset(rows, classes, renumber, {})
         writers.write(dataset, reading.format, out, image_bytes=lambda sample: _bytes(rows, sample))
         counts = dataset.counts()
@@ -230,6 +230,13 @@ def _images(rows: Index) -> Iterator[Change]:
             names = (plain_name(stem) + saved[1], f"{plain_name(stem)}-{sha256[:8]}{saved[1]}")
             rows.rows("UPDATE item SET own = ?, alternative = ? WHERE id = ?", (*names, id))
             yield Change(rule, source, saved[2])
+
+
+def _renamed(rows: Index) -> None:
+    """Note what the copy calls otherwise."""
+    for image, source, name in rows.rows("SELECT image, source, name FROM item WHERE name IS NOT NULL").fetchall():
+        if name != os.path.basename(os.fsdecode(image)):
+            _note(rows, Change("file-name", source, f"renamed the image to {name}"), source)
 
 
 def _bytes(rows: Index, sample: Sample) -> bytes:

@@ -24,6 +24,7 @@ LONE_CODES = (0x01, 0xD8)  # have no length
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # what ends the data of a scan: neither an escape nor a restart
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
+MIXED = b"\x55" * 32 + b"\xaa" * 32
 TIGHT = 2  # bytes whose loss must show
 
 
@@ -56,6 +57,21 @@ def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
     if _whole(body[:-TIGHT], structure):
         raise ValueError("ends with bytes that are not of its picture, and without an end marker")
     return body + END, ["added the missing end marker"]
+
+
+def wants_more(data: bytes, pixels: bytes, size: tuple[int, int]) -> bool:
+    """Tell whether a decoder would use further data before the end marker. `pixels` is what it makes of `data` now.
+
+    That is, in grey, and at a size near `size` at which it is quick.
+    """
+    structure = _structure(data, 0)
+    if structure.end is None:
+        return False
+    body = data[: structure.end - len(END)]
+    try:
+        return _grey(body + MIXED + _restart(body, structure) + MIXED + END, size) != pixels
+    except OSError:
+        return False
 
 
 def _structure(data: bytes, start: int) -> _Structure:
@@ -102,14 +118,18 @@ def _trimmed(data: bytes) -> bytes:
 
 def _whole(body: bytes, structure: _Structure) -> bool:
     """Tell whether all of a picture is in `body`, its bytes without an end marker."""
-    restarts = len(RESTART.findall(body, structure.last))
-    restart = b"\xff" + bytes([0xD0 + restarts % 8])  # where the data stops before a restart, it must be there to go on
+    restart = _restart(body, structure)
     try:
         picture = _pixels(body + END)
         same = all(_pixels(body + filling + restart + filling + END) == picture for filling in FILLINGS)
     except OSError:
         return False
     return same and _complete(structure)
+
+
+def _restart(body: bytes, structure: _Structure) -> bytes:
+    """Return the restart marker that would come next: where data stops before one, it must be there to go on."""
+    return b"\xff" + bytes([0xD0 + len(RESTART.findall(body, structure.last)) % 8])
 
 
 def _complete(structure: _Structure) -> bool:
@@ -125,5 +145,12 @@ def _complete(structure: _Structure) -> bool:
 
 def _pixels(data: bytes) -> bytes:
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        image.load()
+        return image.tobytes()
+
+
+def _grey(data: bytes, size: tuple[int, int]) -> bytes:
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        image.draft("L", size)
         image.load()
         return image.tobytes()

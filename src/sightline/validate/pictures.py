@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from sightline.policy import Thresholds
+from sightline.validate import jpeg
 from sightline.validate.dataset import IMAGE_SUFFIXES, Found
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
@@ -31,6 +32,7 @@ SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
 }
 ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 turn the picture by a quarter
+XMP = ("XML:com.adobe.xmp", "xmp")  # Pillow's names for other words on a picture
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -44,11 +46,14 @@ TURNS = {
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 THUMB = 16  # side of the thumbnail in pixels
 FINER = 3  # times the thumbnail is a JPEG decoded at least; with 2, copies of photographs differ by twice as much
+SMALL = (FINER * THUMB, FINER * THUMB)
 LARGEST_FILE = 2**30  # bytes; no image that a detector is trained on is larger
 GREY = ("1", "L", "LA", "I;16", "I", "F")
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 PNG_BITS = 24  # where a PNG says how many bits a channel has; its header is always first
+TIFF_UNREAD = ("lzma", "zstd", "webp")  # compressions of a TIFF that OpenCV cannot read, and
+TIFF_UNREAD_MODES = ("F", "I")  # its pixels: floating point and 32 bits
 TIFF_BITS = 258  # the tag in which a TIFF says so, for each channel
 START_OF_JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # markers: start of image, of scan; end of image
 
@@ -113,21 +118,26 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
 def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> tuple[Facts | None, list[Found]]:
     found: list[Found] = []
     digest, size = hashlib.sha256(data).hexdigest(), len(data)
+    truncated = False
     if suffix in SUFFIXES["JPEG"] and data.startswith(START_OF_JPEG):
         found += _ending(source, data)
-        if any(item.rule == "truncated-image" for item in found):
+        truncated = any(item.rule == "truncated-image" for item in found)
+        if truncated:
             data += END  # so that it is decoded as far as it goes, and its labels are judged
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         kind = image.format or ""
         width, height = image.size
         if width * height > thresholds.max_megapixels * 1e6:
             return None, [_huge(source, thresholds)]
-        orientation = _orientation(image)
+        orientation = exif_orientation(image)
         grey = image.mode in GREY
         found += _kind(source, suffix, kind, orientation, image, data)
-        if any(item.rule == "turned-boxes" for item in found):
+        if any(item.rule in ("turned-boxes", "unreadable-image") for item in found):
             return None, found
         thumb = _small(image, orientation, THUMB) if thresholds.decode else None
+        if thumb and not truncated and _ends_early(image, data):
+            message = f"ends too early: its end marker, after {len(data)} bytes, comes before the end of its picture"
+            found.append(Found("truncated-image", source, message))
         if see_through(image, thresholds.decode):
             found.append(Found("alpha-channel", source, f"has transparency (mode {image.mode})"))
     if kind == "PNG":  # decoding passes over checksums
@@ -157,7 +167,10 @@ def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Im
     if orientation != 1 and kind == "TIFF":
         message = f"is a TIFF with EXIF orientation {orientation}, which readers disagree on"
         found.append(Found("turned-boxes", source, message))
-    if image.mode in DEEP or cut_to_eight_bits(image, data):
+    if kind == "TIFF" and (image.mode in TIFF_UNREAD_MODES or image.info.get("compression") in TIFF_UNREAD):
+        message = f"is a TIFF of mode {image.mode}, compression {image.info.get('compression')}"
+        found.append(Found("unreadable-image", source, f"{message}, which the training engine cannot read"))
+    elif image.mode in DEEP or cut_to_eight_bits(image, data):
         found.append(Found("deep-pixels", source, f"has more than 8 bits a channel (mode {image.mode})"))
     return found
 
@@ -195,12 +208,22 @@ def _ending(source: str, data: bytes) -> list[Found]:
     return [Found("trailing-bytes", source, f"has {len(data) - end - 2} bytes behind its end marker")]
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where it is absent or unreadable, as OpenCV has it."""
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where it is absent or unreadable, as OpenCV has it.
+
+    Where EXIF has none, Pillow's `getexif` believes XMP, which neither OpenCV nor the engine looks at.
+    """
     if image.format == "JPEG" and "exif" not in image.info:
         return 1  # the common case; getexif() would parse nothing at some cost
     try:
-        value = image.getexif().get(ORIENTATION)
+        if "exif" in image.info:
+            exif = Image.Exif()
+            exif.load(image.info["exif"])
+        else:
+            for key in XMP:
+                image.info.pop(key, None)
+            exif = image.getexif()
+        value = exif.get(ORIENTATION)
     except UNDECODABLE:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -219,6 +242,18 @@ def _small(image: Image.Image, orientation: int, side: int) -> bytes:
     # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
     grey = grey.resize((side, side), Image.Resampling.BILINEAR, box)
     return (grey.transpose(TURNS[orientation]) if orientation in TURNS else grey).tobytes()
+
+
+def _ends_early(image: Image.Image, data: bytes) -> bool:
+    """Tell whether a JPEG that was decoded in grey lacks data before its end marker.
+
+    A decoder repeats the last value it knows, so the last row of such a picture has only one. Of those that do it is
+    tried whether other data at the end changes anything. Not seen: a cut in the last row of blocks.
+    """
+    if image.format not in jpeg.KINDS or image.mode != "L":
+        return False
+    low, high = image.crop((0, image.height - 1, image.width, image.height)).getextrema()
+    return low == high and jpeg.wants_more(data, image.tobytes(), SMALL)
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -240,6 +275,6 @@ def look_closer(path: str, side: int) -> bytes | None:
     """Return a larger thumbnail of an image that was found good, None if it is not any more."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            return _small(image, _orientation(image), side)
+            return _small(image, exif_orientation(image), side)
     except UNDECODABLE:
         return None

@@ -18,12 +18,13 @@ from sightline.validate import jpeg
 from sightline.validate.pictures import (
     DEEP,
     FORMATS,
-    ORIENTATION,
     SUFFIXES,
+    TIFF_UNREAD,
     TURNS,
     UNDECODABLE,
     cut_to_eight_bits,
     eight_bits,
+    exif_orientation,
     see_through,
 )
 
@@ -73,7 +74,7 @@ def _kind(data: bytes) -> str:
 def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """Decode a picture, and return it as training should see it and what was done for it."""
     done = []
-    orientation = _orientation(image)
+    orientation = exif_orientation(image)
     image.load()
     result: Image.Image = image
     if orientation in TURNS:
@@ -88,17 +89,12 @@ def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     if result.mode == "CMYK":
         result = result.convert("RGB")
         done.append("CMYK made RGB")
+    if image.info.get("compression") in TIFF_UNREAD:
+        done.append("compressed anew")
     if see_through(result, loaded=True):
         result = _flattened(result)
         done.append("transparency laid on white")
     return result, done
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except UNDECODABLE:
-        return 1
 
 
 def _flattened(image: Image.Image) -> Image.Image:

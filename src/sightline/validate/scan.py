@@ -17,9 +17,11 @@ from sightline.policy import Thresholds
 from sightline.validate import pictures, pool
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
 from sightline.validate.desk import Desk, Job, Result
+from sightline.validate.formats.files import unread
 from sightline.validate.index import Index
 from sightline.validate.labels import Frame, judge
 from sightline.validate.source import STAGE
+from sightline.validate.unused import unused
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
 FEW = 2  # batches for which starting processes costs more than it saves
@@ -64,8 +66,7 @@ class Worker(NamedTuple):
             with open(entry.label, "rb", buffering=0) as file:
                 return self.parse(file.read(LARGEST_LABEL), where, self.classes)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            return Parsed(found=(Found("label-syntax", where, f"cannot be read: {reason}"),))
+            return Parsed(found=(unread(where, error),))
 
 
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:
@@ -83,6 +84,9 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     with index.together():
         index.add(None, reading.found)
     index.forget_unseen()
+    if reading.folder:
+        with index.together():
+            index.add(None, unused(reading.folder, index, desk.folders, listed=reading.listed))
 
 
 def _meaning(reading: Reading) -> str:

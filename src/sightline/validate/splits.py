@@ -42,6 +42,10 @@ def assign(index: Index, name: str, declared: Collection[Split], *, make: bool =
         _check_declared(index, name, declared)
         absent: list[Split] = [split for split in missing(declared) if split != "train"]
         if not absent:
+            nowhere = f"{LIVE} AND split = ''"
+            columns = "id, 'no-split', source, 'is in no split; left out', NULL, 0, NULL, 0"
+            index.rows(f"INSERT INTO problem SELECT {columns} FROM item WHERE {nowhere}")
+            index.rows(f"UPDATE item SET final = NULL WHERE {nowhere} AND final IS NOT NULL")
             return None
         pool = f"{LIVE} AND split IN ('', 'train')"
         for rows in _pages(index, pool):

@@ -56,7 +56,9 @@ def read(folder: Folder, format: str = "auto", voc_origin: int = 0) -> Reading:
         )
     [name] = present
     reader = partial(voc.read, origin=voc_origin) if name == "voc" else READERS[name].read
-    return reader(folder, found[name])
+    reading = reader(folder, found[name])
+    reading.folder = folder
+    return reading
 
 
 def _listing(root: Path, most: int = 8) -> str:

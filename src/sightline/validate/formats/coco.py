@@ -53,6 +53,7 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         _Document(folder, path, split, number, table)
         for number, (path, split) in enumerate(_by_split(folder, found, notes).items())
     ]
+    notes += _unread(folder, found)
     table.ready()
     classes = _classes(documents, notes)
     for document in documents:
@@ -88,6 +89,21 @@ def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Pat
             f"{folder.name} holds several annotation files {what}: {listed}. Expected one; remove the others."
         )
     return chosen
+
+
+def _unread(folder: Folder, found: list[Path]) -> Iterator[Found]:
+    """Yield files that look like annotations of another split, and lack a list. Raises DataError for broken ones.
+
+    A file beside one that is read is none: COCO ships captions beside instances.
+    """
+    beside = {path.parent for path in found}
+    for path in _json_files(folder.root):
+        same = path.parent in beside and split_of(path.stem) in {split_of(other.stem) for other in found}
+        if same or not folder.allows(path) or len(mentions(path, SMELLS)) < 2:
+            continue
+        where = folder.relative(path)
+        coco_json.check(path, f"{folder.name}/{where}")
+        yield Found("unused-file", where, f"has not all of the lists {', '.join(LISTS)}; left out")
 
 
 def _folder_name(root: Path, path: Path) -> str:
@@ -131,15 +147,16 @@ class _Document:
             identifier, name = record.get("id"), record.get("name")
             if type(name) is int:
                 name = str(name)
-            if not isinstance(name, str) or not name.strip() or type(identifier) not in (int, str):
+            if not isinstance(name, str) or not name.strip() or type(identifier) not in (int, float, str):
                 raise DataError(
                     f"{self.named}: categories[{number}] is {short(json.dumps(record), 80)}; expected an id and a name."
                 )
-            if identifier in numbers:
-                message = f"has the id {json.dumps(identifier)}, which categories[{numbers[identifier]}] has too"
-                self.found.append(Found("duplicate-id", where, message))
-                continue
-            numbers[identifier] = number
+            if identifier in numbers and self.categories[identifier] != name:
+                raise DataError(
+                    f"{self.named}: categories[{number}] and categories[{numbers[identifier]}] have the same id "
+                    f"{json.dumps(identifier)} and different names; expected an id for each class."
+                )
+            numbers.setdefault(identifier, number)
             if name in first:
                 message = f"has the name '{name}', which categories[{first[name]}] has too; merged"
                 self.found.append(Found("duplicate-name", where, message))
@@ -159,15 +176,16 @@ class _Document:
             more = f"; {count - 1} more annotations refer to it" if count > 1 else ""
             message = f"refers to image {json.dumps(image)}, which is not in images{more}"
             yield Found("missing-image", f"{self.where}: annotations[{number}]", message)
+        repeated, count = self.table.repeated(self.file)
+        if count:
+            more = f", and {count - 1} more do so" if count > 1 else ""
+            message = f"has an id that an earlier annotation has too{more}; each box is used"
+            yield Found("repeated-number", f"{self.where}: annotations[{repeated}]", message)
         for entry in self.table.images(self.file):
             yield from self._image(entry)
 
     def _image(self, entry: Image) -> Iterator[Entry | Found]:
         where = f"{self.where}: images[{entry.number}]"
-        if entry.first is not None and entry.first != entry.number:
-            message = f"has the id {json.dumps(entry.id)}, which images[{entry.first}] has too"
-            yield Found("duplicate-id", where, message)
-            return
         if entry.name is None or entry.id is None:
             what = "file_name" if entry.name is None else "id"
             yield Found("label-syntax", where, f"has no {what}; expected an id and a file_name")
@@ -178,11 +196,19 @@ class _Document:
             yield Found("missing-image", where, message)
             return
         self.table.use(*os.path.split(image))
+        source = self.folder.relative(image)
+        if entry.other is None and entry.same is not None:
+            yield Found("duplicate-image", source, "is listed more than once; it counts once")
+            return
         if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
             split = self.split or (folder_split(entry.name) if self.splits else None)
             size = (entry.width, entry.height) if entry.width and entry.height else None
-            parsed = self._parsed(self.table.annotations(self.file, entry.id), size)
-            source = self.folder.relative(image)
+            # Of images that share an id the first has all annotations, so that they are counted; none is used.
+            mine = entry.other is None or (entry.number < entry.other and entry.same is None)
+            parsed = self._parsed(self.table.annotations(self.file, entry.id) if mine else iter(()), size)
+            if entry.other is not None:
+                message = f"has the id {json.dumps(entry.id)}, which images[{entry.other}] has too"
+                parsed = parsed._replace(found=(*parsed.found, Found("duplicate-id", where, message)))
             yield Entry(image, source, split, f"{self.where}: annotations[{{}}]", parsed=parsed)
 
     def _parsed(self, annotations: Iterator[Annotation], size: tuple[int, int] | None) -> Parsed:
@@ -190,10 +216,7 @@ class _Document:
         for a in annotations:
             label = self.indices.get(a.category)
             where = f"{self.where}: annotations[{a.number}]"
-            if a.first is not None and a.first != a.number:
-                message = f"has the id {json.dumps(a.id)}, which annotations[{a.first}] has too"
-                found.append(Found("duplicate-id", where, message))
-            elif label is None:
+            if label is None:
                 message = f"has category {json.dumps(a.category)}, which is not in categories"
                 found.append(Found("class-range", where, message))
             elif a.rule:

@@ -29,13 +29,17 @@ INDICES = """
     CREATE INDEX annotation_image ON annotation (file, image, number);
     CREATE INDEX annotation_id ON annotation (file, id, number);
 """
-FIRST = "(SELECT MIN(o.number) FROM {table} o WHERE o.file = t.file AND o.id = t.id)"
+OTHER = "(SELECT MIN(o.number) FROM image o WHERE o.file = t.file AND o.id = t.id AND {which})"
 IMAGES = f"""
-    SELECT number, id, name, width, height, {FIRST.format(table="image")} FROM image t WHERE file = ? ORDER BY rowid
+    SELECT number, id, name, width, height, {OTHER.format(which="o.name IS NOT t.name")},
+        {OTHER.format(which="o.name = t.name AND o.number < t.number")} FROM image t WHERE file = ? ORDER BY rowid
 """
-ANNOTATIONS = f"""
-    SELECT number, id, category, x0, y0, x1, y1, rule, message, {FIRST.format(table="annotation")}
-    FROM annotation t WHERE file = ? AND image = ? ORDER BY number
+ANNOTATIONS = """
+    SELECT number, category, x0, y0, x1, y1, rule, message FROM annotation WHERE file = ? AND image = ? ORDER BY number
+"""
+REPEATED = """
+    SELECT MIN(number), COUNT(*) FROM annotation t WHERE file = ?
+    AND EXISTS (SELECT 1 FROM annotation o WHERE o.file = t.file AND o.id = t.id AND o.number < t.number)
 """
 LOST = """
     SELECT MIN(number), image, COUNT(*) FROM annotation t WHERE file = ?
@@ -44,21 +48,24 @@ LOST = """
 
 
 class Image(NamedTuple):
-    """One entry of `images`; `first` is the number of the first entry with its id. Without a name it is unusable."""
+    """One entry of `images`; without a name it is unusable.
+
+    `other` is the number of an entry with the same id and another name, `same` of the first with the same name too.
+    """
 
     number: int
     id: Any
     name: str | None
     width: int | None
     height: int | None
-    first: int | None
+    other: int | None
+    same: int | None
 
 
 class Annotation(NamedTuple):
     """One entry of `annotations`, but crowds: edges in pixels, or a rule that it breaks, and how."""
 
     number: int
-    id: Any
     category: Any
     x0: float
     y0: float
@@ -66,7 +73,6 @@ class Annotation(NamedTuple):
     y1: float
     rule: str | None
     message: str
-    first: int | None
 
 
 class Counts(NamedTuple):
@@ -101,7 +107,7 @@ class Table:
         def rows() -> Iterator[tuple[Any, ...]]:
             nonlocal crowds, masks
             for number, record in enumerate(records):
-                if record.get("iscrowd") in (1, True):
+                if record.get("iscrowd") in (1, True, "1"):
                     crowds += 1
                     continue
                 row = _annotation(record)
@@ -134,6 +140,11 @@ class Table:
     def lost(self, file: int) -> Iterator[tuple[int, Any, int]]:
         """Yield each image id that is not there, with the first of the annotations that refer to it and their count."""
         yield from self._db.execute(LOST, (file,))
+
+    def repeated(self, file: int) -> tuple[int, int]:
+        """Return the number of the first annotation whose id an earlier one has, and the count of all of them."""
+        first, count = self._db.execute(REPEATED, (file,)).fetchone()
+        return first or 0, count
 
     def categories(self, file: int) -> Iterator[Any]:
         """Yield the ids of the categories that annotations have."""
@@ -180,7 +191,9 @@ def _image(record: Record) -> tuple[Any, ...]:
 
 
 def _side(value: Any) -> int | None:
-    """Return a width or height; whole numbers come as 640.0 too."""
+    """Return a width or height; whole numbers come as 640.0 and "640" too."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        value = int(value)
     if type(value) in (int, float) and 0 < value < 2**31 and value == int(value):
         return int(value)
     return None

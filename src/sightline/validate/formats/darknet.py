@@ -47,8 +47,11 @@ def _holds_labels(folder: Path) -> bool:
 
 def is_label(path: str) -> bool:
     """Tell whether a text file starts with the line of a box."""
-    with open(path, "rb") as file:
-        first = file.readline(4096)
+    try:
+        with open(path, "rb") as file:
+            first = file.readline(4096)
+    except OSError:
+        return False
     found = labels.parse(first, "", []).found
     return bool(found) and found[0].rule == "class-range"  # a whole box, of a class that an empty list does not have
 
@@ -108,7 +111,7 @@ def describe_plain(folder: Folder, path: Path) -> Description:
             f"{folder.name} holds YOLO labels and {folder.relative(path)}, and no images"
             f"{f' in {folder.images}' if folder.images else ''}. Name the folder of its images with --images."
         )
-    return Description(names, splits if "train" in splits else {None: [home]}, bases, foreign=True)
+    return Description(names, splits or {None: [home]}, bases, foreign=True)
 
 
 def read_names(folder: Folder, path: Path) -> Names:

@@ -29,6 +29,20 @@ def describe(folder: Folder, path: Path) -> Description:
     return _DataYaml(folder, path).describe()
 
 
+class _Loader(yaml.BaseLoader):
+    """YAML without keys that are given twice: which of two names is meant, nobody can say."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                name = str(int(key.value)) if NUMBER.fullmatch(key.value) else key.value
+                if name in seen:
+                    raise yaml.MarkedYAMLError(problem=f"'{name}' is given twice", problem_mark=key.start_mark)
+                seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
 def load(folder: Folder, path: Path) -> dict[str, Any]:
     """Return the settings with every scalar as the text that was typed: a class called `no` stays `no`.
 
@@ -36,7 +50,7 @@ def load(folder: Folder, path: Path) -> dict[str, Any]:
     """
     where = f"{folder.name}/{folder.relative(path)}"
     try:
-        values = yaml.load(content(path, where), Loader=yaml.BaseLoader)
+        values = yaml.load(content(path, where), Loader=_Loader)
     except (yaml.YAMLError, ValueError, OverflowError) as problem:  # the last two: bytes, and escapes beyond Unicode
         raise DataError(f"{where} is not YAML: {short(' '.join(str(problem).split()), 500)}") from None
     except RecursionError:
@@ -98,10 +112,9 @@ class _DataYaml:
                 problems.append(f"{key}: '{short(text)}' is a folder without images")
             else:
                 places.append(place.path)
-                if not place.as_written:
-                    mended.append(
-                        f"'{short(text)}' leads nowhere as it is written; took {self.folder.relative(place.path)}"
-                    )
+                if not place.as_written or (text.startswith("../") and not place.path.is_relative_to(self.folder.root)):
+                    why = "leads out of the source" if place.as_written else "leads nowhere as it is written"
+                    mended.append(f"'{short(text)}' {why}; took {self.folder.relative(place.path)}")
         if mended:
             found.append(Found("data-path", self.shown, f"{key}: {'; '.join(mended)}"))
         return _outermost(places)

@@ -8,14 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from sightline.errors import DataError
-from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, hidden
+from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, Found, hidden, is_folder
 
 # Images by their names that the engine passes over without a word.
 FOREIGN_SUFFIXES = (
     *(".gif", ".heic", ".heif", ".avif", ".dng", ".jp2", ".psd", ".svg", ".mpo", ".cr2", ".nef", ".raw", ".jfif"),
-    ".pfm",
+    *(".pfm", ".jpe", ".jxl", ".ppm", ".pgm", ".pbm", ".tga", ".exr", ".hdr", ".ico"),
 )
 PICTURES = (*IMAGE_SUFFIXES, *FOREIGN_SUFFIXES)
+READ = (*PICTURES, ".txt", ".xml")  # what is opened later by somebody who minds if that fails
 LARGEST_TEXT = 2**20  # bytes of a description: data.yaml, obj.data, a list of names; the largest known has 0.6 MiB
 FAR = 1e100  # coordinates beyond it are none: in pixels, or multiplied to an area, they might overflow
 LONGEST_LINE = 2**15  # bytes of a line in a list file; a path has at most 4096
@@ -37,15 +38,16 @@ def stem(name: str) -> str:
 def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the names of the folder's own visible files with one of the suffixes, sorted.
 
-    A picture that is a link to nothing, to itself or to a device is one of them: its reader says what is wrong.
+    A picture or label that is a link to nothing, to itself or to a device is one of them: its reader says what is
+    wrong.
     """
     with os.scandir(folder) as entries:
-        kept = [e.name for e in entries if e.name.lower().endswith(suffixes) and e.name[0] != "." and _is_file(e)]
+        kept = [e.name for e in entries if e.name.lower().endswith(suffixes) and e.name[0] != "." and _is_file(e, READ)]
     kept.sort()
     return kept
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def _is_file(entry: os.DirEntry[str], read: tuple[str, ...] = PICTURES) -> bool:
     try:
         if entry.is_file():
             return True
@@ -53,7 +55,12 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
             return False
     except OSError:  # links that lead round in a circle, or where nobody may look
         pass
-    return entry.name.lower().endswith(PICTURES)
+    return entry.name.lower().endswith(read)
+
+
+def unread(where: str, error: OSError) -> Found:
+    """Return what is to say of a label file that cannot be opened."""
+    return Found("label-syntax", where, f"cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[str]:
@@ -67,14 +74,19 @@ def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[s
                     return
 
 
-def walk(top: str | Path) -> Iterator[str]:
-    """Yield a folder and all visible folders below it, sorted; links are not followed, so there is no way round."""
+def walk(top: str | Path, *, follow: bool = False) -> Iterator[str]:
+    """Yield a folder and all visible folders below it, sorted; also those that links lead to, but each only once."""
     waiting = [os.fspath(top)]
+    seen = set()
     while waiting:
         folder = waiting.pop()
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
         yield folder
         with os.scandir(folder) as entries:
-            below = [e.path for e in entries if not hidden(e.name) and e.is_dir(follow_symlinks=False)]
+            below = [e.path for e in entries if not hidden(e.name) and is_folder(e) and (follow or not e.is_symlink())]
         waiting += sorted(below, reverse=True)
 
 
@@ -89,8 +101,8 @@ def joined(folder: str, name: str) -> str:
 
 
 def tidy(path: str) -> str:
-    """Take `..` out of the path of something that exists, unless a link makes that another place."""
-    if "/.." not in path:
+    """Take `..` and `//` out of the path of something that exists, unless a link makes that another place."""
+    if "/.." not in path and "//" not in path:
         return path
     short = os.path.normpath(path)
     return short if os.path.exists(short) and os.path.samefile(short, path) else path

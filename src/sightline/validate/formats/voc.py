@@ -26,6 +26,7 @@ from sightline.validate.formats.files import (
     some,
     stem,
     suffix,
+    unread,
 )
 from sightline.validate.formats.images import ImageFinder, odd_files
 
@@ -41,7 +42,8 @@ def find(root: Path) -> list[Path]:
 
 def _is_annotation(path: str) -> bool:
     with open(path, "rb") as file:
-        return re.search(rb"<annotation[\s>]", file.read(4096)) is not None
+        head = file.read(4096)
+    return re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")) is not None  # without the zeros of UTF-16
 
 
 def read(folder: Folder, found: list[Path], origin: int = 0) -> Reading:
@@ -90,10 +92,11 @@ class _Entries:
         self.bare: Counter[str] = Counter()  # images that a list names and nobody annotated, by folder
 
     def all(self) -> Iterator[Entry | Found]:
+        divided = any(self.splits.values()) or any(self.lists.values())
         for place, split in self.splits.items():
             if self.lists[place]:
                 yield from self._listed(place)
-            elif split or not any(self.splits.values()):
+            elif split or not divided:
                 finder = ImageFinder(self.folder, place, split)
                 for name in names(place, XML):
                     yield from self._entry(place, name, split, finder)
@@ -151,8 +154,11 @@ class _Entries:
 
     def _by_content(self, label: str, where: str, name: str, finder: ImageFinder) -> tuple[str | None, Iterable[Found]]:
         """Look for the image under the name that the annotation gives it."""
-        with open(label, "rb") as file:
-            data = file.read(voc_xml.LARGEST + 1)
+        try:
+            with open(label, "rb") as file:
+                data = file.read(voc_xml.LARGEST + 1)
+        except OSError as error:
+            return None, [unread(where, error)]
         parsed = voc_xml.parse(data, where, None)
         image = finder.by_name(parsed.image) if parsed.image else None
         if image:

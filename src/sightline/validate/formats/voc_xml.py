@@ -50,6 +50,10 @@ def parse(data: bytes, where: str, classes: list[str] | None, origin: int = 0) -
         message = f"is XML of a <{root.tag[:60]}>; expected an <annotation>"
         return Parsed(found=(Found("label-syntax", f"{where}:{root.get(LINE)}", message),))
     boxes, found = [], []
+    for element in root:
+        if element.tag != "object" and element.tag.lower() == "object":
+            message = f"has an object in a <{element.tag}>; expected an <object>"
+            found.append(Found("label-syntax", f"{where}:{element.get(LINE)}", message))
     for element in root.iter("object"):
         box = _box(element, where, origin)
         if isinstance(box, Box):
@@ -70,6 +74,8 @@ def _box(element: Element, where: str, origin: int) -> Box | Found:
         other = next((task for tag, task in OTHERS.items() if element.find(tag) is not None), None)
         if other:
             return Found("wrong-task", place, f"object '{name}' has {other} and no bndbox; expected a box")
+    if len(element.findall("bndbox")) > 1:
+        return Found("label-syntax", place, f"object '{name}' has several bndbox; expected one")
     texts = ["" if corners is None else _text(corners, edge) for edge in EDGES]
     try:
         x0, y0, x1, y1 = map(float, texts)
@@ -98,7 +104,7 @@ def _text(element: Element, path: str) -> str:
 
 def _size(root: Element) -> tuple[int, int] | None:
     try:
-        width, height = int(_text(root, "size/width")), int(_text(root, "size/height"))
-    except ValueError:
+        width, height = float(_text(root, "size/width")), float(_text(root, "size/height"))
+        return (int(width), int(height)) if width > 0 and height > 0 else None
+    except (ValueError, OverflowError):
         return None
-    return (width, height) if width > 0 and height > 0 else None

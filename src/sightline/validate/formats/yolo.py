@@ -80,6 +80,7 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         parse=partial(labels.parse, ids=ids) if ids else labels.parse,
         declared={split for split in described.places if split},
         found=[*described.names.found, *described.found],
+        listed=any(place.is_file() for places in described.places.values() for place in places),
     )
 
 
@@ -97,7 +98,7 @@ class _Entries:
         for split, places in self.described.places.items():
             for place in places:
                 if place.is_dir():
-                    for images in walk(place):
+                    for images in walk(place, follow=self.folder.fence is None):
                         yield from self._of_folder(images, split)
                 else:
                     yield from self._of_list(place, split)
@@ -182,7 +183,7 @@ class _Entries:
             for name in pictures:
                 present.pop(f"{stem(name)}.txt", None)
         for name in sorted(name for usual, name in present.items() if usual not in darknet.NO_LABELS):
-            if place not in images_of or (self.described.foreign and darknet.is_label(f"{place}/{name}")):
+            if place not in images_of or darknet.is_label(f"{place}/{name}"):
                 where = self.folder.relative(f"{place}/{name}")
                 yield Found("orphan-label", where, "has no image of its name; expected one for each label file")
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from sightline.validate.dataset import Edges
-from sightline.validate.pictures import DEEP, FORMATS, UNDECODABLE
+from sightline.validate.pictures import DEEP, FORMATS, TURNS, UNDECODABLE, exif_orientation
 
 WIDTH, HEIGHT = 288, 216  # pixels that a thumbnail fits into
 SMALL = 0.06  # a box whose longer side is less of the image's is shown close up
@@ -27,7 +27,6 @@ SAME = 0.01  # edges of the flagged box and of a labelled one that differ by les
 
 STRONG, MUTED, SHADE, GROUND = (255, 38, 92), (255, 255, 255, 190), (16, 18, 20, 150), (58, 62, 66)
 TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-ORIENTATION = 0x0112
 
 
 class Outline(NamedTuple):
@@ -95,12 +94,12 @@ def thumbnail(picture: Picture, flagged: Edges | None = None) -> Thumbnail:
     try:
         # Odd EXIF, palettes, sizes: what matters is what can be shown.
         with warnings.catch_warnings(action="ignore"), Image.open(picture.path, formats=FORMATS) as image:
-            turned = image.getexif().get(ORIENTATION) in TURNED
-            width, height = image.size[::-1] if turned else image.size
+            orientation = exif_orientation(image)
+            width, height = image.size[::-1] if orientation in TURNED else image.size
             window = _window(width, height, flagged)
             if not _draft(image, window.scale):
                 return Thumbnail(None, f"{round(width * height / 1e6):,} million pixels: too large to be shown", name)
-            canvas = _cut(_upright(image), window, width, height)
+            canvas = _cut(_upright(image, orientation), window, width, height)
     except Image.DecompressionBombError:
         return Thumbnail(None, "too large to be shown", name)
     except FileNotFoundError:
@@ -147,9 +146,11 @@ def _draft(image: Image.Image, scale: float) -> bool:
     return image.width * image.height <= MOST_PIXELS
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
     """Decode, in eight bits a channel; deeper pixels are spread from the darkest to the lightest."""
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    if orientation in TURNS and image.format != "TIFF":  # Pillow turns a TIFF by itself
+        image = image.transpose(TURNS[orientation])
     if image.mode in DEEP:
         pixels = np.asarray(image, np.float32)
         spread = float(np.ptp(pixels)) or 1.0
