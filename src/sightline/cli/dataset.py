@@ -130,6 +130,8 @@ def diff(before: Name, after: Name, store: StoreUri = None, as_json: Json = Fals
             name, *counts = row.model_dump().values()
             table.add_row(escape(name), *map(str, counts))
         out.print(table)
+        if document.images.added or document.images.removed:
+            out.print("Before and after count all boxes; the rest, those of images that both snapshots have.")
 
 
 def _changes(document: DiffDocument) -> list[str | Text]:
