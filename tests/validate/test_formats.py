@@ -466,7 +466,7 @@ def test_coco_standard_layout_and_a_single_file_with_images_elsewhere_are_read(s
     assert read.reading.declared == set()
 
 
-def test_coco_folders_in_file_names_are_splits_if_all_images_have_one(sets, tmp_path):
+def test_coco_folders_in_file_names_are_splits_and_an_image_outside_of_them_is_in_none(sets, tmp_path):
     source, root = sets.coco(), tmp_path / "one"
     merged: dict[str, Any] = {"annotations": [], "images": []}  # annotations come before images here
     for split in ("train", "val", "test"):
@@ -483,8 +483,8 @@ def test_coco_folders_in_file_names_are_splits_if_all_images_have_one(sets, tmp_
     shutil.copy(root / "images/train/0.png", root / "images/0.png")
     edit(root / "all.json", lambda values: values["images"][0].update(file_name="0.png"))
     again = collect(root)
-    assert again.counts() == {None: (10, 10)}
-    assert again.reading.declared == set()
+    assert again.counts() == {None: (1, 1), "train": (5, 5), "val": (2, 2), "test": (2, 2)}
+    assert again.reading.declared == {"train", "val", "test"}
     assert again.rules() == [("unused-file", "images/train")]
     assert again.found[0].message == "1 image that no annotation file speaks of; left out"
 

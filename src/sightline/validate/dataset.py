@@ -212,14 +212,19 @@ def hidden(path: Path | str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def folders(root: Path, depth: int) -> Iterator[Path]:
-    """Yield `root` and the visible folders below it, at most `depth` levels down, sorted."""
+def folders(root: Path, depth: int, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Yield `root` and the visible folders below it, at most `depth` levels down, sorted; each of them once."""
+    seen = set() if seen is None else seen
+    status = root.stat()
+    if (status.st_dev, status.st_ino) in seen:  # links lead round
+        return
+    seen.add((status.st_dev, status.st_ino))
     yield root
     if depth:
         with os.scandir(root) as entries:  # a folder may hold a million files: keep only the folders among them
             below = sorted(entry.path for entry in entries if not hidden(entry.name) and is_folder(entry))
         for path in below:
-            yield from folders(Path(path), depth - 1)
+            yield from folders(Path(path), depth - 1, seen)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

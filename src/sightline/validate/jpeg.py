@@ -24,7 +24,7 @@ LONE_CODES = (0x01, 0xD8)  # have no length
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # what ends the data of a scan: neither an escape nor a restart
 RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
-MIXED = b"\x55" * 32 + b"\xaa" * 32
+MIXED = (b"\x55" * 32 + b"\xaa" * 32) * 8  # enough to change what a picture looks like at an eighth of its size
 TIGHT = 2  # bytes whose loss must show
 
 
@@ -72,6 +72,11 @@ def wants_more(data: bytes, pixels: bytes, size: tuple[int, int]) -> bool:
         return _grey(body + MIXED + _restart(body, structure) + MIXED + END, size) != pixels
     except OSError:
         return False
+
+
+def lacks_scans(data: bytes) -> bool:
+    """Tell whether a progressive JPEG has fewer scans than its picture is made of."""
+    return not _complete(_structure(data, 0))
 
 
 def _structure(data: bytes, start: int) -> _Structure:
@@ -136,7 +141,9 @@ def _complete(structure: _Structure) -> bool:
     """Tell whether the scans hold all 64 coefficients of every component to the last bit (ITU T.81, B.2.3)."""
     final: set[tuple[int, int]] = set()
     for scan in structure.scans:
-        count = scan[0]
+        count = scan[0] if scan else 0
+        if len(scan) < 4 + 2 * count:  # cut within its header
+            return False
         first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
         if bits & 15 == 0:
             final |= {(component, k) for component in scan[1 : 1 + 2 * count : 2] for k in range(first, last + 1)}

@@ -248,10 +248,13 @@ def _ends_early(image: Image.Image, data: bytes) -> bool:
     """Tell whether a JPEG that was decoded in grey lacks data before its end marker.
 
     A decoder repeats the last value it knows, so the last row of such a picture has only one. Of those that do it is
-    tried whether other data at the end changes anything. Not seen: a cut in the last row of blocks.
+    tried whether other data at the end changes anything. Not seen: a cut in the last row of blocks, or in the last scan
+    of a progressive picture.
     """
     if image.format not in jpeg.KINDS or image.mode != "L":
         return False
+    if "progressive" in image.info:
+        return jpeg.lacks_scans(data)
     low, high = image.crop((0, image.height - 1, image.width, image.height)).getextrema()
     return low == high and jpeg.wants_more(data, image.tobytes(), SMALL)
 

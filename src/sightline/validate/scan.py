@@ -49,9 +49,9 @@ class Worker(NamedTuple):
             facts, image_found = pictures.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
         boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
-        if facts is None:
+        if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
             found = list(parsed.found)
-            return Result(None, image_found, None, boxes, found, [None] * len(found))
+            return Result(facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
         return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about)

@@ -239,14 +239,10 @@ def _entries(folder: Folder, documents: list[_Document], table: Table) -> Iterat
 
 
 def folder_splits(names: Iterable[str]) -> set[Split]:
-    """Return the splits that images' folders name, if each image's does (`train/a.jpg`)."""
-    splits: set[Split] = set()
-    for name in names:
-        split = folder_split(name)
-        if split is None:
-            return set()
-        splits.add(split)
-    return splits
+    """Return the splits that images' folders name (`train/a.jpg`), if each image's does, or one of them is train."""
+    found = set(map(folder_split, names))
+    splits: set[Split] = {split for split in found if split}
+    return splits if "train" in splits or None not in found else set()
 
 
 def folder_split(name: str) -> Split | None:

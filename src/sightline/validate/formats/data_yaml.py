@@ -29,17 +29,21 @@ def describe(folder: Folder, path: Path) -> Description:
     return _DataYaml(folder, path).describe()
 
 
+class _GivenTwiceError(Exception):
+    """A key has two values; says where and which."""
+
+
 class _Loader(yaml.BaseLoader):
-    """YAML without keys that are given twice: which of two names is meant, nobody can say."""
+    """YAML without keys that are given twice for different values: which of two is meant, nobody can say."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set[str]()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
+        seen: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 name = str(int(key.value)) if NUMBER.fullmatch(key.value) else key.value
-                if name in seen:
-                    raise yaml.MarkedYAMLError(problem=f"'{name}' is given twice", problem_mark=key.start_mark)
-                seen.add(name)
+                before = seen.setdefault(name, value)
+                if before is not value and not (isinstance(value, yaml.ScalarNode) and value.value == before.value):
+                    raise _GivenTwiceError(f"{key.start_mark.line + 1}: '{name}' is given twice")
         return super().construct_mapping(node, deep)
 
 
@@ -51,6 +55,8 @@ def load(folder: Folder, path: Path) -> dict[str, Any]:
     where = f"{folder.name}/{folder.relative(path)}"
     try:
         values = yaml.load(content(path, where), Loader=_Loader)
+    except _GivenTwiceError as problem:
+        raise DataError(f"{where}:{problem}, each time for something else; expected it once.") from None
     except (yaml.YAMLError, ValueError, OverflowError) as problem:  # the last two: bytes, and escapes beyond Unicode
         raise DataError(f"{where} is not YAML: {short(' '.join(str(problem).split()), 500)}") from None
     except RecursionError:

@@ -92,7 +92,7 @@ def walk(top: str | Path, *, follow: bool = False) -> Iterator[str]:
 
 def holds_pictures(top: str | Path) -> bool:
     """Tell whether there is an image, of a suffix we read or not, in the folder or below it."""
-    return any(next(some(folder, PICTURES, 1), None) for folder in walk(top))
+    return any(next(some(folder, PICTURES, 1), None) for folder in walk(top, follow=True))
 
 
 def joined(folder: str, name: str) -> str:

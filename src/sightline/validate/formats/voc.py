@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from sightline.artifacts import Split
+from sightline.errors import DataError
 from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Entry, Folder, Found, Reading, folders, split_of
 from sightline.validate.formats import voc_xml
 from sightline.validate.formats.files import (
@@ -37,10 +38,11 @@ XML = (".xml",)
 
 def find(root: Path) -> list[Path]:
     """Return the folders that hold annotation files, judged by a few XML files in each."""
-    return [folder for folder in folders(root, DEPTH) if any(map(_is_annotation, some(folder, XML, PROBED)))]
+    return [folder for folder in folders(root, DEPTH) if any(map(is_annotation, some(folder, XML, PROBED)))]
 
 
-def _is_annotation(path: str) -> bool:
+def is_annotation(path: str) -> bool:
+    """Tell an annotation file by its first element."""
     with open(path, "rb") as file:
         head = file.read(4096)
     return re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")) is not None  # without the zeros of UTF-16
@@ -71,12 +73,17 @@ def _split_of(place: Path, root: Path) -> Split | None:
 
 
 def _lists(place: Path) -> dict[Split, Path]:
-    """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say, or stands for train."""
+    """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say, or stands for train.
+
+    Raises DataError for a list that is there and cannot be read.
+    """
     main = place.parent / "ImageSets" / "Main"
     found: dict[Split, Path] = {}
     for split, synonyms in SYNONYMS.items():
         words = (*synonyms, "trainval") if split == "train" else synonyms
-        path = next((path for path in (main / f"{word}.txt" for word in words) if path.is_file()), None)
+        path = next((path for path in (main / f"{word}.txt" for word in words) if os.path.lexists(path)), None)
+        if path and not path.is_file():
+            raise DataError(f"{path} is no file that can be read; expected a list of the images of {split}.")
         if path:
             found[split] = path
     return found
