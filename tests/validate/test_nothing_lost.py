@@ -141,6 +141,23 @@ def test_a_size_is_compared_however_it_is_spelled(sets: Sets, look, side):
     assert found(look(root)) == {"size-mismatch": 1}
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("name", ["{}.png", "0.png"])
+def test_thousands_of_images_of_one_id_take_no_time_of_their_pairs(sets: Sets, look, name):
+    root = sets.coco()
+    entries = [{"id": 0, "file_name": name.format(number)} for number in range(20_000)]
+    edit(root / TRAIN, lambda d: d["images"].extend(entries))
+    start = time.monotonic()
+    look(root)
+    assert time.monotonic() - start < 20  # their pairs take minutes
+
+
+def test_a_file_of_predictions_beside_annotations_is_none_of_them(sets: Sets, look):
+    root = sets.coco()
+    (root / "train/found.json").write_text('{"file_name": "0.png", "bbox": [1, 2, 3, 4]}\n{"file_name": "1.png"}\n')
+    assert found(look(root)) == {}
+
+
 # --- splits and folders
 
 

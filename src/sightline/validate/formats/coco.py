@@ -24,13 +24,13 @@ from sightline.validate.formats.files import FOREIGN_SUFFIXES, PICTURES, mention
 from sightline.validate.formats.images import ImageFinder, odd_files
 
 DEPTH = 2  # folders below the source: one that wraps everything, and one per split
-SMELLS = tuple(f'"{name}"'.encode() for name in (*LISTS, "file_name", "bbox"))
+WORDS = tuple(f'"{name}"'.encode() for name in LISTS)
+SMELLS = (*WORDS, b'"file_name"', b'"bbox"')
 
 
 def find(root: Path) -> list[Path]:
     """Return the files that look like COCO annotations, judged by the three lists they mention."""
-    words = tuple(f'"{name}"'.encode() for name in LISTS)
-    return [path for path in _json_files(root) if len(mentions(path, words)) == len(words)]
+    return [path for path in _json_files(root) if len(mentions(path, WORDS)) == len(WORDS)]
 
 
 def _json_files(root: Path) -> Iterator[Path]:
@@ -99,7 +99,10 @@ def _unread(folder: Folder, found: list[Path]) -> Iterator[Found]:
     beside = {path.parent for path in found}
     for path in _json_files(folder.root):
         same = path.parent in beside and split_of(path.stem) in {split_of(other.stem) for other in found}
-        if same or not folder.allows(path) or len(mentions(path, SMELLS)) < 2:
+        if same or not folder.allows(path):
+            continue
+        smells = mentions(path, SMELLS)
+        if len(smells) < 2 or not smells & set(WORDS):
             continue
         where = folder.relative(path)
         coco_json.check(path, f"{folder.name}/{where}")
@@ -204,7 +207,7 @@ class _Document:
             split = self.split or (folder_split(entry.name) if self.splits else None)
             size = (entry.width, entry.height) if entry.width and entry.height else None
             # Of images that share an id the first has all annotations, so that they are counted; none is used.
-            mine = entry.other is None or (entry.number < entry.other and entry.same is None)
+            mine = entry.other is None or entry.number == entry.first
             parsed = self._parsed(self.table.annotations(self.file, entry.id) if mine else iter(()), size)
             if entry.other is not None:
                 message = f"has the id {json.dumps(entry.id)}, which images[{entry.other}] has too"

@@ -26,13 +26,18 @@ TABLES = """
 """
 INDICES = """
     CREATE INDEX image_id ON image (file, id, number);
+    CREATE INDEX image_name ON image (file, id, name, number);
     CREATE INDEX annotation_image ON annotation (file, image, number);
     CREATE INDEX annotation_id ON annotation (file, id, number);
 """
-OTHER = "(SELECT MIN(o.number) FROM image o WHERE o.file = t.file AND o.id = t.id AND {which})"
+# Of the entries with the same id: the first in the order of an index, which ends the search at the first match.
+OF_ID = "(SELECT o.number FROM image o WHERE o.file = t.file AND o.id = t.id {which} LIMIT 1)"
+FIRST = OF_ID.format(which="ORDER BY o.number")
+SAME = OF_ID.format(which="AND o.name = t.name AND o.number < t.number ORDER BY o.number")
+OTHERS = [OF_ID.format(which=f"AND o.name {wanted} ORDER BY o.name") for wanted in ("< t.name", "> t.name", "IS NULL")]
 IMAGES = f"""
-    SELECT number, id, name, width, height, {OTHER.format(which="o.name IS NOT t.name")},
-        {OTHER.format(which="o.name = t.name AND o.number < t.number")} FROM image t WHERE file = ? ORDER BY rowid
+    SELECT number, id, name, width, height, {FIRST}, {SAME}, COALESCE({", ".join(OTHERS)})
+    FROM image t WHERE file = ? ORDER BY rowid
 """
 ANNOTATIONS = """
     SELECT number, category, x0, y0, x1, y1, rule, message FROM annotation WHERE file = ? AND image = ? ORDER BY number
@@ -50,7 +55,8 @@ LOST = """
 class Image(NamedTuple):
     """One entry of `images`; without a name it is unusable.
 
-    `other` is the number of an entry with the same id and another name, `same` of the first with the same name too.
+    Of the entries with its id, `first` is the number of the first, `same` of an earlier one with the same name, `other`
+    of one with another name.
     """
 
     number: int
@@ -58,8 +64,9 @@ class Image(NamedTuple):
     name: str | None
     width: int | None
     height: int | None
-    other: int | None
+    first: int | None
     same: int | None
+    other: int | None
 
 
 class Annotation(NamedTuple):
