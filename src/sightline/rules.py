@@ -153,7 +153,7 @@ _LIST = (
          drops="nothing"),
     Rule("unused-file", "warning", "an annotation file or folder that belongs to no split",
          "What is in it is not used.", "Name it after a split, or remove it.", handling="left out", drops="nothing"),
-    Rule("no-split", "warning", "annotated images that no split lists", "They are not used.", "Add them to a list.",
+    Rule("no-split", "warning", "images that no split lists", "They are not used.", "Add them to a list.",
          handling="left out", drops="nothing"),
     Rule("crowd-region", "warning", "COCO annotations of crowds (iscrowd)",
          "A crowd is a region, not an object.", "Nothing, unless you want its members found: then label them.",

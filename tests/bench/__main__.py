@@ -4,7 +4,7 @@
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
     make bench ARGS="--only quickstart"         the whole line on drawn images (3 minutes)
     make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
-    make bench ARGS="--only data"               the data gate, on sets that it draws (18 minutes, 3 GB of disk)
+    make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
     make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
 Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are.
