@@ -234,9 +234,10 @@ def _images(rows: Index) -> Iterator[Change]:
 
 def _renamed(rows: Index) -> None:
     """Note what the copy calls otherwise."""
-    for image, source, name in rows.rows("SELECT image, source, name FROM item WHERE name IS NOT NULL").fetchall():
-        if name != os.path.basename(os.fsdecode(image)):
-            _note(rows, Change("file-name", source, f"renamed the image to {name}"), source)
+    with rows.together():
+        for image, source, name in rows.rows("SELECT image, source, name FROM item WHERE name IS NOT NULL"):
+            if name != os.path.basename(os.fsdecode(image)):
+                _note(rows, Change("file-name", source, f"renamed the image to {name}"), source)
 
 
 def _bytes(rows: Index, sample: Sample) -> bytes:
