@@ -76,6 +76,7 @@ class Setting(Part):
         if not self.limited:
             return True
         too_many = self.max_count is not None and count > self.max_count
+        # The small number is for rounding: 0.29 * 100 is a little less than 29.
         return too_many or (self.max_fraction is not None and count > self.max_fraction * total + 1e-9)
 
 

@@ -87,7 +87,7 @@ class Reading:
     without images in them. `found` is about the source as a whole. `entries` may be called once, and yields what is
     wrong with single annotations among the images; `declared` and `found` are complete when it ends. `parse` is a
     plain function (it runs in other processes) from a label file's bytes, its shown name and `classes` to what it says.
-    `listed` means that lists name single images of folders.
+    `listed` means that lists name single images of folders; `folder` is where it was read.
     """
 
     format: Literal["yolo", "coco", "voc"]

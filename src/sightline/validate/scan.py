@@ -17,7 +17,7 @@ from sightline.policy import Thresholds
 from sightline.validate import pictures, pool
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
 from sightline.validate.desk import Desk, Job, Result
-from sightline.validate.formats.files import unread
+from sightline.validate.formats.files import cannot_be_read
 from sightline.validate.index import Index
 from sightline.validate.labels import Frame, judge
 from sightline.validate.source import STAGE
@@ -66,7 +66,7 @@ class Worker(NamedTuple):
             with open(entry.label, "rb", buffering=0) as file:
                 return self.parse(file.read(LARGEST_LABEL), where, self.classes)
         except OSError as error:
-            return Parsed(found=(unread(where, error),))
+            return Parsed(found=(cannot_be_read(where, error),))
 
 
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:

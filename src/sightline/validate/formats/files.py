@@ -58,7 +58,7 @@ def _is_file(entry: os.DirEntry[str], read: tuple[str, ...] = PICTURES) -> bool:
     return entry.name.lower().endswith(read)
 
 
-def unread(where: str, error: OSError) -> Found:
+def cannot_be_read(where: str, error: OSError) -> Found:
     """Return what is to say of a label file that cannot be opened."""
     return Found("label-syntax", where, f"cannot be read: {(error.strerror or str(error)).lower()}")
 

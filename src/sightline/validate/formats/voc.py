@@ -20,6 +20,7 @@ from sightline.validate.formats import voc_xml
 from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     PICTURES,
+    cannot_be_read,
     fence,
     lines,
     names,
@@ -27,7 +28,6 @@ from sightline.validate.formats.files import (
     some,
     stem,
     suffix,
-    unread,
 )
 from sightline.validate.formats.images import ImageFinder, odd_files
 
@@ -54,7 +54,7 @@ def read(folder: Folder, found: list[Path], origin: int = 0) -> Reading:
         "voc", None, relative=False, entries=lambda: iter(()), parse=partial(voc_xml.parse, origin=origin)
     )
     splits = {place: _split_of(place, folder.root) for place in found}
-    lists = {place: _lists(place) for place in found}
+    lists = {place: _lists(folder, place) for place in found}
     for place in found:
         reading.declared |= set(lists[place]) or {split for split in (splits[place],) if split}
     reading.entries = _Entries(folder, splits, lists).all
@@ -72,7 +72,7 @@ def _split_of(place: Path, root: Path) -> Split | None:
     return None
 
 
-def _lists(place: Path) -> dict[Split, Path]:
+def _lists(folder: Folder, place: Path) -> dict[Split, Path]:
     """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say, or stands for train.
 
     Raises DataError for a list that is there and cannot be read.
@@ -83,7 +83,8 @@ def _lists(place: Path) -> dict[Split, Path]:
         words = (*synonyms, "trainval") if split == "train" else synonyms
         path = next((path for path in (main / f"{word}.txt" for word in words) if os.path.lexists(path)), None)
         if path and not path.is_file():
-            raise DataError(f"{path} is no file that can be read; expected a list of the images of {split}.")
+            where = f"{folder.name}/{folder.relative(path)}"
+            raise DataError(f"{where} is no file that can be read; expected a list of the images of {split}.")
         if path:
             found[split] = path
     return found
@@ -165,7 +166,7 @@ class _Entries:
             with open(label, "rb") as file:
                 data = file.read(voc_xml.LARGEST + 1)
         except OSError as error:
-            return None, [unread(where, error)]
+            return None, [cannot_be_read(where, error)]
         parsed = voc_xml.parse(data, where, None)
         image = finder.by_name(parsed.image) if parsed.image else None
         if image:
