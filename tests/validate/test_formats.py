@@ -485,8 +485,8 @@ def test_coco_folders_in_file_names_are_splits_and_an_image_outside_of_them_is_i
     again = collect(root)
     assert again.counts() == {None: (1, 1), "train": (5, 5), "val": (2, 2), "test": (2, 2)}
     assert again.reading.declared == {"train", "val", "test"}
-    assert again.rules() == [("unused-file", "images/train")]
-    assert again.found[0].message == "1 image that no annotation file speaks of; left out"
+    assert again.rules() == [("unused-file", "images/train/0.png")]
+    assert again.found[0].message == "is an image that no annotation file lists; left out"
 
 
 def test_coco_ids_may_be_any_numbers_or_text_and_names_may_be_numbers(sets):
@@ -624,12 +624,8 @@ def test_voc_trainval_is_ignored_beside_train_and_stands_for_it_alone(sets):
     (main / "train.txt").write_text("0\n1.png\nJPEGImages/2.png\n3\n")
     read = collect(root)
     assert read.counts() == {"train": (4, 4), "val": (2, 2), "test": (2, 2)}
-    [found] = read.found
-    assert (found.rule, found.where, found.message) == (
-        "no-split",
-        "Annotations",
-        "2 annotated images in no split; left out",
-    )
+    assert read.rules() == [("no-split", "Annotations/4.xml"), ("no-split", "Annotations/5.xml")]
+    assert read.found[0].message == "is of an image in no split; left out"
     (main / "train.txt").unlink()
     (main / "val.txt").unlink()
     assert collect(root).counts() == {"train": (8, 8), "test": (2, 2)}
@@ -669,7 +665,11 @@ def test_voc_images_go_by_the_stem_and_then_by_the_name_in_the_file(sets):
     assert read.entries["JPEGImages/77.png"].label is None
     assert read.entries["JPEGImages/77.png"].where == "Annotations/77.xml:{}"
     sets.picture(root / "JPEGImages/78.png", 78)
-    assert collect(root).found[-1].message == "1 image without an annotation file; left out"
+    [unused] = [item for item in collect(root).found if item.rule == "unused-file"]
+    assert (unused.where, unused.message) == (
+        "JPEGImages/78.png",
+        "is an image without an annotation file; expected Annotations/78.xml; left out",
+    )
 
 
 @pytest.mark.parametrize(
@@ -728,12 +728,17 @@ def test_nothing_outside_a_strangers_source_is_read(sets):
     outside = sets.yolo("outside")
     far = sets.yolo("far", val="../outside/images/val")
     assert collect(far).entries["../outside/images/val/6.png"].split == "val"
+    inside = collect(far, fenced=True)
+    assert {e.source for e in inside.entries.values() if e.split == "val"} == {"images/val/6.png", "images/val/7.png"}
+    shutil.rmtree(far / "images/val")
     assert "val: '../outside/images/val' is no folder and no list file" in problem(far, fenced=True)
 
     root = sets.yolo("fenced", path="../outside", train="train.txt", val="../images/val")
     (root / "train.txt").write_text(
-        f"images/train/0.png\n../outside/images/train/1.png\n{outside}/images/train/2.png\nlink.png\n"
+        f"images/train/0.png\n../outside/images/train/secret1.png\n{outside}/images/train/secret2.png\nlink.png\n"
     )
+    for number in (1, 2):
+        shutil.copy(outside / f"images/train/{number}.png", outside / f"images/train/secret{number}.png")
     (root / "link.png").symlink_to(outside / "images/train/3.png")
     (root / "images/val/link.png").symlink_to(outside / "images/train/3.png")
     (root / "labels/train/0.txt").unlink()

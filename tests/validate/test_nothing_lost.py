@@ -212,7 +212,8 @@ def test_images_that_no_list_names_are_told(sets: Sets, look):
     (root / "some.txt").write_text("".join(f"./images/train/{name}\n" for name in names[:4]))
     (root / "data.yaml").write_text(data.replace("images/train", "some.txt"))
     [finding] = [finding for finding in look(root).findings if finding.rule == "no-split"]
-    assert [example.message for example in finding.examples] == ["2 images that no list names; left out"]
+    assert [example.where for example in finding.examples] == [f"images/train/{name}" for name in names[4:]]
+    assert finding.examples[0].message == "is an image that no list names; left out"
 
 
 def test_a_folder_without_lists_beside_one_with_lists_is_told_and_left_out(sets: Sets, look, tmp_path):
@@ -223,7 +224,7 @@ def test_a_folder_without_lists_beside_one_with_lists_is_told_and_left_out(sets:
     for number, image in enumerate(sorted((root / "two/JPEGImages").iterdir())):
         picture(image, 300 + number)
     document = look(root)
-    assert places(document, "no-split") == ["two/Annotations"]
+    assert places(document, "no-split") == [f"two/Annotations/{number}.xml" for number in range(10)]
     assert images(document) == {"train": 6, "val": 2, "test": 2}
     assert document.dropped_images == 0
 

@@ -135,9 +135,11 @@ def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_we
 
 def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str:
     """Write a repaired copy, and say what was changed. Raises ConfigError for a copy within what it is a copy of."""
+    from sightline.validate.source import home
+
     for source in (data, config.data.images):
-        place = Path(source.removeprefix("file://")).expanduser().resolve() if source else None
-        if place and place.is_dir() and out_folder.expanduser().resolve().is_relative_to(place):
+        place = home(source) if source else None
+        if place and out_folder.expanduser().resolve().is_relative_to(place.resolve()):
             raise ConfigError(f"--fix: {out_folder} lies within {source}; expected a folder outside of the source.")
     from sightline.validate.fix import fix
 

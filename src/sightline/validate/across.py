@@ -29,17 +29,13 @@ HELD_OUT = "CASE split WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 COLUMNS = "source, split, image, sha256, width, height, thumb, origin"
 RULES = (*COPY, "greyscale-image", "leaked-image", "leaked-augmentation", "leaked-copy", "near-duplicate")
 
-GREY = (
-    "INSERT INTO problem "
-    "SELECT id, 'greyscale-image', source, 'has one channel; others have colours', NULL, 0, NULL, 0 "
-    "FROM item WHERE grey AND EXISTS (SELECT 1 FROM item WHERE grey = 0)"
-)
+GREY = "INSERT INTO problem SELECT id, 'greyscale-image', source, ?, NULL, 0, NULL, 0 FROM item WHERE grey = ?"
 
 
 def compare(index: Index, policy: Policy) -> None:
     """Write what is found across images into the index, leave out copies within a split, and say who is kin to whom."""
     _copies_within(index)
-    index.rows(GREY)
+    _grey(index)
     add_all(index, _leaked(index, "leaked-image", "sha256", "is byte for byte the same as"))
     add_all(index, _leaked(index, "leaked-augmentation", "origin", "is an augmented copy of the same source as"))
     kin = Kin(index)
@@ -54,6 +50,15 @@ def add_all(index: Index, found: Iterable[tuple[int, Found]]) -> None:
     """Write findings about items."""
     for item, one in found:
         index.add(item, [one])
+
+
+def _grey(index: Index) -> None:
+    """Name the images of the rarer kind where some have one channel and some have colours."""
+    grey, coloured = (int(index.value("SELECT COUNT(*) FROM item WHERE grey = ?", (kind,))) for kind in (1, 0))
+    if grey and coloured:
+        odd = int(grey <= coloured)
+        words = "has one channel; {} images have colours" if odd else "has colours; {} images have one channel"
+        index.rows(GREY, (words.format(max(grey, coloured)), odd))
 
 
 def _copies_within(index: Index) -> None:

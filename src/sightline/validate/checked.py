@@ -106,7 +106,7 @@ def _key(folder: Folder, config: RunConfig) -> str | None:
     images = str(folder.images.resolve()) if folder.images else None
     return json.dumps(
         [
-            *(str(folder.root.resolve()), images, config.data.format, config.data.voc_origin),
+            *(str(folder.root.resolve()), str(folder.file), images, config.data.format, config.data.voc_origin),
             *(thresholds, config.train.image_size, code_digest()),
         ]
     )

@@ -87,7 +87,8 @@ class Reading:
     without images in them. `found` is about the source as a whole. `entries` may be called once, and yields what is
     wrong with single annotations among the images; `declared` and `found` are complete when it ends. `parse` is a
     plain function (it runs in other processes) from a label file's bytes, its shown name and `classes` to what it says.
-    `listed` means that lists name single images of folders; `folder` is where it was read.
+    `listed` means that lists name single images of folders; `folder` is where it was read, and `home` the folder of the
+    set where it lies elsewhere. `part` says that only a part of what lies there was asked for.
     """
 
     format: Literal["yolo", "coco", "voc"]
@@ -99,6 +100,8 @@ class Reading:
     found: list[Found] = field(default_factory=list)
     folder: Folder | None = None
     listed: bool = False
+    home: Path | None = None
+    part: bool = False
 
 
 class Sample(NamedTuple):
@@ -160,13 +163,15 @@ class Folder:
     """A source on the local disk.
 
     `images` is the image folder that the user named. `fence` is set where the files are a stranger's (an archive, an
-    object store): nothing outside it may be read on their word.
+    object store): nothing outside it may be read on their word. `file` is the file below `root` that the user named in
+    place of the folder (data.yaml, a COCO file, …); then `name` is that file's.
     """
 
     root: Path
     name: str
     images: Path | None = None
     fence: Path | None = None
+    file: Path | None = None
 
     def allows(self, path: Path | str) -> bool:
         """Tell whether the source may refer to this path."""

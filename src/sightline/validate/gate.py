@@ -21,6 +21,11 @@ from sightline.validate.statistics import Statistics
 
 SHOWN = 20  # errors that a message lists, and examples of a rule in the report
 NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
+WHERE_BOXES = {  # where each format has what is missing
+    "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images, a .txt an image.",
+    "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
+    "voc": "In Pascal VOC, boxes are the <object>s of the .xml of an image.",
+}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -228,10 +233,7 @@ def _untrainable(name: str, format: str, counts: Mapping[Split, SplitCounts], dr
     empty = [f"{split} split ({part.images} images)" for split, part in counts.items() if not part.boxes]
     if not empty:
         return None
-    return (
-        f"{name} has no box in its {', '.join(empty)}; expected labelled objects. "
-        f"In YOLO, labels lie in a folder `labels` beside `images`, a .txt an image.{gone}"
-    )
+    return f"{name} has no box in its {', '.join(empty)}; expected labelled objects. {WHERE_BOXES[format]}{gone}"
 
 
 def refusal(document: DataDocument, report: str) -> DataRejected | DataError:

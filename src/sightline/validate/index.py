@@ -119,12 +119,9 @@ class Index:
             self.db.execute("UPDATE item SET dropped = NULL WHERE dropped IS NOT NULL")
             self.db.execute("UPDATE item SET kin = NULL WHERE kin IS NOT NULL")
 
-    def images_in(self, folder: str) -> int:
-        """Count the images that lie in a folder itself, by their paths."""
-        start = os.fsencode(f"{folder}/")
-        inside = "image >= ?1 AND image < ?2 AND instr(substr(image, ?3), x'2F') = 0"
-        query = f"SELECT COUNT(DISTINCT image) FROM item WHERE {inside}"
-        return int(self.value(query, (start, os.fsencode(f"{folder}0"), len(start) + 1)))
+    def has_image(self, path: str) -> bool:
+        """Tell whether an image is in the index, by its path."""
+        return bool(self.value("SELECT EXISTS (SELECT 1 FROM item WHERE image = ?)", (os.fsencode(path),)))
 
     def class_id(self, name: str) -> int:
         """Return the number under which labels hold a class that is known by name only."""

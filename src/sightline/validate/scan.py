@@ -84,9 +84,9 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     with index.together():
         index.add(None, reading.found)
     index.forget_unseen()
-    if reading.folder:
+    if reading.folder and not reading.part:
         with index.together():
-            index.add(None, unused(reading.folder, index, desk.folders, listed=reading.listed))
+            index.add(None, unused(reading.folder, index, desk.folders, reading))
 
 
 def _meaning(reading: Reading) -> str:

@@ -5,17 +5,27 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from sightline import progress
 from sightline.errors import DataError, did_you_mean
 from sightline.storage import Transfer, fetch_uri, open_store
 from sightline.storage.files import local_path
 from sightline.validate import archive
-from sightline.validate.dataset import Folder
+from sightline.validate.dataset import IMAGE_SUFFIXES, Folder
+from sightline.validate.formats import named
 
 STAGE = "validate"
 QUICKSTART = "quickstart"  # the source that is drawn, not read
+
+
+class Local(NamedTuple):
+    """A source's folder on the local disk, whether its content is a stranger's, and the one file that was named."""
+
+    root: Path
+    fenced: bool
+    file: Path | None = None
 
 
 @contextlib.contextmanager
@@ -26,12 +36,12 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
     Raises DataError: no such path, an empty folder, an unsupported or hostile archive; StorageError from the store.
     """
     with contextlib.ExitStack() as stack:
-        root, fenced = _local(source, stack)
+        root, fenced, file = _local(source, stack)
         pictures = None
         if images is not None:
             below = root / images
-            pictures = below if below.is_dir() else _local(images, stack, "data.images: ")[0]
-        yield Folder(root, source, pictures, root.resolve() if fenced else None)
+            pictures = below if below.is_dir() else _local(images, stack, "data.images: ").root
+        yield Folder(root, source, pictures, root.resolve() if fenced else None, file)
 
 
 def look(uri: str) -> None:
@@ -44,21 +54,31 @@ def look(uri: str) -> None:
             raise DataError(f"{uri}: got no bucket, expected s3://bucket/prefix.")
         return
     if separator and scheme != "file":
-        raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, or s3://bucket/prefix.")
+        raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, a data.yaml, or s3://bucket/prefix.")
     path = local_path(uri)
     if not path.exists():
         near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise DataError(f"{uri} does not exist{did_you_mean(path.name, near) or '.'}")
 
 
-def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> tuple[Path, bool]:
-    """Return a local folder, and whether its content is a stranger's."""
+def home(source: str) -> Path | None:
+    """Return the folder on this disk that a source is read from; None for an archive or another place."""
+    if "://" in source and not source.startswith("file://"):
+        return None
+    path = local_path(source).expanduser()
+    if path.is_dir():
+        return path
+    return path.parents[named.levels(PurePosixPath(path))] if path.is_file() and named.describes(path.name) else None
+
+
+def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> Local:
+    """Return the source as a local folder; `prefix` stands before what is wrong with it."""
     if uri == QUICKSTART:
         from sightline.draw import draw
 
-        return draw(_work_folder(stack)), False
+        return Local(draw(_work_folder(stack)), False)
     if uri.startswith("s3://"):
-        return _download(uri, stack, prefix), True
+        return _download(uri, stack, prefix)
     try:
         look(uri)
     except DataError as error:
@@ -67,8 +87,13 @@ def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> tuple[Pat
     if path.is_dir():
         if not any(path.iterdir()):
             raise DataError(f"{prefix}{uri} is an empty folder; expected labelled images in it.")
-        return path, False
-    return _unpacked(path, uri, stack, prefix), True
+        return Local(path, False)
+    if not prefix and named.describes(path.name):
+        path = path.absolute()
+        return Local(path.parents[named.levels(PurePosixPath(path))], False, path)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise DataError(f"{prefix}{uri} is an image; expected the folder or archive that holds it and others.")
+    return Local(_unpacked(path, uri, stack, prefix), True)
 
 
 def _unpacked(path: Path, name: str, stack: contextlib.ExitStack, prefix: str) -> Path:
@@ -79,12 +104,25 @@ def _unpacked(path: Path, name: str, stack: contextlib.ExitStack, prefix: str) -
     return folder
 
 
-def _download(uri: str, stack: contextlib.ExitStack, prefix: str) -> Path:
+def _download(uri: str, stack: contextlib.ExitStack, prefix: str) -> Local:
     folder = _work_folder(stack)
     name = uri.rstrip("/").rsplit("/", 1)[1]
     if name.lower().endswith(archive.SUFFIXES):
-        return _unpacked(fetch_uri(uri.rstrip("/"), folder / name), uri, stack, prefix)
-    store = open_store(uri.rstrip("/"))
+        return Local(_unpacked(fetch_uri(uri.rstrip("/"), folder / name), uri, stack, prefix), True)
+    if not prefix and named.describes(name) and not uri.endswith("/"):
+        path = PurePosixPath(uri.removeprefix("s3://"))
+        place = path.parents[min(named.levels(path), len(path.parents) - 2)]
+        root = _objects(f"s3://{place}", prefix, folder)
+        file = root / path.relative_to(place)
+        if not file.is_file():
+            raise DataError(f"{uri} does not exist; there are other objects beside it.")
+        return Local(root, True, file)
+    return Local(_objects(uri.rstrip("/"), prefix, folder), True)
+
+
+def _objects(uri: str, prefix: str, folder: Path) -> Path:
+    """Download all that lies below a prefix of an object store."""
+    store = open_store(uri)
     keys = [key for key, _ in store.list() if not key.endswith("/")]
     for key in keys:
         archive.check_name(uri, key)

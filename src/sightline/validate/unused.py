@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, Found, folders, split_of
+from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, Found, Reading, folders, split_of
 from sightline.validate.formats.darknet import is_label
 from sightline.validate.formats.files import PICTURES, names, some
 from sightline.validate.formats.images import CONTAINERS
@@ -27,34 +27,46 @@ OTHERS = {  # words in the names of folders that hold pictures, and none to lear
 }
 
 
-def unused(folder: Folder, index: Index, read: set[str], *, listed: bool) -> Iterator[Found]:
+def unused(folder: Folder, index: Index, read: set[str], reading: Reading) -> Iterator[Found]:
     """Yield folders that look as if they were meant, and hold images that are not in the index.
 
-    `read` are the folders of the images that are in it. With `listed`, of folders that were read in part, too.
+    `read` are the folders of the images that are in it. Where lists name images, those that none names are told, too.
     """
     known: dict[str, list[str]] = {}
     for place in read:
         known.setdefault(os.path.realpath(place), []).append(place)
     seen = set[str]()
-    for home in filter(None, (folder.root, folder.images)):
+    for home in filter(None, (reading.home or folder.root, folder.images)):
         inside = home.resolve()
         for path in folders(home, DEPTH):
             place, real = os.fspath(path), os.path.realpath(path)
             if real in seen or not folder.allows(path) or not Path(real).is_relative_to(inside):
                 continue
             seen.add(real)
-            ways = known.get(real, [])
-            if not (listed if ways else _meant(path, home)):
-                continue
-            left = len(names(place, IMAGE_SUFFIXES if ways else PICTURES)) - sum(map(index.images_in, ways))
-            if left <= 0:
-                continue
-            many = f"{left} image{'s' * (left > 1)}"
-            if ways:
-                yield Found("no-split", folder.relative(place), f"{many} that no list names; left out")
-            else:
-                message = f"{many} without a list or annotations that could be read; left out"
+            if ways := known.get(real):
+                yield from _unlisted(folder, index, place, ways) if reading.listed else ()
+            elif _meant(path, home) and (count := len(names(place, PICTURES))):
+                message = f"{count} image{'s' * (count > 1)} {_why(path, reading.format)}; left out"
                 yield Found("unused-file", folder.relative(place), message)
+
+
+def _unlisted(folder: Folder, index: Index, place: str, ways: list[str]) -> Iterator[Found]:
+    """Yield the images of a folder that were not read, though others were; `ways` are paths that lead to it."""
+    for name in names(place, IMAGE_SUFFIXES):
+        if not any(index.has_image(f"{way}/{name}") for way in ways):
+            yield Found("no-split", folder.relative(f"{place}/{name}"), "is an image that no list names; left out")
+
+
+def _why(path: Path, format: str) -> str:
+    """Say why the images of a folder are not used, in the words of the format."""
+    if format == "coco":
+        return "that no annotation file lists"
+    if format == "voc":
+        return "in a folder for which there are no annotations, or none in a list"
+    start, images, end = os.fspath(path).rpartition("/images")
+    beside = [path, Path(f"{start}/labels{end}")] if images else [path]
+    labelled = any(is_label(name) for place in beside if place.is_dir() for name in some(place, (".txt",), PROBED))
+    return f"{'with' if labelled else 'without'} labels, in a folder that no split names"
 
 
 def _meant(path: Path, home: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sightline.errors import DataError
 from sightline.validate.dataset import Folder, Reading, hidden, shown
-from sightline.validate.formats import coco, voc, yolo
+from sightline.validate.formats import coco, foreign, named, voc, yolo
 
 
 class Reader(NamedTuple):
@@ -37,16 +37,24 @@ def read(folder: Folder, format: str = "auto", voc_origin: int = 0) -> Reading:
     `voc_origin` is what VOC files count pixels from. Raises DataError: the format is not there, not recognised, or more
     than one is; or the files cannot be read.
     """
+    if folder.file:
+        reading = named.read(folder, folder.file, format, voc_origin)
+        reading.folder = folder
+        return reading
     considered = list(READERS) if format == "auto" else [format]
     found = {name: [p for p in READERS[name].find(folder.root) if folder.allows(p)] for name in considered}
     present = [name for name in considered if found[name]]
     if not present:
         if "coco" in considered:
             coco.explain_broken(folder)
+        if "yolo" in considered:
+            foreign.nameless(folder)
+        foreign.explain(folder)
         looked_for = "; or ".join(f"{READERS[name].looked_for} ({name})" for name in considered)
         raise DataError(
             f"{folder.name}: no {'known' if format == 'auto' else format} annotation format recognised. Looked at most "
-            f"three folders deep for {looked_for}. Found {_listing(folder.root)}."
+            f"three folders deep for {looked_for}. Found {_listing(folder.root)}. "
+            "From a labelling tool, export YOLO, COCO or Pascal VOC, with the images."
         )
     if len(present) > 1:
         evidence = "; ".join(f"{name}: {folder.relative(found[name][0])}" for name in present)

@@ -30,7 +30,13 @@ SMELLS = (*WORDS, b'"file_name"', b'"bbox"')
 
 def find(root: Path) -> list[Path]:
     """Return the files that look like COCO annotations, judged by the three lists they mention."""
-    return [path for path in _json_files(root) if len(mentions(path, WORDS)) == len(WORDS)]
+    return [path for path in _json_files(root) if not absent(path)]
+
+
+def absent(path: Path) -> list[str]:
+    """Return the lists of COCO that a file does not mention."""
+    found = mentions(path, WORDS)
+    return [name for name, word in zip(LISTS, WORDS, strict=True) if word not in found]
 
 
 def _json_files(root: Path) -> Iterator[Path]:
@@ -53,7 +59,7 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         _Document(folder, path, split, number, table)
         for number, (path, split) in enumerate(_by_split(folder, found, notes).items())
     ]
-    notes += _unread(folder, found)
+    notes += _unread(folder, found) if folder.file is None else ()
     table.ready()
     classes = _classes(documents, notes)
     for document in documents:
@@ -66,11 +72,14 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         entries=lambda: _entries(folder, documents, table),
         declared={split for document in documents for split in document.splits},
         found=notes,
+        part=folder.file is not None,
     )
 
 
 def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Path, Split | None]:
     """Tell the split of each file by its name, else by its folder's."""
+    if folder.file:  # the one file that was named is all of the set, whatever split it is named after
+        return dict.fromkeys(found)
     splits = {path: split_of(path.stem) or split_of(_folder_name(folder.root, path)) for path in found}
     instances = [path for path in found if path.name.startswith("instances")]
     for path in found:  # COCO ships captions_* and person_keypoints_* beside instances_*: the same images again
@@ -235,10 +244,12 @@ def _entries(folder: Folder, documents: list[_Document], table: Table) -> Iterat
     for place in table.folders():
         pictures = names(place, PICTURES)
         yield from odd_files(folder, place, pictures)
-        count = sum(name.lower().endswith(IMAGE_SUFFIXES) and not table.is_used(place, name) for name in pictures)
-        if count:
-            message = f"{count} image{'s' * (count > 1)} that no annotation file speaks of; left out"
-            yield Found("unused-file", folder.relative(place), message)
+        if folder.file:  # of a larger set: other files have the other images
+            continue
+        for name in pictures:
+            if name.lower().endswith(IMAGE_SUFFIXES) and not table.is_used(place, name):
+                message = "is an image that no annotation file lists; left out"
+                yield Found("unused-file", folder.relative(f"{place}/{name}"), message)
 
 
 def folder_splits(names: Iterable[str]) -> set[Split]:

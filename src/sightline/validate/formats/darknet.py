@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.artifacts import Split
@@ -11,20 +10,21 @@ from sightline.validate.dataset import SYNONYMS, Folder, folders
 from sightline.validate.formats import labels
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
 from sightline.validate.formats.files import LARGEST_TEXT, content, holds_pictures, short, some
+from sightline.validate.formats.paths import tails
 
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 NO_LABELS = (*NAME_LISTS, "train.txt", "valid.txt", "val.txt", "test.txt")
 DEPTH = 2  # folders below the source in which labels are looked for
+SPLIT_KEYS = {word.encode() for words in SYNONYMS.values() for word in words}
 PROBED = 20  # text files of a folder that are looked into
-TAILS = 8  # last parts of a path that may be all that is right about it
 
 
 def is_obj_data(path: Path) -> bool:
     """Tell a Darknet description by its keys."""
     with path.open("rb") as file:
         head = file.read(4096)
-    keys = {line.split(b"=")[0].strip() for line in head.splitlines() if b"=" in line}
-    return {b"train", b"names"} <= keys
+    keys = {line.split(b"=")[0].strip().lower() for line in head.splitlines() if b"=" in line}
+    return b"names" in keys and bool(keys & SPLIT_KEYS)
 
 
 def find_plain(root: Path) -> list[Path]:
@@ -47,13 +47,32 @@ def _holds_labels(folder: Path) -> bool:
 
 def is_label(path: str) -> bool:
     """Tell whether a text file starts with the line of a box."""
+    return _first_found(path) == "class-range"  # a whole box, of a class that an empty list does not have
+
+
+def is_any_label(path: str) -> bool:
+    """Tell whether a text file starts with the line of a box, or of a label of another task."""
+    return _first_found(path) in ("class-range", "wrong-task")
+
+
+def _first_found(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             first = file.readline(4096)
     except OSError:
-        return False
+        return None
     found = labels.parse(first, "", []).found
-    return bool(found) and found[0].rule == "class-range"  # a whole box, of a class that an empty list does not have
+    return found[0].rule if found else None
+
+
+def classes_in(folder: Path) -> set[int]:
+    """Return the class numbers in a few label files of a folder."""
+    numbers: set[int] = set()
+    for path in some(folder, (".txt",), PROBED):
+        with open(path, "rb") as file:
+            words = [line.split()[0] for line in file.read(LARGEST_TEXT).splitlines() if line.strip()]
+        numbers.update(int(word) for word in words if word.isdigit() and len(word) < 10)
+    return numbers
 
 
 def describe(folder: Folder, path: Path) -> Description:
@@ -64,7 +83,7 @@ def describe(folder: Folder, path: Path) -> Description:
     where = f"{folder.name}/{folder.relative(path)}"
     text = content(path, where).decode("utf-8", "surrogateescape")
     pairs = [line.partition("=") for line in text.splitlines() if not line.lstrip().startswith("#")]
-    values = {key.strip(): value.strip() for key, equals, value in pairs if equals and value.strip()}
+    values = {key.strip().lower(): value.strip() for key, equals, value in pairs if equals and value.strip()}
     bases = [base for base in (path.parent, *path.parent.parents[:2]) if folder.allows(base)]
     places: dict[Split | None, list[Path]] = {}
     problems = []
@@ -129,15 +148,6 @@ def read_names(folder: Folder, path: Path) -> Names:
     if not names:
         raise DataError(f"{where} is empty; expected a class name a line.")
     return numbered(folder.relative(path), dict(enumerate(texts(where, names))))
-
-
-def tails(path: str) -> Iterator[str]:
-    """Yield a path as it is written, then without its first folders, one by one."""
-    yield path
-    parts = path.replace("\\", "/").strip("/").split("/")
-    for start in range(max(0, len(parts) - TAILS), len(parts)):
-        if "/".join(parts[start:]) != path:
-            yield "/".join(parts[start:])
 
 
 def _resolve(folder: Folder, bases: list[Path], value: str) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -12,16 +12,11 @@ from sightline.artifacts import Split
 from sightline.errors import DataError
 from sightline.validate.dataset import SYNONYMS, Folder, Found
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
-from sightline.validate.formats.files import content, holds_pictures, short, tidy
+from sightline.validate.formats.files import content, short, tidy
+from sightline.validate.formats.paths import slashed
+from sightline.validate.formats.places import Resolver
 
 NUMBER = re.compile(r"\d{1,9}")
-
-
-class Place(NamedTuple):
-    """A folder or list file, and whether it lies where data.yaml says."""
-
-    path: Path
-    as_written: bool
 
 
 def describe(folder: Folder, path: Path) -> Description:
@@ -70,26 +65,52 @@ class _DataYaml:
     def __init__(self, folder: Folder, path: Path) -> None:
         self.folder = folder
         self.shown = folder.relative(path)
-        self.where = f"{folder.name}/{self.shown}"
-        self.values = load(folder, path)
-        home = self.values.get("path")
-        bases = (path.parent / home if isinstance(home, str) and "\0" not in home else path.parent, path.parent)
-        self.bases = [base for base in dict.fromkeys(bases) if folder.allows(base)]
-        self.written = bases[0]
+        self.where = f"{folder.name}/{self.shown}" if path != folder.file else folder.name
+        self.values = self._settings(load(folder, path))
+        self.beside = path.parent
+        self.found: list[Found] = []
+        self.bases = self._bases(self.values.get("path"))
+        self.resolver = Resolver(folder, self.bases)
 
     def describe(self) -> Description:
         names = self._names()
-        found: list[Found] = []
-        return Description(names, self._places(found), self.bases, found)
+        return Description(names, self._places(), self.bases, self.found)
 
-    def _places(self, found: list[Found]) -> dict[Split | None, list[Path]]:
+    def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings by keys in lower case. Raises DataError for one with two values in two spellings."""
+        result: dict[str, Any] = {}
+        for key, value in values.items():
+            name = key.lower() if isinstance(key, str) else key
+            if result.setdefault(name, value) != value:
+                raise DataError(f"{self.where}: '{name}' is given twice, in two spellings; expected it once.")
+        return result
+
+    def _bases(self, home: Any) -> list[Path]:
+        """Return where paths start: at `path`, and beside data.yaml, where most tools look besides."""
+        if not isinstance(home, str) or not _given(home) or "\0" in home:
+            return [self.beside]
+        for text in dict.fromkeys((home, slashed(home))):
+            base = Path(tidy(str(self.beside / text)))
+            if _is_folder(base) and self.folder.allows(base):
+                return list(dict.fromkeys((base, self.beside)))
+        self.found.append(
+            Found("data-path", self.shown, f"path: '{short(home)}' leads nowhere; took the folder of {self.shown}")
+        )
+        return [self.beside]
+
+    def _places(self) -> dict[Split | None, list[Path]]:
         """Return the folders and list files of each split; what data.yaml names must exist, and hold something."""
         result: dict[Split | None, list[Path]] = {}
         problems: list[str] = []
+        took: dict[Path, tuple[str, str]] = {}  # what was found where it is not written, by key and text
         for split in SYNONYMS:
-            key = next((key for key in SYNONYMS[split] if _given(self.values.get(key))), None)
-            if key:
-                result[split] = self._named(split, key, problems, found)
+            keys = [key for key in SYNONYMS[split] if _given(self.values.get(key))]
+            if len({str(self.values[key]) for key in keys}) > 1:
+                problems.append(
+                    f"{' and '.join(keys)} are the same split, and lead to two places; expected one of them"
+                )
+            elif keys:
+                result[split] = self._named(split, keys[0], problems, took)
             elif beside := sibling(self.bases, split):
                 result[split] = beside
         if problems:
@@ -100,45 +121,37 @@ class _DataYaml:
                 problems,
             )
         if not result:
-            raise DataError(f"{self.where} names no split; expected at least `train: <folder of images>`.")
+            keys = [key for key in self.values if isinstance(key, str)]
+            raise DataError(
+                f"{self.where} names no split; expected at least `train: <folder of images>`. "
+                f"Its keys are {short(', '.join(keys), 500)}."
+            )
         return result
 
-    def _named(self, split: Split, key: str, problems: list[str], found: list[Found]) -> list[Path]:
+    def _named(self, split: Split, key: str, problems: list[str], took: dict[Path, tuple[str, str]]) -> list[Path]:
         value = self.values[key]
         places: list[Path] = []
-        mended: list[str] = []
+        changed: list[str] = []
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str):
                 problems.append(f"{key}: expected a path, or a list of paths")
                 continue
-            place = self._resolve(text, split)
-            if place is None:
-                problems.append(f"{key}: '{short(text)}' is no folder and no list file")
-            elif place.path.is_dir() and not holds_pictures(place.path):
-                problems.append(f"{key}: '{short(text)}' is a folder without images")
-            else:
-                places.append(place.path)
-                if not place.as_written or (text.startswith("../") and not place.path.is_relative_to(self.folder.root)):
-                    why = "leads out of the source" if place.as_written else "leads nowhere as it is written"
-                    mended.append(f"'{short(text)}' {why}; took {self.folder.relative(place.path)}")
-        if mended:
-            found.append(Found("data-path", self.shown, f"{key}: {'; '.join(mended)}"))
+            place = self.resolver.place(text, split)
+            if isinstance(place, str):
+                problems.append(f"{key}: '{short(text)}' {place}")
+                continue
+            if place.how and took.setdefault(place.path, (key, text))[1] != text:
+                other = took[place.path][0]
+                problems.append(
+                    f"{key}: '{short(text)}' leads nowhere, and all that is like it is the place of {other}"
+                )
+                continue
+            places.append(place.path)
+            if place.how:
+                changed.append(f"'{short(text)}' {place.how}; took {self.folder.relative(place.path)}")
+        if changed:
+            self.found.append(Found("data-path", self.shown, f"{key}: {'; '.join(changed)}"))
         return _outermost(places)
-
-    def _resolve(self, value: str, split: Split) -> Place | None:
-        """Find a path as YOLO tools write it: below `path`, beside data.yaml, or with a `../` too many."""
-        if "\0" in value:
-            return None
-        plain = value
-        while plain.startswith(("../", "./")):
-            plain = plain.split("/", 1)[1]
-        for text in dict.fromkeys((value, plain)):
-            for variant in _variants(text, split):
-                for base in self.bases:
-                    path = base / variant
-                    if _exists(path) and self.folder.allows(path):
-                        return Place(Path(tidy(str(path))), path == self.written / value)
-        return None
 
     def _names(self) -> Names:
         """Return the class names. Raises DataError if they are missing, or not as many as nc says."""
@@ -159,25 +172,15 @@ class _DataYaml:
         return numbered(self.shown, listed)
 
 
-def _exists(path: Path) -> bool:
+def _is_folder(path: Path) -> bool:
     try:
-        return path.is_dir() or (path.suffix == ".txt" and path.is_file())
+        return path.is_dir()
     except OSError:  # a name too long for the file system
         return False
 
 
 def _given(value: Any) -> bool:
     return value not in (None, "", "null", "~", [])
-
-
-def _variants(text: str, split: Split) -> list[str]:
-    """Return the path, and the path with each synonym of the split in place of the one it has."""
-    parts = text.split("/")
-    result = [text]
-    for index, part in enumerate(parts):
-        if part in SYNONYMS[split]:
-            result += ["/".join([*parts[:index], other, *parts[index + 1 :]]) for other in SYNONYMS[split]]
-    return result
 
 
 def _outermost(places: list[Path]) -> list[Path]:

@@ -70,12 +70,19 @@ def texts(where: str, names: object) -> list[str]:
 
 def sibling(bases: list[Path], split: Split) -> list[Path]:
     """Return the folder that holds a split by its name, where the description is silent about it."""
+    return siblings(bases, split)[:1]
+
+
+def siblings(bases: list[Path], split: Split) -> list[Path]:
+    """Return the folders of images that are named after a split, the likeliest first: of nested ones the innermost."""
+    found: list[Path] = []
     for base in bases:
-        for name in SYNONYMS[split]:
+        for name in (spelled for word in SYNONYMS[split] for spelled in (word, word.capitalize())):
             for path in (base / name / "images", base / "images" / name, base / name):
-                if path.is_dir() and holds_pictures(path):
-                    return [path]
-    return []
+                known = any(inner.is_relative_to(path) for inner in found)
+                if not known and path.is_dir() and holds_pictures(path):
+                    found.append(path)
+    return found
 
 
 class Labels:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sightline.artifacts import Split
-from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found
+from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found, is_folder
 from sightline.validate.formats.files import FOREIGN_SUFFIXES, fence, joined, names, stem, suffix, tidy
+from sightline.validate.formats.paths import ends
 
 CONTAINERS = ("images", "JPEGImages")
+HOMES = (
+    *map(str.lower, CONTAINERS),
+    "image",
+    "imgs",
+    "img",
+    "data",
+)  # in any case: FiftyOne writes data, Supervisely img
 LEVELS = 3  # how far up from an annotation file an image folder is looked for
 USUAL = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
@@ -27,8 +35,8 @@ class ImageFinder:
         self._odd: dict[str, dict[str, str]] = {}
 
     def by_name(self, name: str) -> str | None:
-        """Return the image of this file name; folders in the name count first, then only its last part."""
-        for part in dict.fromkeys((name, name.replace("\\", "/").rsplit("/", 1)[-1])):
+        """Return the image of this file name; folders in the name count first, the longest end of it that is there."""
+        for part in dict.fromkeys((name, *ends(name))):
             for folder in self.folders:
                 path = joined(folder, part)
                 if os.path.isfile(path) and self._allows(path):
@@ -68,14 +76,27 @@ def _candidates(source: Folder, start: Path, names: Sequence[str]) -> Iterator[P
     for level in (start, *start.parents[:LEVELS]):
         if source.allows(level):
             yield from _below(level, names)
-            yield from (level / name for name in CONTAINERS)
+            yield from _spelled(level, HOMES)
 
 
-def _below(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    for name in names:
-        yield from (folder / container / name for container in CONTAINERS)
-        yield from (folder / name / container for container in CONTAINERS)
-        yield folder / name
+def _below(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield `images/train`, `train/images` and `train`, in whatever case they are there."""
+    homes, wanted = list(_spelled(folder, HOMES)), [name.lower() for name in names]
+    for home in homes:
+        yield from _spelled(home, wanted)
+    for place in _spelled(folder, wanted):
+        yield from _spelled(place, HOMES)
+        yield place
+
+
+def _spelled(folder: Path, wanted: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders in a folder that have one of the names, whatever their case, in the order of the names."""
+    if not wanted or not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:  # which may be a million
+        there = sorted(entry.name for entry in entries if entry.name.lower() in wanted and is_folder(entry))
+    for name in wanted:
+        yield from (folder / own for own in there if own.lower() == name)
 
 
 def odd_files(

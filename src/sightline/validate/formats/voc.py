@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -48,16 +47,23 @@ def is_annotation(path: str) -> bool:
     return re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")) is not None  # without the zeros of UTF-16
 
 
-def read(folder: Folder, found: list[Path], origin: int = 0) -> Reading:
-    """Recognise the splits; `origin` is what pixels are counted from (see `voc_xml.parse`)."""
+def read(folder: Folder, found: list[Path], origin: int = 0, only: Path | None = None) -> Reading:
+    """Recognise the splits; `origin` is what pixels are counted from (see `voc_xml.parse`).
+
+    With `only`, the images in that list are all of the set, and in no split.
+    """
     reading = Reading(
         "voc", None, relative=False, entries=lambda: iter(()), parse=partial(voc_xml.parse, origin=origin)
     )
-    splits = {place: _split_of(place, folder.root) for place in found}
-    lists = {place: _lists(folder, place) for place in found}
+    splits = {place: None if only else _split_of(place, folder.root) for place in found}
+    lists: dict[Path, Mapping[Split | None, Path]] = {
+        place: {None: only} if only else _lists(folder, place) for place in found
+    }
     for place in found:
-        reading.declared |= set(lists[place]) or {split for split in (splits[place],) if split}
+        reading.declared |= {split for split in (lists[place] or (splits[place],)) if split}
+        reading.found += () if only or lists[place] else _other_lists(folder, place)
     reading.entries = _Entries(folder, splits, lists).all
+    reading.part = only is not None
     return reading
 
 
@@ -72,32 +78,52 @@ def _split_of(place: Path, root: Path) -> Split | None:
     return None
 
 
-def _lists(folder: Folder, place: Path) -> dict[Split, Path]:
-    """Return ImageSets/Main/{train,val,test}.txt; trainval.txt repeats what they say, or stands for train.
+def sets(place: Path) -> Path:
+    """Return the folder of lists that belongs to a folder of annotations."""
+    return place.parent / "ImageSets"
 
+
+def _lists(folder: Folder, place: Path) -> dict[Split | None, Path]:
+    """Return ImageSets/Main/{train,val,test}.txt, or those of ImageSets itself.
+
+    trainval.txt repeats what they say, or stands for train. CVAT writes Train.txt: case is none of the name.
     Raises DataError for a list that is there and cannot be read.
     """
-    main = place.parent / "ImageSets" / "Main"
-    found: dict[Split, Path] = {}
-    for split, synonyms in SYNONYMS.items():
-        words = (*synonyms, "trainval") if split == "train" else synonyms
-        path = next((path for path in (main / f"{word}.txt" for word in words) if os.path.lexists(path)), None)
-        if path and not path.is_file():
-            where = f"{folder.name}/{folder.relative(path)}"
-            raise DataError(f"{where} is no file that can be read; expected a list of the images of {split}.")
-        if path:
-            found[split] = path
-    return found
+    for lists in (sets(place) / "Main", sets(place)):
+        listed = sorted(os.listdir(lists)) if lists.is_dir() else []
+        found: dict[Split | None, Path] = {}
+        for split, synonyms in SYNONYMS.items():
+            words = (*synonyms, "trainval") if split == "train" else synonyms
+            name = next((name for word in words for name in listed if name.lower() == f"{word}.txt"), None)
+            if name and not (lists / name).is_file():
+                where = f"{folder.name}/{folder.relative(lists / name)}"
+                raise DataError(f"{where} is no file that can be read; expected a list of the images of {split}.")
+            if name:
+                found[split] = lists / name
+        if found:
+            return found
+    return {}
+
+
+def _other_lists(folder: Folder, place: Path) -> Iterator[Found]:
+    """Yield lists that are named after splits and lie where lists of another task do: ImageSets/Segmentation."""
+    for lists in sorted(path for path in sets(place).glob("*") if path.is_dir()):
+        for name in names(lists, (".txt",)):
+            if split_of(name) and folder.allows(lists / name):
+                message = "is a list that is not in ImageSets/Main; expected lists of a detection set there; left out"
+                yield Found("unused-file", folder.relative(lists / name), message)
 
 
 class _Entries:
     """Streams the images that annotation files speak of, one folder of annotations after the other."""
 
-    def __init__(self, folder: Folder, splits: dict[Path, Split | None], lists: dict[Path, dict[Split, Path]]) -> None:
+    def __init__(
+        self, folder: Folder, splits: dict[Path, Split | None], lists: Mapping[Path, Mapping[Split | None, Path]]
+    ) -> None:
         self.folder, self.splits, self.lists = folder, splits, lists
         self.allows = fence(folder)
         self.places_of: dict[str, dict[Path, None]] = {}  # folders of images, and of their annotations
-        self.bare: Counter[str] = Counter()  # images that a list names and nobody annotated, by folder
+        self.bare: set[tuple[str, str]] = set()  # images that a list names and nobody annotated: folder and name
 
     def all(self) -> Iterator[Entry | Found]:
         divided = any(self.splits.values()) or any(self.lists.values())
@@ -109,7 +135,7 @@ class _Entries:
                 for name in names(place, XML):
                     yield from self._entry(place, name, split, finder)
             else:
-                yield self._left_out(place, len(names(place, XML)))
+                yield from (self._left_out(place, name) for name in names(place, XML))
         for images, places in self.places_of.items():
             yield from self._around(images, places)
 
@@ -126,24 +152,26 @@ class _Entries:
                     yield from self._entry(place, name, split, finder)
                 else:
                     yield self._unlabelled(line, f"{self.folder.relative(path)}:{number}", place, split, finder)
-        left = sum(not taken for taken in listed.values())
-        if left:
-            yield self._left_out(place, left)
+        if None not in self.lists[place]:  # else the one list that was named is all that is meant
+            for name in (name for name, taken in listed.items() if not taken):
+                yield self._left_out(place, name)
 
-    def _unlabelled(self, line: str, where: str, place: Path, split: Split, finder: ImageFinder) -> Entry | Found:
+    def _unlabelled(
+        self, line: str, where: str, place: Path, split: Split | None, finder: ImageFinder
+    ) -> Entry | Found:
         """Return the image of a line that has no annotation file."""
+        line = line.strip('"') or line
         image = finder.by_stem(line) or finder.by_name(line)
         if image is None:
             name = short(line)
             message = f"'{name}' has no annotation {name}.xml in {self.folder.relative(place)}, and no image"
             return Found("missing-image", where, message)
-        self.bare[self._note(image, place)] += 1
+        self.bare.add((self._note(image, place), os.path.basename(image)))
         name = stem(os.path.basename(image))
         return Entry(image, self.folder.relative(image), split, f"{self.folder.relative(f'{place}/{name}')}.xml:{{}}")
 
-    def _left_out(self, place: Path, count: int) -> Found:
-        message = f"{count} annotated image{'s' * (count > 1)} in no split; left out"
-        return Found("no-split", self.folder.relative(place), message)
+    def _left_out(self, place: Path, name: str) -> Found:
+        return Found("no-split", self.folder.relative(place / name), "is of an image in no split; left out")
 
     def _entry(self, place: Path, name: str, split: Split | None, finder: ImageFinder) -> Iterator[Entry | Found]:
         """Yield the image of an annotation file."""
@@ -181,20 +209,25 @@ class _Entries:
         return images
 
     def _around(self, images: str, places: Iterable[Path]) -> Iterator[Found]:
-        """Yield what is wrong with the files of an image folder, and how many of them nobody annotated."""
+        """Yield what is wrong with the files of an image folder, and which of them nobody annotated."""
         pictures = names(images, PICTURES)
         home = self.folder.relative(next(iter(places)))
         yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
+        if any(None in self.lists[place] for place in places):
+            return
         annotated = {stem(name) for place in places for name in names(place, XML)}
-        stems = [stem(name) for name in pictures if suffix(name) in IMAGE_SUFFIXES]
-        count = sum(name not in annotated for name in stems) - self.bare[images]
-        if count > 0:
-            message = f"{count} image{'s' * (count > 1)} without an annotation file; left out"
-            yield Found("unused-file", self.folder.relative(images), message)
+        for name in pictures:
+            if suffix(name) in IMAGE_SUFFIXES and stem(name) not in annotated and (images, name) not in self.bare:
+                message = f"is an image without an annotation file; expected {home}/{stem(name)}.xml; left out"
+                yield Found("unused-file", self.folder.relative(f"{images}/{name}"), message)
 
 
 def _candidates(line: str, spellings: Iterable[str]) -> Iterator[str]:
-    """Yield the file names that a line of a list can mean: a stem, or the name of an image, in a folder or not."""
+    """Yield the file names that a line of a list can mean: a stem, or the name of an image, in a folder or not.
+
+    Datumaro and CVAT put names with blanks in quotes.
+    """
+    line = line.strip('"') or line
     base = line.replace("\\", "/").rpartition("/")[2]
     for text in (line, base, stem(base) if suffix(base) in (*PICTURES, *XML) else base):
         yield from (f"{text}{spelling}" for spelling in spellings)

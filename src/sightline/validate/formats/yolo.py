@@ -20,16 +20,15 @@ from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     PICTURES,
     fence,
-    joined,
     lines,
     mentions,
     names,
     short,
     stem,
     suffix,
-    tidy,
     walk,
 )
+from sightline.validate.formats.image_list import ImageList
 from sightline.validate.formats.images import odd_files
 
 PREFERRED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
@@ -81,6 +80,7 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         declared={split for split in described.places if split},
         found=[*described.names.found, *described.found],
         listed=any(place.is_file() for places in described.places.values() for place in places),
+        home=described.bases[0] if folder.file else None,
     )
 
 
@@ -123,23 +123,25 @@ class _Entries:
                 yield self._entry(f"{images}/{name}", label, exists, split)
 
     def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
+        listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
         for number, line in lines(path):
-            image = self._first(path.parent, _ways(line, self.described.foreign), images=True)
+            image = listed.image(number, line)
             if image is None:
                 where = f"{self.folder.relative(path)}:{number}"
-                message = f"the image '{short(line)}' is not there; expected a path below the source"
+                message = f"the image '{short(line)}' is not there{listed.why(line)}; expected a path below the source"
                 yield Found("missing-image", where, message)
                 continue
-            label = self._label(path.parent, line, image)
+            label = self._label(listed, line, image)
             self._pair(os.path.dirname(image), os.path.dirname(label))
             if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
                 yield self._entry(image, label, self._is_file(label), split)
+        yield from listed.found()
 
-    def _label(self, beside: Path, line: str, image: str) -> str:
+    def _label(self, listed: ImageList, line: str, image: str) -> str:
         """Return the label of an image: where the list says its image is, if that lies elsewhere."""
         elsewhere = self.folder.images
         if self.described.foreign and elsewhere and image.startswith(f"{elsewhere}/"):
-            label = self._first(beside, _ways(f"{os.path.splitext(line)[0]}.txt", True), images=False)
+            label = listed.file(f"{os.path.splitext(line)[0]}.txt")
             if label:
                 return label
         images, _, name = image.rpartition("/")
@@ -147,14 +149,6 @@ class _Entries:
         if not os.path.isfile(f"{place}/{label}"):
             label = self.oddly_spelled(place).get(label, label)
         return f"{place}/{label}"
-
-    def _first(self, beside: Path, ways: list[str], *, images: bool) -> str | None:
-        """Return the first file that a line can mean; an image folder that the user named is looked into last."""
-        homes = [os.fspath(base) for base in dict.fromkeys((beside, *self.described.bases))]
-        paths = [joined(home, way) for way in ways for home in homes]
-        if images and self.folder.images:
-            paths += [joined(os.fspath(self.folder.images), way) for way in _ways(ways[0], True)]
-        return next((tidy(path) for path in paths if self._is_file(path)), None)
 
     def _is_file(self, path: str) -> bool:
         return os.path.isfile(path) and self.allows(path)
@@ -186,10 +180,3 @@ class _Entries:
             if place not in images_of or darknet.is_label(f"{place}/{name}"):
                 where = self.folder.relative(f"{place}/{name}")
                 yield Found("orphan-label", where, "has no image of its name; expected one for each label file")
-
-
-def _ways(line: str, foreign: bool) -> list[str]:
-    """Return what a line of a list file can mean."""
-    if foreign:
-        return list(darknet.tails(line))
-    return [line, line.replace("\\", "/")] if "\\" in line else [line]
