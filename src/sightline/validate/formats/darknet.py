@@ -9,7 +9,7 @@ from sightline.errors import DataError
 from sightline.validate.dataset import SYNONYMS, Folder, folders
 from sightline.validate.formats import labels
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
-from sightline.validate.formats.files import LARGEST_TEXT, content, holds_pictures, short, some
+from sightline.validate.formats.files import LARGEST_TEXT, content, holds_pictures, short, some, unwrapped
 from sightline.validate.formats.paths import tails
 
 NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
@@ -119,7 +119,7 @@ def describe_plain(folder: Folder, path: Path) -> Description:
     """
     names = read_names(folder, path)
     bases = [folder.root]
-    home = folder.images or folder.root
+    home = folder.images or unwrapped(folder.root)
     splits: dict[Split | None, list[Path]] = {}
     for split in SYNONYMS:
         places = sibling([home], split)

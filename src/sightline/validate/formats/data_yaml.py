@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import yaml
 from sightline.artifacts import Split
 from sightline.errors import DataError
 from sightline.validate.dataset import SYNONYMS, Folder, Found
+from sightline.validate.formats import darknet
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
 from sightline.validate.formats.files import content, short, tidy
-from sightline.validate.formats.paths import slashed
+from sightline.validate.formats.paths import slashed, tails
 from sightline.validate.formats.places import Resolver
 
 NUMBER = re.compile(r"\d{1,9}")
@@ -153,9 +155,18 @@ class _DataYaml:
             self.found.append(Found("data-path", self.shown, f"{key}: {'; '.join(changed)}"))
         return _outermost(places)
 
+    def _beside(self, name: str) -> Path | None:
+        """Return the file that a text names, below one of the bases; older tools keep class names in one."""
+        with contextlib.suppress(OSError, ValueError):  # a name too long for the file system, or no name at all
+            paths = [base / end for end in tails(name) for base in self.bases]
+            return next((path for path in paths if path.is_file() and self.folder.allows(path)), None)
+        return None
+
     def _names(self) -> Names:
         """Return the class names. Raises DataError if they are missing, or not as many as nc says."""
         names = self.values.get("names")
+        if isinstance(names, str) and (listed_in := self._beside(names)):
+            return darknet.read_names(self.folder, listed_in)
         if isinstance(names, dict):
             keys = list(names)
             if not all(isinstance(key, str) and NUMBER.fullmatch(key) for key in keys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from sightline.errors import DataError
@@ -21,6 +22,7 @@ LARGEST_TEXT = 2**20  # bytes of a description: data.yaml, obj.data, a list of n
 FAR = 1e100  # coordinates beyond it are none: in pixels, or multiplied to an area, they might overflow
 LONGEST_LINE = 2**15  # bytes of a line in a list file; a path has at most 4096
 CHUNK = 2**20
+WRAPPERS = 3  # folders around a data set that hold nothing else
 
 
 def suffix(name: str) -> str:
@@ -72,6 +74,17 @@ def some(folder: str | Path, suffixes: tuple[str, ...], most: int) -> Iterator[s
                 most -= 1
                 if not most:
                     return
+
+
+def unwrapped(root: Path) -> Path:
+    """Return the folder itself, or the one that it only wraps: of a folder that holds nothing but one other folder."""
+    for _ in range(WRAPPERS):
+        with os.scandir(root) as entries:
+            inside = list(islice((entry for entry in entries if not hidden(entry.name)), 2))
+        if len(inside) != 1 or not is_folder(inside[0]):
+            break
+        root = Path(inside[0].path)
+    return root
 
 
 def walk(top: str | Path, *, follow: bool = False) -> Iterator[str]:

@@ -11,7 +11,7 @@ from sightline.artifacts import Split
 from sightline.validate.dataset import SYNONYMS, Folder, folders
 from sightline.validate.formats.description import siblings
 from sightline.validate.formats.files import holds_pictures, short, tidy
-from sightline.validate.formats.paths import ends, foreign, parts, slashed, split_in
+from sightline.validate.formats.paths import ends, foreign, slashed, split_in
 
 
 class Place(NamedTuple):
@@ -42,7 +42,6 @@ class Resolver:
         for base in others:
             if (here := self._existing(base, text)) and self._holds(here):
                 return Place(here, f"is not below the folder that `path` names, {self._folder.relative(written)}")
-        tried = []
         for candidates in self._guesses(text, split):
             found = self._distinct(candidates)
             if len(found) > 1:
@@ -50,25 +49,27 @@ class Resolver:
                 return f"leads nowhere as it is written, and may be {listed}; write which of them"
             if found:
                 return Place(found[0], "leads nowhere as it is written")
-            tried += [self._folder.relative(path) for path in candidates[: len(self._bases)]]
-        listed = ", ".join(dict.fromkeys(tried))
-        return "is no folder and no list file" + (f" (tried {short(listed, 500)})" if tried else "")
+        tried = short(", ".join(self._ends(text)), 500)
+        return "is no folder and no list file" + (f" (tried {tried})" if tried else "")
 
     def _guesses(self, text: str, split: Split) -> Iterator[list[Path]]:
         """Yield the paths that are as likely as each other, the likeliest first."""
         root = self._folder.root
         # Beside a file that was named may lie anything; in a folder that was named, what belongs to the set.
         lower = list(folders(root, 1))[1:] if root in self._bases and self._folder.file is None else []
-        named = split_in(text)
-        kept = [end for end in (slashed(text), *ends(text)) if named is None or split_in(end) == named]
-        for end in dict.fromkeys(kept):
-            if end.startswith("/") or foreign(end):
-                continue
+        for end in self._ends(text):
             yield [base / end for base in self._bases]
             yield [base / other for base in self._bases for other in _synonyms(end, split)]
             yield [base / end for base in lower]
-        if named == split and parts(text):
+        if split_in(text) == split:
             yield siblings(self._bases, split)
+
+    @staticmethod
+    def _ends(text: str) -> list[str]:
+        """Return the ends of a path that still name its split."""
+        named = split_in(text)
+        kept = [end for end in (slashed(text), *ends(text)) if named is None or split_in(end) == named]
+        return [end for end in dict.fromkeys(kept) if not foreign(end)]
 
     def _distinct(self, candidates: Iterable[Path]) -> list[Path]:
         """Return those that are there, inside of the source, and hold something; one path for each place."""

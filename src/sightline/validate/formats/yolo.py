@@ -7,35 +7,48 @@ an empty label file is a background.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache, partial
 from pathlib import Path
 
 from sightline.artifacts import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import IMAGE_SUFFIXES, Entry, Folder, Found, Reading, folders
+from sightline.validate.dataset import (
+    IMAGE_SUFFIXES,
+    SYNONYMS,
+    Entry,
+    Folder,
+    Found,
+    Reading,
+    folders,
+)
 from sightline.validate.formats import darknet, data_yaml, labels
 from sightline.validate.formats.description import Description, Labels
 from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
+    LARGEST_TEXT,
     PICTURES,
     fence,
     lines,
-    mentions,
     names,
     short,
     stem,
     suffix,
+    unwrapped,
     walk,
 )
 from sightline.validate.formats.image_list import ImageList
 from sightline.validate.formats.images import odd_files
 
+SPLITS = "|".join(word for words in SYNONYMS.values() for word in words)
+KEYS = re.compile(rb"""(?im)(?:^|[{,])\s*["']?(?:(?P<names>names)|(?P<split>%s))["']?\s*:""" % SPLITS.encode())
 PREFERRED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
 def find(root: Path) -> list[Path]:
     """Return the descriptions in the folder, else those one level below it, else a list of names beside labels."""
+    root = unwrapped(root)
     levels = list(folders(root, 1))
     for level in ([root], levels[1:]):
         found = [path for path in map(_description, level) if path]
@@ -45,17 +58,23 @@ def find(root: Path) -> list[Path]:
 
 
 def _description(folder: Path) -> Path | None:
-    """Return data.yaml, or the one other YAML file that names classes and a train split, or a Darknet description."""
-    for name in PREFERRED:
-        if (folder / name).is_file():
-            return folder / name
+    """Return data.yaml, or the one other YAML file that names classes and a split, or a Darknet description."""
     yamls = [folder / name for name in names(folder, (".yaml", ".yml"))]
-    others = [path for path in yamls if len(mentions(path, (b"names:", b"train:"))) == 2]
+    for name in PREFERRED:
+        if path := next((path for path in yamls if path.name.lower() == name), None):
+            return path
+    others = [path for path in yamls if _is_data_yaml(path)]
     if len(others) == 1:
         return others[0]
     return next(
         (path for path in (folder / name for name in names(folder, (".data",))) if darknet.is_obj_data(path)), None
     )
+
+
+def _is_data_yaml(path: Path) -> bool:
+    """Tell a YAML file by its keys, at the start of a line or in braces, in any case."""
+    with path.open("rb") as file:
+        return {"names", "split"} <= {match.lastgroup for match in KEYS.finditer(file.read(LARGEST_TEXT))}
 
 
 def read(folder: Folder, found: list[Path]) -> Reading:
