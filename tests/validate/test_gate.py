@@ -137,10 +137,16 @@ def test_classes_and_backgrounds_of_the_set_are_judged(sets, validate):
     assert "has 4 of 6 images without a box (67%)" in messages
 
 
-def test_one_grey_image_among_coloured_ones_is_told_and_a_grey_set_is_not(sets, validate):
+def test_the_odd_ones_among_grey_and_coloured_images_are_told_and_a_grey_set_is_not(sets, validate):
     root = sets.yolo()
     Image.open(root / "images/train/0.png").convert("L").save(root / "images/train/0.png")
     assert places(validate(root), "greyscale-image") == ["images/train/0.png"]
+    for path in sorted(root.rglob("*.png"))[:-2]:
+        Image.open(path).convert("L").save(path)
+    document = validate(root)
+    assert places(document, "greyscale-image") == ["images/val/6.png", "images/val/7.png"]
+    [finding] = [finding for finding in document.findings if finding.rule == "greyscale-image"]
+    assert finding.examples[0].message == "has colours; 8 images have one channel"
     for path in root.rglob("*.png"):
         Image.open(path).convert("L").save(path)
     assert "greyscale-image" not in found(validate(root))

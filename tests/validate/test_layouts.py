@@ -483,3 +483,91 @@ def test_class_names_in_a_file_of_their_own_are_read(sets: Sets):
     assert collect(root).reading.classes == ["cat", "dog"]
     (root / "coco.names").unlink()
     assert "has no class names" in problem(root)
+
+
+# --- messages that a new user reads
+
+
+def test_labels_in_a_folder_of_another_name_are_taken_and_said(sets: Sets):
+    root = sets.yolo()
+    (root / "labels").rename(root / "Annotations")
+    shutil.copytree(root / "Annotations", root / "predictions")
+    read = collect(root, fenced=True)
+    assert read.boxes == collect(sets.yolo("plain")).boxes
+    assert read.rules() == [("data-path", f"images/{split}") for split in COUNTS]
+    assert read.found[0].message == "has no labels in labels/train, where they usually are; took Annotations/train"
+    shutil.copytree(root / "Annotations", root / "second")
+    assert all(entry.label is None for entry in collect(root).entries.values())
+
+
+def test_images_left_out_are_named_one_by_one_with_the_reason(sets: Sets, validate: Any, tmp_path: Path):
+    yolo, coco, voc = sets.yolo(), sets.coco(), sets.voc()
+    for number in range(20, 24):
+        for folder in (yolo / "images/extra", coco / "train", voc / "JPEGImages"):
+            sets.picture(folder / f"{number}.png", number)
+        write(yolo / f"labels/extra/{number}.txt", LABEL.format(0))
+    said = {}
+    for root in (yolo, coco, voc):
+        [finding] = [finding for finding in validate(root).findings if finding.rule == "unused-file"]
+        said[root.name] = (finding.count, finding.examples[0].where, finding.examples[0].message)
+        assert (tmp_path / "out/problems.csv").read_text().count("unused-file") == finding.count
+    assert said == {
+        "yolo": (1, "images/extra", "4 images with labels, in a folder that no split names; left out"),
+        "coco": (4, "train/20.png", "is an image that no annotation file lists; left out"),
+        "voc": (
+            4,
+            "JPEGImages/20.png",
+            "is an image without an annotation file; expected Annotations/20.xml; left out",
+        ),
+    }
+
+
+def test_where_boxes_belong_is_said_in_the_words_of_the_format(sets: Sets, refuse: Any):
+    yolo, coco, voc = sets.yolo(), sets.coco(), sets.voc()
+    for path in (yolo / "labels").rglob("*.txt"):
+        path.write_text("")
+    for path in coco.rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"annotations": []}))
+    for path in (voc / "Annotations").iterdir():
+        path.write_text(path.read_text().partition("<object>")[0] + "</annotation>")
+    for root, words in (
+        (yolo, "a folder `labels`"),
+        (coco, "entries of `annotations`"),
+        (voc, "<object>s of the .xml"),
+    ):
+        message = refuse(root, DataError).message
+        assert "no box in its train split (6 images)" in message
+        assert words in message
+        assert ("labels` beside" in message) == (root is yolo)
+
+
+def test_a_missing_label_and_a_missing_image_say_where_they_were_looked_for(sets: Sets, validate: Any):
+    root = sets.yolo(val="val.txt")
+    (root / "labels/train/0.txt").unlink()
+    [finding] = [finding for finding in validate(root_with_list(root)).findings if finding.rule == "missing-label"]
+    assert finding.examples[0].message == "has no label file labels/train/0.txt"
+    (root / "val.txt").write_text("images/val/6.png\n/home/me/val/gone.png\n")
+    [gone] = [item for item in collect(root).found if item.rule == "missing-image"]
+    assert gone.message == (
+        "the image '/home/me/val/gone.png' is not there; tried home/me/val/gone.png, me/val/gone.png, val/gone.png "
+        "below the source"
+    )
+
+
+def root_with_list(root: Path) -> Path:
+    (root / "val.txt").write_text("images/val/6.png\nimages/val/7.png\n")
+    return root
+
+
+def test_a_data_yaml_that_lacks_only_names_says_so_with_its_keys(sets: Sets):
+    message = problem(sets.yolo(names=None, classes=["cat", "dog"]))
+    assert "has no class names; expected `names: [first, second]`" in message
+    assert "Its keys are train, val, test, nc, classes." in message
+
+
+def test_several_coco_files_without_splits_say_how_to_choose(make: Maker):
+    supervisely_coco(make)
+    shutil.copytree(make.root / "ds0", make.root / "ds1")
+    message = problem(make.root)
+    assert "ds0/annotations/instances.json, ds1/annotations/instances.json" in message
+    assert "--data" in message

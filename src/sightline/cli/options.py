@@ -67,7 +67,8 @@ Data = Annotated[
     typer.Option(
         parser=given,
         metavar="<str>",
-        help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, or `quickstart`.",
+        help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, a data.yaml or COCO file, or "
+        "`quickstart`.",
     ),
 ]
 Format = Annotated[str | None, typer.Option(help="Annotation format: auto, yolo, coco or voc.")]

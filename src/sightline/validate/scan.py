@@ -59,9 +59,9 @@ class Worker(NamedTuple):
     def _parsed(self, entry: Entry) -> Parsed:
         if entry.parsed is not None:
             return entry.parsed
-        if entry.label is None or self.parse is None:
-            return Parsed(found=(Found("missing-label", entry.source, "has no label file"),))
         where = entry.where.removesuffix(":{}")
+        if entry.label is None or self.parse is None:
+            return Parsed(found=(Found("missing-label", entry.source, f"has no label file {where}"),))
         try:
             with open(entry.label, "rb", buffering=0) as file:
                 return self.parse(file.read(LARGEST_LABEL), where, self.classes)

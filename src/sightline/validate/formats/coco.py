@@ -95,7 +95,8 @@ def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Pat
         listed = ", ".join(folder.relative(path) for path, split in chosen.items() if split in doubled)
         what = f"for the split {doubled[0]}" if doubled[0] else "without a split in their names"
         raise DataError(
-            f"{folder.name} holds several annotation files {what}: {listed}. Expected one; remove the others."
+            f"{folder.name} holds several annotation files {what}: {listed}. Expected one. "
+            "Name the one that is meant with --data, name them after splits (train.json), or remove the others."
         )
     return chosen
 

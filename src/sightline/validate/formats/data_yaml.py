@@ -87,6 +87,9 @@ class _DataYaml:
                 raise DataError(f"{self.where}: '{name}' is given twice, in two spellings; expected it once.")
         return result
 
+    def _keys(self) -> str:
+        return short(", ".join(map(str, self.values)), 500)
+
     def _bases(self, home: Any) -> list[Path]:
         """Return where paths start: at `path`, and beside data.yaml, where most tools look besides."""
         if not isinstance(home, str) or not _given(home) or "\0" in home:
@@ -123,10 +126,9 @@ class _DataYaml:
                 problems,
             )
         if not result:
-            keys = [key for key in self.values if isinstance(key, str)]
             raise DataError(
                 f"{self.where} names no split; expected at least `train: <folder of images>`. "
-                f"Its keys are {short(', '.join(keys), 500)}."
+                f"Its keys are {self._keys()}."
             )
         return result
 
@@ -173,6 +175,11 @@ class _DataYaml:
                 raise DataError(f"{self.where}: names has keys that are no numbers; expected `names: {{0: first}}`.")
             listed = dict(zip(map(int, keys), texts(self.where, list(names.values())), strict=True))
         else:
+            if not _given(names):
+                raise DataError(
+                    f"{self.where} has no class names; expected `names: [first, second]` or `names: {{0: first}}`. "
+                    f"Its keys are {self._keys()}."
+                )
             listed = dict(enumerate(texts(self.where, names)))
         count = self.values.get("nc")
         if isinstance(count, str) and _given(count) and count not in (str(len(listed)), str(max(listed) + 1)):

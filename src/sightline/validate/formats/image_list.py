@@ -46,10 +46,14 @@ class ImageList:
         return None
 
     def why(self, line: str) -> str:
-        """Say why a line that leads to several files leads nowhere; nothing of one that leads to none."""
+        """Say what a line that leads nowhere may mean, or what was tried."""
         found = next((found for end in self._ends(line) if (found := self._at(end))), {})
         listed = " or ".join(self._folder.relative(path) for path in found.values())
-        return f" as it is written, and may be {listed}" if listed else ""
+        if listed:
+            return f" as it is written, and may be {listed}; write which of them"
+        below = dict.fromkeys(self._folder.relative(home) for home in self._homes)
+        homes = " and ".join("the source" if home == "." else home for home in below)
+        return f"; tried {short(', '.join(self._ends(line)) or 'no other path', 300)} below {homes}"
 
     def found(self) -> list[Found]:
         """Say that lines lead elsewhere, once for the list."""

@@ -65,7 +65,8 @@ class ImageFinder:
     def looked_in(self) -> str:
         """Say where images were looked for."""
         shown = [self._source.relative(path) for path in self.folders[:4]]
-        return ", ".join(shown) + (f" and {len(self.folders) - 4} more folders" if len(self.folders) > 4 else "")
+        more = f" and {len(self.folders) - 4} more folders" if len(self.folders) > 4 else ""
+        return ", ".join(shown) + more + ("" if self._source.images else "; --images names another folder")
 
 
 def _candidates(source: Folder, start: Path, names: Sequence[str]) -> Iterator[Path]:

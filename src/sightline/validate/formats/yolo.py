@@ -24,7 +24,7 @@ from sightline.validate.dataset import (
     folders,
 )
 from sightline.validate.formats import darknet, data_yaml, labels
-from sightline.validate.formats.description import Description, Labels
+from sightline.validate.formats.description import Description
 from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     LARGEST_TEXT,
@@ -40,6 +40,7 @@ from sightline.validate.formats.files import (
 )
 from sightline.validate.formats.image_list import ImageList
 from sightline.validate.formats.images import odd_files
+from sightline.validate.formats.label_folders import LabelFolders
 
 SPLITS = "|".join(word for words in SYNONYMS.values() for word in words)
 KEYS = re.compile(rb"""(?im)(?:^|[{,])\s*["']?(?:(?P<names>names)|(?P<split>%s))["']?\s*:""" % SPLITS.encode())
@@ -109,7 +110,8 @@ class _Entries:
     def __init__(self, folder: Folder, described: Description) -> None:
         self.folder, self.described = folder, described
         self.allows = fence(folder)
-        self.labels = lru_cache(1024)(Labels(folder, described.bases).of)
+        self.label_folders = LabelFolders(folder, described.bases)
+        self.labels = self.label_folders.of
         self.oddly_spelled = lru_cache(64)(self._oddly_spelled)
         self.images_of: dict[str, dict[str, None]] = {}  # folders of labels, and of the images they belong to
 
@@ -121,6 +123,7 @@ class _Entries:
                         yield from self._of_folder(images, split)
                 else:
                     yield from self._of_list(place, split)
+        yield from self.label_folders.found
         for labels_in, images_in in self.images_of.items():
             yield from self._around(labels_in, list(images_in))
 
@@ -147,7 +150,7 @@ class _Entries:
             image = listed.image(number, line)
             if image is None:
                 where = f"{self.folder.relative(path)}:{number}"
-                message = f"the image '{short(line)}' is not there{listed.why(line)}; expected a path below the source"
+                message = f"the image '{short(line)}' is not there{listed.why(line)}"
                 yield Found("missing-image", where, message)
                 continue
             label = self._label(listed, line, image)
