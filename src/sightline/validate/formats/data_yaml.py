@@ -15,7 +15,7 @@ from sightline.validate.dataset import SYNONYMS, Folder, Found
 from sightline.validate.formats import darknet
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
 from sightline.validate.formats.files import content, short, tidy
-from sightline.validate.formats.paths import slashed, tails
+from sightline.validate.formats.paths import ends, slashed
 from sightline.validate.formats.places import Resolver
 
 NUMBER = re.compile(r"\d{1,9}")
@@ -160,7 +160,7 @@ class _DataYaml:
     def _beside(self, name: str) -> Path | None:
         """Return the file that a text names, below one of the bases; older tools keep class names in one."""
         with contextlib.suppress(OSError, ValueError):  # a name too long for the file system, or no name at all
-            paths = [base / end for end in tails(name) for base in self.bases]
+            paths = [base / end for end in ends(name) for base in self.bases]
             return next((path for path in paths if path.is_file() and self.folder.allows(path)), None)
         return None
 
