@@ -14,13 +14,14 @@ from sightline.config import RunConfig
 from sightline.errors import DataError, DataRejected
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
-from sightline.validate import across, layout, splits
+from sightline.validate import across, class_names, conventions, layout, pairing, splits
 from sightline.validate.dataset import Found, Reading
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.statistics import Statistics
 
 SHOWN = 20  # errors that a message lists, and examples of a rule in the report
 NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
+UNDECIDED = ("box-convention", "class-order", "unpaired-label")  # of a whole set: only its owner knows what is right
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -41,6 +42,7 @@ def judge(
     """
     policy = config.data.policy
     link(index)
+    pairing.find(index)
     omitted = _quarantine(index, policy)
     with index.together():
         across.compare(index, policy)
@@ -58,7 +60,8 @@ def judge(
     statistics = Statistics(classes)
     counts = dataset.counts(statistics.add)
     with index.together():
-        index.add(None, _set_rules(counts, classes, policy.thresholds))
+        index.add(None, [*_set_rules(counts, classes, policy.thresholds), *class_names.find(classes)])
+        index.add(None, [*conventions.judge(index, reading.format)])
     findings = _findings(index, policy, totals)
     severities = Counter[str]()
     for finding in findings:
@@ -256,9 +259,11 @@ def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more")
     by = ", ".join(f"{finding.rule} {finding.count}{_limit(finding)}" for finding in refusing)
+    undecided = any(finding.rule in UNDECIDED for finding in refusing)
+    repair = "" if undecided else " (validate --fix OUT writes a copy with what can be repaired)"
     return DataRejected(
         f"{name} has {count} error{'s' * (count > 1)} in labels or images: {by}. Nothing was stored. All of them, with "
-        f"pictures: {report} (validate --fix OUT writes a copy with what can be repaired)",
+        f"pictures: {report}{repair}",
         lines,
     )
 

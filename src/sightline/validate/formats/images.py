@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sightline.artifacts import Split
 from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found
-from sightline.validate.formats.files import FOREIGN_SUFFIXES, fence, joined, names, stem, suffix, tidy
+from sightline.validate.formats.files import FOREIGN_SUFFIXES, existing, fence, joined, names, stem, suffix, tidy
 
 CONTAINERS = ("images", "JPEGImages")
 LEVELS = 3  # how far up from an annotation file an image folder is looked for
@@ -30,8 +29,8 @@ class ImageFinder:
         """Return the image of this file name; folders in the name count first, then only its last part."""
         for part in dict.fromkeys((name, name.replace("\\", "/").rsplit("/", 1)[-1])):
             for folder in self.folders:
-                path = joined(folder, part)
-                if os.path.isfile(path) and self._allows(path):
+                path = existing(joined(folder, part))
+                if path and self._allows(path):
                     return tidy(path)
         return None
 
@@ -39,8 +38,8 @@ class ImageFinder:
         """Return the image whose file name without suffix is `stem`."""
         for folder in self.folders:
             for ending in USUAL:
-                path = f"{folder}/{stem}{ending}"
-                if os.path.isfile(path) and self._allows(path):
+                path = existing(f"{folder}/{stem}{ending}")
+                if path and self._allows(path):
                     return tidy(path)
             name = self._oddly_spelled(folder).get(stem)
             if name and self._allows(f"{folder}/{name}"):

@@ -21,6 +21,7 @@ from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     PICTURES,
     cannot_be_read,
+    composed,
     fence,
     lines,
     names,
@@ -116,11 +117,13 @@ class _Entries:
     def _listed(self, place: Path) -> Iterator[Entry | Found]:
         """Yield what the lists name."""
         listed = dict.fromkeys(names(place, XML), False)
+        by_form = {composed(name): name for name in listed}
         spellings = {name[-4:] for name in listed}
         for split, path in self.lists[place].items():
             finder = ImageFinder(self.folder, place, split)
             for number, line in lines(path):
-                name = next((name for name in _candidates(line, spellings) if name in listed), None)
+                forms = map(composed, _candidates(line, spellings))
+                name = next((by_form[form] for form in forms if form in by_form), None)
                 if name:
                     listed[name] = True
                     yield from self._entry(place, name, split, finder)
@@ -185,8 +188,8 @@ class _Entries:
         pictures = names(images, PICTURES)
         home = self.folder.relative(next(iter(places)))
         yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
-        annotated = {stem(name) for place in places for name in names(place, XML)}
-        stems = [stem(name) for name in pictures if suffix(name) in IMAGE_SUFFIXES]
+        annotated = {composed(stem(name)) for place in places for name in names(place, XML)}
+        stems = [composed(stem(name)) for name in pictures if suffix(name) in IMAGE_SUFFIXES]
         count = sum(name not in annotated for name in stems) - self.bare[images]
         if count > 0:
             message = f"{count} image{'s' * (count > 1)} without an annotation file; left out"
