@@ -43,7 +43,7 @@ class Job(NamedTuple):
 class Result(NamedTuple):
     """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels speak of.
 
-    `signs` are those of `conventions`, `named` is the stem of another image that the label file names.
+    `signs` are what the image says of its convention, `named` is the stem of another image that the label file names.
     """
 
     facts: Facts | None

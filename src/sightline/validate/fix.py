@@ -155,8 +155,8 @@ def _check_decided(rows: Index, reading: Reading, policy: Policy) -> None:
     problems = [f"{place}: {message} [{rule}]" for rule, place, message in found if policy.of(rule).severity == "error"]
     if problems:
         raise DataError(
-            "Nothing was written: what is wrong with the set as a whole has no single right answer. Correct it, or make "
-            "it a warning in the policy if it is right:",
+            "Nothing was written: what is wrong with the set as a whole has no single right answer. Correct it, or "
+            "make it a warning in the policy if it is right as it stands:",
             problems[: gate.SHOWN],
         )
 

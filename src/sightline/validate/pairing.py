@@ -70,14 +70,8 @@ def _other_images(index: Index) -> Iterator[tuple[int, Found]]:
         if other is None and named in _stems(os.path.dirname(os.fsdecode(image))):  # of an image that is not annotated
             other = f"{os.path.dirname(source)}/{named}".removeprefix("/")
         if other:
-            yield (
-                item,
-                Found(
-                    "other-image",
-                    source,
-                    f"has an annotation of its name that names '{named}', and {other} is another image",
-                ),
-            )
+            message = f"has an annotation whose <filename> is '{named}', and {other} is another image"
+            yield item, Found("other-image", source, message)
 
 
 @lru_cache(4)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 from sightline import progress
 from sightline.config import RunConfig
 from sightline.policy import Thresholds
-from sightline.validate import conventions, pairing, pictures, pool
-from sightline.validate.conventions import Format
+from sightline.validate import pairing, pictures, pool, signs
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
 from sightline.validate.desk import Desk, Job, Result
 from sightline.validate.formats.files import cannot_be_read
@@ -32,7 +31,7 @@ UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects t
 class Worker(NamedTuple):
     """What a process needs to know of the source."""
 
-    format: Format
+    format: signs.Format
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None
     classes: list[str] | None
     relative: bool
@@ -56,9 +55,9 @@ class Worker(NamedTuple):
             return Result(facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
-        signs = conventions.signs(self.format, parsed, entry.where, facts.width, facts.height)
+        fits = signs.of_image(self.format, parsed, entry.where, facts.width, facts.height)
         named = pairing.image_named(parsed.image, entry.image)
-        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about, signs, named)
+        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
 
     def _parsed(self, entry: Entry) -> Parsed:
         if entry.parsed is not None:

@@ -41,7 +41,8 @@ IMAGES = f"""
     FROM image t WHERE file = ? ORDER BY rowid
 """
 ANNOTATIONS = """
-    SELECT number, category, x0, y0, x1, y1, area, rule, message FROM annotation WHERE file = ? AND image = ? ORDER BY number
+    SELECT number, category, x0, y0, x1, y1, area, rule, message FROM annotation
+    WHERE file = ? AND image = ? ORDER BY number
 """
 REPEATED = """
     SELECT MIN(number), COUNT(*) FROM annotation t WHERE file = ?
