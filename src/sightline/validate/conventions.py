@@ -150,7 +150,7 @@ def _other_layout(own: int, of: Set) -> str | None:
     most = max(fits[layout] for layout in likely)
     what = " or ".join(WORDS[layout] for layout in likely if fits[layout] == most)
     wrong = "do not lie in their images, or have no size" if own == CORNERS else "stick out of their images"
-    return _sentence(of, s.out, f"{wrong} as they are read, and {most} lie inside as something else", what, own)
+    return _sentence(of, s.out, f"{wrong} as they are read, and {most} lie inside under another reading", what, own)
 
 
 def _as(own: int, fits: Sequence[int], of: int) -> str:

@@ -53,6 +53,7 @@ WRITTEN = {  # what the copy has otherwise, just by being written from what was 
     "crowd-region": "left out the crowd",
     "mask-ignored": "left out masks and keypoints",
     "grouping-class": "left out the class",
+    "other-image": "wrote the name of the image that was taken",
     "class-numbers": "wrote the classes in the order of their numbers",
     "no-split": "left out what is in no split",
     "unused-file": "left out what is not used",
