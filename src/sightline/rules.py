@@ -1,8 +1,9 @@
 """The rules of the data gate: what each looks for, why it matters, and how to mend it.
 
 This is the list; `pictures` and `labels` hold the rules about one image, `across`, `conventions`, `class_names` and
-`pairing` those about a whole set. A policy says how severe a rule is (see `policy`). `drops` is what quarantine removes where a few errors are tolerated, `of` is
-what a budget (`max_fraction`) is a share of; rules about the whole set count neither images nor boxes, and have none.
+`pairing` those about a whole set. A policy says how severe a rule is (see `policy`). `drops` is what quarantine removes
+where a few errors are tolerated, `of` is what a budget (`max_fraction`) is a share of; rules about the whole set count
+neither images nor boxes, and have none.
 """
 
 from __future__ import annotations
