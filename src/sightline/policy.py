@@ -29,6 +29,7 @@ BASES: tuple[Base, ...] = ("strict", "default", "lenient")
 HARMLESS = (  # what no policy of ours makes an error: it says how a source was read
     *("crowd-region", "mask-ignored", "grouping-class", "pixel-origin", "near-duplicate", "greyscale-image"),
     *("class-imbalance", "few-boxes", "whole-image-box", "many-backgrounds", "data-path", "name-collision", "no-split"),
+    "class-numbers",
 )
 TOLERATED = {"zero-area-box": 0.01}  # of `default`: the share of boxes that is dropped without refusing the set
 LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error that counts them

@@ -1,8 +1,9 @@
 """The rules of the data gate: what each looks for, why it matters, and how to mend it.
 
-This is the list; `pictures` and `labels` hold the rules about one image, `across` those about a whole set. A policy
-says how severe a rule is (see `policy`). `drops` is what quarantine removes where a few errors are tolerated, `of` is
-what a budget (`max_fraction`) is a share of; rules about the whole set count neither images nor boxes, and have none.
+This is the list; `pictures` and `labels` hold the rules about one image, `across`, `conventions`, `class_names` and
+`pairing` those about a whole set. A policy says how severe a rule is (see `policy`). `drops` is what quarantine removes
+where a few errors are tolerated, `of` is what a budget (`max_fraction`) is a share of; rules about the whole set count
+neither images nor boxes, and have none.
 """
 
 from __future__ import annotations
@@ -73,6 +74,16 @@ _LIST = (
     Rule("orphan-label", "warning", "a label file without an image",
          "An image that was labelled is lost.", "Restore the image, or remove the label.", handling="left out",
          drops="nothing"),
+    Rule("label-name", "error", "an image whose label file has its name but for case, white space or a suffix too many",
+         "Trainers do not find the label, and train on its objects as background.",
+         "Give both the same name.", handling="the label is taken"),
+    Rule("unpaired-label", "error", "images without a label and labels without an image that seem to belong together",
+         "Labelled objects would be trained on as background.",
+         "Give each label the name of its image and put it into the same split; add an empty label file for each "
+         "image that is background.", handling="taken as background", drops="nothing", of="set"),
+    Rule("other-image", "warning", "a VOC annotation whose <filename> is another image of the set",
+         "Its boxes may be of that image.", "Look at both, and correct the name of the file or its <filename>.",
+         handling="the image that is named like the file is used"),
     Rule("missing-image", "error", "an image that an annotation or a list names, and that is not there",
          "The set is smaller than its author thinks.", "Restore the image, or remove the entry.",
          handling="left out", drops="nothing"),
@@ -92,6 +103,16 @@ _LIST = (
     Rule("duplicate-name", "error", "two classes of the same name",
          "The model has to tell apart what is the same.", "Merge or rename them.", handling="merged",
          drops="nothing", of="set"),
+    Rule("similar-names", "error", "classes whose names differ only in case, white space, separators or Unicode form",
+         "The model has to tell apart what is the same.", "Merge or rename them.", drops="nothing", of="set"),
+    Rule("class-order", "error", "a list of class names (classes.txt, notes.json) in another order than data.yaml",
+         "If the labels follow that list, every class is wrong.",
+         "See which of both the labels follow, and remove or correct the other.",
+         handling="the order of data.yaml is taken", drops="nothing", of="set"),
+    Rule("class-numbers", "warning", "Label Studio's classes.txt in another order than the numbers in its notes.json",
+         "Other tools go by classes.txt, and take one class for another.",
+         "Write the names in the order of their numbers.", handling="the numbers of notes.json are taken",
+         drops="nothing"),
     Rule("duplicate-id", "error", "two images of a COCO file with the same id",
          "It is not known which of them a box belongs to.", "Number them anew.", handling="left out"),
     Rule("repeated-number", "warning", "annotations of a COCO file that share an id",
@@ -101,6 +122,10 @@ _LIST = (
          "Boxes in pixels belong to a picture that was resized since.", "Export the annotations anew.",
          handling="the image's own size is used"),
     # --- boxes
+    Rule("box-convention", "error", "boxes in another convention than their format's: fractions, corners, centres, …",
+         "Every box is wrong, though each may look like one.",
+         "Export the labels again, or convert the numbers. If they are right as they stand, make it a warning.",
+         handling="used as it stands", drops="nothing", of="set"),
     Rule("box-outside", "error", "a box most of which lies outside its image",
          "Its coordinates are of another image, or pixels where fractions belong.", "Correct or remove it.",
          handling="the object is left out", drops="image", of="boxes"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sightline.errors import DataError
 from sightline.validate import formats
-from sightline.validate.dataset import Entry, Folder, Found, Reading
+from sightline.validate.dataset import Box, Entry, Folder, Found, Parsed, Reading
 from sightline.validate.formats import files, labels, voc_xml
 
 SIZE = (40, 20)
@@ -582,7 +582,9 @@ def test_coco_entries_that_lead_nowhere_are_named(sets, change, rule, where, wor
             ":2: not JSON: half a surrogate pair",
         ),
         ('{"images": [],\n"annotations": [{"image_id": "\\udfff"}], "categories": []}', "at column 37"),
-        ('{"images": [{"id": NaN}], "annotations": [], "categories": []}', "at column 20"),
+        ('{"images": [{"id": Nan}], "annotations": [], "categories": []}', "at column 20"),
+        ('{"a": [NaN, -Infinity],\n"images": [{"id": Nan}], "annotations": []}', ":2: not JSON: invalid char"),
+        ('{"a": [NaN, -Infinity],\n"images": [{"id": Nan}], "annotations": []}', "at column 19"),
         ('{"images": [], "annotations": [], "categories": []} x', ":1: not JSON: trailing garbage at column 53"),
         ('{"images": {}, "annotations": [], "categories": []}', "'images' is not a list of objects"),
         ('{"images": [7], "annotations": [], "categories": []}', "'images' is not a list of objects"),
@@ -702,7 +704,7 @@ def test_voc_parts_and_polygons_inside_objects_add_no_boxes_and_the_origin_moves
         b"<ymax>20</ymax></bndbox><part><name>head</name><bndbox><xmin>3</xmin></bndbox></part></object></annotation>"
     )
     plain, counted = (voc_xml.parse(text, "a.xml", None, origin) for origin in (0, 1))
-    assert plain == (((("man", (1, 1, 40, 20), 2)),), (40, 20), (), "a.jpg")
+    assert plain == Parsed((Box("man", (1, 1, 40, 20), 2),), (40, 20), (), "a.jpg")
     assert counted.boxes == (("man", (0, 0, 40, 20), 2),)
 
 

@@ -16,7 +16,7 @@ from sightline.rules import OF_BOXES, RULES
 SETTING = "error, warning, off, or {severity, max_count, max_fraction}"
 SET_RULES = (
     *("class-absent", "few-boxes", "class-imbalance", "many-backgrounds", "class-gap", "duplicate-name"),
-    "repeated-number",
+    *("repeated-number", "box-convention", "similar-names", "class-order", "unpaired-label"),
 )
 
 

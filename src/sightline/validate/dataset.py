@@ -54,13 +54,17 @@ class Found(NamedTuple):
 class Parsed(NamedTuple):
     """What a label file says: boxes, the image size (width, height) in its own words, and what could not be read.
 
-    `image` is the image's file name in its own words, where the format has one inside the file.
+    `image` is the image's file name in its own words, where the format has one inside the file. `areas` are those that
+    are stated, one a box, where the format has them; `inverted` are places and edges of boxes that cannot be used
+    because they end before they begin.
     """
 
     boxes: tuple[Box, ...] = ()
     size: tuple[int, int] | None = None
     found: tuple[Found, ...] = ()
     image: str | None = None
+    areas: tuple[float | None, ...] = ()
+    inverted: tuple[tuple[int, Edges], ...] = ()
 
 
 class Entry(NamedTuple):

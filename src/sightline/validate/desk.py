@@ -23,7 +23,7 @@ AUGMENTED = ".rf."  # what Roboflow puts between the name of a source image and 
 CLAIM = "INSERT INTO item (id, image, split, source, seen) VALUES (?, ?, ?, ?, ?)"
 DONE = (
     "image_mark", "label_mark", *Facts._fields, "image_found", "labels", "count", "origin", "own", "alternative", "low",
-    "fits", "pack",
+    "fits", "pack", "signs", "named",
 )  # fmt: skip
 FILE = f"UPDATE item SET {', '.join(f'{column} = ?' for column in DONE)} WHERE id = ?"
 
@@ -41,7 +41,10 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels speak of."""
+    """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels speak of.
+
+    `signs` are what the image says of its convention, `named` is the stem of another image that the label file names.
+    """
 
     facts: Facts | None
     image_found: list[Found]
@@ -49,6 +52,8 @@ class Result(NamedTuple):
     boxes: int
     found: list[Found]
     about: list[int | None]
+    signs: str | None = None
+    named: str | None = None
 
 
 class Desk:
@@ -155,7 +160,8 @@ class Desk:
         origin = name.split(AUGMENTED, 1)[0] if AUGMENTED in name else None
         return (
             *(job.image_mark, job.label_mark, *(facts or (None,) * len(Facts._fields))),
-            *(image_found, labels, result.boxes, origin, *names, own.lower(), own == stem, job.pack, job.id),
+            *(image_found, labels, result.boxes, origin, *names, own.lower(), own == stem, job.pack),
+            *(result.signs, result.named, job.id),
         )
 
     def _class(self, label: int | str) -> int:

@@ -18,8 +18,21 @@ from typing import NamedTuple
 
 from sightline.artifacts import Document
 from sightline.config import RunConfig
+from sightline.errors import DataError
 from sightline.policy import Policy
-from sightline.validate import across, formats, gate, index, layout, repair, splits, writers
+from sightline.validate import (
+    across,
+    class_names,
+    conventions,
+    formats,
+    gate,
+    index,
+    layout,
+    pairing,
+    repair,
+    splits,
+    writers,
+)
 from sightline.validate.dataset import Entry, Found, Reading, Sample
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.scan import scan
@@ -33,12 +46,15 @@ WRITTEN = {  # what the copy has otherwise, just by being written from what was 
     "zero-area-box": "removed the box",
     "duplicate-box": "removed the repeated box",
     "missing-label": "wrote an empty label: the image is taken as background",
+    "label-name": "named the label like its image",
     "class-gap": "numbered the classes anew",
     "duplicate-name": "made the classes one",
     "repeated-number": "numbered the annotations anew",
     "crowd-region": "left out the crowd",
     "mask-ignored": "left out masks and keypoints",
     "grouping-class": "left out the class",
+    "other-image": "wrote the name of the image that was taken",
+    "class-numbers": "wrote the classes in the order of their numbers",
     "no-split": "left out what is in no split",
     "unused-file": "left out what is not used",
     "data-path": "wrote paths anew",
@@ -88,7 +104,8 @@ class Fixed(Document):
 def fix(source: str, config: RunConfig, out: Path) -> Fixed:
     """Write the repaired copy into `out`, which must not exist or be empty, with `changes.csv` in it.
 
-    Raises StageInputError for a place that is taken, DataError for a source that cannot be read as a detection set.
+    Raises StageInputError for a place that is taken, DataError for a source that cannot be read as a detection set, or
+    that has something wrong with it as a whole which only its owner can decide.
     """
     writers.check_free(out)
     with contextlib.ExitStack() as stack:
@@ -104,13 +121,19 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
             reading = formats.read(folder, config.data.format, config.data.voc_origin)
             scan(_instead(reading, lost), rows, config)
         gate.link(rows)
+        pairing.find(rows)
+        _check_decided(rows, reading, config.data.policy)
         with rows.together():
             _repair(rows, config.data.policy)
         classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin)
+        spelled = list(class_names.find(classes))
+        classes, renumber, omitted = class_names.merge(rows, classes, renumber, config.data.policy.thresholds)
+        for found in spelled:
+            rows.rows("INSERT INTO change VALUES (?, ?, 'made the classes one', NULL)", (found.rule, found.where))
         splits.assign(rows, folder.name, reading.declared, make=False)
         layout.name_images(rows)
         _renamed(rows)
-        dataset = IndexedDataset(rows, classes, renumber, {})
+        dataset = IndexedDataset(rows, classes, renumber, omitted)
         writers.write(dataset, reading.format, out, image_bytes=lambda sample: _bytes(rows, sample))
         counts = dataset.counts()
         _list(rows, out / CHANGES)
@@ -122,6 +145,20 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
             boxes=sum(part.boxes for part in counts.values()),
             changes=dict(changes.most_common()),
             changes_file=str(out / CHANGES),
+        )
+
+
+def _check_decided(rows: Index, reading: Reading, policy: Policy) -> None:
+    """Refuse where a copy would only hide what is wrong with a whole set, and that is an error. Raises DataError."""
+    rows.add(None, conventions.judge(rows, reading.format))
+    query = f"SELECT rule, place, message FROM problem WHERE rule IN {gate.UNDECIDED}"
+    found = rows.rows(query).fetchall()
+    problems = [f"{place}: {message} [{rule}]" for rule, place, message in found if policy.of(rule).severity == "error"]
+    if problems:
+        raise DataError(
+            "Nothing was written: what is wrong with the set as a whole has no single right answer. Correct it, or "
+            "make it a warning in the policy if it is right as it stands:",
+            problems[: gate.SHOWN],
         )
 
 

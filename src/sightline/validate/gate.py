@@ -14,7 +14,7 @@ from sightline.config import RunConfig
 from sightline.errors import DataError, DataRejected
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
-from sightline.validate import across, layout, splits
+from sightline.validate import across, class_names, conventions, layout, pairing, splits
 from sightline.validate.dataset import Found, Reading
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.statistics import Statistics
@@ -26,6 +26,7 @@ WHERE_BOXES = {  # where each format has what is missing
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
     "voc": "In Pascal VOC, boxes are the <object>s of the .xml of an image.",
 }
+UNDECIDED = ("box-convention", "class-order", "unpaired-label")  # of a whole set: only its owner knows what is right
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -46,6 +47,7 @@ def judge(
     """
     policy = config.data.policy
     link(index)
+    pairing.find(index)
     omitted = _quarantine(index, policy)
     with index.together():
         across.compare(index, policy)
@@ -63,7 +65,8 @@ def judge(
     statistics = Statistics(classes)
     counts = dataset.counts(statistics.add)
     with index.together():
-        index.add(None, _set_rules(counts, classes, policy.thresholds))
+        index.add(None, [*_set_rules(counts, classes, policy.thresholds), *class_names.find(classes)])
+        index.add(None, [*conventions.judge(index, reading.format)])
     findings = _findings(index, policy, totals)
     severities = Counter[str]()
     for finding in findings:
@@ -258,9 +261,11 @@ def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more")
     by = ", ".join(f"{finding.rule} {finding.count}{_limit(finding)}" for finding in refusing)
+    undecided = any(finding.rule in UNDECIDED for finding in refusing)
+    repair = "" if undecided else " (validate --fix OUT writes a copy with what can be repaired)"
     return DataRejected(
         f"{name} has {count} error{'s' * (count > 1)} in labels or images: {by}. Nothing was stored. All of them, with "
-        f"pictures: {report} (validate --fix OUT writes a copy with what can be repaired)",
+        f"pictures: {report}{repair}",
         lines,
     )
 

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS item (
     seen INTEGER NOT NULL, image_mark TEXT, label_mark TEXT DEFAULT '',
     sha256 TEXT, size INTEGER, width INTEGER, height INTEGER, orientation INTEGER, grey INTEGER, thumb BLOB,
     image_found TEXT, labels BLOB, count INTEGER, origin TEXT, own TEXT, alternative TEXT, low TEXT, fits INTEGER,
-    final TEXT, name TEXT, dropped TEXT, kin INTEGER, pack TEXT, UNIQUE (image, split));
+    final TEXT, name TEXT, dropped TEXT, kin INTEGER, pack TEXT, signs TEXT, named TEXT, UNIQUE (image, split));
 CREATE TABLE IF NOT EXISTS problem (
     item INTEGER, rule TEXT NOT NULL, place TEXT NOT NULL, message TEXT NOT NULL,
     box TEXT, badness REAL NOT NULL, label INTEGER, lasting INTEGER NOT NULL);

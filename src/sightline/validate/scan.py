@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sightline import progress
 from sightline.config import RunConfig
 from sightline.policy import Thresholds
-from sightline.validate import pictures, pool
+from sightline.validate import pairing, pictures, pool, signs
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
 from sightline.validate.desk import Desk, Job, Result
 from sightline.validate.formats.files import cannot_be_read
@@ -31,6 +31,7 @@ UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects t
 class Worker(NamedTuple):
     """What a process needs to know of the source."""
 
+    format: signs.Format
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None
     classes: list[str] | None
     relative: bool
@@ -54,7 +55,9 @@ class Worker(NamedTuple):
             return Result(facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
-        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about)
+        fits = signs.of_image(self.format, parsed, entry.where, facts.width, facts.height)
+        named = pairing.image_named(parsed.image, entry.image)
+        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
 
     def _parsed(self, entry: Entry) -> Parsed:
         if entry.parsed is not None:
@@ -72,7 +75,9 @@ class Worker(NamedTuple):
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     """Bring the index up to what the source holds. Raises SightlineError if a process is killed."""
     thresholds = config.data.policy.thresholds
-    worker = Worker(reading.parse, reading.classes, reading.relative, thresholds, config.train.image_size)
+    worker = Worker(
+        reading.format, reading.parse, reading.classes, reading.relative, thresholds, config.train.image_size
+    )
     ticker = progress.Ticker(STAGE, 0, "checking images")
     desk = Desk(index)
     index.begin(_meaning(reading))

@@ -119,6 +119,11 @@ def _unread(folder: Folder, found: list[Path]) -> Iterator[Found]:
         yield Found("unused-file", where, f"has not all of the lists {', '.join(LISTS)}; left out")
 
 
+def _usable(identifier: Any) -> bool:
+    """Tell what can be an id; NaN is not even equal to itself."""
+    return type(identifier) in (int, float, str) and identifier == identifier
+
+
 def _folder_name(root: Path, path: Path) -> str:
     return path.parent.name if path.parent != root else ""
 
@@ -160,7 +165,7 @@ class _Document:
             identifier, name = record.get("id"), record.get("name")
             if type(name) is int:
                 name = str(name)
-            if not isinstance(name, str) or not name.strip() or type(identifier) not in (int, float, str):
+            if not isinstance(name, str) or not name.strip() or not _usable(identifier):
                 raise DataError(
                     f"{self.named}: categories[{number}] is {short(json.dumps(record), 80)}; expected an id and a name."
                 )
@@ -225,7 +230,7 @@ class _Document:
             yield Entry(image, source, split, f"{self.where}: annotations[{{}}]", parsed=parsed)
 
     def _parsed(self, annotations: Iterator[Annotation], size: tuple[int, int] | None) -> Parsed:
-        boxes, found = [], []
+        boxes, areas, found = [], [], []
         for a in annotations:
             label = self.indices.get(a.category)
             where = f"{self.where}: annotations[{a.number}]"
@@ -236,7 +241,8 @@ class _Document:
                 found.append(Found(a.rule, where, a.message))
             else:
                 boxes.append(Box(label, (a.x0, a.y0, a.x1, a.y1), a.number))
-        return Parsed(tuple(boxes), size, tuple(found))
+                areas.append(a.area)
+        return Parsed(tuple(boxes), size, tuple(found), areas=tuple(areas))
 
 
 def _entries(folder: Folder, documents: list[_Document], table: Table) -> Iterator[Entry | Found]:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import ijson  # type: ignore[import-untyped]
 
 from sightline.errors import DataError
+from sightline.validate.formats.files import mentions
 
 LISTS = ("images", "annotations", "categories")
 MOST = 64  # numbers of a bbox that are kept to be shown
 BOM = b"\xef\xbb\xbf"
 CHUNK = 2**16
+ENDLESS = (b"NaN", b"Infinity")
+NAN, INFINITE = "\x7f", 1.79e308  # a string and a number that no file has
+STAND_INS = {b"NaN": b'"\x7f"', b"Infinity": b"1.79e308"}  # of the same length, so that places stay
+MARK = re.compile(rb'"|NaN|Infinity|Na?\Z|I(?:n(?:f(?:i(?:n(?:it?)?)?)?)?)?\Z')
+IN_STRING = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 
 Event = tuple[str, Any]
 Record = dict[str, Any]
@@ -112,16 +120,75 @@ def _passed(events: Iterator[Event], start: str) -> bool:
     return filled
 
 
+class _Python:
+    """A file with NaN and Infinity, which Python writes and JSON lacks: each is replaced by something as long.
+
+    `_number` takes it back.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._raw = self._ready = b""
+        self._inside = False  # of a string
+
+    def read(self, size: int) -> bytes:
+        data = b"?"
+        while data and not self._ready:
+            data = self._file.read(CHUNK)
+            self._ready = self._replaced(self._raw + data, ended=not data)
+        result, self._ready = self._ready[:size], self._ready[size:]
+        return result
+
+    def _replaced(self, data: bytes, *, ended: bool) -> bytes:
+        """Return what is certain; half a word or half an escape at the end waits for more."""
+        done: list[bytes] = []
+        place = 0
+        while place < len(data):
+            if self._inside:
+                end = IN_STRING.match(data, place).end()  # type: ignore[union-attr]  # matches nothing, too
+                self._inside = data[end : end + 1] != b'"'
+                end += not self._inside
+                done.append(data[place:end])
+                place = end
+                if self._inside:
+                    break
+                continue
+            mark = MARK.search(data, place)
+            if mark is None:
+                done.append(data[place:])
+                place = len(data)
+                break
+            done.append(data[place : mark.start()])
+            place = mark.start()
+            if mark[0] != b'"' and mark[0] not in STAND_INS and not ended:
+                break
+            self._inside = mark[0] == b'"'
+            done.append(STAND_INS.get(mark[0], mark[0]))
+            place = mark.end()
+        self._raw = b"" if ended else data[place:]
+        return b"".join((*done, data[place:])) if ended else b"".join(done)
+
+
+def _number(event: str, value: Any) -> Event:
+    """Return the number that a stand-in stands for."""
+    if event == "string" and value == NAN:
+        return "number", math.nan
+    if event == "number" and abs(value) == INFINITE:
+        return event, math.copysign(math.inf, value)
+    return event, value
+
+
 class _Reader:
     """A file as the parser reads it, byte by byte from `careful` on, so that its position tells where it stopped."""
 
-    def __init__(self, file: BinaryIO, careful: int | None = None) -> None:
-        self._file, self._careful = file, careful
+    def __init__(self, file: BinaryIO, endless: bool, careful: int | None = None) -> None:
+        self._careful = careful
         self.before = self.position = 0
         if file.read(len(BOM)) == BOM:
             self.position = len(BOM)
         else:
             file.seek(0)
+        self._file = _Python(file) if endless else file
 
     def read(self, size: int) -> bytes:
         if self._careful is not None:
@@ -134,23 +201,25 @@ class _Reader:
 
 
 def _events(path: Path, where: str) -> Iterator[Event]:
+    endless = bool(mentions(path, ENDLESS))
     with path.open("rb") as file:
-        reader = _Reader(file)
+        reader = _Reader(file, endless)
         try:
-            yield from ijson.basic_parse(reader, buf_size=CHUNK, use_float=True)
+            events = ijson.basic_parse(reader, buf_size=CHUNK, use_float=True)
+            yield from starmap(_number, events) if endless else events
         except ijson.JSONError as problem:
-            line, column = _place(path, reader.before)
+            line, column = _place(path, endless, reader.before)
             raise DataError(f"{where}:{line}: not JSON: {_reason(problem)} at column {column}.") from None
         except UnicodeDecodeError:  # the parser passes over "\\udfff" on its own, and cannot make text of it
-            line, column = _place(path, reader.before)
+            line, column = _place(path, endless, reader.before)
             message = "half a surrogate pair stands for no character, in the text that ends"
             raise DataError(f"{where}:{line}: not JSON: {message} at column {column}.") from None
 
 
-def _place(path: Path, careful: int) -> tuple[int, int]:
+def _place(path: Path, endless: bool, careful: int) -> tuple[int, int]:
     """Return line and column of the first byte that is wrong, which lies behind the byte `careful`."""
     with path.open("rb") as file:
-        reader = _Reader(file, careful)
+        reader = _Reader(file, endless, careful)
         with contextlib.suppress(ijson.JSONError, UnicodeDecodeError):
             for _ in ijson.basic_parse(reader, buf_size=CHUNK, use_float=True):
                 pass

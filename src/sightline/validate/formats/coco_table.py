@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ TABLES = """
     PRAGMA synchronous = OFF;
     PRAGMA cache_size = -32768;
     CREATE TABLE image (file, number, id, name, width, height);
-    CREATE TABLE annotation (file, number, id, image, category, x0, y0, x1, y1, rule, message);
+    CREATE TABLE annotation (file, number, id, image, category, x0, y0, x1, y1, area, rule, message);
     CREATE TABLE used (folder, name, PRIMARY KEY (folder, name)) WITHOUT ROWID;
 """
 INDICES = """
@@ -40,7 +41,8 @@ IMAGES = f"""
     FROM image t WHERE file = ? ORDER BY rowid
 """
 ANNOTATIONS = """
-    SELECT number, category, x0, y0, x1, y1, rule, message FROM annotation WHERE file = ? AND image = ? ORDER BY number
+    SELECT number, category, x0, y0, x1, y1, area, rule, message FROM annotation
+    WHERE file = ? AND image = ? ORDER BY number
 """
 REPEATED = """
     SELECT MIN(number), COUNT(*) FROM annotation t WHERE file = ?
@@ -70,7 +72,7 @@ class Image(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """One entry of `annotations`, but crowds: edges in pixels, or a rule that it breaks, and how."""
+    """One entry of `annotations`, but crowds: edges in pixels and the area it states, or a rule that it breaks."""
 
     number: int
     category: Any
@@ -78,6 +80,7 @@ class Annotation(NamedTuple):
     y0: float
     x1: float
     y1: float
+    area: float | None
     rule: str | None
     message: str
 
@@ -122,7 +125,7 @@ class Table:
                 yield (file, number, *row)
 
         with _full():
-            self._db.executemany(f"INSERT INTO annotation VALUES ({', '.join('?' * 11)})", rows())
+            self._db.executemany(f"INSERT INTO annotation VALUES ({', '.join('?' * 12)})", rows())
         return Counts(crowds, masks)
 
     def ready(self) -> None:
@@ -207,21 +210,31 @@ def _side(value: Any) -> int | None:
 
 
 def _annotation(record: Record) -> tuple[Any, ...]:
-    """Return id, image, category, edges, and the rule that is broken with a message."""
-    ids = (_id(record.get("id")), _id(record.get("image_id")), _id(record.get("category_id")))
+    """Return id, image, category, edges, area, and the rule that is broken with a message."""
+    ids = (_id(record.get("id")), _named(record.get("image_id")), _named(record.get("category_id")))
     bbox = record.get("bbox")
     edges = _edges(bbox)
     if edges:
-        return (*ids, *edges, None, "")
+        return (*ids, *edges, _finite(record.get("area")), None, "")
     got = f"has the bbox {short(json.dumps(bbox), 60)}"
     if not bbox and _has_mask(record):
         task = "keypoints" if record.get("keypoints") else "a segmentation"
-        return (*ids, *(None,) * 4, "wrong-task", f"has {task} and no bbox; expected [x, y, width, height]")
+        return (*ids, *(None,) * 5, "wrong-task", f"has {task} and no bbox; expected [x, y, width, height]")
     if isinstance(bbox, list) and len(bbox) == 5:
-        return (*ids, *(None,) * 4, "wrong-task", f"{got}, an oriented box; expected [x, y, width, height]")
+        return (*ids, *(None,) * 5, "wrong-task", f"{got}, an oriented box; expected [x, y, width, height]")
     if isinstance(bbox, list) and len(bbox) == 4 and all(type(v) in (int, float) for v in bbox):
-        return (*ids, *(None,) * 4, "label-syntax", f"{got}, of negative or endless size; expected positive ones")
-    return (*ids, *(None,) * 4, "label-syntax", f"{got}, expected [x, y, width, height]")
+        wrong = "of negative or endless size" if all(map(math.isfinite, bbox)) else "which are not all finite numbers"
+        return (*ids, *(None,) * 5, "label-syntax", f"{got}, {wrong}; expected [x, y, width, height] in pixels")
+    return (*ids, *(None,) * 5, "label-syntax", f"{got}, expected [x, y, width, height]")
+
+
+def _named(value: Any) -> Any:
+    """Return what an annotation refers to; NaN, which is equal to no id, by its name."""
+    return "NaN" if isinstance(value, float) and math.isnan(value) else _id(value)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if type(value) in (int, float) and abs(value) < FAR else None
 
 
 def _edges(bbox: Any) -> Edges | None:

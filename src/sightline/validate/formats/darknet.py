@@ -7,12 +7,12 @@ from pathlib import Path
 from sightline.artifacts import Split
 from sightline.errors import DataError
 from sightline.validate.dataset import SYNONYMS, Folder, folders
-from sightline.validate.formats import labels
+from sightline.validate.formats import labels, name_lists
 from sightline.validate.formats.description import Description, Names, numbered, sibling, texts
 from sightline.validate.formats.files import LARGEST_TEXT, content, holds_pictures, short, some, unwrapped
+from sightline.validate.formats.name_lists import LISTS as NAME_LISTS
 from sightline.validate.formats.paths import tails
 
-NAME_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 NO_LABELS = (*NAME_LISTS, "train.txt", "valid.txt", "val.txt", "test.txt")
 DEPTH = 2  # folders below the source in which labels are looked for
 SPLIT_KEYS = {word.encode() for words in SYNONYMS.values() for word in words}
@@ -117,7 +117,7 @@ def describe_plain(folder: Folder, path: Path) -> Description:
 
     Raises DataError: no images, or a list that is none.
     """
-    names = read_names(folder, path)
+    names = name_lists.with_notes(folder, path, read_names(folder, path))
     bases = [folder.root]
     home = folder.images or unwrapped(folder.root)
     splits: dict[Split | None, list[Path]] = {}

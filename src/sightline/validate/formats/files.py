@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -35,6 +36,40 @@ def stem(name: str) -> str:
     """Return a file name without its suffix."""
     dot = name.rfind(".")
     return name[:dot] if dot > 0 else name
+
+
+def composed(name: str) -> str:
+    """Return a name in the Unicode form that most tools write; macOS and its archives decompose: e and an accent."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def folded(stem: str) -> str:
+    """Return a stem without what people and tools change: case, white space, underscores, an image's suffix."""
+    dot = stem.rfind(".")
+    plain = stem[:dot] if dot > 0 and stem[dot:].lower() in PICTURES else stem
+    plain = unicodedata.normalize("NFKC", plain.replace("%20", "")).casefold()
+    return "".join(c for c in plain if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
+
+
+def existing(path: str) -> str | None:
+    """Return the path of a file under this name, or under the same name in another Unicode form."""
+    if os.path.isfile(path):
+        return path
+    folder, _, name = path.rpartition("/")
+    if name.isascii():
+        return None
+    try:
+        other = _composed_names(folder, os.stat(folder).st_mtime_ns).get(composed(name))
+    except (OSError, ValueError):
+        return None
+    return f"{folder}/{other}" if other and os.path.isfile(f"{folder}/{other}") else None
+
+
+@lru_cache(16)
+def _composed_names(folder: str, changed: int) -> dict[str, str]:
+    """Return the names in a folder that are not ASCII, by their composed form; `changed` tells when it was."""
+    with os.scandir(folder) as entries:
+        return {composed(entry.name): entry.name for entry in entries if not entry.name.isascii()}
 
 
 def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sightline.validate.dataset import Folder, Found
-from sightline.validate.formats.files import fence, joined, short, tidy
+from sightline.validate.formats.files import existing, fence, joined, short, tidy
 from sightline.validate.formats.paths import ends, foreign, slashed, split_in
 
 
@@ -71,7 +71,8 @@ class ImageList:
 
     def _at(self, end: str) -> dict[str, str]:
         paths = (joined(home, end) for home in self._homes)
-        return {os.path.realpath(path): tidy(path) for path in paths if self._is_file(path)}
+        there = filter(None, map(self._file_at, paths))
+        return {os.path.realpath(path): tidy(path) for path in there}
 
     def _named(self, line: str) -> str | None:
         """Look into the image folder that the user named, which comes last."""
@@ -81,7 +82,8 @@ class ImageList:
         return self._existing(joined(os.fspath(images), text) for text in (slashed(line), *ends(line)))
 
     def _existing(self, paths: Iterable[str]) -> str | None:
-        return next((tidy(path) for path in paths if self._is_file(path)), None)
+        return next((tidy(path) for path in map(self._file_at, paths) if path), None)
 
-    def _is_file(self, path: str) -> bool:
-        return os.path.isfile(path) and self._allows(path)
+    def _file_at(self, path: str) -> str | None:
+        there = existing(path)
+        return there if there and self._allows(there) else None

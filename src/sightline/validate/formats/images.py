@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sightline.artifacts import Split
 from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found, is_folder
-from sightline.validate.formats.files import FOREIGN_SUFFIXES, fence, joined, names, stem, suffix, tidy
+from sightline.validate.formats.files import FOREIGN_SUFFIXES, existing, fence, joined, names, stem, suffix, tidy
 from sightline.validate.formats.paths import ends
 
 CONTAINERS = ("images", "JPEGImages")
@@ -38,8 +38,8 @@ class ImageFinder:
         """Return the image of this file name; folders in the name count first, the longest end of it that is there."""
         for part in dict.fromkeys((name, *ends(name))):
             for folder in self.folders:
-                path = joined(folder, part)
-                if os.path.isfile(path) and self._allows(path):
+                path = existing(joined(folder, part))
+                if path and self._allows(path):
                     return tidy(path)
         return None
 
@@ -47,8 +47,8 @@ class ImageFinder:
         """Return the image whose file name without suffix is `stem`."""
         for folder in self.folders:
             for ending in USUAL:
-                path = f"{folder}/{stem}{ending}"
-                if os.path.isfile(path) and self._allows(path):
+                path = existing(f"{folder}/{stem}{ending}")
+                if path and self._allows(path):
                     return tidy(path)
             name = self._oddly_spelled(folder).get(stem)
             if name and self._allows(f"{folder}/{name}"):

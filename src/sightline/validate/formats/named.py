@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 from sightline.errors import DataError
 from sightline.validate.dataset import Folder, Found, Reading, split_of
-from sightline.validate.formats import coco, coco_json, darknet, foreign, voc, yolo
+from sightline.validate.formats import coco, coco_json, darknet, foreign, name_lists, voc, yolo
 from sightline.validate.formats.coco_json import LISTS
 
 SUFFIXES = (".yaml", ".yml", ".data", ".names", ".txt", ".json", ".xml")
@@ -56,7 +56,7 @@ def _recognised(folder: Folder, file: Path, voc_origin: int) -> tuple[str, parti
         if place is None:
             raise DataError(f"{folder.name} is a list of ImageSets, and there are no annotations beside ImageSets.")
         return "voc", partial(voc.read, folder, [place], voc_origin, only=file)
-    if file.name in darknet.NAME_LISTS:
+    if file.name in name_lists.LISTS:
         return "yolo", partial(yolo.read, folder, [file])
     foreign.explain(folder, [file])
     raise DataError(

@@ -20,6 +20,7 @@ from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     PICTURES,
     cannot_be_read,
+    composed,
     fence,
     lines,
     names,
@@ -142,11 +143,13 @@ class _Entries:
     def _listed(self, place: Path) -> Iterator[Entry | Found]:
         """Yield what the lists name."""
         listed = dict.fromkeys(names(place, XML), False)
+        by_form = {composed(name): name for name in listed}
         spellings = {name[-4:] for name in listed}
         for split, path in self.lists[place].items():
             finder = ImageFinder(self.folder, place, split)
             for number, line in lines(path):
-                name = next((name for name in _candidates(line, spellings) if name in listed), None)
+                forms = map(composed, _candidates(line, spellings))
+                name = next((by_form[form] for form in forms if form in by_form), None)
                 if name:
                     listed[name] = True
                     yield from self._entry(place, name, split, finder)
@@ -215,9 +218,10 @@ class _Entries:
         yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
         if any(None in self.lists[place] for place in places):
             return
-        annotated = {stem(name) for place in places for name in names(place, XML)}
+        annotated = {composed(stem(name)) for place in places for name in names(place, XML)}
         for name in pictures:
-            if suffix(name) in IMAGE_SUFFIXES and stem(name) not in annotated and (images, name) not in self.bare:
+            bare = composed(stem(name)) not in annotated and (images, name) not in self.bare
+            if bare and suffix(name) in IMAGE_SUFFIXES:
                 message = f"is an image without an annotation file; expected {home}/{stem(name)}.xml; left out"
                 yield Found("unused-file", self.folder.relative(f"{images}/{name}"), message)
 

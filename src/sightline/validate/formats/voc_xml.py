@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
-from sightline.validate.dataset import Box, Found, Parsed
+from sightline.validate.dataset import Box, Edges, Found, Parsed
 from sightline.validate.formats.files import FAR
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
@@ -49,7 +48,7 @@ def parse(data: bytes, where: str, classes: list[str] | None, origin: int = 0) -
     if root.tag != "annotation":
         message = f"is XML of a <{root.tag[:60]}>; expected an <annotation>"
         return Parsed(found=(Found("label-syntax", f"{where}:{root.get(LINE)}", message),))
-    boxes, found = [], []
+    boxes, found, inverted = [], [], []
     for element in root:
         if element.tag != "object" and element.tag.lower() == "object":
             message = f"has an object in a <{element.tag}>; expected an <object>"
@@ -60,7 +59,10 @@ def parse(data: bytes, where: str, classes: list[str] | None, origin: int = 0) -
             boxes.append(box)
         else:
             found.append(box)
-    return Parsed(tuple(boxes), _size(root), tuple(found), _text(root, "filename") or None)
+            if (corners := element.find("bndbox")) is not None and (edges := _edges(corners)):
+                inverted.append((int(element.get(LINE) or 0), edges))
+    image = _text(root, "filename") or None
+    return Parsed(tuple(boxes), _size(root), tuple(found), image, inverted=tuple(inverted))
 
 
 def _box(element: Element, where: str, origin: int) -> Box | Found:
@@ -76,17 +78,23 @@ def _box(element: Element, where: str, origin: int) -> Box | Found:
             return Found("wrong-task", place, f"object '{name}' has {other} and no bndbox; expected a box")
     if len(element.findall("bndbox")) > 1:
         return Found("label-syntax", place, f"object '{name}' has several bndbox; expected one")
-    texts = ["" if corners is None else _text(corners, edge) for edge in EDGES]
-    try:
-        x0, y0, x1, y1 = map(float, texts)
-    except ValueError:
-        x0 = y0 = x1 = y1 = math.nan
-    near = all(-FAR < edge < FAR for edge in (x0, y0, x1, y1))
-    if near and x0 <= x1 and y0 <= y1:
+    edges = None if corners is None else _edges(corners)
+    if edges and edges[0] <= edges[2] and edges[1] <= edges[3]:
+        x0, y0, x1, y1 = edges
         return Box(name, (x0 - origin, y0 - origin, x1, y1), line)
+    texts = ["" if corners is None else _text(corners, edge) for edge in EDGES]
     got = ", ".join(f"{edge} '{text[:20]}'" for edge, text in zip(EDGES, texts, strict=True))
-    wanted = "xmin <= xmax and ymin <= ymax" if near else "four numbers in bndbox"
+    wanted = "xmin <= xmax and ymin <= ymax" if edges else "four numbers in bndbox"
     return Found("label-syntax", place, f"object '{name}' has {got}; expected {wanted}")
+
+
+def _edges(corners: Element) -> Edges | None:
+    """Return the four numbers of a bndbox."""
+    try:
+        x0, y0, x1, y1 = (float(_text(corners, edge)) for edge in EDGES)
+    except ValueError:
+        return None
+    return (x0, y0, x1, y1) if all(-FAR < edge < FAR for edge in (x0, y0, x1, y1)) else None
 
 
 OTHERS = {

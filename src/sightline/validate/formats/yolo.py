@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from sightline.artifacts import Split
 from sightline.errors import DataError
@@ -23,13 +25,15 @@ from sightline.validate.dataset import (
     Reading,
     folders,
 )
-from sightline.validate.formats import darknet, data_yaml, labels
-from sightline.validate.formats.description import Description
+from sightline.validate.formats import darknet, data_yaml, labels, name_lists
+from sightline.validate.formats.description import Description, Labels
 from sightline.validate.formats.files import (
     FOREIGN_SUFFIXES,
     LARGEST_TEXT,
     PICTURES,
+    composed,
     fence,
+    folded,
     lines,
     names,
     short,
@@ -44,6 +48,8 @@ from sightline.validate.formats.label_folders import LabelFolders
 
 SPLITS = "|".join(word for words in SYNONYMS.values() for word in words)
 KEYS = re.compile(rb"""(?im)(?:^|[{,])\s*["']?(?:(?P<names>names)|(?P<split>%s))["']?\s*:""" % SPLITS.encode())
+FEWEST_APART, APART = 2, 0.1  # labels without image and images without label, as a share of images, that are no chance
+AS_MANY = 0.8  # of the one as of the other
 PREFERRED = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 
 
@@ -90,6 +96,9 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         described = darknet.describe(folder, path)
     else:
         described = darknet.describe_plain(folder, path)
+    if path.name not in name_lists.LISTS:
+        homes = dict.fromkeys([path.parent, *described.bases, *_homes(folder, described)])
+        described.found += name_lists.other_orders(folder, path, described.names, homes)
     ids = described.names.ids
     return Reading(
         "yolo",
@@ -104,6 +113,21 @@ def read(folder: Folder, found: list[Path]) -> Reading:
     )
 
 
+def _homes(folder: Folder, described: Description) -> Iterator[Path]:
+    """Yield the folders where tools leave lists of names: those of images and labels, and the ones around them."""
+    label = Labels(folder, described.bases).of
+    for place in (place for places in described.places.values() for place in places if place.is_dir()):
+        for home in (place, Path(label(str(place)))):
+            yield from (path for path in (home, home.parent) if path.is_relative_to(folder.root))
+
+
+class Near(NamedTuple):
+    """A label that has nearly the name of an image, or the `same` in another Unicode form."""
+
+    name: str
+    same: bool
+
+
 class _Entries:
     """Streams the images of a description, and what lies around them."""
 
@@ -113,6 +137,8 @@ class _Entries:
         self.label_folders = LabelFolders(folder, described.bases)
         self.labels = self.label_folders.of
         self.oddly_spelled = lru_cache(64)(self._oddly_spelled)
+        self.paired = lru_cache(64)(self._paired)
+        self.bare: Counter[str] = Counter()  # images without a label, by the folder it would be in
         self.images_of: dict[str, dict[str, None]] = {}  # folders of labels, and of the images they belong to
 
     def all(self) -> Iterator[Entry | Found]:
@@ -127,11 +153,22 @@ class _Entries:
         for labels_in, images_in in self.images_of.items():
             yield from self._around(labels_in, list(images_in))
 
-    def _entry(self, image: str, label: str, exists: bool, split: Split | None) -> Entry:
+    def _entry(self, image: str, label: str, exists: bool, split: Split | None) -> Iterator[Entry | Found]:
+        """Yield an image with the label of its name, else of nearly its name."""
         relative = self.folder.relative
-        return Entry(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
+        if not exists:
+            images, place = os.path.dirname(image), os.path.dirname(label)
+            near = self.paired(images, place).get(stem(os.path.basename(image)))
+            if near is None or not self.allows(f"{place}/{near.name}"):
+                self.bare[place] += 1
+            else:
+                label, exists = f"{place}/{near.name}", True
+                if not near.same:
+                    message = f"has no label file of its name; '{relative(label)}' is nearly so, and has no image"
+                    yield Found("label-name", relative(image), message)
+        yield Entry(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
 
-    def _of_folder(self, images: str, split: Split | None) -> Iterator[Entry]:
+    def _of_folder(self, images: str, split: Split | None) -> Iterator[Entry | Found]:
         pictures = names(images, PICTURES)
         if not pictures or not self.folder.allows(images):
             return
@@ -142,7 +179,7 @@ class _Entries:
                 usual = f"{stem(name)}.txt"
                 label = f"{place}/{present.get(usual, usual)}"
                 exists = usual in present and self.allows(label)
-                yield self._entry(f"{images}/{name}", label, exists, split)
+                yield from self._entry(f"{images}/{name}", label, exists, split)
 
     def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
         listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
@@ -156,7 +193,7 @@ class _Entries:
             label = self._label(listed, line, image)
             self._pair(os.path.dirname(image), os.path.dirname(label))
             if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
-                yield self._entry(image, label, self._is_file(label), split)
+                yield from self._entry(image, label, self._is_file(label), split)
         yield from listed.found()
 
     def _label(self, listed: ImageList, line: str, image: str) -> str:
@@ -184,6 +221,25 @@ class _Entries:
         """Return those whose suffix is spelled like `.TXT`."""
         return {usual: name for usual, name in self._texts(place).items() if usual != name}
 
+    def _paired(self, images: str, place: str) -> dict[str, Near]:
+        """Return labels that have no image of their name, by the stem of the one image that has nearly their name.
+
+        Nearly is another Unicode form, which is the same name; or another case, white space, a suffix too many.
+        """
+        texts = self._texts(place)
+        stems = {stem(name) for name in names(images, PICTURES)}
+        labels = {usual[:-4]: name for usual, name in texts.items() if usual not in darknet.NO_LABELS}
+        missing, left = stems - labels.keys(), labels.keys() - stems
+        pairs: dict[str, Near] = {}
+        for key, same in ((composed, True), (folded, False)) if missing and left else ():
+            wanted, offered = _unique(missing - pairs.keys(), key), _unique(left, key)
+            for form in wanted.keys() & offered.keys():
+                label = labels[offered[form]]
+                if same or darknet.is_label(f"{place}/{label}"):
+                    pairs[wanted[form]] = Near(label, same)
+                    left.discard(offered[form])
+        return pairs
+
     def _pair(self, images: str, place: str) -> str:
         self.images_of.setdefault(place, {})[images] = None
         return place
@@ -191,14 +247,35 @@ class _Entries:
     def _around(self, place: str, images_of: list[str]) -> Iterator[Found]:
         """Yield what is wrong with the files of image folders, and labels in `place` without an image in them."""
         present = self._texts(place)
+        count = 0
         for images in images_of:
             pictures = names(images, PICTURES)
+            count += len(pictures)
             yield from odd_files(
                 self.folder, images, pictures, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
             )
             for name in pictures:
                 present.pop(f"{stem(name)}.txt", None)
-        for name in sorted(name for usual, name in present.items() if usual not in darknet.NO_LABELS):
-            if place not in images_of or darknet.is_label(f"{place}/{name}"):
-                where = self.folder.relative(f"{place}/{name}")
-                yield Found("orphan-label", where, "has no image of its name; expected one for each label file")
+            for near in self.paired(images, place).values():
+                present.pop(near.name if near.name.endswith(".txt") else f"{stem(near.name)}.txt", None)
+        orphans = sorted(name for usual, name in present.items() if usual not in darknet.NO_LABELS)
+        orphans = [name for name in orphans if place not in images_of or darknet.is_label(f"{place}/{name}")]
+        for name in orphans:
+            where = self.folder.relative(f"{place}/{name}")
+            yield Found("orphan-label", where, "has no image of its name; expected one for each label file")
+        fewer, more = sorted((self.bare[place], len(orphans)))
+        if fewer >= max(FEWEST_APART, APART * count) and fewer >= AS_MANY * more:
+            message = (
+                f"{len(orphans)} labels without an image and {self.bare[place]} images without a label: their names do "
+                f"not fit each other, such as '{self.folder.relative(f'{place}/{orphans[0]}')}'"
+            )
+            yield Found("unpaired-label", self.folder.relative(place), message)
+
+
+def _unique(stems: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
+    """Return stems by their key, without those that share one."""
+    found: dict[str, str | None] = {}
+    for one in stems:
+        form = key(one)
+        found[form] = None if form in found else one
+    return {form: one for form, one in found.items() if one is not None}
