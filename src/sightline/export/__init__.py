@@ -8,9 +8,10 @@ from pathlib import Path
 from sightline import engine, scoring
 from sightline.artifacts import ExportDocument, TrainDocument, read
 from sightline.config import ExportConfig
-from sightline.detect import Contract, Detector, read_image
+from sightline.detect import Contract, Detector
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity
+from sightline.images import read_image
 from sightline.stages import running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.validate.snapshot import Snapshot, fetch
@@ -34,7 +35,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         data = fetch(snapshot, splits=("val",))
         engine.prepare()
         model = onnx_file.load_checkpoint(checkpoint)
-        onnx_file.select_head(model, config.nms_free)
+        onnx_file.select_head(model, config.nms_free, config.max_det)
         work = out / f".{ONNX}"
         try:
             onnx_file.export(checkpoint, work, config, image_size)
