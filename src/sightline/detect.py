@@ -196,14 +196,15 @@ class Detector:
 
 
 def _read(images: Iterable[Source]) -> Iterator[Image]:
-    """Read images one after the other; a value that is none is named by its place, as it has no name of its own."""
+    """Read images one after the other; of several, a value that is none is named by its place."""
+    alone = isinstance(images, list) and len(images) == 1
     for number, image in enumerate(images, start=1):
         try:
             yield read_image(image)
         except DataError as error:
-            if isinstance(image, (str, os.PathLike)):
+            if alone or isinstance(image, (str, os.PathLike)):
                 raise
-            raise DataError(f"image {number}: {error.message}") from None
+            raise DataError(f"image {number}: {error.message[0].lower()}{error.message[1:]}") from None
 
 
 def _fraction(name: str, value: object) -> float:

@@ -51,7 +51,7 @@ def read_image(image: Source) -> Image:
     if isinstance(image, np.ndarray):
         return _of_array(image)
     if isinstance(image, (str, os.PathLike)):
-        return _of_file(Path(image))
+        return _of_file(os.fsdecode(image))
     if _is_pil(image):
         return _of_pil(image)
     raise DataError(f"Got {_kind(image)}, expected {EXPECTED}.")
@@ -79,16 +79,17 @@ def _of_array(array: NDArray[Any]) -> Image:
     return np.asarray(cv2.cvtColor(array, cv2.COLOR_GRAY2BGR), np.uint8) if grey else array
 
 
-def _of_file(path: Path) -> Image:
+def _of_file(path: str) -> Image:
     try:
-        if not path.is_file() and path.exists():  # to open a pipe may take forever
-            raise DataError(f"{path} cannot be read: {'is a folder' if path.is_dir() else 'is no regular file'}.")
+        if path and Path(path).exists() and not Path(path).is_file():  # to open a pipe may take forever
+            kind = "a folder" if Path(path).is_dir() else "no regular file"
+            raise DataError(f"{path} is {kind}, expected an image.")
         data = np.fromfile(path, np.uint8)
         decoded = cv2.imdecode(data, DEEP_COLOUR) if data.size else None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:  # a name with a NUL
-        raise DataError(f"{str(path)!r} cannot be read: {error}.") from None
+        raise DataError(f"{path!r} cannot be read: {error}.") from None
     except cv2.error as error:  # larger than OpenCV's limits
         raise DataError(f"{path} is no image that OpenCV can read: {error.err}.") from None
     if decoded is None:

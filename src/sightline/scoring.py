@@ -18,7 +18,6 @@ from sightline.validate.snapshot import Labelled
 
 FLOOR = 0.001  # detections below it are never looked at; the engine's own floor when it measures AP
 IOU = 0.5
-GRID = np.linspace(0, 1, 1001)
 NEAR = 0.001  # a mean F1 this close to the best is as good: it is less than what is shown of it
 ROUNDING = 1e-6  # of a score in float32, with room: 16 times the distance between neighbours just below 1
 Floats = NDArray[np.float64]
@@ -90,14 +89,6 @@ def at(counts: Tally, confidence: float, index: int | None = None) -> Point:
     )
 
 
-def _over_grid(counts: Tally, mine: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the detections of a choice above each confidence of GRID: all of them, and the right ones."""
-    order = np.argsort(counts.scores[mine])
-    scores, right = counts.scores[mine][order], counts.right[mine][order]
-    first = np.searchsorted(scores, GRID, side="right")  # detections from here on lie above the confidence
-    return len(scores) - first, np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
-
-
 def mean_f1(counts: Tally, confidences: Floats) -> Floats:
     """Return F1 at each of some confidences, averaged over the classes that the split contains; zeros without any."""
     scores, f1 = _steps(counts)
@@ -121,19 +112,29 @@ def _steps(counts: Tally) -> tuple[Floats, Floats]:
     return counts.scores[order], np.concatenate([[0.0], np.cumsum(change)]) / max(len(present), 1)
 
 
-def pooled(counts: Tally) -> dict[str, tuple[Floats, Floats]]:
+def pooled(counts: Tally, confidences: Floats) -> dict[str, tuple[Floats, Floats]]:
     """Return (confidence, value) of precision, recall and F1 of all boxes together, as `at` gives them.
 
     Precision ends where nothing is found any more; recall and F1 are empty where nothing is labelled.
     """
-    found, hits = _over_grid(counts, np.ones(len(counts.scores), np.bool_))
+    order = np.argsort(counts.scores)
+    scores, right = counts.scores[order], counts.right[order]
+    first = np.searchsorted(scores, confidences.astype(np.float32), side="right")  # from here on they lie above
+    found, hits = len(scores) - first, np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
     total = counts.labelled.sum()
-    some, all_of = found > 0, np.full(len(GRID), total > 0)
+    some, all_of = found > 0, np.full(len(confidences), total > 0)
     return {
-        "precision": (GRID[some], hits[some] / found[some]),
-        "recall": (GRID[all_of], hits[all_of] / max(total, 1)),
-        "f1": (GRID[all_of], 2 * hits[all_of] / np.maximum(found + total, 1)[all_of]),
+        "precision": (confidences[some], hits[some] / found[some]),
+        "recall": (confidences[all_of], hits[all_of] / max(total, 1)),
+        "f1": (confidences[all_of], 2 * hits[all_of] / np.maximum(found + total, 1)[all_of]),
     }
+
+
+def drawn(confidence: float) -> Floats:
+    """Return the confidences of a curve around an operating point: steps of 0.01, finer where scores crowd below 1."""
+    steps = np.linspace(0, 1, 101).round(2)
+    near = 1 - (1 - confidence) * np.linspace(0, 4, 41) if confidence > 0.98 else np.zeros(0)
+    return np.unique(np.concatenate([steps, near, [confidence]]))
 
 
 def operating_point(counts: Tally) -> tuple[float, float]:

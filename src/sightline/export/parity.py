@@ -177,7 +177,7 @@ def _compare(
     for index, (a, b) in enumerate(((theirs, ours), (ours, theirs))):
         clear = a.above(confidence)
         of_class = np.where(clear.classes[:, None] == b.classes[None], b.scores[None], np.float32(-1))
-        same: Flags = _same(clear.boxes, clear.scores, b.boxes, of_class).any(axis=1)
+        same = np.asarray(_same(clear.boxes, clear.scores, b.boxes, of_class).any(axis=1))
         (alone,) = np.nonzero(~same)
         if len(alone) and computed:
             there, tied = _search(clear, alone, computed[1 - index]())
