@@ -177,7 +177,9 @@ class Detector:
     def raw(self, images: list[Image]) -> NDArray[np.float32]:
         """Return the head's output for BGR images, before any threshold: a row per image (see `Contract.head`)."""
         size = self.contract.image_size
-        blob = np.stack([preprocess(image, size) for image in images])
+        blob = np.empty((len(images), 3, size, size), np.float32)
+        for image, planes in zip(images, blob, strict=True):
+            preprocess(image, size, out=planes)
         output: NDArray[np.float32] = self.session.run(None, {self._input: blob})[0]
         return output
 

@@ -130,16 +130,18 @@ def _placement(size: int, height: int, width: int) -> tuple[float, int, int, int
     return scale, scaled_width, scaled_height, left, top
 
 
-def preprocess(image: Image, size: int) -> NDArray[np.float32]:
-    """Turn a BGR image into the network's input: (3, size, size) float32 RGB in 0..1."""
+def preprocess(image: Image, size: int, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Turn a BGR image into the network's input: (3, size, size) float32 RGB in 0..1, written into `out` if given."""
     height, width = image.shape[:2]
     _, scaled_width, scaled_height, left, top = _placement(size, height, width)
     if (scaled_width, scaled_height) != (width, height):
         image = np.asarray(cv2.resize(image, (scaled_width, scaled_height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    canvas = np.full((size, size, 3), 114, np.uint8)
-    canvas[top : top + scaled_height, left : left + scaled_width] = image
-    planes = np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1))
-    return planes.astype(np.float32) / np.float32(255)
+    planes = np.empty((3, size, size), np.float32) if out is None else out
+    planes.fill(np.float32(114) / np.float32(255))
+    inside = planes[:, top : top + scaled_height, left : left + scaled_width]
+    for plane, channel in zip(inside, reversed(cv2.split(image)), strict=True):
+        np.divide(channel, np.float32(255), out=plane, dtype=np.float32)
+    return planes
 
 
 def unletterbox(boxes: NDArray[np.float32], size: int, height: int, width: int) -> NDArray[np.float32]:
