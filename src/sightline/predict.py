@@ -75,7 +75,8 @@ def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
                 continue
             inside, others = _images_in(path, to)
             if others:
-                kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
+                commonest = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+                kinds = ", ".join(f"{count} {kind}" for kind, count in commonest)
                 left_out.append(f"left out of {path}: {kinds} (of a folder, {', '.join(IMAGE_SUFFIXES)} are taken)")
             if not inside:
                 problems.append(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
