@@ -4,7 +4,7 @@ Needs numpy, OpenCV and ONNX Runtime, nothing else. The file says itself how it 
 writes that into the ONNX metadata at export, and scores the file with this very code.
 
     detector = Detector("model.onnx")
-    for found in detector(["a.jpg", "b.jpg"]):
+    for found in detector(["a.jpg", "b.jpg"]):  # or one path, an array, a PIL image
         print(found.finding())
 """
 
