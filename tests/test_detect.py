@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
-from sightline.detect import Contract, Detections, Detector, cuda_devices, preprocess, read_image, unletterbox
-from sightline.errors import DataError, DeviceError, ModelFileError
+from sightline.detect import Contract, Detections, Detector, cuda_devices
+from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, SightlineError
+from sightline.images import preprocess, read_image, unletterbox
 from sightline.matching import iou_matrix
 
 from .conftest import Finished
@@ -34,6 +41,7 @@ def assert_same(ours: list[Detections], theirs: list[np.ndarray], confidence: fl
     """Every detection has its twin, except where rounding decides on which side of the threshold it falls."""
     twins = 0
     for found, rows in zip(ours, theirs, strict=True):
+        rows = rows[(rows[:, 2:4] - rows[:, :2] > 0.1).all(axis=1)]  # the engine keeps lines along the edge
         same = (
             (iou_matrix(found.boxes, rows[:, :4]) > 0.99)
             & (found.classes[:, None] == rows[None, :, 5])
@@ -93,8 +101,6 @@ def test_letterbox_maps_back_to_original_pixels(height: int, width: int) -> None
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
-    from PIL import Image
-
     picture = Image.new("RGB", (40, 20))
     exif = picture.getexif()
     exif[0x0112] = 6
@@ -108,13 +114,22 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
         ("nowhere.jpg", "No such file"),
         ("text.jpg", "is no image"),
         ("empty.jpg", "is no image"),
-        (np.zeros((4, 4), np.uint8), "expected \\(h, w, 3\\) uint8 BGR"),
+        (np.zeros((4, 4, 4), np.uint8), "expected \\(h, w, 3\\) uint8 BGR"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
+        (".", "is a folder"),
+        ("pipe.jpg", "no regular file"),
+        ("float.tif", "type float32, expected 8 or 16 bits"),
+        ("bomb.png", "is no image that OpenCV can read"),
     ],
 )
 def test_bad_images_are_named(image: str | np.ndarray, words: str, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not an image")
     (tmp_path / "empty.jpg").touch()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    cv2.imwrite(str(tmp_path / "float.tif"), np.zeros((4, 4, 3), np.float32))
+    png = cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes()
+    header = b"IHDR" + (200_000).to_bytes(4) * 2 + png[24:29]
+    (tmp_path / "bomb.png").write_bytes(png[:12] + header + zlib.crc32(header).to_bytes(4) + png[33:])
     with pytest.raises(DataError, match=words):
         read_image(tmp_path / image if isinstance(image, str) else image)
 
@@ -133,9 +148,33 @@ def test_file_without_contract_is_refused(quickstart: Finished, tmp_path: Path) 
             Detector(tmp_path / name)
 
 
-def test_damaged_contract_is_refused() -> None:
-    with pytest.raises(ModelFileError, match="damaged"):
-        Contract.parse({"sightline": '{"classes": ["a"]}'}, "x.onnx")
+CONTRACT = Contract(
+    schema_version=1, architecture="x", classes=("a",), image_size=64, stride=32, head="anchors", confidence=0.5,
+    iou=0.7, max_det=300,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"confidence": "0.5"},
+        {"confidence": float("nan")},
+        {"iou": 1.5},
+        {"image_size": 0},
+        {"max_det": 2.5},
+        {"classes": [3]},
+        {"classes": []},
+        {"head": "other"},
+        {"schema_version": 2},
+    ],
+    ids=str,
+)
+def test_damaged_contract_is_refused(damage: dict[str, Any]) -> None:
+    whole = json.loads(CONTRACT.dump())
+    assert Contract.parse({"sightline": json.dumps(whole)}, "x.onnx") == CONTRACT
+    for values in ({**whole, **damage}, {"classes": ["a"]}, [1]):
+        with pytest.raises(ModelFileError, match=r"x\.onnx is damaged"):
+            Contract.parse({"sightline": json.dumps(values)}, "x.onnx")
 
 
 @pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a CUDA device")
@@ -177,3 +216,124 @@ def test_opencv_suppression_keeps_what_overlaps_up_to_the_threshold() -> None:
         sorted(np.ravel(cv2.dnn.NMSBoxesBatched(boxes, scores, classes, 0.1, iou)).tolist()) for iou in (0.45, 0.55)
     ]
     assert kept == [[0, 2], [0, 1, 2]]
+
+
+@pytest.fixture(scope="module")
+def photo(quickstart: Finished) -> Path:
+    return min((quickstart.folder.parents[1] / "cache").rglob("images/test/*.png"))
+
+
+@pytest.fixture(scope="module")
+def detector(quickstart: Finished) -> Detector:
+    return Detector(quickstart.folder / "export" / "model.onnx", device="cpu")
+
+
+def test_one_image_or_several_in_any_form_give_the_same(detector: Detector, photo: Path, tmp_path: Path) -> None:
+    array = cv2.imread(str(photo))
+    expected = detector([photo])[0].as_dicts()
+    assert expected
+    deep = Image.fromarray((cv2.cvtColor(array, cv2.COLOR_BGR2GRAY).astype(np.uint16) << 8) + 255)
+    with Image.open(photo) as pil:
+        several = [str(photo), array, pil, np.asfortranarray(array), pil.convert("RGBA"), np.array(str(photo))[()]]
+        forms: list[tuple[Any, int]] = [
+            *((one, 1) for one in several),
+            *((several, 6), (tuple(several), 6), ((one for one in several), 6), (map(Path, [photo]), 1)),
+            *((np.stack([array, array]), 2), (np.array([str(photo)] * 2), 2), ([], 0)),
+        ]
+        for form, count in forms:
+            assert [found.as_dicts() for found in detector(form)] == [expected] * count
+    grey = cv2.cvtColor(array, cv2.COLOR_BGR2GRAY)
+    grey_png = str(tmp_path / "grey.png")
+    cv2.imwrite(grey_png, grey)
+    forms_of_grey = detector([grey, grey[..., None], Image.fromarray(grey), deep, grey_png])
+    assert len({json.dumps(found.as_dicts()) for found in forms_of_grey}) == 1
+
+
+WRONG: list[tuple[Callable[[np.ndarray], Any], str]] = [
+    (lambda _: None, "Got None, expected a path"),
+    (lambda _: 3, "type int"),
+    (lambda _: b"a.jpg", "type bytes"),
+    (lambda _: {"a.jpg": 1}, "type dict"),
+    (lambda _: {"a.jpg"}, "type set"),
+    (lambda _: object(), "type object"),
+    (lambda _: np.array([]), "shape \\(0,\\) and type float64"),
+    (lambda a: a[:0], "shape \\(0, "),
+    (lambda a: a[:, :0], "of one pixel or more"),
+    (lambda a: a / 255, "type float64, expected .* uint8"),
+    (lambda a: np.full(a.shape, np.nan), "type float64"),
+    (lambda a: a.astype(np.uint16), "type uint16"),
+    (lambda a: a > 9, "type bool"),
+    (lambda a: a[..., :2], "shape .*, 2\\)"),
+    (lambda a: a.transpose(2, 0, 1), "channels last"),
+    (lambda a: [a, None], "image 2: got None"),
+    (lambda a: (image for image in [a, a, 3]), "image 3: got a value of type int"),
+    (lambda a: [a, [a]], "image 2: got a value of type list"),
+    (lambda a: [a, a / 255], "image 2: got an array .* float64"),
+    (lambda a: Image.fromarray(a[..., 0].astype(np.float32)), "mode F"),
+    (lambda a: Image.fromarray(a[..., 0].astype(np.int32)), "mode I"),
+    (lambda _: Image.new("RGB", (0, 0)), "of one pixel or more"),
+    (lambda _: "a\0b", "null byte"),
+    (lambda _: "", "cannot be read: No such file"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "words"), WRONG, ids=[words for _, words in WRONG])
+def test_what_is_no_image_is_named(detector: Detector, photo: Path, wrong: Callable, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        detector(wrong(cv2.imread(str(photo))))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        *(({"confidence": value}, ConfigError, "confidence: got ") for value in (2, -0.1, "0.5", True, [0.5])),
+        ({"confidence": float("nan")}, ConfigError, "confidence: got nan, expected a number from 0 to 1"),
+        ({"iou": 5}, ConfigError, "iou: got 5, expected a number from 0 to 1"),
+        ({"device": "gpu"}, DeviceError, "device: got 'gpu', expected one of auto, cpu, cuda"),
+        ({"model": None}, ModelFileError, "model: got None"),
+        ({"model": "."}, ModelFileError, "is a folder"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments_of_a_detector_are_named(
+    quickstart: Finished, arguments: dict[str, Any], kind: type[SightlineError], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        Detector(**{"model": quickstart.folder / "export" / "model.onnx", **arguments})
+
+
+def test_wrong_batch_is_refused_at_once_and_not_as_an_empty_result(detector: Detector, photo: Path) -> None:
+    for batch in (0, -1, 1.5, None):
+        with pytest.raises(ConfigError, match="batch: got"):
+            detector.stream([photo], batch=batch)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("head", ["anchors", "nms-free"])
+def test_boxes_in_the_padding_are_no_detections_and_take_no_place(detector: Detector, head: str) -> None:
+    """Of 640 x 480 pixels, in a square of 160, rows 0 to 20 and 140 to 160 are padding."""
+    corners = [[60, 141, 90, 155], [5, 2, 40, 20], [10, 130, 40, 150], [50, 50, 90, 100], [60, 60, 60, 90]]
+    scores = [0.9, 0.8, 0.7, 0.6, 0.5]
+    x1, y1, x2, y2 = np.array(corners, np.float32).T
+    if head == "anchors":
+        rows = [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, scores, np.zeros(5), np.zeros(5)]
+        prediction = np.array(rows, np.float32)
+    else:
+        prediction = np.array([x1, y1, x2, y2, scores, np.zeros(5)], np.float32).T
+    contract = detector.contract
+    try:
+        detector.contract = replace(contract, head=head, max_det=2)  # type: ignore[arg-type]
+        found = detector.decode(prediction, 480, 640)
+    finally:
+        detector.contract = contract
+    assert found.boxes == pytest.approx(np.array([[40, 440, 160, 480], [200, 120, 360, 320]]), abs=1e-3)
+    assert found.scores == pytest.approx(np.array([0.7, 0.6]))
+    assert all(box[0] < box[2] and box[1] < box[3] for box in (item["box"] for item in found.as_dicts()))
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_read_as_in_training(tmp_path: Path, kind: str, channels: int) -> None:
+    """The engine keeps the high byte: of every format, where OpenCV's own scaling rounds some."""
+    deep = np.random.default_rng(0).integers(0, 2**16, (20, 30, channels), dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep.{kind}"), deep)
+    assert np.array_equal(read_image(tmp_path / f"deep.{kind}"), np.broadcast_to(deep >> 8, (20, 30, 3)))

@@ -72,33 +72,77 @@ def test_points_at_a_confidence() -> None:
     assert (nothing.precision, nothing.recall, nothing.f1) == (None, 0.0, 0.0)
 
 
-def test_operating_point_is_the_middle_of_the_best_stretch() -> None:
-    counts = scoring.tally(
-        [found([A, B, [70, 70, 80, 80]], [0.9, 0.6, 0.2], [0, 0, 0])], [labelled([A, B], [0, 0])], classes=1
-    )
+def scored(scores: list[float], right: list[int], classes: list[int], labelled: list[int]) -> scoring.Tally:
+    """Detections of a split by score, as float32 gives them."""
+    kept = np.array(scores, np.float32).astype(np.float64)
+    return scoring.Tally(kept, np.array(classes, np.int64), np.array(right, np.bool_), np.array(labelled))
+
+
+@pytest.mark.parametrize(
+    ("scores", "right", "classes", "labelled", "expected", "f1"),
+    [
+        ([0.9, 0.6, 0.2], [1, 1, 0], [0, 0, 0], [2], 0.4, 1.0),
+        ([0.9, 0.9, 0.9, 0.3, 0.3], [1, 1, 1, 0, 0], [0] * 5, [3], 0.6, 1.0),
+        ([0.9999] * 5 + [0.9998] * 5, [1] * 5 + [0] * 5, [0] * 10, [5], 0.99985, 1.0),
+        ([0.9999996] + [0.9999] * 3, [1, 1, 0, 0], [0] * 4, [2], 0.5, 2 / 3),
+        ([1.0, 1.0, 1.0], [1, 1, 0], [0] * 3, [2], 0.5, 0.8),
+        ([0.9], [1], [0], [1], 0.5, 1.0),
+        ([0.9], [0], [0], [1], 0.95, 0.0),
+        ([0.9, 0.8, 0.5], [1, 0, 1], [0, 1, 0], [2, 0], 0.3, 1.0),
+        ([], [], [], [0], 0.5, 0.0),
+        ([0.7], [0], [0], [0], 0.8, 0.0),
+    ],
+    ids=[
+        *("middle of the gap", "equal scores", "crowded below 1", "nothing between the best", "all are 1"),
+        *("one detection", "only a wrong one", "a class that val lacks", "nothing at all", "nothing labelled"),
+    ],
+)
+def test_operating_point_lies_in_the_widest_gap_of_best_mean_f1(
+    scores: list[float], right: list[int], classes: list[int], labelled: list[int], expected: float, f1: float
+) -> None:
+    assert scoring.operating_point(scored(scores, right, classes, labelled)) == pytest.approx((expected, f1), abs=1e-9)
+
+
+@pytest.mark.parametrize("base", [0.0, 7.0, 11.0], ids=["spread", "crowded", "crowded within 0.0001 of 1"])
+def test_roundings_of_another_machine_move_no_detection_over_the_operating_point(base: float) -> None:
+    """Logits of 600 detections, and the same with errors of 0.0005: more than two CPUs differ by."""
+    rng = np.random.default_rng(3)
+    logits = base + np.concatenate([rng.normal(2, 1, 200), rng.normal(-2, 1, 400)])
+    right = (np.arange(600) < 200).tolist()
+    counts = scored((1 / (1 + np.exp(-logits))).tolist(), right, [0] * 600, [200])
     confidence, f1 = scoring.operating_point(counts)
-    assert f1 == 1.0
-    assert confidence == pytest.approx(0.4, abs=0.002)
+    every = np.unique(np.concatenate([counts.scores, counts.scores - 1e-9]))
+    assert f1 >= scoring.mean_f1(counts, every).max() - 0.006  # 0.001, and what float32 cannot tell apart
+    for _ in range(20):
+        elsewhere = (1 / (1 + np.exp(-logits - rng.uniform(-5e-4, 5e-4, 600)))).astype(np.float32)
+        assert np.array_equal(elsewhere > np.float32(confidence), counts.scores > confidence)
 
 
 def test_curves_agree_with_points() -> None:
     rng = np.random.default_rng(0)
     count = 200
     counts = scoring.Tally(
-        scores=rng.uniform(size=count).round(2) + 0.005,
+        scores=(rng.uniform(size=count).round(2) + 0.005).astype(np.float32).astype(np.float64),
         classes=rng.integers(0, 2, count),
         right=rng.uniform(size=count) < 0.6,
         labelled=np.array([90, 110]),
     )
-    mean, pooled = scoring.mean_f1(counts), scoring.pooled(counts)
-    for index in (0, 250, 500, 990):
-        confidence = float(scoring.GRID[index])
+    confidences = np.array([0.0, 0.25, 0.335, 0.5, 0.99])
+    mean, pooled = scoring.mean_f1(counts, confidences), scoring.pooled(counts, confidences)
+    for index, confidence in enumerate(confidences.tolist()):
         assert mean[index] == pytest.approx(np.mean([scoring.at(counts, confidence, k).f1 for k in (0, 1)]))
         whole = scoring.at(counts, confidence)
         assert pooled["recall"][1][index] == pytest.approx(whole.recall)
         assert pooled["f1"][1][index] == pytest.approx(whole.f1)
         if whole.precision is not None:
             assert pooled["precision"][1][index] == pytest.approx(whole.precision)
+
+
+def test_score_of_exactly_the_confidence_is_judged_as_the_detector_judges_it() -> None:
+    """0.1 has no float32; what the detector leaves out may not be counted."""
+    counts = scored([0.1], [1], [0], [1])
+    assert len(found([A], [0.1], [0]).above(0.1)) == 0
+    assert scoring.at(counts, 0.1).recall == scoring.mean_f1(counts, np.array([0.1]))[0] == 0.0
 
 
 def test_confusion_counts_every_object_and_every_detection() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sightline.config import RunConfig, TrainConfig
+from sightline.config import GateConfig, RunConfig, TrainConfig
 from sightline.errors import StageInputError
 from sightline.policy import Policy
 
@@ -66,6 +66,11 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
         raise StageInputError(
             f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"
         ) from None
+
+
+def decimals(confidence: float) -> str:
+    """Return a confidence with three decimals, or with all where it has more: 0.9996 is not 1."""
+    return f"{confidence:.3f}" if round(confidence, 3) == confidence else f"{confidence:.10g}"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -281,6 +286,13 @@ class TrainDocument(Document):
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
+class Curve(Part):
+    """A line of points for the page, thinned to at most about 150."""
+
+    x: list[float]
+    y: list[float]
+
+
 class Parity(Part):
     """The exported file against the checkpoint, on real val images."""
 
@@ -288,8 +300,8 @@ class Parity(Part):
     max_abs_diff: float = Field(description="Largest difference of raw outputs: boxes in pixels, scores in 0..1.")
     tolerance: float
     confidence: float = Field(description="Confidence above which detections were compared.")
-    matched: int = Field(description="Detections of the checkpoint that the file finds again.")
-    unmatched: int = Field(description="Detections that only one of the two finds.")
+    matched: int = Field(description="Detections of the checkpoint that the file computes as well: box, class, score.")
+    unmatched: int = Field(description="Detections of either that the other does not compute.")
     passed: bool
 
 
@@ -305,8 +317,13 @@ class ExportDocument(Document):
     head: Literal["anchors", "nms-free"]
     image_size: int
     classes: list[str]
-    confidence: Score = Field(description="Operating confidence: best mean F1 on val.")
+    confidence: Score = Field(
+        description="Operating confidence: best mean F1 on val, in the widest gap between scores there."
+    )
     confidence_f1: Score = Field(description="Mean F1 over classes on val at that confidence.")
+    f1_curve: Curve | None = Field(
+        None, description="Mean F1 over classes on val, over confidence; null in documents of before it was kept."
+    )
     checkpoint_sha256: Sha256
     parity: Parity
     seconds: float
@@ -334,13 +351,6 @@ class SizeScores(Part):
     small: Score | None
     medium: Score | None
     large: Score | None
-
-
-class Curve(Part):
-    """A line of points for the page, thinned to at most about 100."""
-
-    x: list[float]
-    y: list[float]
 
 
 class Curves(Part):
@@ -391,6 +401,9 @@ class EvaluateDocument(Document):
     settings: str = Field(description="How detections were made and matched, in one sentence.")
     verdict: Literal["register", "reject"]
     reasons: list[str]
+    gate: GateConfig | None = Field(
+        None, description="The minimums that it was judged by; null in documents of before they were kept."
+    )
     provider: str = Field(description="ONNX Runtime execution provider that ran the file.")
     milliseconds_per_image: float = Field(description="Mean time of one image, decoding included.")
     seconds: float

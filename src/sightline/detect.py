@@ -4,7 +4,7 @@ Needs numpy, OpenCV and ONNX Runtime, nothing else. The file says itself how it 
 writes that into the ONNX metadata at export, and scores the file with this very code.
 
     detector = Detector("model.onnx")
-    for found in detector(["a.jpg", "b.jpg"]):
+    for found in detector(["a.jpg", "b.jpg"]):  # or one path, an array, a PIL image
         print(found.finding())
 """
 
@@ -12,24 +12,27 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
+from numbers import Real
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import DataError, DeviceError, ModelFileError
+from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError
+from sightline.images import Image, Source, preprocess, read_image, several, unletterbox
 
-Image = NDArray[np.uint8]
 Device = Literal["auto", "cpu", "cuda"]
 KEY = "sightline"
 HEADS = ("anchors", "nms-free")
 BATCH = 8
+LEAST_SIDE = 0.1  # of a box inside its image, in original pixels
 CANDIDATES = 30_000  # most boxes that enter NMS, the training engine's own limit
 
 
@@ -66,12 +69,21 @@ class Contract:
         try:
             values = json.loads(metadata[KEY])
             contract = cls(**{**values, "classes": tuple(values["classes"])})
-            if (contract.schema_version, contract.head in HEADS) != (1, True):
-                raise ValueError
+            contract._check()
             return contract
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, ConfigError):
             expected = ", ".join(field.name for field in fields(cls))
             raise ModelFileError(f"The Sightline contract of {where} is damaged; expected {expected}.") from None
+
+    def _check(self) -> None:
+        """Raise ValueError or TypeError if a value cannot be what its field means."""
+        counts = (self.schema_version, self.image_size, self.stride, self.max_det)
+        if self.schema_version != 1 or self.head not in HEADS or not self.classes:
+            raise ValueError
+        if not all(isinstance(name, str) for name in self.classes) or not all(type(n) is int and n > 0 for n in counts):
+            raise TypeError
+        _fraction("confidence", self.confidence)
+        _fraction("iou", self.iou)
 
     def dump(self) -> str:
         """Return the metadata text."""
@@ -82,7 +94,7 @@ class Contract:
 class Detections:
     """What was found in one image, best first."""
 
-    boxes: NDArray[np.float32]  # (n, 4) x1 y1 x2 y2 in original pixels, inside the image
+    boxes: NDArray[np.float32]  # (n, 4) x1 y1 x2 y2 in original pixels, inside the image, each with an area
     scores: NDArray[np.float32]  # (n,) in 0..1
     classes: NDArray[np.int64]  # (n,) indices into `names`
     names: tuple[str, ...]
@@ -105,7 +117,7 @@ class Detections:
         return [
             {
                 "class": self.names[index],
-                "score": round(float(score), 4),
+                "score": round(float(score), 6),
                 "box": [round(float(value), 1) for value in box],
             }
             for box, score, index in zip(self.boxes, self.scores, self.classes, strict=True)
@@ -117,106 +129,94 @@ class Detector:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | os.PathLike[str],
         *,
         device: Device = "auto",
         confidence: float | None = None,
         iou: float | None = None,
     ) -> None:
-        """Load a file; `confidence` and `iou` replace the file's own operating point.
+        """Load a file; `confidence` and `iou`, both 0 to 1, replace the file's own operating point.
 
-        Raises ModelFileError if the file is missing, no ONNX model or without a contract; DeviceError if CUDA was asked
-        for and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
+        Raises ModelFileError if the file is missing, no ONNX model or without a contract; ConfigError for a
+        `confidence` or `iou` that is no number from 0 to 1; DeviceError for an unknown device, or if CUDA was asked for
+        and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
         """
+        if not isinstance(model, (str, os.PathLike)):
+            raise ModelFileError(f"model: got {model!r:.80}, expected the path of an ONNX file.")
+        if device not in get_args(Device):
+            raise DeviceError(f"device: got {device!r}, expected one of {', '.join(get_args(Device))}.")
+        wanted = {"confidence": confidence, "iou": iou}
+        asked = {name: _fraction(name, value) for name, value in wanted.items() if value is not None}
         self.session = _session(Path(model), device)
         self.provider: str = self.session.get_providers()[0]
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.contract = Contract.parse(metadata, str(model))
-        self.confidence = self.contract.confidence if confidence is None else confidence
-        self.iou = self.contract.iou if iou is None else iou
+        self.confidence = asked.get("confidence", self.contract.confidence)
+        self.iou = asked.get("iou", self.contract.iou)
         self._input: str = self.session.get_inputs()[0].name
 
-    def __call__(self, images: Iterable[str | Path | Image]) -> list[Detections]:
-        """Detect in paths or arrays; arrays are (height, width, 3) uint8 in BGR, as OpenCV reads them.
+    def __call__(self, images: Source | Iterable[Source]) -> list[Detections]:
+        """Detect in one image or several: paths, arrays and PIL images, also mixed; one result an image, in order.
 
-        Raises DataError for a path that holds no image or an array of another form.
+        Arrays are uint8: (height, width, 3) in BGR, as OpenCV reads them, or (height, width) in grey. Raises DataError
+        for anything else, and for a path that holds no image.
         """
         return list(self.stream(images))
 
-    def stream(self, images: Iterable[str | Path | Image], batch: int = BATCH) -> Iterator[Detections]:
+    def stream(self, images: Source | Iterable[Source], batch: int = BATCH) -> Iterator[Detections]:
         """Like calling, but one result at a time, holding no more than `batch` images in memory."""
-        source = iter(images)
-        while chunk := list(islice(source, batch)):
-            loaded = [read_image(image) for image in chunk]
-            output = self.raw(loaded)
-            for image, prediction in zip(loaded, output, strict=True):
+        if type(batch) is not int or batch < 1:
+            raise ConfigError(f"batch: got {batch!r}, expected a whole number of images, 1 or more.")
+        return self._stream(_read(several(images)), batch)
+
+    def _stream(self, images: Iterator[Image], batch: int) -> Iterator[Detections]:
+        while chunk := list(islice(images, batch)):
+            for image, prediction in zip(chunk, self.raw(chunk), strict=True):
                 yield self.decode(prediction, image.shape[0], image.shape[1])
 
     def raw(self, images: list[Image]) -> NDArray[np.float32]:
         """Return the head's output for BGR images, before any threshold: a row per image (see `Contract.head`)."""
         size = self.contract.image_size
-        blob = np.stack([preprocess(image, size) for image in images])
+        blob = np.empty((len(images), 3, size, size), np.float32)
+        for image, planes in zip(images, blob, strict=True):
+            preprocess(image, size, out=planes)
         output: NDArray[np.float32] = self.session.run(None, {self._input: blob})[0]
         return output
 
     def decode(self, prediction: NDArray[np.float32], height: int, width: int) -> Detections:
-        """Turn one image's row of `raw` into detections in an original of (height, width) pixels."""
+        """Turn one image's row of `raw` into detections in an original of (height, width) pixels.
+
+        What lies in the padding has no area inside the image: it is no detection, and takes no place among `max_det`.
+        Nor has what is thinner than LEAST_SIDE: written with one decimal, its sides coincide.
+        """
         select = _select_nms_free if self.contract.head == "nms-free" else _select_anchors
         boxes, scores, classes = select(prediction, self.confidence, self.iou)
-        limit = self.contract.max_det
-        boxes = unletterbox(boxes[:limit], self.contract.image_size, height, width)
-        return Detections(boxes, scores[:limit], classes[:limit], self.contract.classes)
+        boxes = unletterbox(boxes, self.contract.image_size, height, width)
+        (keep,) = np.nonzero((boxes[:, 2:] - boxes[:, :2] > LEAST_SIDE).all(axis=1))
+        keep = keep[: self.contract.max_det]
+        return Detections(boxes[keep], scores[keep], classes[keep], self.contract.classes)
 
 
-def read_image(image: str | Path | Image) -> Image:
-    """Return a BGR array, upright (EXIF orientation applied).
+def _read(images: Iterable[Source]) -> Iterator[Image]:
+    """Read images one after the other; of several, a value that is none is named by its place."""
+    alone = isinstance(images, list) and len(images) == 1
+    for number, image in enumerate(images, start=1):
+        try:
+            yield read_image(image)
+        except DataError as error:
+            if alone or isinstance(image, (str, os.PathLike)):
+                raise
+            raise DataError(f"image {number}: {error.message[0].lower()}{error.message[1:]}") from None
 
-    Raises DataError if a path holds no readable image, or an array is not (height, width, 3) uint8.
+
+def _fraction(name: str, value: object) -> float:
+    """Return a number from 0 to 1 as a float.
+
+    Raises ConfigError if it is none.
     """
-    if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise DataError(
-                f"Got an array of shape {image.shape} and type {image.dtype}, expected (h, w, 3) uint8 BGR."
-            )
-        return image
-    try:
-        data = np.fromfile(image, np.uint8)
-    except OSError as error:
-        raise DataError(f"{image} cannot be read: {error.strerror}.") from None
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if decoded is None:
-        raise DataError(f"{image} is no image that OpenCV can read.")
-    return np.asarray(decoded, np.uint8)
-
-
-def _placement(size: int, height: int, width: int) -> tuple[float, int, int, int, int]:
-    """Return scale, scaled width and height, left and top padding of a letterbox, rounded as the engine rounds."""
-    scale = min(size / height, size / width)
-    scaled_width, scaled_height = max(round(width * scale), 1), max(round(height * scale), 1)
-    left = round((size - scaled_width) / 2 - 0.1)
-    top = round((size - scaled_height) / 2 - 0.1)
-    return scale, scaled_width, scaled_height, left, top
-
-
-def preprocess(image: Image, size: int) -> NDArray[np.float32]:
-    """Turn a BGR image into the network's input: (3, size, size) float32 RGB in 0..1."""
-    height, width = image.shape[:2]
-    _, scaled_width, scaled_height, left, top = _placement(size, height, width)
-    if (scaled_width, scaled_height) != (width, height):
-        image = np.asarray(cv2.resize(image, (scaled_width, scaled_height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    canvas = np.full((size, size, 3), 114, np.uint8)
-    canvas[top : top + scaled_height, left : left + scaled_width] = image
-    planes = np.ascontiguousarray(canvas[..., ::-1].transpose(2, 0, 1))
-    return planes.astype(np.float32) / np.float32(255)
-
-
-def unletterbox(boxes: NDArray[np.float32], size: int, height: int, width: int) -> NDArray[np.float32]:
-    """Map (n, 4) x1 y1 x2 y2 boxes from network input to original pixels, clipped to the image."""
-    scale, _, _, left, top = _placement(size, height, width)
-    moved = (boxes - np.array([left, top, left, top], np.float32)) / np.float32(scale)
-    limit = np.array([width, height, width, height], np.float32)
-    clipped: NDArray[np.float32] = np.clip(moved, np.float32(0), limit)
-    return clipped
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise ConfigError(f"{name}: got {value!r:.80}, expected a number from 0 to 1.")
+    return float(value)
 
 
 Selection = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -260,7 +260,8 @@ def _session(path: Path, device: Device) -> Any:
     import onnxruntime
 
     if not path.is_file():
-        raise ModelFileError(f"{path} is not there; expected an ONNX file that `sightline export` wrote.")
+        found = "is a folder" if path.is_dir() else "is not there"
+        raise ModelFileError(f"{path} {found}; expected an ONNX file that `sightline export` wrote.")
     onnxruntime.set_default_logger_severity(4)  # its own messages repeat, less clearly, what is raised here
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

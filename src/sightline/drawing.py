@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.detect import Detections, Image
+from sightline.detect import Detections
+from sightline.images import Image
 
 # Okabe and Ito's palette (BGR), told apart also by the colour-blind: https://jfly.uni-koeln.de/color/
 PALETTE = ((178, 114, 0), (0, 159, 230), (115, 158, 0), (167, 121, 204), (233, 180, 86), (0, 94, 213), (66, 228, 240))

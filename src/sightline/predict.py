@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import glob
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from sightline.artifacts import write_bytes, write_text
-from sightline.detect import Detector, Device, read_image
+from sightline.detect import Detector, Device
 from sightline.drawing import annotate, jpeg
 from sightline.errors import DataError
+from sightline.images import read_image
 from sightline.progress import Ticker
 from sightline.validate.dataset import IMAGE_SUFFIXES
 
+STEM = 50  # characters of an image's name in that of its copy, which file systems limit to 255 bytes
+
 
 def predict(
-    images: Sequence[Path], *, model: Path, to: Path, confidence: float | None = None, device: Device = "auto"
+    images: Sequence[Path],
+    *,
+    model: Path,
+    to: Path,
+    confidence: float | None = None,
+    device: Device = "auto",
+    say: Callable[[str], object] = print,
 ) -> list[dict[str, Any]]:
     """Write an annotated copy of every image and `predictions.json` into `to`; returns what the JSON holds.
 
-    Raises DataError, before anything is written, naming every path that is no readable image.
+    `images` are files, folders (with all below them) and patterns such as `photos/**/*.jpg`. Which files of a folder
+    are left out is said by `say`, one line a folder. Raises DataError, before anything is written, naming every path
+    that is no readable image and every pattern that matches nothing.
     """
-    paths = _expand(images)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # decoders repeat, less clearly, what is raised
+    paths, left_out = _expand(images, to)
     detector = Detector(model, device=device, confidence=confidence)
+    for line in left_out:
+        say(line)
     results: list[dict[str, Any]] = []
     to.mkdir(parents=True, exist_ok=True)
     ticker = Ticker("predict", len(paths))
-    for index, (path, found) in enumerate(zip(paths, detector.stream(paths), strict=True)):
-        name = f"{index:04d}-{path.stem}.jpg"
-        write_bytes(to / name, jpeg(annotate(read_image(path), found)))
+    shown, used = tee(map(read_image, paths))  # read once; no more than a batch of them is held
+    for index, (path, image, found) in enumerate(zip(paths, shown, detector.stream(used), strict=True)):
+        name = f"{index:04d}-{path.stem[:STEM]}.jpg"
+        write_bytes(to / name, jpeg(annotate(image, found)))
         results.append(
             {"image": str(path), "annotated": name, "finding": found.finding(), "detections": found.as_dicts()}
         )
@@ -38,15 +58,29 @@ def predict(
     return results
 
 
-def _expand(images: Sequence[Path]) -> list[Path]:
-    """Replace folders by the images in them, and make sure that every file is one."""
+def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
+    """Replace folders and patterns by the images in them, and make sure that every file is one.
+
+    Returns the images, and what was left out of each folder.
+    """
     paths: list[Path] = []
-    problems = []
-    for path in images:
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            problems.append(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-        paths += inside
+    left_out, problems = [], []
+    for given in images:
+        matches = _matches(given)
+        if not matches:
+            problems.append(f"{given} matches no file")
+        for path in matches:
+            if not path.is_dir():
+                paths.append(path)
+                continue
+            inside, others = _images_in(path, to)
+            if others:
+                commonest = sorted(others.items(), key=lambda item: (-item[1], item[0]))
+                kinds = ", ".join(f"{count} {kind}" for kind, count in commonest)
+                left_out.append(f"left out of {path}: {kinds} (of a folder, {', '.join(IMAGE_SUFFIXES)} are taken)")
+            if not inside:
+                problems.append(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+            paths += inside
     for path in paths:
         try:
             read_image(path)  # twice the decoding, for never stopping half-way
@@ -54,4 +88,32 @@ def _expand(images: Sequence[Path]) -> list[Path]:
             problems.append(error.message)
     if problems:
         raise DataError("Some of the images cannot be used:", problems)
-    return paths
+    return paths, left_out
+
+
+def _matches(given: Path) -> list[Path]:
+    """Return what a pattern stands for, and a path as it is: what exists is never taken for a pattern."""
+    if given.exists() or not glob.has_magic(str(given)):
+        return [given]
+    return [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207 - takes any path
+
+
+def _images_in(folder: Path, to: Path) -> tuple[list[Path], Counter[str]]:
+    """Return the images below a folder, and how many other files of which kind lie there; hidden files do not count.
+
+    Where `to` lies in the folder, what is in it are results of before, and no images to look at.
+    """
+    images: list[Path] = []
+    others = Counter[str]()
+    results = to.resolve()
+    inside = results != folder.resolve() and results.is_relative_to(folder.resolve())
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.name.startswith("."):
+            continue
+        if inside and path.resolve().is_relative_to(results):
+            others[f"in {to}, where results go"] += 1
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        else:
+            others[path.suffix.lower() or "without a suffix"] += 1
+    return images, others

@@ -9,9 +9,10 @@ import numpy as np
 
 from sightline.artifacts import Sample, SampleDocument, write_bytes
 from sightline.config import SampleConfig
-from sightline.detect import Detections, Detector, Device, read_image
+from sightline.detect import Detections, Detector, Device
 from sightline.drawing import annotate, jpeg
 from sightline.evaluate import SPLIT, exported_model
+from sightline.images import read_image
 from sightline.matching import match_by_class
 from sightline.scoring import IOU, detect_all
 from sightline.stages import running

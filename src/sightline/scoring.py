@@ -18,7 +18,8 @@ from sightline.validate.snapshot import Labelled
 
 FLOOR = 0.001  # detections below it are never looked at; the engine's own floor when it measures AP
 IOU = 0.5
-GRID = np.linspace(0, 1, 1001)
+NEAR = 0.001  # a mean F1 this close to the best is as good: it is less than what is shown of it
+ROUNDING = 1e-6  # of a score in float32, with room: 16 times the distance between neighbours just below 1
 Floats = NDArray[np.float64]
 
 
@@ -71,8 +72,11 @@ class Point:
 
 
 def at(counts: Tally, confidence: float, index: int | None = None) -> Point:
-    """Score the detections above `confidence`, of one class or of all together."""
-    mine = counts.scores > confidence
+    """Score the detections above `confidence`, of one class or of all together.
+
+    Scores are float32, so the confidence is rounded to that first, as the detector does when it compares them.
+    """
+    mine = counts.scores > np.float32(confidence)
     labelled = int(counts.labelled.sum())
     if index is not None:
         mine &= counts.classes == index
@@ -85,45 +89,79 @@ def at(counts: Tally, confidence: float, index: int | None = None) -> Point:
     )
 
 
-def _over_grid(counts: Tally, mine: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the detections of a choice above each confidence of GRID: all of them, and the right ones."""
-    order = np.argsort(counts.scores[mine])
-    scores, right = counts.scores[mine][order], counts.right[mine][order]
-    first = np.searchsorted(scores, GRID, side="right")  # detections from here on lie above the confidence
-    return len(scores) - first, np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
+def mean_f1(counts: Tally, confidences: Floats) -> Floats:
+    """Return F1 at each of some confidences, averaged over the classes that the split contains; zeros without any."""
+    scores, f1 = _steps(counts)
+    above = len(scores) - np.searchsorted(scores[::-1], confidences.astype(np.float32), side="right")
+    return f1[above]
 
 
-def mean_f1(counts: Tally) -> Floats:
-    """Return F1 at every confidence of GRID, averaged over the classes that the split contains."""
-    rows = []
-    for index in np.flatnonzero(counts.labelled):
-        found, hits = _over_grid(counts, counts.classes == index)
-        rows.append(2 * hits / (found + counts.labelled[index]))
-    return np.array(rows).mean(axis=0) if rows else np.zeros(len(GRID))
+def _steps(counts: Tally) -> tuple[Floats, Floats]:
+    """Return the n scores, highest first, and the n + 1 mean F1 of the best 0, 1, … n detections.
+
+    A detection changes the F1 of its own class alone, so the mean is a running sum of such changes.
+    """
+    order = np.argsort(-counts.scores, kind="stable")
+    classes, right = counts.classes[order], counts.right[order]
+    change = np.zeros(len(order))
+    present = np.flatnonzero(counts.labelled)
+    for index in present:
+        own = np.flatnonzero(classes == index)
+        f1 = 2 * np.cumsum(right[own]) / (np.arange(1, len(own) + 1) + counts.labelled[index])
+        change[own] = np.diff(f1, prepend=0.0)
+    return counts.scores[order], np.concatenate([[0.0], np.cumsum(change)]) / max(len(present), 1)
 
 
-def pooled(counts: Tally) -> dict[str, tuple[Floats, Floats]]:
+def pooled(counts: Tally, confidences: Floats) -> dict[str, tuple[Floats, Floats]]:
     """Return (confidence, value) of precision, recall and F1 of all boxes together, as `at` gives them.
 
     Precision ends where nothing is found any more; recall and F1 are empty where nothing is labelled.
     """
-    found, hits = _over_grid(counts, np.ones(len(counts.scores), np.bool_))
+    order = np.argsort(counts.scores)
+    scores, right = counts.scores[order], counts.right[order]
+    first = np.searchsorted(scores, confidences.astype(np.float32), side="right")  # from here on they lie above
+    found, hits = len(scores) - first, np.concatenate([np.cumsum(right[::-1])[::-1], [0]])[first]
     total = counts.labelled.sum()
-    some, all_of = found > 0, np.full(len(GRID), total > 0)
+    some, all_of = found > 0, np.full(len(confidences), total > 0)
     return {
-        "precision": (GRID[some], hits[some] / found[some]),
-        "recall": (GRID[all_of], hits[all_of] / max(total, 1)),
-        "f1": (GRID[all_of], 2 * hits[all_of] / np.maximum(found + total, 1)[all_of]),
+        "precision": (confidences[some], hits[some] / found[some]),
+        "recall": (confidences[all_of], hits[all_of] / max(total, 1)),
+        "f1": (confidences[all_of], 2 * hits[all_of] / np.maximum(found + total, 1)[all_of]),
     }
 
 
-def operating_point(counts: Tally) -> tuple[float, float]:
-    """Return the confidence with the best mean F1, and that F1.
+def drawn(confidence: float) -> Floats:
+    """Return the confidences of a curve around an operating point: steps of 0.01, finer where scores crowd below 1."""
+    steps = np.linspace(0, 1, 101).round(2)
+    near = 1 - (1 - confidence) * np.linspace(0, 4, 41) if confidence > 0.98 else np.zeros(0)
+    return np.unique(np.concatenate([steps, near, [confidence]]))
 
-    Between equally good neighbours it takes the middle of the longest stretch, the choice least sensitive to a shift.
+
+def operating_point(counts: Tally) -> tuple[float, float]:
+    """Return the confidence to detect above, and its mean F1.
+
+    Of all gaps between neighbouring scores whose mean F1 is within NEAR of the best, it takes the widest and cuts it in
+    the middle: scores computed on another machine differ by a rounding, which then moves no detection over the
+    confidence. A network's rounding errors are those of its logits, so widths are compared there; scores that crowd
+    below 1 lie far apart in logits, as far as float32 can tell them apart at all (ROUNDING).
     """
-    f1 = mean_f1(counts)
-    (best,) = np.nonzero(f1 >= f1.max() - 1e-9)
-    stretch = max(np.split(best, np.flatnonzero(np.diff(best) > 1) + 1), key=len)
-    index = int(stretch[len(stretch) // 2])
-    return round(float(GRID[index]), 3), float(f1[index])
+    scores, f1 = _steps(counts)
+    high = np.concatenate([[1.0], scores])  # gap k lies below the best k detections and above all others
+    low = np.concatenate([scores, [FLOOR]])
+    width = np.maximum(_logit(high - ROUNDING) - _logit(low + ROUNDING), 0.0)
+    usable = width > 0 if (width > 0).any() else np.ones_like(width, np.bool_)
+    best = f1[usable].max()
+    gap = int(np.argmax(np.where(usable & (f1 >= best - NEAR), width, -1.0)))
+    return _cut(float(low[gap]), float(high[gap])), min(max(float(f1[gap]), 0.0), 1.0)
+
+
+def _logit(score: Floats) -> Floats:
+    inside = np.clip(score, ROUNDING, 1 - ROUNDING)
+    return np.log(inside / (1 - inside))
+
+
+def _cut(low: float, high: float) -> float:
+    """Return the shortest decimal number in the middle half of a gap, the one next to its centre."""
+    centre, room = (low + high) / 2, (high - low) / 4
+    cuts = (round(centre, digits) for digits in range(1, 12))
+    return next((cut for cut in cuts if abs(cut - centre) <= room), centre)

@@ -4,6 +4,7 @@
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
     make bench ARGS="--only quickstart"         the whole line on drawn images (3 minutes)
     make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
+    make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
     make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
     make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
@@ -11,6 +12,8 @@ Prints tables and stores the numbers as JSON; with `--only` the other parts of t
 
 The rival of the line does what a notebook does: train, score the best checkpoint on the test split, export to ONNX. Its
 data is the same snapshot, made beforehand and not counted.
+
+The rival of the detector is the engine's prediction with the checkpoint that its file was exported from.
 
 The rival of the data gate is the engine's own scan of images and labels before a training. Measured are also the whole
 stage, its second run on unchanged and on edited data, its growth, the cost of its steps, and S3 to S3 against a local
@@ -33,11 +36,11 @@ from rich.console import Console
 from sightline import provenance
 from sightline.presets import resolve
 from sightline.train import engine_options
-from tests.bench import data, tables
+from tests.bench import data, detect, tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path("runs") / "bench.json"
-PARTS = ("quickstart", "bccd", "data")
+PARTS = ("quickstart", "bccd", "detect", "data")
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     parts = [options.only] if options.only else list(PARTS)
     shared = Path(os.environ.get("SIGHTLINE_TEST_DATA", "")).resolve()
-    if "bccd" in parts and not os.environ.get("SIGHTLINE_TEST_DATA"):
+    if {"bccd", "detect"} & set(parts) and not os.environ.get("SIGHTLINE_TEST_DATA"):
         sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart or --only data.")
     result = stored(options.to)
     for part in parts:
@@ -67,6 +70,8 @@ def main() -> None:
                 result[part] = quickstart(folder)
             elif part == "bccd":
                 result[part] = [bccd(folder, shared, seed) for seed in options.seeds]
+            elif part == "detect":
+                result[part] = detect.main(folder, shared)
             else:
                 result[part] = data.main(folder, options.images, options.growth, options.objects)
         options.to.parent.mkdir(parents=True, exist_ok=True)

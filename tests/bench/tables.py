@@ -46,6 +46,24 @@ def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
         yield f"wall ratio {item['wall_ratio']:.2f}, memory ratio {item['memory_ratio']:.2f}"
 
 
+def detect(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Speed of the detector and of the engine's prediction."""
+    table = Table("input", "engine, ms", "detector, ms", "of it the network", "ratio", "all rounds", "found", box=None)
+    for run in result["sizes"]:
+        ours, engine, rounds = run["ours"], run["engine"], run["all_milliseconds"]
+        spread = [f"{min(values):.1f}-{max(values):.1f}" for values in (rounds["engine"], rounds["ours"])]
+        table.add_row(
+            *(f"{run['image_size']} px", f"{engine['milliseconds']:.1f}", f"{ours['milliseconds']:.1f}"),
+            f"{100 * ours['network_milliseconds'] / ours['milliseconds']:.0f} %",
+            *(f"{run['ratio']:.2f}", " / ".join(spread), f"{engine['detections']} / {ours['detections']}"),
+        )
+    yield table
+    yield (
+        f"{result['weights']}, {result['images']} JPEGs of BCCD from file to boxes, {result['batch']} at a time, "
+        "median of three rounds in turn"
+    )
+
+
 def data(result: dict[str, Any]) -> Iterator[Table | str]:
     """Everything about the data gate."""
     yield _described(result)

@@ -1,4 +1,7 @@
-"""Exports an official checkpoint as the export stage does: `python -m tests.export.write WEIGHTS NMS_FREE TARGET`."""
+"""Exports a checkpoint as the export stage does.
+
+python -m tests.export.write WEIGHTS NMS_FREE TARGET [SIZE CONFIDENCE]
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from sightline.detect import Contract
 from sightline.export import onnx_file
 
 
-def main(weights: Path, nms_free: bool, target: Path) -> None:
-    """Write `target` with a contract of the checkpoint's own classes at 320 pixels."""
+def main(weights: Path, nms_free: bool, target: Path, size: int = 320, confidence: float = 0.25) -> None:
+    """Write `target` with a contract of the checkpoint's own classes."""
     engine.prepare()
     model = onnx_file.load_checkpoint(weights)
     config = ExportConfig(nms_free=nms_free)
-    onnx_file.export(weights, target, config, 320)
+    onnx_file.export(weights, target, config, size)
     contract = Contract(
         schema_version=1,
         architecture=weights.stem,
         classes=tuple(model.names.values()),
-        image_size=320,
+        image_size=size,
         stride=32,
         head="nms-free" if nms_free else "anchors",
-        confidence=0.25,
+        confidence=confidence,
         iou=0.7,
         max_det=300,
     )
@@ -32,4 +35,5 @@ def main(weights: Path, nms_free: bool, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2] == "True", Path(sys.argv[3]))
+    size, confidence = sys.argv[4:] or ("320", "0.25")
+    main(Path(sys.argv[1]), sys.argv[2] == "True", Path(sys.argv[3]), int(size), float(confidence))

@@ -36,7 +36,7 @@ from sightline.artifacts import (
     ValidateDocument,
     Weights,
 )
-from sightline.config import RunConfig
+from sightline.config import GateConfig, RunConfig
 from sightline.presets import quickstart
 
 CLASSES = ("red cell", "white cell", "platelet", "trophozoite <script>alert(1)</script>", "gametocyte")
@@ -199,6 +199,7 @@ def export(sha256: str, size: int) -> ExportDocument:
         classes=list(CLASSES),
         confidence=0.312,
         confidence_f1=0.861,
+        f1_curve=Curve(x=[0.0, 0.2, 0.312, 0.5, 1.0], y=[0.42, 0.8, 0.861, 0.79, 0.0]),
         checkpoint_sha256="be" * 32,
         parity=Parity(
             images=16, max_abs_diff=2.2e-4, tolerance=0.05, confidence=0.312, matched=412, unmatched=0, passed=True
@@ -265,6 +266,7 @@ def evaluate(sha256: str, verdict: str = "register") -> EvaluateDocument:
         settings="Letterboxed to 640, class-wise NMS at IoU 0.70, one label per box, at most 300 detections from "
         "confidence 0.001; COCO matching.",
         verdict=verdict,
+        gate=GateConfig(min_map50=0.8 if passed else 0.9),
         reasons=[
             f"map50 is 0.826, at least {0.8 if passed else 0.9} was asked for",
             "weakest class (trophozoite) has AP50 0.641, nothing was asked for",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import DataDocument, EvaluateDocument, RegisterDocument, SplitCounts, read
+from sightline.artifacts import DataDocument, EvaluateDocument, ExportDocument, RegisterDocument, SplitCounts, read
+from sightline.config import GateConfig
 from sightline.policy import Policy
 from sightline.report.charts import Chart, Line, round_up, ticks
 from sightline.report.page import duration, render, size
@@ -127,7 +129,8 @@ def test_a_rejected_model_is_named_so_first(tmp_path: Path) -> None:
     assert "Rejected The score gate turned this model down; it was not registered. map50 is 0.826, at least 0.9" in text
 
 
-def test_a_registered_model_shows_name_version_and_alias(folders: dict[str, Path], tmp_path: Path) -> None:
+def register(folder: Path) -> dict[str, Path]:
+    """Leave a model version in a folder."""
     RegisterDocument(
         model_name="smear",
         version="3",
@@ -136,8 +139,84 @@ def test_a_registered_model_shows_name_version_and_alias(folders: dict[str, Path
         run_id="9f",
         onnx_sha256="0" * 64,
         seconds=4.2,
-    ).write(tmp_path)
-    assert "Registered smear, version 3, alias candidate." in Page(page({**folders, "register": tmp_path})).text
+    ).write(folder)
+    return {"register": folder}
+
+
+def rewrite(folders: dict[str, Path], kind: type, **values: object) -> None:
+    """Change a document that a stage left."""
+    folder = folders[kind.file_name().removesuffix(".json")]
+    kind.model_validate({**read(kind, folder).model_dump(), **values}).write(folder)
+
+
+def test_a_verdict_without_a_minimum_says_so_and_is_not_green(tmp_path: Path) -> None:
+    """A model of precision 0.35 that nothing was asked of is no good news."""
+    folders = write_run(tmp_path / "run")
+    for word, more in (("Registered smear", register(tmp_path / "register")), ("Accepted Registration", {})):
+        html = page({**folders, **more})
+        assert '<div class="verdict good">' in html
+        assert "No minimum was set" not in html
+        rewrite(folders, EvaluateDocument, gate=GateConfig(), reasons=["no minimum was configured"])
+        html = page({**folders, **more})
+        assert '<div class="verdict plain">' in html
+        header = Page(html).text.partition("mAP 50–95")[0]
+        assert re.search(f"{word}.* No minimum was set", header)
+        rewrite(folders, EvaluateDocument, gate=GateConfig(min_map50=0.0))
+
+
+def test_the_curve_of_the_choice_is_the_one_that_was_chosen_on(folders: dict[str, Path], tmp_path: Path) -> None:
+    html = page(folders)
+    text = Page(html).text
+    assert "F1 averaged over the classes is best on val (solid)" in text
+    assert "mean F1, val precision, test recall, test" in text
+    y = 230 - 0.861 * 218
+    assert f'<circle class="dot tone3" cx="168.7" cy="{y:.1f}" r="3.5"/>' in html  # the point lies on the curve of val
+    old = write_run(tmp_path)
+    rewrite(old, ExportDocument, f1_curve=None)
+    rewrite(old, EvaluateDocument, gate=None)
+    text = Page(page(old)).text
+    assert "chosen by F1 averaged over the classes on val, which this run did not keep" in text
+    assert "No minimum was set" not in text
+
+
+def test_an_operating_point_near_1_is_written_and_drawn_where_it_is(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    curve = {"x": [0.0, 0.99, 0.9992, 0.9996, 1.0], "y": [0.1, 0.11, 0.2, 0.4, 0.0]}
+    rewrite(folders, ExportDocument, confidence=0.9996, f1_curve=curve)
+    rewrite(folders, EvaluateDocument, confidence=0.9996)
+    html = page(folders)
+    assert "operating point 0.9996" in html
+    assert "operating confidence 0.9996" in Page(html).text
+    assert 'cx="346.5"' in html  # three quarters of an axis from 0.9984 to 1
+    assert not any("-" in path for path in re.findall(r' d="([^"]+)"', html))  # nothing is drawn left of the axis
+
+
+def test_documents_of_before_these_fields_can_be_read(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    for stage, field in (("export", "f1_curve"), ("evaluate", "gate")):
+        path = folders[stage] / f"{stage}.json"
+        values = json.loads(path.read_text())
+        del values[field]
+        path.write_text(json.dumps(values))
+    assert read(ExportDocument, folders["export"]).f1_curve is None
+    assert read(EvaluateDocument, folders["evaluate"]).gate is None
+
+
+def test_many_classes_are_said_in_words_for_screens_that_the_matrix_does_not_fit(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    assert "In words" not in Page(page(folders)).text
+    labels = [*(f"c{index}" for index in range(8)), "background"]
+    counts = [[0] * 9 for _ in range(9)]
+    counts[0] = [5, 1, 0, 7, 0, 0, 0, 0, 2]
+    counts[8] = [0, 3, 0, 0, 0, 0, 0, 0, 0]
+    rewrite(folders, EvaluateDocument, confusion={"labels": labels, "counts": counts})
+    text = Page(page(folders)).text
+    assert "c0 5 found, 2 missed, 7 as c3, 1 as c1 nothing there 3 c1" in text
+
+
+def test_a_registered_model_shows_name_version_and_alias(folders: dict[str, Path], tmp_path: Path) -> None:
+    text = Page(page({**folders, **register(tmp_path)})).text
+    assert "Registered smear, version 3, alias candidate." in text
 
 
 def test_a_failed_run_says_where_why_and_what_is_missing(tmp_path: Path) -> None:

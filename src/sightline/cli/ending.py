@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from sightline.artifacts import ClassScores, DataDocument, Finding, ValidateDocument
+from sightline.artifacts import ClassScores, DataDocument, Finding, ValidateDocument, decimals
 from sightline.cli.options import styled, visible_error
 from sightline.config import RunConfig
 from sightline.policy import Policy
@@ -56,7 +56,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
         console.print(scores_table(scores.per_class, scores.map50, scores.map50_95))
         console.print(
             f"Measured on {scores.images} {scores.split} images with the exported file itself, "
-            f"at confidence {scores.confidence:.3f}."
+            f"at confidence {decimals(scores.confidence)}."
         )
     console.print()
     for what, value in _places(summary, folder).items():

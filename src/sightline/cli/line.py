@@ -99,7 +99,9 @@ def _all_gpus(count: int) -> int:
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'.")
+    ],
     model: Annotated[Path, typer.Option(help="ONNX file that `sightline export` wrote.")],
     to: Annotated[Path, typer.Option(help="Folder for the annotated images and predictions.json.")] = Path(
         "predictions"
@@ -116,8 +118,11 @@ def predict(
     """
     from sightline.predict import predict as work
 
+    notes: list[str] = []
     with bars(as_json):
-        results = work(images, model=model, to=to, confidence=confidence, device=device_of(device))
+        results = work(images, model=model, to=to, confidence=confidence, device=device_of(device), say=notes.append)
+    for note in notes:
+        err.print(note)
     if as_json:
         print(json.dumps(results, indent=2))
     else:

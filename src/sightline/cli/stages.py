@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from sightline.artifacts import ValidateDocument, read
+from sightline.artifacts import ValidateDocument, decimals, read
 from sightline.cli import ending
 from sightline.cli.options import (
     Assign,
@@ -69,7 +69,7 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
     parity = document.parity
     lines = [
         f"{run}/export/{document.onnx} · opset {document.opset} · sha256 {document.sha256}",
-        f"operating confidence {document.confidence:.3f} (mean F1 {document.confidence_f1:.3f} on val)",
+        f"operating confidence {decimals(document.confidence)} (mean F1 {document.confidence_f1:.3f} on val)",
         f"parity: raw outputs within {parity.max_abs_diff:.2g}; "
         f"{parity.matched} detections matched, {parity.unmatched} not",
     ]

@@ -75,10 +75,11 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
             per_class=per_class,
             confusion=confusion(found, samples, data.classes, confidence),
             backgrounds=backgrounds(found, samples, confidence),
-            curves=_curves(coco, counts),
+            curves=_curves(coco, counts, confidence),
             settings=_settings(detector),
             verdict=verdict,
             reasons=reasons,
+            gate=gate,
             provider=detector.provider,
             milliseconds_per_image=round(per_image, 2),
             seconds=seconds(),
@@ -155,12 +156,9 @@ def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confid
     )
 
 
-def _curves(coco: CocoScores, counts: scoring.Tally) -> Curves:
-    def thin(points: tuple[scoring.Floats, scoring.Floats]) -> Curve:
-        x, y = (values[::10].tolist() for values in points)
-        return Curve(x=[round(value, 3) for value in x], y=[round(value, 4) for value in y])
-
-    over = {name: thin(points) for name, points in scoring.pooled(counts).items()}
+def _curves(coco: CocoScores, counts: scoring.Tally, confidence: float) -> Curves:
+    points = scoring.pooled(counts, scoring.drawn(confidence))
+    over = {name: Curve(x=x.tolist(), y=y.round(4).tolist()) for name, (x, y) in points.items()}
     return Curves(precision_recall=coco.precision_recall, **over)
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sightline import engine, scoring
-from sightline.artifacts import ExportDocument, TrainDocument, read
+from sightline.artifacts import Curve, ExportDocument, TrainDocument, read
 from sightline.config import ExportConfig
-from sightline.detect import Contract, Detector, read_image
+from sightline.detect import Contract, Detector
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity
+from sightline.images import read_image
 from sightline.stages import running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.validate.snapshot import Snapshot, fetch
@@ -34,7 +35,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         data = fetch(snapshot, splits=("val",))
         engine.prepare()
         model = onnx_file.load_checkpoint(checkpoint)
-        onnx_file.select_head(model, config.nms_free)
+        onnx_file.select_head(model, config.nms_free, config.max_det)
         work = out / f".{ONNX}"
         try:
             onnx_file.export(checkpoint, work, config, image_size)
@@ -50,7 +51,8 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
                 max_det=config.max_det,
             )
             onnx_file.write_contract(work, contract)
-            confidence, f1 = _choose_confidence(work, data)
+            counts = _val(work, data)
+            confidence, f1 = scoring.operating_point(counts)
             contract = replace(contract, confidence=confidence)
             onnx_file.write_contract(work, contract)
             samples = data.samples("val")
@@ -73,6 +75,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             classes=data.classes,
             confidence=confidence,
             confidence_f1=f1,
+            f1_curve=_curve(counts, confidence),
             checkpoint_sha256=trained.checkpoint_sha256,
             parity=shown,
             seconds=seconds(),
@@ -81,8 +84,14 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
     return document
 
 
-def _choose_confidence(model: Path, data: Snapshot) -> tuple[float, float]:
-    """Return the confidence with the best mean F1 on val, and that F1, by the file itself."""
+def _val(model: Path, data: Snapshot) -> scoring.Tally:
+    """Return what the file itself finds on val, right and wrong."""
     samples = data.samples("val")
     found = scoring.detect_all(Detector(model, confidence=scoring.FLOOR), samples, "export")
-    return scoring.operating_point(scoring.tally(found, samples, len(data.classes)))
+    return scoring.tally(found, samples, len(data.classes))
+
+
+def _curve(counts: scoring.Tally, confidence: float) -> Curve:
+    """Return the mean F1 that `confidence` was chosen by."""
+    x = scoring.drawn(confidence)
+    return Curve(x=x.tolist(), y=scoring.mean_f1(counts, x).round(4).tolist())

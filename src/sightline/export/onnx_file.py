@@ -23,14 +23,15 @@ def load_checkpoint(path: Path) -> Any:
     return model.float().eval()
 
 
-def select_head(model: Any, nms_free: bool) -> None:
-    """Let the model answer with its one-to-one head (nms-free) or with the one that every family has.
+def select_head(model: Any, nms_free: bool, max_det: int = 300) -> None:
+    """Let the model answer with its one-to-one head (nms-free, `max_det` rows) or with the one that every family has.
 
     Raises ExportError if an nms-free head is asked of a model that has none.
     """
     if nms_free and getattr(model.model[-1], "one2one_cv2", None) is None:
         raise ExportError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
     model.end2end = nms_free
+    model.model[-1].max_det = max_det
 
 
 def export(checkpoint: Path, target: Path, config: ExportConfig, image_size: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import EvaluateDocument, ExportDocument, TrainDocument, ValidateDocument
+from sightline.artifacts import EvaluateDocument, ExportDocument, TrainDocument, ValidateDocument, decimals
 from sightline.errors import TrackingError
 from sightline.report.tracking import RUN_TAG
 from sightline.result import SummaryDocument
@@ -63,7 +63,7 @@ def tags(model: Model) -> dict[str, str]:
         "onnx_sha256": model.exported.sha256,
         "map50": evaluated.map50,
         "map50_95": evaluated.map50_95,
-        "confidence": evaluated.confidence,
+        "confidence": decimals(evaluated.confidence),
         "snapshot": model.validated.digest,
         "git_commit": model.summary.git_commit,
         "weights_licence": model.validated.weights.licence,
@@ -87,7 +87,7 @@ def description(model: Model) -> str:
     return (
         f"**mAP50-95 {show(evaluated.map50_95)}, mAP50 {show(evaluated.map50)}** on {evaluated.images} images of the "
         f"{evaluated.split} split, measured on this very file.\n\n"
-        f"At its operating confidence {evaluated.confidence:.3f}: precision {show(evaluated.precision)}, "
+        f"At its operating confidence {decimals(evaluated.confidence)}: precision {show(evaluated.precision)}, "
         f"recall {show(evaluated.recall)}.\n\n"
         f"| class | boxes | mAP50-95 | mAP50 |\n|---|---:|---:|---:|\n{rows}\n\n"
         f"- Architecture: {exported.architecture}, input {exported.image_size} pixels, ONNX opset {exported.opset}\n"

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sightline import __version__
-from sightline.artifacts import ConfusionMatrix, Curve, EvaluateDocument, SampleDocument, TrainDocument
+from sightline.artifacts import (
+    ConfusionMatrix,
+    Curve,
+    EvaluateDocument,
+    ExportDocument,
+    SampleDocument,
+    TrainDocument,
+    decimals,
+)
 from sightline.report.charts import Chart, Line, round_up
 from sightline.report.summary import Documents, flat, load
 from sightline.report.tracking import Place
@@ -18,6 +26,7 @@ from sightline.stages import NAMES
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
 RATES = (0.0, 1.0)
+WORDS = 5  # mistakes of a class that are named one by one
 
 
 class Verdict(NamedTuple):
@@ -51,7 +60,7 @@ def render(summary: SummaryDocument, folders: Mapping[str, Path], mlflow: Place 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(score=score, duration=duration, size=size, count=count)
+    environment.filters.update(score=score, decimals=decimals, duration=duration, size=size, count=count)
     documents = load(folders)
     return environment.get_template("page.html.j2").render(context(summary, documents, folders, mlflow))
 
@@ -61,16 +70,20 @@ def context(
 ) -> dict[str, Any]:
     """Return everything the template shows."""
     evaluated = documents.evaluate
-    charts = [*(_training(documents.train) if documents.train else []), *(_curves(evaluated) if evaluated else [])]
+    charts = [
+        *(_training(documents.train) if documents.train else []),
+        *(_curves(evaluated, documents.export) if evaluated else []),
+    ]
     longest = max((stage.seconds or 0 for stage in summary.stages), default=0)
     recorded = documents.report
     return {
         "summary": summary,
         "version": __version__,
-        "verdict": verdict(summary),
+        "verdict": verdict(summary, evaluated),
         "documents": documents,
         "charts": charts,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
+        "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],
         "pictures": _pictures(documents.sample, folders["sample"]) if documents.sample else [],
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],
@@ -79,14 +92,17 @@ def context(
     }
 
 
-def verdict(summary: SummaryDocument) -> Verdict:
-    """Say in words how the run ended and why."""
-    evaluated = summary.evaluate
+def verdict(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> Verdict:
+    """Say in words how the run ended and why. A model that nothing was asked of is not shown as a good one."""
     reasons = evaluated.reasons if evaluated else []
+    gate = evaluated.gate if evaluated else None
+    asked = gate is None or any(minimum is not None for minimum in vars(gate).values())
+    tone = "good" if asked else "plain"
+    unasked = "" if asked else " No minimum was set (gate.min_map50 and others): any score would have passed."
     if summary.register_:
         name, version = summary.register_.model_name, summary.register_.version
         aliases = f", alias {', '.join(summary.register_.aliases)}" if summary.register_.aliases else ""
-        return Verdict("Registered", f"{name}, version {version}{aliases}.", "good", reasons)
+        return Verdict("Registered", f"{name}, version {version}{aliases}.{unasked}", tone, reasons if asked else [])
     if summary.error:
         if summary.rejected_by == "data":
             return Verdict("Rejected", "The data gate refused the data, so nothing was trained on it.", "bad", [])
@@ -94,7 +110,7 @@ def verdict(summary: SummaryDocument) -> Verdict:
     if summary.rejected_by == "score":
         return Verdict("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
     if evaluated:
-        return Verdict("Accepted", "Registration follows.", "good", reasons)
+        return Verdict("Accepted", f"Registration follows.{unasked}", tone, reasons if asked else [])
     return Verdict("Unfinished", "This run has no verdict yet.", "warn", [])
 
 
@@ -169,13 +185,33 @@ def _series(x: list[float], y: list[float | None], name: str, tone: int, dashed:
     return Line(name, [a for a, _ in known], [b for _, b in known], tone, dashed)
 
 
-def _curves(document: EvaluateDocument) -> list[Chart]:
+def _curves(document: EvaluateDocument, exported: ExportDocument | None) -> list[Chart]:
     curves = document.curves
 
-    def line(name: str, curve: Curve, tone: int) -> Line:
-        return Line(name, curve.x, curve.y, tone)
+    # Where scores crowd below 1, all that matters lies at the right edge: only that is drawn then.
+    low = 1 - 4 * (1 - document.confidence) if document.confidence > 0.98 else 0.0
 
-    rates = [line("precision", curves.precision, 1), line("recall", curves.recall, 2), line("F1", curves.f1, 3)]
+    def line(name: str, curve: Curve, tone: int, dashed: bool = False, left: float = 0.0) -> Line:
+        points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if x >= left - 1e-12]
+        return Line(name, [x for x, _ in points], [y for _, y in points], tone, dashed)
+
+    choice = exported.f1_curve if exported else None
+    if choice:
+        lines = [
+            line("mean F1, val", choice, 3, left=low),
+            line(f"precision, {document.split}", curves.precision, 1, True, low),
+            line(f"recall, {document.split}", curves.recall, 2, True, low),
+        ]
+        note = (
+            "The operating point is where F1 averaged over the classes is best on val (solid). Dashed: precision and "
+            f"recall of all boxes together on {document.split}. IoU 0.50."
+        )
+    else:
+        lines = [line("precision", curves.precision, 1), line("recall", curves.recall, 2), line("F1", curves.f1, 3)]
+        note = (
+            "The operating point was chosen by F1 averaged over the classes on val, which this run did not keep. "
+            f"Shown are all boxes together on {document.split}, whose F1 may be best elsewhere. IoU 0.50."
+        )
     return [
         Chart(
             "Precision against recall",
@@ -187,13 +223,13 @@ def _curves(document: EvaluateDocument) -> list[Chart]:
         ),
         Chart(
             "Choosing a confidence",
-            f"At IoU 0.50, {document.split} split. The file's operating point was chosen on val.",
-            rates,
+            note,
+            lines,
             "confidence",
-            RATES,
+            (low, 1.0) if choice else RATES,
             RATES,
             mark=document.confidence,
-            mark_label=f"operating point {document.confidence:.3f}",
+            mark_label=f"operating point {decimals(document.confidence)}",
         ),
     ]
 
@@ -209,6 +245,20 @@ def _confusion(matrix: ConfusionMatrix) -> list[tuple[str, list[Cell]]]:
             for j, count in enumerate(counts)
         ]
         rows.append((label, cells))
+    return rows
+
+
+def _in_words(matrix: ConfusionMatrix) -> list[tuple[str, str]]:
+    """Say each row of the confusion matrix in words, for screens that it does not fit: the commonest mistakes of it."""
+    last = len(matrix.labels) - 1
+    rows = []
+    for i, (label, counts) in enumerate(zip(matrix.labels, matrix.counts, strict=True)):
+        others = sorted(((n, matrix.labels[j]) for j, n in enumerate(counts[:last]) if n and j != i), reverse=True)
+        words = [f"{counts[i]:,} found", f"{counts[last]:,} missed"] if i != last else []
+        words += [f"{n:,} {'as ' if i != last else ''}{name}" for n, name in others[:WORDS]]
+        words += [f"{sum(n for n, _ in others[WORDS:]):,} as others"] if len(others) > WORDS else []
+        if sum(counts):
+            rows.append(("nothing there" if i == last else label, ", ".join(words)))
     return rows
 
 
