@@ -9,7 +9,9 @@ the codes happen to fit together again, as single turned bits do more often than
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,6 +37,9 @@ HARMLESS = ("unknown JFIF revision", "Invalid SOS parameters for sequential", "U
 MISSING = "premature end"
 LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 HELD = 8  # bytes that the decoder has taken beyond the last code it used
+UNKNOWN_SAMPLING = "subsampling level"  # simplejpeg knows 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and 4:4:1
+STANDARD_ERROR = 2  # the file's number
+SECTOR = 512  # bytes that a disk loses at least
 
 
 class Wrong(NamedTuple):
@@ -62,27 +67,30 @@ class _Structure:
         """Tell whether its first scan is all of it."""
         return self.frame != PROGRESSIVE and bool(self.scans) and self.scans[0][:1] == bytes([self.components])
 
+    @property
+    def scattered(self) -> bool:
+        """Tell whether other bytes lie between the parts of its header."""
+        ends = [2, *(end for _, _, end in self.segments)]
+        return any(start > end for (_, start, _), end in zip(self.segments, ends, strict=False))
 
-def decoded(data: bytes, size: tuple[int, int], least: int) -> tuple[NDArray[np.uint8] | None, Wrong | None]:
+
+def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | None]:
     """Decode a JPEG; returns its grey pixels, and what is wrong with it.
 
-    The pixels are an array of (height, width), an eighth, a quarter or a half of the picture's sides rounded up, so that
-    none has fewer than `least`; the whole picture if it is small. They are None, and nothing is judged, for a JPEG of a
-    kind that is hardly used: lossless, or with arithmetic codes. `size` is the width and height that are expected.
-    Raises ValueError for what cannot be decoded at all.
+    The pixels are an array of (height, width): an eighth, a quarter or a half of the picture's sides, rounded up, so that
+    none has fewer than `least`; all of it if it is small. They are None for a JPEG of a kind that is hardly used (odd
+    subsampling, lossless, arithmetic codes), which is judged all the same. Raises ValueError for what cannot be decoded
+    at all.
     """
     structure = _structure(data, 0, short=True)
-    if structure.frame not in FRAME_CODES or structure.bits != 8:
-        return None, None
-    if structure.size != size:
-        raise ValueError(f"it states two sizes, {size} and {structure.size}")
-    part = next((part for part in PARTS if min(size) // part >= least), 1)
-    try:
-        pixels, wrong = _grey(data, size, part), None
-    except ValueError as error:
-        pixels = _grey(data, size, part, strict=False)
-        wrong = _cause(str(error), data, structure, part)
-    return pixels, wrong or _silent(structure)
+    part = next((part for part in PARTS if min(structure.size) // part >= least), 1)
+    pixels, warning = _tried(data, structure, part)
+    if warning and (structure.scattered or any(words in warning for words in HARMLESS)):
+        data = _plain(data, structure)
+        pixels, warning = _tried(data, structure, part)
+    if warning:
+        pixels = _read(data, structure, part, strict=False)
+    return pixels, (_cause(warning, data) if warning else None) or _silent(structure)
 
 
 def unread(data: bytes) -> str | None:
@@ -114,31 +122,60 @@ def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
     return body + END, ["added the missing end marker"]
 
 
-def _grey(data: bytes, size: tuple[int, int], part: int, *, strict: bool = True) -> NDArray[np.uint8]:
-    width, height = (-(-side // part) for side in size)
-    pixels = simplejpeg.decode_jpeg(data, "GRAY", min_width=width, min_height=height, strict=strict)
+def _tried(data: bytes, structure: _Structure, part: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the pixels, if it gives any, and the first warning of the decoder."""
+    try:
+        return _read(data, structure, part, strict=True), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _read(data: bytes, structure: _Structure, part: int, *, strict: bool) -> NDArray[np.uint8] | None:
+    """Decode a part of the size in grey, None for rare kinds. Raises ValueError, with `strict` at a warning."""
+    if structure.frame not in FRAME_CODES or structure.bits != 8:
+        return _read_in_full(data, structure, strict)
+    width, height = (-(-side // part) for side in structure.size)
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "GRAY", min_width=width, min_height=height, strict=strict)
+    except ValueError as error:
+        if UNKNOWN_SAMPLING in str(error):
+            return _read_in_full(data, structure, strict)
+        raise
     grey: NDArray[np.uint8] = pixels[:, :, 0]
     return grey
+
+
+def _read_in_full(data: bytes, structure: _Structure, strict: bool) -> None:
+    """Decode with OpenCV, as the training engine does. Its libjpeg writes warnings to standard error, C's own."""
+    import cv2
+
+    with tempfile.TemporaryFile() as said:
+        before = os.dup(STANDARD_ERROR)
+        os.dup2(said.fileno(), STANDARD_ERROR)
+        try:
+            readable = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
+        finally:
+            os.dup2(before, STANDARD_ERROR)
+            os.close(before)
+        said.seek(0)
+        warning = said.readline().decode(errors="replace").strip()
+    if not readable:
+        raise ValueError(warning or f"it {unread(data)}, which the training engine cannot read")
+    if strict and warning:
+        raise ValueError(warning)
 
 
 def _lost(data: bytes) -> Wrong | None:
     """Say what is wrong with the picture itself of a JPEG."""
     try:
-        _, wrong = decoded(data, _structure(data, 0, short=True).size, 1)
+        _, wrong = decoded(data, 1)
     except ValueError as error:
         return Wrong("unreadable-image", str(error))
     return None if wrong and wrong.rule == "trailing-bytes" else wrong
 
 
-def _cause(warning: str, data: bytes, structure: _Structure, part: int) -> Wrong | None:
-    """Say what a warning of the decoder, the first one, means."""
-    if any(words in warning for words in HARMLESS):
-        try:
-            _grey(_plain(data, structure), structure.size, part)
-        except ValueError as error:
-            warning = str(error)
-        else:
-            return None
+def _cause(warning: str, data: bytes) -> Wrong:
+    """Say what a warning of the decoder means."""
     if MISSING in warning.lower():
         return Wrong("truncated-image", "its end marker comes before the end of its picture")
     if filling := _filling(warning, data):
@@ -158,18 +195,17 @@ def _silent(structure: _Structure) -> Wrong | None:
 def _filling(warning: str, data: bytes) -> int:
     """Return how many zeros a camera put between the picture and its end marker; 0 where it is something else.
 
-    Zeros that a broken copy left there are more than the decoder had left over: it took most of them for pixels.
+    Zeros that a broken copy left there are a sector or more, and the decoder took some of them for pixels.
     """
     left_over = LEFT_OVER.search(warning)
     body = data[: (_structure(data, 0).end or len(data)) - len(END)]
     zeros = len(body) - len(body.rstrip(b"\x00"))
-    return zeros if left_over and int(left_over[1]) <= zeros <= int(left_over[1]) + HELD else 0
+    return zeros if left_over and int(left_over[1]) <= zeros <= min(int(left_over[1]) + HELD, SECTOR - 1) else 0
 
 
 def _unfilled(data: bytes) -> tuple[bytes, list[str]]:
-    structure = _structure(data, 0, short=True)
     try:
-        _, wrong = decoded(data, structure.size, 1)
+        _, wrong = decoded(data, 1)
     except ValueError:
         return data, []  # what is wrong with it is not its end
     shorter = data.removesuffix(END).rstrip(b"\x00") + END
