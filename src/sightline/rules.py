@@ -40,7 +40,7 @@ _LIST = (
          "Copy the file again from its origin.", handling="left out"),
     Rule("damaged-image", "error", "a JPEG that breaks in the middle: wrong codes, a lost part, data left over",
          "From the break on its pixels are wrong, with boxes on nothing.",
-         "Copy the file again from its origin. If every picture of a camera is so, look at some, and make it a warning."),
+         "Copy the file again. If all pictures of a camera are so, look at some, and make it a warning."),
     Rule("huge-image", "error", "an image with more pixels than the policy allows, judged before it is decoded",
          "One such file can take all memory: a decompression bomb.",
          "Cut it into tiles, or raise thresholds.max_megapixels.", handling="left out"),

@@ -1,10 +1,11 @@
 """A JPEG: its pixels, whether all of them are there and fit together, and what lies behind its end.
 
 Most decoders fill what is missing or broken with grey, and report success. libjpeg knows better and warns; simplejpeg,
-which is libjpeg-turbo, raises on a warning. It does so at an eighth of the size as well, because the codes of all pixels
-are read there too. What libjpeg has no warning for: a progressive JPEG that lost its last scans still decodes to a whole,
-coarser picture, so the scans must hold every coefficient of every component to its last bit. Not seen: damage after which
-the codes happen to fit together again, as single turned bits do more often than not, and other quantisation tables.
+which is libjpeg-turbo, raises on a warning. It does so at an eighth of the size as well, because the codes of all
+pixels are read there too. What libjpeg has no warning for: a progressive JPEG that lost its last scans still decodes to
+a whole, coarser picture, so the scans must hold every coefficient of every component to its last bit. Not seen: damage
+after which the codes happen to fit together again, as is the case with most single turned bits, and other quantisation
+tables.
 """
 
 from __future__ import annotations
@@ -133,19 +134,21 @@ def _tried(data: bytes, structure: _Structure, part: int) -> tuple[NDArray[np.ui
 def _read(data: bytes, structure: _Structure, part: int, *, strict: bool) -> NDArray[np.uint8] | None:
     """Decode a part of the size in grey, None for rare kinds. Raises ValueError, with `strict` at a warning."""
     if structure.frame not in FRAME_CODES or structure.bits != 8:
-        return _read_in_full(data, structure, strict)
+        _read_in_full(data, strict)
+        return None
     width, height = (-(-side // part) for side in structure.size)
     try:
         pixels = simplejpeg.decode_jpeg(data, "GRAY", min_width=width, min_height=height, strict=strict)
     except ValueError as error:
         if UNKNOWN_SAMPLING in str(error):
-            return _read_in_full(data, structure, strict)
+            _read_in_full(data, strict)
+            return None
         raise
     grey: NDArray[np.uint8] = pixels[:, :, 0]
     return grey
 
 
-def _read_in_full(data: bytes, structure: _Structure, strict: bool) -> None:
+def _read_in_full(data: bytes, strict: bool) -> None:
     """Decode with OpenCV, as the training engine does. Its libjpeg writes warnings to standard error, C's own."""
     import cv2
 
@@ -227,7 +230,7 @@ def _plain(data: bytes, structure: _Structure) -> bytes:
 
 
 def _structure(data: bytes, start: int, *, short: bool = False) -> _Structure:
-    """Follow the markers of the picture that starts at `start`; with `short` to where the rest would say nothing new."""
+    """Follow the markers of the picture that starts at `start`; with `short` as far as they say something new."""
     result = _Structure()
     position = start + 2
     while found := MARKER.search(data, position):

@@ -256,9 +256,7 @@ def _small(image: Image.Image, orientation: int, side: int) -> bytes:
     return _thumbnail(image if image.mode == "L" else image.convert("L"), box, orientation, side)
 
 
-def _thumbnail(
-    grey: Image.Image, box: tuple[float, float, float, float] | None, orientation: int, side: int
-) -> bytes:
+def _thumbnail(grey: Image.Image, box: tuple[float, float, float, float] | None, orientation: int, side: int) -> bytes:
     """Scale the part `box` of a grey image down, and turn it upright."""
     # Pillow's bilinear filter is a triangle two places wide, scaled to the picture. A box has hard edges: where they
     # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
