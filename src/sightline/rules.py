@@ -35,7 +35,7 @@ _LIST = (
     Rule("unreadable-image", "error", "a file that is no image, or whose pixels cannot be decoded",
          "Trainers skip it with a line in a log, and the set is smaller than you think.",
          "Replace the file, or remove it with its label.", handling="left out"),
-    Rule("truncated-image", "error", "an image whose end is missing, as after a broken download",
+    Rule("truncated-image", "error", "an image that ends too early, as after a broken download",
          "It decodes to a picture that is grey from some row on, with boxes on nothing.",
          "Copy the file again from its origin.", handling="left out"),
     Rule("damaged-image", "error", "a JPEG that breaks in the middle: wrong codes, a lost part, data left over",

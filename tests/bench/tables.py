@@ -48,13 +48,16 @@ def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
 
 def data(result: dict[str, Any]) -> Iterator[Table | str]:
     """Everything about the data gate."""
+    for part in (result, result["camera"]):
+        yield _described(part)
+        yield from _scan(part["scan"])
+        yield from _steps(part["steps_microseconds"], part["decode_limit"])
     yield _described(result)
-    yield from _scan(result["scan"])
     yield from _stage(result["stage"])
     yield _described(result["stage_large"])
     yield from _stage(result["stage_large"])
     yield from _growth(result["growth"])
-    yield from _steps(result["steps_microseconds"], result["decode_limit"])
+    yield from _damage(result["damage"])
     yield from _s3(result["s3"])
 
 
@@ -65,7 +68,8 @@ def _described(part: dict[str, Any]) -> str:
 
 
 def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
-    table = Table("scan", "workers", "images/s", "all runs", "ratio", "memory: main", "a worker", box=None)
+    cpu = ("CPU us/image: main", "workers")
+    table = Table("scan", "workers", "images/s", "all runs", "ratio", "memory: main", "a worker", *cpu, box=None)
     base = scan["ultralytics"]
     for rival, (name, _) in CHECKED.items():
         run = scan[rival]
@@ -74,6 +78,7 @@ def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
         table.add_row(
             *(name, str(run["workers"]), f"{run['images_per_second']:,.0f}", f"{rates[0]:,.0f}-{rates[-1]:,.0f}"),
             *(f"{run['images_per_second'] / base['images_per_second']:.2f}", *_memory(run)),
+            *(f"{run['cpu_microseconds'][who]:.0f}" for who in ("main", "workers")),
         )
     yield table
     for name, checked in CHECKED.values():
@@ -109,6 +114,13 @@ def _steps(steps: dict[str, float], limit: dict[str, Any]) -> Iterator[Table | s
         f"decode limit on {limit['cores']} cores (read, sha256, decode at an eighth): "
         f"{limit['images_per_second']:,.0f} images/s; 'everything' reaches {100 * limit['reached']:.0f} % of it"
     )
+
+
+def _damage(damage: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("damage in a JPEG", "files", "seen", box=None)
+    for kind, count in damage.items():
+        table.add_row(kind, str(count["files"]), f"{100 * count['seen'] / count['files']:.1f} %")
+    yield table
 
 
 def _s3(s3: dict[str, Any]) -> Iterator[Table | str]:

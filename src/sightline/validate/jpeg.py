@@ -78,10 +78,10 @@ class _Structure:
 def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | None]:
     """Decode a JPEG; returns its grey pixels, and what is wrong with it.
 
-    The pixels are an array of (height, width): an eighth, a quarter or a half of the picture's sides, rounded up, so that
-    none has fewer than `least`; all of it if it is small. They are None for a JPEG of a kind that is hardly used (odd
-    subsampling, lossless, arithmetic codes), which is judged all the same. Raises ValueError for what cannot be decoded
-    at all.
+    The pixels are an array of (height, width): an eighth, a quarter or a half of the picture's sides, rounded up, so
+    that none has fewer than `least`; all of it if it is small. They are None for a JPEG of a kind that is hardly used
+    (odd subsampling, lossless, arithmetic codes), which is judged all the same. Raises ValueError for what cannot be
+    decoded at all.
     """
     structure = _structure(data, 0, short=True)
     part = next((part for part in PARTS if min(structure.size) // part >= least), 1)

@@ -24,6 +24,7 @@ from sightline.validate.source import STAGE
 from sightline.validate.unused import unused
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
+USUAL_LABEL = 2**14  # bytes that nearly every label file fits in: memory for the largest costs more than the reading
 FEW = 2  # batches for which starting processes costs more than it saves
 UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects that are boxes nobody can use
 
@@ -64,7 +65,10 @@ class Worker(NamedTuple):
         where = entry.where.removesuffix(":{}")
         try:
             with open(entry.label, "rb", buffering=0) as file:
-                return self.parse(file.read(LARGEST_LABEL), where, self.classes)
+                data = file.read(USUAL_LABEL)
+                if len(data) == USUAL_LABEL:
+                    data += file.read(LARGEST_LABEL - USUAL_LABEL)
+                return self.parse(data, where, self.classes)
         except OSError as error:
             return Parsed(found=(cannot_be_read(where, error),))
 
