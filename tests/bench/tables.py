@@ -68,8 +68,8 @@ def _described(part: dict[str, Any]) -> str:
 
 
 def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
-    cpu = ("CPU us/image: main", "workers")
-    table = Table("scan", "workers", "images/s", "all runs", "ratio", "memory: main", "a worker", *cpu, box=None)
+    table = Table("scan", "workers", "images/s", "all runs", "ratio", "memory: main", "a worker", box=None)
+    cpu = Table("CPU, us an image", "main process", "workers", box=None)
     base = scan["ultralytics"]
     for rival, (name, _) in CHECKED.items():
         run = scan[rival]
@@ -78,9 +78,10 @@ def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
         table.add_row(
             *(name, str(run["workers"]), f"{run['images_per_second']:,.0f}", f"{rates[0]:,.0f}-{rates[-1]:,.0f}"),
             *(f"{run['images_per_second'] / base['images_per_second']:.2f}", *_memory(run)),
-            *(f"{run['cpu_microseconds'][who]:.0f}" for who in ("main", "workers")),
         )
+        cpu.add_row(name, *(f"{run['cpu_microseconds'][who]:.0f}" for who in ("main", "workers")))
     yield table
+    yield cpu
     for name, checked in CHECKED.values():
         yield f"{name}: {checked}"
     yield f"median of {len(base['all_seconds'])} runs in turn; Ultralytics works in threads, the gate in processes"

@@ -66,9 +66,9 @@ class _Budget:
         if self.cost + cost > self.limit:
             raise DataError(
                 f"{self.name}, of {_bytes(self.packed)}, unpacks to {_bytes(self.written + size)} or more, as archives "
-                f"do that are made to fill a disk. Beyond {_bytes(ALWAYS_ALLOWED)} at most {MAX_RATIO} times the packed "
-                f"size is allowed, {MAX_RAW_RATIO:,} times for BMP and TIFF. If you trust it, unpack it and pass "
-                "the folder."
+                f"do that are made to fill a disk. Beyond {_bytes(ALWAYS_ALLOWED)} at most {MAX_RATIO} times the "
+                f"packed size is allowed, {MAX_RAW_RATIO:,} times for BMP and TIFF. If you trust it, unpack it and "
+                "pass the folder."
             )
         if self.written + size > self.free:
             raise no_space(self.name, self.written + size, self.folder)

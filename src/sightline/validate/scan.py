@@ -16,7 +16,7 @@ from sightline.config import RunConfig
 from sightline.policy import Thresholds
 from sightline.validate import pictures, pool
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
-from sightline.validate.desk import Desk, Job, Result
+from sightline.validate.desk import Desk, Job, Result, marks
 from sightline.validate.formats.files import cannot_be_read
 from sightline.validate.index import Index
 from sightline.validate.labels import Frame, judge
@@ -46,16 +46,17 @@ class Worker(NamedTuple):
 
     def _check(self, job: Job) -> Result:
         entry, facts, image_found = job.entry, job.facts, list(job.image_found)
+        now = job.marks or marks(entry)  # before the files are read
         if facts is None:
             facts, image_found = pictures.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
         boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
         if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
             found = list(parsed.found)
-            return Result(facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
+            return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
-        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about)
+        return Result(now, facts, image_found, judged.labels, boxes, judged.found, judged.about)
 
     def _parsed(self, entry: Entry) -> Parsed:
         if entry.parsed is not None:
