@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import simplejpeg
@@ -136,16 +136,15 @@ def _read(data: bytes, structure: _Structure, part: int, *, strict: bool) -> NDA
     if structure.frame not in FRAME_CODES or structure.bits != 8:
         _read_in_full(data, strict)
         return None
-    width, height = (-(-side // part) for side in structure.size)
+    sides = {f"min_{name}": -(-side // part) for name, side in zip(("width", "height"), structure.size, strict=True)}
     try:
-        pixels = simplejpeg.decode_jpeg(data, "GRAY", min_width=width, min_height=height, strict=strict)
+        pixels = simplejpeg.decode_jpeg(data, "GRAY", strict=strict, **sides)
     except ValueError as error:
         if UNKNOWN_SAMPLING in str(error):
             _read_in_full(data, strict)
             return None
         raise
-    grey: NDArray[np.uint8] = pixels[:, :, 0]
-    return grey
+    return cast(NDArray[np.uint8], pixels[:, :, 0])
 
 
 def _read_in_full(data: bytes, strict: bool) -> None:
@@ -271,10 +270,7 @@ def _holes(tables: bytes) -> bool:
 
 def _last_end(data: bytes, end: int) -> int:
     """Return where the last complete picture ends of those that follow each other."""
-    while data.startswith(START, end):
-        following = _structure(data, end).end
-        if following is None:
-            break
+    while data.startswith(START, end) and (following := _structure(data, end).end):
         end = following
     return end
 
