@@ -19,6 +19,7 @@ PACKAGES = (
     "ultralytics-opencv-headless",
     "numpy",
     "pillow",
+    "simplejpeg",
     "ijson",
     "opencv-python-headless",
     "onnx",

@@ -19,14 +19,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.bench import datasets
+from tests.bench import damage, datasets
 from tests.bench.objects import LATENCY, proxy, server
 
 ROOT = Path(__file__).parents[2]
 SIDE = (640, 480)
 LARGE = (2592, 1944)  # 5 megapixels, as a plain camera makes them
+CAMERA = (1280, 720)  # as a fixed camera makes them
+CAMERA_QUALITY = 86  # gives 133 kB an image
 SMALL = (96, 64)
 IMAGES = 20_000
+CAMERA_SHARE = 0.25  # of its images for each of the others: 5,000
 LARGE_SHARE = 0.15  # large images for each of the others: 3,000
 GROWTH = (1_000, 10_000, 100_000)
 OBJECTS = 2_000
@@ -39,16 +42,13 @@ def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict
     """Run all data benchmarks below `folder`."""
     datasets.draw(folder / WARM, 40, SIDE)
     root = datasets.draw(folder / "set", images, SIDE)
-    result: dict[str, Any] = described(root, images, SIDE)
-    steps = job("steps", root, "steps")
-    scan = scans(root)
-    cores = scan["everything"]["workers"]
-    limit = 1e6 * cores / (steps["read"] + steps["sha256"] + steps["decode_eighth"])
-    reached = scan["everything"]["images_per_second"] / limit
-    result |= {"scan": scan, "steps_microseconds": steps}
-    result["decode_limit"] = {"cores": cores, "images_per_second": limit, "reached": reached}
-    result["stage"] = stage(root, images, SIDE)
+    result: dict[str, Any] = {**compared(root, images, SIDE), "stage": stage(root, images, SIDE)}
     shutil.rmtree(root)
+    some = round(images * CAMERA_SHARE)
+    root = datasets.draw(folder / "camera", some, CAMERA, CAMERA_QUALITY)
+    result["camera"] = compared(root, some, CAMERA)
+    shutil.rmtree(root)
+    result["damage"] = damage.seen()
     few = round(images * LARGE_SHARE)
     root = datasets.draw(folder / "large", few, LARGE)
     result["stage_large"] = {**described(root, few, LARGE), **stage(root, few, LARGE)}
@@ -60,6 +60,21 @@ def main(folder: Path, images: int, growth: Sequence[int], objects: int) -> dict
         shutil.rmtree(grown)
     result["s3"] = s3(folder, objects)
     return result
+
+
+def compared(root: Path, images: int, side: tuple[int, int]) -> dict[str, Any]:
+    """Compare the gate with its rival on a set, and with what its cores can do at most."""
+    steps = job("steps", root, "steps")
+    scan = scans(root)
+    cores = scan["everything"]["workers"]
+    limit = 1e6 * cores / (steps["read"] + steps["sha256"] + steps["decode_eighth"])
+    reached = scan["everything"]["images_per_second"] / limit
+    return {
+        **described(root, images, side),
+        "scan": scan,
+        "steps_microseconds": steps,
+        "decode_limit": {"cores": cores, "images_per_second": limit, "reached": reached},
+    }
 
 
 def described(root: Path, images: int, side: tuple[int, int]) -> dict[str, Any]:
@@ -119,18 +134,27 @@ def measured(work: Callable[[Path], int], root: Path, workers: int) -> dict[str,
     share counts in both.
     """
     work(root.parent / WARM)
-    start = time.monotonic()
+    start, spent = time.monotonic(), _cpu()
     images = work(root)
     seconds = time.monotonic() - start
+    main, others = ((after - before) / images for before, after in zip(spent, _cpu(), strict=True))
     # ru_maxrss of this very process would be that of its parent if that is larger: exec hands it on.
     own = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return {
         "seconds": seconds,
         "images_per_second": images / seconds,
         "workers": workers,
+        "cpu_microseconds": {"main": 1e6 * main, "workers": 1e6 * others},
         "peak_memory_bytes": int(own.split()[1]) * 1024,
         "peak_worker_memory_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 or None,
     }
+
+
+def _cpu() -> tuple[float, float]:
+    """Return the seconds of CPU that this process, and those that it started and that ended, have spent."""
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    own, others = (usage.ru_utime + usage.ru_stime for usage in both)
+    return own, others
 
 
 # --- jobs, each in a process of its own
@@ -203,10 +227,8 @@ def _stage(root: Path, source: Callable[[Path], str]) -> dict[str, Any]:
 def steps(root: Path) -> dict[str, Any]:
     """What one image costs one core, step by step, in microseconds: the best of three passes over 300 images."""
     import hashlib
-    import io
 
-    from PIL import Image
-
+    from sightline.validate import jpeg
     from sightline.validate.pictures import FINER, THUMB
 
     paths = sorted((root / "images" / "train").iterdir())[:300]
@@ -225,20 +247,11 @@ def steps(root: Path) -> dict[str, Any]:
         with open(path, "rb", buffering=0) as file:
             return file.read()
 
-    def decode(data: bytes) -> None:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            image.draft("L", (FINER * THUMB, FINER * THUMB))
-            image.load()
-
-    def full(data: bytes) -> None:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            image.load()
-
     return {
         "read": best(read, [str(path) for path in paths]),
         "sha256": best(lambda data: hashlib.sha256(data).hexdigest(), contents),
-        "decode_eighth": best(decode, contents),
-        "decode_full": best(full, contents),
+        "decode_eighth": best(lambda data: jpeg.decoded(data, FINER * THUMB), contents),
+        "decode_full": best(lambda data: jpeg.decoded(data, max(SIDE)), contents),
     }
 
 

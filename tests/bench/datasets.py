@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 CLASSES = [f"class {number}" for number in range(10)]
+QUALITY = 75
 SPLITS = (("train", 0.8), ("val", 0.1), ("test", 0.1))
 
 
-def picture(number: int, side: tuple[int, int]) -> bytes:
+def picture(number: int, side: tuple[int, int], quality: int = QUALITY) -> bytes:
     """Return a JPEG with slopes, edges and grain, so that it compresses like a photograph."""
     rng = np.random.default_rng(number)
     coarse = Image.fromarray(rng.integers(0, 255, (6, 8, 3), np.uint8)).resize(side, Image.Resampling.BICUBIC)
@@ -24,7 +25,7 @@ def picture(number: int, side: tuple[int, int]) -> bytes:
         w, h = rng.integers(8, side[0] // 3 + 9), rng.integers(8, side[1] // 3 + 9)
         pixels[y : y + h, x : x + w] = rng.integers(0, 255, 3)
     file = io.BytesIO()
-    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=75)
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
     return file.getvalue()
 
 
@@ -39,12 +40,12 @@ def labels(number: int) -> str:
     return "".join(lines)
 
 
-def _write(job: tuple[str, int, int, tuple[int, int]]) -> None:
-    folder, first, last, side = job
+def _write(job: tuple[str, int, int, tuple[int, int], int]) -> None:
+    folder, first, last, side, quality = job
     root = Path(folder)
     for number in range(first, last):
         split = _split(number)
-        (root / f"images/{split}/{number:07}.jpg").write_bytes(picture(number, side))
+        (root / f"images/{split}/{number:07}.jpg").write_bytes(picture(number, side, quality))
         (root / f"labels/{split}/{number:07}.txt").write_text(labels(number))
 
 
@@ -53,13 +54,13 @@ def _split(number: int) -> str:
     return "val" if place == 8 else "test" if place == 9 else "train"
 
 
-def draw(root: Path, count: int, side: tuple[int, int]) -> Path:
+def draw(root: Path, count: int, side: tuple[int, int], quality: int = QUALITY) -> Path:
     """Draw `count` images of `side` pixels into a YOLO data set."""
     for split, _ in SPLITS:
         (root / "images" / split).mkdir(parents=True)
         (root / "labels" / split).mkdir(parents=True)
     step = 500
-    jobs = [(str(root), first, min(first + step, count), side) for first in range(0, count, step)]
+    jobs = [(str(root), first, min(first + step, count), side, quality) for first in range(0, count, step)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(_write, jobs))
     names = "".join(f"  {index}: {name}\n" for index, name in enumerate(CLASSES))

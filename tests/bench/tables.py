@@ -66,13 +66,16 @@ def detect(result: dict[str, Any]) -> Iterator[Table | str]:
 
 def data(result: dict[str, Any]) -> Iterator[Table | str]:
     """Everything about the data gate."""
+    for part in (result, result["camera"]):
+        yield _described(part)
+        yield from _scan(part["scan"])
+        yield from _steps(part["steps_microseconds"], part["decode_limit"])
     yield _described(result)
-    yield from _scan(result["scan"])
     yield from _stage(result["stage"])
     yield _described(result["stage_large"])
     yield from _stage(result["stage_large"])
     yield from _growth(result["growth"])
-    yield from _steps(result["steps_microseconds"], result["decode_limit"])
+    yield from _damage(result["damage"])
     yield from _s3(result["s3"])
 
 
@@ -84,6 +87,7 @@ def _described(part: dict[str, Any]) -> str:
 
 def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
     table = Table("scan", "workers", "images/s", "all runs", "ratio", "memory: main", "a worker", box=None)
+    cpu = Table("CPU, us an image", "main process", "workers", box=None)
     base = scan["ultralytics"]
     for rival, (name, _) in CHECKED.items():
         run = scan[rival]
@@ -93,7 +97,9 @@ def _scan(scan: dict[str, Any]) -> Iterator[Table | str]:
             *(name, str(run["workers"]), f"{run['images_per_second']:,.0f}", f"{rates[0]:,.0f}-{rates[-1]:,.0f}"),
             *(f"{run['images_per_second'] / base['images_per_second']:.2f}", *_memory(run)),
         )
+        cpu.add_row(name, *(f"{run['cpu_microseconds'][who]:.0f}" for who in ("main", "workers")))
     yield table
+    yield cpu
     for name, checked in CHECKED.values():
         yield f"{name}: {checked}"
     yield f"median of {len(base['all_seconds'])} runs in turn; Ultralytics works in threads, the gate in processes"
@@ -127,6 +133,13 @@ def _steps(steps: dict[str, float], limit: dict[str, Any]) -> Iterator[Table | s
         f"decode limit on {limit['cores']} cores (read, sha256, decode at an eighth): "
         f"{limit['images_per_second']:,.0f} images/s; 'everything' reaches {100 * limit['reached']:.0f} % of it"
     )
+
+
+def _damage(damage: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("damage in a JPEG", "files", "seen", box=None)
+    for kind, count in damage.items():
+        table.add_row(kind, str(count["files"]), f"{100 * count['seen'] / count['files']:.1f} %")
+    yield table
 
 
 def _s3(s3: dict[str, Any]) -> Iterator[Table | str]:

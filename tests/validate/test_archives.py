@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import resource
 import shutil
 import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
-from sightline.errors import DataError
+from sightline.errors import DataError, StorageError
 from sightline.validate.archive import unpack
 
 
@@ -72,8 +76,157 @@ def test_links_in_zip_files_are_refused(tmp_path, refuse):
 
 
 def test_an_archive_that_explodes_is_refused_before_it_is_unpacked(tmp_path, refuse):
-    bomb = _zip(tmp_path / "bomb.zip", "member", size=21 * 2**30)
-    assert "unpacks to more than 20 GiB" in refuse(bomb, DataError).message
+    message = refuse(_zip(tmp_path / "bomb.zip", "member", size=21 * 2**30), DataError).message
+    assert "bomb.zip, of 136 bytes, unpacks to 21 GiB or more" in message
+    assert "Beyond 64 MiB at most 100 times the packed size is allowed" in message
+
+
+class Zeros(io.RawIOBase):
+    """As many zeros as are read."""
+
+    def read(self, size: int = -1) -> bytes:
+        return bytes(size)
+
+
+MEBIBYTE = 2**20
+TARS = {"tar.gz": {"compresslevel": 1}, "tar.bz2": {"compresslevel": 1}, "tar.xz": {"preset": 0}}
+
+
+def _packed(path: Path, files: dict[str, bytes | int]) -> Path:
+    """Pack files, given as bytes or as a number of zeros."""
+    kind = path.name.partition(".")[2]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+            for name, content in files.items():
+                with file.open(name, "w") as member:
+                    chunks = [content] if isinstance(content, bytes) else [bytes(MEBIBYTE)] * (content // MEBIBYTE)
+                    for chunk in chunks:
+                        member.write(chunk)
+        return path
+    with tarfile.open(path, f"w:{kind.removeprefix('tar.')}", **TARS[kind]) as file:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = content if isinstance(content, int) else len(content)
+            file.addfile(info, Zeros() if isinstance(content, int) else io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["zip", *TARS])
+def test_zeros_out_of_a_small_archive_are_refused_and_never_fill_the_disk(tmp_path, kind):
+    bomb = _packed(tmp_path / f"bomb.{kind}", {"images/a.jpg": 80 * MEBIBYTE})
+    assert bomb.stat().st_size < 400_000
+    with pytest.raises(DataError, match=r"unpacks to 80 MiB or more.* unpack it and pass the folder"):
+        unpack(bomb, tmp_path / "out", bomb.name)
+    assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) < MEBIBYTE
+
+
+@pytest.mark.parametrize("kind", ["zip", *TARS])
+def test_many_small_members_explode_no_more_than_a_large_one(tmp_path, kind):
+    bomb = _packed(tmp_path / f"bomb.{kind}", {f"{number}.txt": MEBIBYTE for number in range(80)})
+    with pytest.raises(DataError, match=r"unpacks to 64.\d+ MiB or more"):
+        unpack(bomb, tmp_path / "out", bomb.name)
+
+
+def _drawn() -> dict[str, bytes]:
+    """Sixteen plain BMPs of 1920 x 1080, of 100 MB together, a PNG, and labels."""
+    files: dict[str, bytes] = {}
+    for number in range(16):
+        image = Image.new("RGB", (1920, 1080), "white")
+        draw = ImageDraw.Draw(image)
+        for step in range(5):
+            left, top = (97 * (number + 3 * step)) % 1600, (61 * (number + 5 * step)) % 900
+            draw.ellipse((left, top, left + 40 + 9 * number, top + 90), fill=(40 * step, 15 * number, 99))
+        for kind in ("BMP", "PNG"):
+            buffer = io.BytesIO()
+            image.save(buffer, kind)
+            files[f"images/{number}.{kind.lower()}"] = buffer.getvalue()
+        files[f"labels/{number}.txt"] = b"0 0.5 0.5 0.25 0.25\n" * 500
+    return files
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.xz"])
+def test_drawn_pictures_are_no_bomb_however_well_they_are_packed(tmp_path, kind):
+    files = _drawn()
+    archive = _packed(tmp_path / f"drawn.{kind}", files)
+    unpacked = sum(map(len, files.values()))
+    assert unpacked > 95_000_000
+    assert unpacked / archive.stat().st_size > 110  # more than is allowed of other files
+    unpack(archive, tmp_path / "out", archive.name)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
+
+
+def test_a_hole_in_a_tar_counts_as_what_it_unpacks_to(tmp_path):
+    with tarfile.open(tmp_path / "bomb.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        info = tarfile.TarInfo("images/a.jpg")
+        info.pax_headers = {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**40), "GNU.sparse.numblocks": "1"}
+        file.addfile(info)
+    with pytest.raises(DataError, match="unpacks to 1 TiB or more"):
+        unpack(tmp_path / "bomb.tar", tmp_path / "out", "bomb.tar")
+
+
+def test_links_to_one_large_file_count_each(tmp_path):
+    with tarfile.open(tmp_path / "bomb.tar.gz", "w:gz") as file:
+        for name in ("a.bin", *(f"{number}.bin" for number in range(20))):
+            info = tarfile.TarInfo(name)
+            if name == "a.bin":
+                info.size = 10 * MEBIBYTE
+                file.addfile(info, Zeros())
+            else:
+                info.type, info.linkname = tarfile.LNKTYPE, "a.bin"
+                file.addfile(info)
+    with pytest.raises(DataError, match=r"unpacks to 6\d(\.\d+)? MiB or more"):
+        unpack(tmp_path / "bomb.tar.gz", tmp_path / "out", "bomb.tar.gz")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_fills_the_memory_is_not_read(tmp_path, kind):
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, 4 * 2**30
+    path = tmp_path / "bomb.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, 4 * 2**30 + 2048)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError):
+        unpack(path, tmp_path / "out", "bomb.tar")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_it_is_written(tmp_path):
+    size = 12 * 2**40  # of a file that is all hole
+    assert shutil.disk_usage(tmp_path).free < size
+    info = tarfile.TarInfo("images/a.jpg")
+    info.size = size
+    path = tmp_path / "large.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    os.truncate(path, size + 2048)
+    with pytest.raises(StorageError, match=r"large.tar needs 12 TiB or more .* are free. .* point TMPDIR"):
+        unpack(path, tmp_path / "out", "large.tar")
+    assert list((tmp_path / "out").rglob("*.jpg")) == []
+
+
+def test_a_zip_inside_a_tar_is_one_of_its_files(tmp_path):
+    inner = _pack(tmp_path / "inner.zip", "evil.txt").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        for name, content in {"labels/a.txt": b"0 0.5 0.5 1 1\n", "inner.zip": inner}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            file.addfile(info, io.BytesIO(content))
+    assert zipfile.is_zipfile(tmp_path / "a.tar"), "the trap: its end looks like that of a zip file"
+    unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar")
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == ["a.txt", "inner.zip"]
+
+
+@pytest.mark.parametrize("kind", ["zip", *TARS])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_an_archive_that_is_damaged_in_the_middle_is_said_to_be(tmp_path, kind, part):
+    noise = np.random.default_rng(0).bytes(300_000)
+    path = _packed(tmp_path / f"a.{kind}", {f"{number}.bin": noise[number::3] for number in range(3)})
+    data = bytearray(path.read_bytes())
+    place = int(part * len(data))
+    data[place : place + 64] = bytes(64)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"a.{kind} is damaged"):
+        unpack(path, tmp_path / "out", path.name)
 
 
 def test_links_inside_a_tar_become_copies(tmp_path):

@@ -29,12 +29,14 @@ FILE = f"UPDATE item SET {', '.join(f'{column} = ?' for column in DONE)} WHERE i
 
 
 class Job(NamedTuple):
-    """One entry, and what the index knows of it: nothing of a new one, not its facts if the image has changed."""
+    """One entry, and what the index knows of it: nothing of a new one, not its facts if the image has changed.
+
+    `marks` are of the image file and of the labels; of a new entry they are taken where its files are opened.
+    """
 
     id: int
     entry: Entry
-    image_mark: str
-    label_mark: str
+    marks: tuple[str, str] | None = None
     facts: Facts | None = None
     image_found: tuple[Found, ...] = ()
     pack: str | None = None
@@ -46,6 +48,7 @@ class Result(NamedTuple):
     `signs` are what the image says of its convention, `named` is the stem of another image that the label file names.
     """
 
+    marks: tuple[str, str]
     facts: Facts | None
     image_found: list[Found]
     labels: list[Micro] | None
@@ -98,15 +101,14 @@ class Desk:
             if row and row[1] == run:
                 self.index.add(None, [_again(entry)])
                 continue
-            image_mark, label_mark = _mark(entry.image), _label_mark(entry)
             if row is None:
-                jobs.append(Job(self.next_id, entry, image_mark, label_mark))
+                jobs.append(Job(self.next_id, entry))
                 new.append((self.next_id, *key, entry.source, run))
                 self.next_id += 1
-            elif image_mark and label_mark and row[2:5] == (image_mark, label_mark, entry.source):
+            elif all(now := marks(entry)) and row[2:5] == (*now, entry.source):
                 same.append((run, row[0]))
             else:
-                jobs.append(self._changed(row, entry, image_mark, label_mark))
+                jobs.append(self._changed(row, entry, now))
                 changed.append((run, entry.source, row[0]))
             known[key] = (0, run)
         self.index.many("UPDATE item SET seen = ? WHERE id = ?", same)
@@ -128,16 +130,16 @@ class Desk:
                 found[row[5], split] = row
         return found
 
-    def _changed(self, row: tuple[Any, ...], entry: Entry, image_mark: str, label_mark: str) -> Job:
+    def _changed(self, row: tuple[Any, ...], entry: Entry, now: tuple[str, str]) -> Job:
         """Make a job of an entry one of whose files has changed; the image is only opened if it is that one."""
-        if not image_mark or row[2] != image_mark or row[4] != entry.source:
-            return Job(row[0], entry, image_mark, label_mark)
+        if not now[0] or row[2] != now[0] or row[4] != entry.source:
+            return Job(row[0], entry, now)
         columns = ", ".join(Facts._fields)
         *facts, found, pack = self.index.rows(
             f"SELECT {columns}, image_found, pack FROM item WHERE id = ?", (row[0],)
         ).fetchone()
         image_found = tuple(Found(*one) for one in json.loads(found or "[]"))
-        return Job(row[0], entry, image_mark, label_mark, Facts(*facts) if facts[0] else None, image_found, pack)
+        return Job(row[0], entry, now, Facts(*facts) if facts[0] else None, image_found, pack)
 
     def store(self, jobs: list[Job], results: list[Result]) -> None:
         """File what was found about a batch."""
@@ -159,7 +161,7 @@ class Desk:
         names = (own + suffix.lower(), f"{own}-{facts.sha256[:8]}{suffix.lower()}" if facts else None)
         origin = name.split(AUGMENTED, 1)[0] if AUGMENTED in name else None
         return (
-            *(job.image_mark, job.label_mark, *(facts or (None,) * len(Facts._fields))),
+            *(*result.marks, *(facts or (None,) * len(Facts._fields))),
             *(image_found, labels, result.boxes, origin, *names, own.lower(), own == stem, job.pack),
             *(result.signs, result.named, job.id),
         )
@@ -170,6 +172,11 @@ class Desk:
         if label not in self.classes:
             self.classes[label] = self.index.class_id(label)
         return self.classes[label]
+
+
+def marks(entry: Entry) -> tuple[str, str]:
+    """Return the marks of an image file and of its labels, each empty where a change might go unseen."""
+    return _mark(entry.image), _label_mark(entry)
 
 
 def _mark(path: str) -> str:

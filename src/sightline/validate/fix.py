@@ -65,6 +65,7 @@ WRITTEN = {  # what the copy has otherwise, just by being written from what was 
 LEFT_OUT = {
     "unreadable-image": "left out the image",
     "truncated-image": "left out the image",
+    "damaged-image": "left out the image: a part of its picture is wrong",
     "huge-image": "left out the image",
     "turned-boxes": "left out the image: its boxes are of another picture",
     "size-mismatch": "left out the image: its boxes are of a picture of another size",

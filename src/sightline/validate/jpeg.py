@@ -1,86 +1,235 @@
-"""The end of a JPEG: whether all of the picture is there, what lies behind it, and what is missing.
+"""A JPEG: its pixels, whether all of them are there and fit together, and what lies behind its end.
 
-A decoder does not say whether it ran out of data: it fills the rest with grey, and reports success. So the picture is
-decoded several times, each time with other bytes where data may be missing. If the pixels differ, the decoder wanted
-those bytes, and the picture is truncated. If they do not, it had everything it needed. That and one more thing make
-certain: the scans that are there must hold every coefficient of every component to its last bit, because a progressive
-JPEG that lost its last scans still decodes to a whole, coarser picture. What remains: damage in the middle, which does
-not change where the data ends, is not seen.
+Most decoders fill what is missing or broken with grey, and report success. libjpeg knows better and warns; simplejpeg,
+which is libjpeg-turbo, raises on a warning. It does so at an eighth of the size as well, because the codes of all
+pixels are read there too. What libjpeg has no warning for: a progressive JPEG that lost its last scans still decodes to
+a whole, coarser picture, so the scans must hold every coefficient of every component to its last bit. Not seen: damage
+after which the codes happen to fit together again, as is the case with most single turned bits, and other quantisation
+tables.
 """
 
 from __future__ import annotations
 
-import io
+import os
 import re
+import tempfile
 from dataclasses import dataclass, field
+from typing import NamedTuple, cast
 
-from PIL import Image
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 
 KINDS = ("JPEG", "MPO")  # MPO: further pictures behind the first
 START, END = b"\xff\xd8\xff", b"\xff\xd9"
-END_CODE, SCAN_CODE = 0xD9, 0xDA
-FRAME_CODES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive, all with Huffman codes; others are hardly used
+END_CODE, SCAN_CODE, TABLES_CODE = 0xD9, 0xDA, 0xDB
+PROGRESSIVE = 0xC2
+# Baseline, extended, progressive, all with Huffman codes. Never give simplejpeg others: of lossless ones it writes the
+# whole picture into the memory of an eighth.
+FRAME_CODES = (0xC0, 0xC1, PROGRESSIVE)
+ALL_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 LONE_CODES = (0x01, 0xD8)  # have no length
+COLOURS_CODES = (0xE0, 0xEE)  # JFIF's and Adobe's words on colours
 MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # what ends the data of a scan: neither an escape nor a restart
-RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-FILLINGS = (b"\x00" * 64, b"\x55" * 64, b"\xaa" * 64)
-MIXED = (b"\x55" * 32 + b"\xaa" * 32) * 8  # enough to change what a picture looks like at an eighth of its size
 TIGHT = 2  # bytes whose loss must show
+PARTS = (8, 4, 2, 1)  # of its size at which a picture can be decoded
+# What libjpeg warns of although the picture is as it should be: words in the header that encoders get wrong.
+HARMLESS = ("unknown JFIF revision", "Invalid SOS parameters for sequential", "Unknown Adobe color", "bad ICC marker")
+MISSING = "premature end"
+LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+HELD = 8  # bytes that the decoder has taken beyond the last code it used
+UNKNOWN_SAMPLING = "subsampling level"  # simplejpeg knows 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1 and 4:4:1
+STANDARD_ERROR = 2  # the file's number
+SECTOR = 512  # bytes that a disk loses at least
+
+
+class Wrong(NamedTuple):
+    """What is wrong with a picture: the rule, and a sentence without its subject."""
+
+    rule: str
+    message: str
 
 
 @dataclass
 class _Structure:
-    """Where a picture ends, None if it has no end marker, and what its scans say they hold."""
+    """What the markers of a picture say. `end` is where it ends, None if it has no end marker."""
 
     end: int | None = None
+    frame: int = 0  # its code
+    bits: int = 0  # a channel
+    size: tuple[int, int] = (0, 0)  # width and height in pixels
     components: int = 0
-    scans: list[bytes] = field(default_factory=list)
-    last: int = 0  # where the data of the last scan starts
+    scans: list[bytes] = field(default_factory=list)  # their headers
+    segments: list[tuple[int, int, int]] = field(default_factory=list)  # of the header: code, start, end
+    holes: bool = False  # a quantisation table with a zero, which the standard (ITU T.81, B.2.4.1) forbids
+
+    @property
+    def plain(self) -> bool:
+        """Tell whether its first scan is all of it."""
+        return self.frame != PROGRESSIVE and bool(self.scans) and self.scans[0][:1] == bytes([self.components])
+
+    @property
+    def scattered(self) -> bool:
+        """Tell whether other bytes lie between the parts of its header."""
+        ends = [2, *(end for _, _, end in self.segments)]
+        return any(start > end for (_, start, _), end in zip(self.segments, ends, strict=False))
+
+
+def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | None]:
+    """Decode a JPEG; returns its grey pixels, and what is wrong with it.
+
+    The pixels are an array of (height, width): an eighth, a quarter or a half of the picture's sides, rounded up, so
+    that none has fewer than `least`; all of it if it is small. They are None for a JPEG of a kind that is hardly used
+    (odd subsampling, lossless, arithmetic codes), which is judged all the same. Raises ValueError for what cannot be
+    decoded at all.
+    """
+    structure = _structure(data, 0, short=True)
+    part = next((part for part in PARTS if min(structure.size) // part >= least), 1)
+    pixels, warning = _tried(data, structure, part)
+    if warning and (structure.scattered or any(words in warning for words in HARMLESS)):
+        data = _plain(data, structure)
+        pixels, warning = _tried(data, structure, part)
+    if warning:
+        pixels = _read(data, structure, part, strict=False)
+    return pixels, (_cause(warning, data) if warning else None) or _silent(structure)
+
+
+def unread(data: bytes) -> str | None:
+    """Say what kind of JPEG it is that no reader here takes; None for other data."""
+    structure = _structure(data, 0, short=True)
+    if not data.startswith(START) or structure.frame not in ALL_FRAMES:
+        return None
+    return f"is a JPEG with {structure.bits} bits a channel (process SOF{structure.frame - 0xC0})"
 
 
 def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
-    """Return a JPEG that ends with its end marker, and what was done for that.
+    """Return a JPEG that ends with its end marker, right behind its picture, and what was done for that.
 
     Raises ValueError for one whose picture is not all there, or of which that is not certain.
     """
     if data.endswith(END):
-        return data, []
+        return _unfilled(data)
     structure = _structure(data, 0)
     if structure.end is not None:
         end = _last_end(data, structure.end) if kind == "MPO" else structure.end
-        if not _whole(data[: structure.end - len(END)], structure):
-            raise ValueError("is damaged: its end marker comes before the end of its picture")
+        if wrong := _lost(data[: structure.end]):
+            raise ValueError(f"is damaged: {wrong.message}")
         return data[:end], [f"cut {len(data) - end} bytes behind its end"]
     body = _trimmed(data)
-    if not _whole(body, structure):
+    if _lost(body + END):
         raise ValueError("ends too early, or is damaged: a part of its picture is missing")
-    if _whole(body[:-TIGHT], structure):
+    if not _lost(body[:-TIGHT] + END):
         raise ValueError("ends with bytes that are not of its picture, and without an end marker")
     return body + END, ["added the missing end marker"]
 
 
-def wants_more(data: bytes, pixels: bytes, size: tuple[int, int]) -> bool:
-    """Tell whether a decoder would use further data before the end marker. `pixels` is what it makes of `data` now.
-
-    That is, in grey, and at a size near `size` at which it is quick.
-    """
-    structure = _structure(data, 0)
-    if structure.end is None:
-        return False
-    body = data[: structure.end - len(END)]
+def _tried(data: bytes, structure: _Structure, part: int) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the pixels, if it gives any, and the first warning of the decoder."""
     try:
-        return _grey(body + MIXED + _restart(body, structure) + MIXED + END, size) != pixels
-    except OSError:
-        return False
+        return _read(data, structure, part, strict=True), ""
+    except ValueError as error:
+        return None, str(error)
 
 
-def lacks_scans(data: bytes) -> bool:
-    """Tell whether a progressive JPEG has fewer scans than its picture is made of."""
-    return not _complete(_structure(data, 0))
+def _read(data: bytes, structure: _Structure, part: int, *, strict: bool) -> NDArray[np.uint8] | None:
+    """Decode a part of the size in grey, None for rare kinds. Raises ValueError, with `strict` at a warning."""
+    if structure.frame not in FRAME_CODES or structure.bits != 8:
+        _read_in_full(data, strict)
+        return None
+    sides = {f"min_{name}": -(-side // part) for name, side in zip(("width", "height"), structure.size, strict=True)}
+    try:
+        pixels = simplejpeg.decode_jpeg(data, "GRAY", strict=strict, **sides)
+    except ValueError as error:
+        if UNKNOWN_SAMPLING in str(error):
+            _read_in_full(data, strict)
+            return None
+        raise
+    return cast(NDArray[np.uint8], pixels[:, :, 0])
 
 
-def _structure(data: bytes, start: int) -> _Structure:
-    """Follow the markers of the picture that starts at `start`."""
+def _read_in_full(data: bytes, strict: bool) -> None:
+    """Decode with OpenCV, as the training engine does. Its libjpeg writes warnings to standard error, C's own."""
+    import cv2
+
+    with tempfile.TemporaryFile() as said:
+        before = os.dup(STANDARD_ERROR)
+        os.dup2(said.fileno(), STANDARD_ERROR)
+        try:
+            readable = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) is not None
+        finally:
+            os.dup2(before, STANDARD_ERROR)
+            os.close(before)
+        said.seek(0)
+        warning = said.readline().decode(errors="replace").strip()
+    if not readable:
+        raise ValueError(warning or f"it {unread(data)}, which the training engine cannot read")
+    if strict and warning:
+        raise ValueError(warning)
+
+
+def _lost(data: bytes) -> Wrong | None:
+    """Say what is wrong with the picture itself of a JPEG."""
+    try:
+        _, wrong = decoded(data, 1)
+    except ValueError as error:
+        return Wrong("unreadable-image", str(error))
+    return None if wrong and wrong.rule == "trailing-bytes" else wrong
+
+
+def _cause(warning: str, data: bytes) -> Wrong:
+    """Say what a warning of the decoder means."""
+    if MISSING in warning.lower():
+        return Wrong("truncated-image", "its end marker comes before the end of its picture")
+    if filling := _filling(warning, data):
+        return Wrong("trailing-bytes", f"has {filling} bytes of filling between its picture and its end marker")
+    return Wrong("damaged-image", f"is damaged ({warning.removeprefix('Corrupt JPEG data: ')})")
+
+
+def _silent(structure: _Structure) -> Wrong | None:
+    """Say what is wrong by the headers alone, which a decoder does not look at."""
+    if structure.holes:
+        return Wrong("damaged-image", "is damaged (a zero in a quantisation table)")
+    if not structure.plain and not _complete(structure):
+        return Wrong("truncated-image", "lacks scans: its end marker comes before the end of its picture")
+    return None
+
+
+def _filling(warning: str, data: bytes) -> int:
+    """Return how many zeros a camera put between the picture and its end marker; 0 where it is something else.
+
+    Zeros that a broken copy left there are a sector or more, and the decoder took some of them for pixels.
+    """
+    left_over = LEFT_OVER.search(warning)
+    body = data[: (_structure(data, 0).end or len(data)) - len(END)]
+    zeros = len(body) - len(body.rstrip(b"\x00"))
+    return zeros if left_over and int(left_over[1]) <= zeros <= min(int(left_over[1]) + HELD, SECTOR - 1) else 0
+
+
+def _unfilled(data: bytes) -> tuple[bytes, list[str]]:
+    try:
+        _, wrong = decoded(data, 1)
+    except ValueError:
+        return data, []  # what is wrong with it is not its end
+    shorter = data.removesuffix(END).rstrip(b"\x00") + END
+    if wrong is None or wrong.rule != "trailing-bytes" or _lost(shorter):
+        return data, []
+    return shorter, [f"cut {len(data) - len(shorter)} bytes of filling before its end"]
+
+
+def _plain(data: bytes, structure: _Structure) -> bytes:
+    """Take out what a decoder warns of although it does no harm."""
+    kept = [data[:2]]
+    for code, start, end in structure.segments:
+        segment = data[start:end]
+        if code == SCAN_CODE and structure.frame != PROGRESSIVE:
+            segment = segment[:-3] + b"\x00\x3f\x00"  # all coefficients, to their last bits
+        if code not in COLOURS_CODES:
+            kept.append(segment)
+    return b"".join(kept) + data[structure.segments[-1][2] :]
+
+
+def _structure(data: bytes, start: int, *, short: bool = False) -> _Structure:
+    """Follow the markers of the picture that starts at `start`; with `short` as far as they say something new."""
     result = _Structure()
     position = start + 2
     while found := MARKER.search(data, position):
@@ -93,20 +242,35 @@ def _structure(data: bytes, start: int) -> _Structure:
         length = max(int.from_bytes(data[position : position + 2]), 2)
         body = data[position + 2 : position + length]
         position += length
-        if code in FRAME_CODES:
-            result.components = body[5] if len(body) > 5 else 0
+        if not result.scans:
+            result.segments.append((code, found.start(), position))
+        if code in ALL_FRAMES and len(body) > 5:
+            result.frame, result.bits, result.components = code, body[0], body[5]
+            result.size = (int.from_bytes(body[3:5]), int.from_bytes(body[1:3]))
+        elif code == TABLES_CODE:
+            result.holes = result.holes or _holes(body)
         elif code == SCAN_CODE:
             result.scans.append(body)
-            result.last = position
+            if short and result.plain:
+                break
     return result
+
+
+def _holes(tables: bytes) -> bool:
+    """Tell whether a value of quantisation tables is zero."""
+    place = 0
+    while place < len(tables):
+        width = 2 if tables[place] >> 4 else 1  # bytes a value
+        values = tables[place + 1 : place + 1 + 64 * width]
+        if 0 in (values if width == 1 else memoryview(values[: len(values) & ~1]).cast("H")):
+            return True
+        place += 1 + 64 * width
+    return False
 
 
 def _last_end(data: bytes, end: int) -> int:
     """Return where the last complete picture ends of those that follow each other."""
-    while data.startswith(START, end):
-        following = _structure(data, end).end
-        if following is None:
-            break
+    while data.startswith(START, end) and (following := _structure(data, end).end):
         end = following
     return end
 
@@ -115,26 +279,10 @@ def _trimmed(data: bytes) -> bytes:
     """Take off half an end marker, and zeros that a file system put where data was never written.
 
     The data of a scan is filled up with ones, so it ends with a zero byte only by chance. If it does, and zeros follow,
-    nobody can tell, and the picture counts as truncated.
+    they cannot be told apart, and the picture counts as truncated.
     """
     shorter = data.rstrip(b"\x00")
     return (shorter if len(data) - len(shorter) > 1 else data).rstrip(b"\xff")
-
-
-def _whole(body: bytes, structure: _Structure) -> bool:
-    """Tell whether all of a picture is in `body`, its bytes without an end marker."""
-    restart = _restart(body, structure)
-    try:
-        picture = _pixels(body + END)
-        same = all(_pixels(body + filling + restart + filling + END) == picture for filling in FILLINGS)
-    except OSError:
-        return False
-    return same and _complete(structure)
-
-
-def _restart(body: bytes, structure: _Structure) -> bytes:
-    """Return the restart marker that would come next: where data stops before one, it must be there to go on."""
-    return b"\xff" + bytes([0xD0 + len(RESTART.findall(body, structure.last)) % 8])
 
 
 def _complete(structure: _Structure) -> bool:
@@ -144,20 +292,7 @@ def _complete(structure: _Structure) -> bool:
         count = scan[0] if scan else 0
         if len(scan) < 4 + 2 * count:  # cut within its header
             return False
-        first, last, bits = scan[1 + 2 * count : 4 + 2 * count]
+        first, last, bits = scan[1 + 2 * count : 4 + 2 * count] if structure.frame == PROGRESSIVE else (0, 63, 0)
         if bits & 15 == 0:
             final |= {(component, k) for component in scan[1 : 1 + 2 * count : 2] for k in range(first, last + 1)}
     return 0 < 64 * structure.components == len(final)
-
-
-def _pixels(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        image.load()
-        return image.tobytes()
-
-
-def _grey(data: bytes, size: tuple[int, int]) -> bytes:
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        image.draft("L", size)
-        image.load()
-        return image.tobytes()

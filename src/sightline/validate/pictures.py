@@ -1,7 +1,7 @@
 """Opens an image once: its digest, its size as a reader sees it, whether it decodes, and a thumbnail to compare by.
 
 Decoding is the expensive part of the gate. A JPEG is decoded at an eighth of its size, which reads every bit of the
-data, as a full decode does, and skips most of the arithmetic.
+data, as a full decode does, and skips most of the arithmetic (see `jpeg`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ TURNS = {
 UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 THUMB = 16  # side of the thumbnail in pixels
 FINER = 3  # times the thumbnail is a JPEG decoded at least; with 2, copies of photographs differ by twice as much
-SMALL = (FINER * THUMB, FINER * THUMB)
 LARGEST_FILE = 2**30  # bytes; no image that a detector is trained on is larger
 GREY = ("1", "L", "LA", "I;16", "I", "F")
 DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
@@ -106,9 +105,7 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
     except Image.DecompressionBombError:
         return None, [_huge(source, thresholds)]
     except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        message = f"is no image, or of an unsupported kind: its bytes are none of {kinds}" if data else "is empty"
-        return None, [Found("unreadable-image", source, message)]
+        return None, [Found("unreadable-image", source, _unidentified(data))]
     except UNDECODABLE as error:
         if isinstance(error, OSError) and error.strerror:  # of the system: decoders have only a message
             return None, [Found("unreadable-image", source, f"cannot be read: {error.strerror.lower()}")]
@@ -118,11 +115,9 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
 def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> tuple[Facts | None, list[Found]]:
     found: list[Found] = []
     digest, size = hashlib.sha256(data).hexdigest(), len(data)
-    truncated = False
     if suffix in SUFFIXES["JPEG"] and data.startswith(START_OF_JPEG):
         found += _ending(source, data)
-        truncated = any(item.rule == "truncated-image" for item in found)
-        if truncated:
+        if any(item.rule == "truncated-image" for item in found):
             data += END  # so that it is decoded as far as it goes, and its labels are judged
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         kind = image.format or ""
@@ -134,10 +129,11 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
         found += _kind(source, suffix, kind, orientation, image, data)
         if any(item.rule in ("turned-boxes", "unreadable-image") for item in found):
             return None, found
-        thumb = _small(image, orientation, THUMB) if thresholds.decode else None
-        if thumb and not truncated and _ends_early(image, data):
-            message = f"ends too early: its end marker, after {len(data)} bytes, comes before the end of its picture"
-            found.append(Found("truncated-image", source, message))
+        thumb = None
+        if thresholds.decode:
+            thumb, wrong = _decoded(image, orientation, data)
+            if wrong and wrong.rule not in (item.rule for item in found):
+                found.append(Found(wrong.rule, source, wrong.message))
         if see_through(image, thresholds.decode):
             found.append(Found("alpha-channel", source, f"has transparency (mode {image.mode})"))
     if kind == "PNG":  # decoding passes over checksums
@@ -146,6 +142,14 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
     if orientation >= 5:
         width, height = height, width
     return Facts(digest, size, width, height, orientation, grey, thumb), found
+
+
+def _unidentified(data: bytes) -> str:
+    if not data:
+        return "is empty"
+    if kind := jpeg.unread(data):
+        return f"{kind}, which the training engine cannot read; expected 8"
+    return f"is no image, or of an unsupported kind: its bytes are none of {', '.join(FORMATS)}"
 
 
 def _huge(source: str, thresholds: Thresholds) -> Found:
@@ -229,6 +233,18 @@ def exif_orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def _decoded(image: Image.Image, orientation: int, data: bytes) -> tuple[bytes, jpeg.Wrong | None]:
+    """Decode an image; returns its thumbnail, and what is wrong with it that Pillow does not see."""
+    if image.format in jpeg.KINDS:
+        pixels, wrong = jpeg.decoded(data, FINER * THUMB)
+        if pixels is not None:
+            part = round(image.width / pixels.shape[1])
+            box = (0, 0, image.width / part, image.height / part)
+            return _thumbnail(Image.fromarray(pixels), box, orientation, THUMB), wrong
+        return _small(image, orientation, THUMB), wrong
+    return _small(image, orientation, THUMB), None
+
+
 def _small(image: Image.Image, orientation: int, side: int) -> bytes:
     """Decode an image, and return it as side x side grey bytes, upright."""
     # A JPEG only. The box is the picture: the last pixels may lie partly outside it.
@@ -237,26 +253,15 @@ def _small(image: Image.Image, orientation: int, side: int) -> bytes:
     image.load()
     if image.mode in DEEP:
         image = eight_bits(image)
-    grey = image if image.mode == "L" else image.convert("L")
+    return _thumbnail(image if image.mode == "L" else image.convert("L"), box, orientation, side)
+
+
+def _thumbnail(grey: Image.Image, box: tuple[float, float, float, float] | None, orientation: int, side: int) -> bytes:
+    """Scale the part `box` of a grey image down, and turn it upright."""
     # Pillow's bilinear filter is a triangle two places wide, scaled to the picture. A box has hard edges: where they
     # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
     grey = grey.resize((side, side), Image.Resampling.BILINEAR, box)
     return (grey.transpose(TURNS[orientation]) if orientation in TURNS else grey).tobytes()
-
-
-def _ends_early(image: Image.Image, data: bytes) -> bool:
-    """Tell whether a JPEG that was decoded in grey lacks data before its end marker.
-
-    A decoder repeats the last value it knows, so the last row of such a picture has only one. Of those that do it is
-    tried whether other data at the end changes anything. Not seen: a cut in the last row of blocks, or in the last scan
-    of a progressive picture.
-    """
-    if image.format not in jpeg.KINDS or image.mode != "L":
-        return False
-    if "progressive" in image.info:
-        return jpeg.lacks_scans(data)
-    low, high = image.crop((0, image.height - 1, image.width, image.height)).getextrema()
-    return low == high and jpeg.wants_more(data, image.tobytes(), SMALL)
 
 
 def eight_bits(image: Image.Image) -> Image.Image:

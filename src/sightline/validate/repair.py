@@ -1,10 +1,10 @@
 """What can be saved of a bad image file, and nothing else: bytes in, better bytes out, and what was done in words.
 
-Without loss: bytes behind a JPEG's end are cut, a JPEG's end marker is added if nothing but it is missing (see `jpeg`),
-a file gets the suffix of what it is. With new pixels: a picture stored turned is made upright, transparency is laid on
-white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8), CMYK becomes RGB. Then PNG, BMP, WebP and TIFF
-are written without loss, JPEG with quality 95 and its own colour subsampling; the colour profile stays, EXIF does not;
-of several pictures in a file the first is kept.
+Without loss: bytes behind a JPEG's end, and zeros before it, are cut; a JPEG's end marker is added if nothing but it is
+missing (see `jpeg`); a file gets the suffix of what it is. With new pixels: a picture stored turned is made upright,
+transparency is laid on white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8), CMYK becomes RGB. Then
+PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own colour subsampling; the profile
+of colours stays, EXIF does not; of several pictures in a file the first is kept.
 """
 
 from __future__ import annotations

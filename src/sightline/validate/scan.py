@@ -16,7 +16,7 @@ from sightline.config import RunConfig
 from sightline.policy import Thresholds
 from sightline.validate import pairing, pictures, pool, signs
 from sightline.validate.dataset import Entry, Found, Parsed, Reading
-from sightline.validate.desk import Desk, Job, Result
+from sightline.validate.desk import Desk, Job, Result, marks
 from sightline.validate.formats.files import cannot_be_read
 from sightline.validate.index import Index
 from sightline.validate.labels import Frame, judge
@@ -24,6 +24,7 @@ from sightline.validate.source import STAGE
 from sightline.validate.unused import unused
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
+USUAL_LABEL = 2**14  # bytes that nearly every label file fits in: memory for the largest costs more than the reading
 FEW = 2  # batches for which starting processes costs more than it saves
 UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects that are boxes nobody can use
 
@@ -46,18 +47,19 @@ class Worker(NamedTuple):
 
     def _check(self, job: Job) -> Result:
         entry, facts, image_found = job.entry, job.facts, list(job.image_found)
+        now = job.marks or marks(entry)  # before the files are read
         if facts is None:
             facts, image_found = pictures.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
         boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
         if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
             found = list(parsed.found)
-            return Result(facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
+            return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
         fits = signs.of_image(self.format, parsed, entry.where, facts.width, facts.height)
         named = pairing.image_named(parsed.image, entry.image)
-        return Result(facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
+        return Result(now, facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
 
     def _parsed(self, entry: Entry) -> Parsed:
         if entry.parsed is not None:
@@ -67,7 +69,10 @@ class Worker(NamedTuple):
             return Parsed(found=(Found("missing-label", entry.source, f"has no label file {where}"),))
         try:
             with open(entry.label, "rb", buffering=0) as file:
-                return self.parse(file.read(LARGEST_LABEL), where, self.classes)
+                data = file.read(USUAL_LABEL)
+                if len(data) == USUAL_LABEL:
+                    data += file.read(LARGEST_LABEL - USUAL_LABEL)
+                return self.parse(data, where, self.classes)
         except OSError as error:
             return Parsed(found=(cannot_be_read(where, error),))
 

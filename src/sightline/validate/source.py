@@ -123,11 +123,13 @@ def _download(uri: str, stack: contextlib.ExitStack, prefix: str) -> Local:
 def _objects(uri: str, prefix: str, folder: Path) -> Path:
     """Download all that lies below a prefix of an object store."""
     store = open_store(uri)
-    keys = [key for key, _ in store.list() if not key.endswith("/")]
+    sizes = {key: size for key, size in store.list() if not key.endswith("/")}
+    keys = list(sizes)
     for key in keys:
         archive.check_name(uri, key)
     if not keys:
         raise DataError(f"{prefix}{uri} holds no objects; expected labelled images or an archive there.")
+    archive.check_space(uri, sum(sizes.values()), folder)
     ticker = progress.Ticker(STAGE, len(keys), "downloading")
     store.download([Transfer(key, folder / key) for key in keys], ticker.tick)
     return folder
