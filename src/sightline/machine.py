@@ -47,6 +47,21 @@ def cores(root: Path = ROOT) -> int:
     return max(1, min(len(os.sched_getaffinity(0)), *quotas, 1 << 20))
 
 
+def fewer_cores(root: Path = ROOT) -> int | None:
+    """Return `cores` where they are fewer than the machine has, else None: then libraries need no instruction."""
+    mine = cores(root)
+    return mine if mine < os.sysconf("SC_NPROCESSORS_ONLN") else None
+
+
+def limit_threads() -> None:
+    """Keep numpy, in this process and those it starts, from a thread for each core that it may not use.
+
+    Has to come before numpy is imported. A number that the user set stays.
+    """
+    if mine := fewer_cores():
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(mine))
+
+
 def memory(root: Path = ROOT) -> Memory:
     """Return what memory there is, and what of it is free."""
     machine = _table(root / "proc/meminfo")

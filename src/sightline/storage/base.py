@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from sightline import machine
 from sightline.errors import ConfigError, StorageError, StorageUsageError
 
 CHUNK = 1 << 20  # bytes held in memory per transfer
@@ -64,6 +65,11 @@ def setting(name: str, default: int, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise ConfigError(f"Environment variable {name} is {text!r}; expected a whole number of at least {least}.")
     return int(text)
+
+
+def transfers() -> int:
+    """Return how many files move at a time. They are hashed on the way, so few cores serve fewer."""
+    return setting("SIGHTLINE_TRANSFERS", min(8, 4 * machine.cores()), 1)
 
 
 def check_key(key: str) -> str:
@@ -230,7 +236,7 @@ def _parallel(work: Callable[[Transfer], int], items: Sequence[Transfer], tick: 
 
     Missing and wrong objects are collected and told together; any other error ends the whole once what runs is done.
     """
-    limit = setting("SIGHTLINE_TRANSFERS", 8, 1)
+    limit = transfers()
     total = 0
     problems: list[StorageError] = []
     outage: StorageError | None = None

@@ -27,7 +27,7 @@ from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting, transfers
 
 Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -55,7 +55,7 @@ def connect(address: str) -> Any:
         raise StorageUsageError(f"No credentials for the object store at {address}: set {' and '.join(missing)}.")
     parts = urlsplit(address)
     http = urllib3.PoolManager(
-        maxsize=setting("SIGHTLINE_TRANSFERS", 8, 1),
+        maxsize=transfers(),
         timeout=urllib3.Timeout(connect=5, read=60),
         retries=False,
         cert_reqs="CERT_REQUIRED",

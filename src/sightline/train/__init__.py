@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sightline import provenance
+from sightline import machine, provenance
 from sightline.artifacts import BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
 from sightline.errors import DeviceError, TrainError
@@ -85,7 +84,7 @@ def engine_options(config: TrainConfig, data_yaml: Path, model: str, save_dir: P
         "epochs": config.epochs,
         "imgsz": config.image_size,
         "batch": config.batch,
-        "workers": config.workers,
+        "workers": min(config.workers, max(1, machine.cores() // config.world_size)),
         "seed": config.seed,
         "optimizer": config.optimizer,
         "lr0": config.lr0,
@@ -150,4 +149,4 @@ def _environment(config: TrainConfig) -> dict[str, str]:
     """Share the cores among CPU processes; torchrun would give each of several a single one."""
     if config.gpus or config.world_size == 1:
         return {}
-    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // config.world_size))}
+    return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.world_size))}

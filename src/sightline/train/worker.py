@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline import engine
+from sightline import engine, machine
 from sightline.progress import Ticker
 
 RESULT = "result.json"
@@ -66,7 +66,7 @@ def trainer_class() -> Any:
                 super()._setup_ddp()
             else:
                 distributed.init_process_group("gloo", timeout=timedelta(minutes=30))
-                torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // WORLD_SIZE))
+                torch.set_num_threads(max(1, machine.cores() // WORLD_SIZE))
 
         def _setup_train(self) -> None:
             on_cpu = self.device.type == "cpu" and self.world_size > 1

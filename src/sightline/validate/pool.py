@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import multiprocessing
 import os
 import signal
@@ -13,9 +12,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from pathlib import Path
 from typing import TypeVar
 
+from sightline import machine
 from sightline.errors import SightlineError
 
 In = TypeVar("In")
@@ -23,18 +22,7 @@ Out = TypeVar("Out")
 
 AHEAD = 3  # batches that wait for each process
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
-
-
-def cores() -> int:
-    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2)."""
-    mine = len(os.sched_getaffinity(0))
-    try:
-        quota, period = QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return mine
-    return mine if quota == "max" else max(1, min(mine, math.ceil(int(quota) / int(period))))
 
 
 def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
@@ -43,7 +31,7 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
     Raises SightlineError if a process is killed.
     """
     first = list(islice(batches, few + 1))
-    processes = cores()
+    processes = machine.cores()
     if len(first) <= few or processes == 1:
         for batch in chain(first, batches):
             yield batch, work(batch)

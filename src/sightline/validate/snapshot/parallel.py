@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from sightline.storage import setting
+from sightline.storage import transfers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,7 +19,7 @@ def several(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[R
     Items are taken no faster than they are worked on, so that what they hold (files, lists) is bounded. The first error
     ends it, once what runs is done.
     """
-    limit = setting("SIGHTLINE_TRANSFERS", 8, 1)
+    limit = transfers()
     running: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(limit, thread_name_prefix="snapshot") as pool:
         for item in items:
