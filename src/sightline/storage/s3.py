@@ -1,6 +1,6 @@
 """A store in an S3 bucket, through `minio`.
 
-The client's own HTTP layer would retry for minutes without a word, so it is told not to, and every call goes through
+The client's own HTTP layer would retry for minutes and say nothing, so its retries are off, and every call goes through
 `S3Store._retry`. Messages name codes and addresses, never what a server said in its own words: servers quote
 access keys and signatures.
 """
@@ -8,9 +8,8 @@ access keys and signatures.
 from __future__ import annotations
 
 import os
-import random
 import re
-import time
+import ssl
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
@@ -28,14 +27,66 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 
 from sightline.errors import StorageError, StorageUsageError
 from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting, transfers
+from sightline.storage.patience import Outage, Patience
 
 Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PAGE = 1000  # keys per request to list or delete, the most that S3 takes
-FIRST_DELAY, LONGEST_DELAY = 0.25, 8.0  # seconds between attempts, doubled each time
+CONNECT, READ = 5, 60  # seconds without an answer: to a connection, to a request
+NAMELESS = (
+    3  # seconds to try for where the server's name is unknown and it has never answered: most likely a typing error
+)
 REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
            "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
-BUSY = ("SlowDown", "RequestTimeout", "InternalError")  # told with a status below 500 now and then
+BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
+        "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
+        "XMinioServerNotInitialized")  # fmt: skip
+PASSING = (
+    408,
+    425,
+    429,
+    *(status for status in range(500, 600) if status not in (501, 505, 507, 511)),
+)  # HTTP statuses
+
+
+class Busy(MinioException):
+    """An answer that says success and holds an error that may pass."""
+
+    def __init__(self, code: str) -> None:
+        """Take S3's code."""
+        super().__init__(code)
+        self.code = code
+
+
+class Patient:
+    """A connection that gives a request its full time: urllib3 counts sending as connecting, seconds for megabytes."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        """Connect, then allow more."""
+        super().connect()  # type: ignore[misc]
+        self.sock.settimeout(READ)
+
+
+class PatientHTTP(Patient, urllib3.connection.HTTPConnection):
+    """Over HTTP."""
+
+
+class PatientHTTPS(Patient, urllib3.connection.HTTPSConnection):
+    """Over HTTPS."""
+
+
+class PoolHTTP(urllib3.HTTPConnectionPool):
+    """Makes the first."""
+
+    ConnectionCls = PatientHTTP
+
+
+class PoolHTTPS(urllib3.HTTPSConnectionPool):
+    """Makes the second."""
+
+    ConnectionCls = PatientHTTPS
 
 
 def endpoint() -> str:
@@ -56,11 +107,12 @@ def connect(address: str) -> Any:
     parts = urlsplit(address)
     http = urllib3.PoolManager(
         maxsize=transfers(),
-        timeout=urllib3.Timeout(connect=5, read=60),
+        timeout=urllib3.Timeout(connect=CONNECT, read=READ),
         retries=False,
         cert_reqs="CERT_REQUIRED",
         ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
     )
+    http.pool_classes_by_scheme = {"http": PoolHTTP, "https": PoolHTTPS}
     try:
         return Minio(
             parts.netloc,
@@ -90,7 +142,8 @@ class S3Store(Store):
         self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self.address = endpoint()
-        self.retries = setting("SIGHTLINE_S3_RETRIES", 4, 0)
+        self.wait = setting("SIGHTLINE_S3_WAIT", 120, 0)
+        self._outage = Outage.of(self.address, self.wait)
         self._client = connect(self.address)
 
     def check(self) -> None:
@@ -135,16 +188,31 @@ class S3Store(Store):
                 )
 
     def _remove(self, batch: list[DeleteObject]) -> list[Any]:
-        return list(self._client.remove_objects(self.bucket, batch))
+        refused = list(self._client.remove_objects(self.bucket, batch))
+        if busy := next((error for error in refused if error.code in BUSY), None):
+            raise Busy(busy.code)
+        return refused
 
     def _page(self, prefix: str, last: str | None) -> tuple[Any, ...]:
         found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True, start_after=last)
         return tuple(islice(found, PAGE))
 
     def _send(self, key: str, path: Path) -> None:
-        # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more) for each.
-        name = self._name(key)
-        self._retry(lambda: self._client.fput_object(self.bucket, name, str(path), num_parallel_uploads=1), key)
+        name, reached = self._name(key), 0
+
+        def send() -> None:
+            nonlocal reached
+            with open(path, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                try:
+                    # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
+                    sent = self._client.put_object(self.bucket, name, file, size, num_parallel_uploads=1)
+                finally:
+                    reached = file.tell()
+            if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
+                raise Busy("InternalError")
+
+        self._retry(send, key, lambda: reached)
 
     def _version(self, key: str) -> str:
         try:
@@ -159,7 +227,7 @@ class S3Store(Store):
                 file.write(chunk)
                 update(chunk)
 
-        self._retry(rest, key)
+        self._retry(rest, key, file.tell)
 
     def _read(self, key: str, offset: int, version: str) -> Iterator[bytes]:
         headers = {"If-Match": f'"{version}"'} if version else {}
@@ -182,25 +250,30 @@ class S3Store(Store):
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
 
-    def _retry(self, call: Callable[[], Result], key: str = "") -> Result:
-        """Call until it works; wait longer each time, at random within limits so that many clients spread out.
+    def _retry(self, call: Callable[[], Result], key: str = "", reached: Callable[[], int] = lambda: 0) -> Result:
+        """Call until it works, for as long as SIGHTLINE_S3_WAIT says; `reached` tells how far a transfer is.
 
         Only what may pass is tried again: no answer, a broken connection, a busy or failing server.
         """
-        attempt = 1
-        while True:
-            try:
-                return call()
-            except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
-                if attempt > self.retries or not _may_pass(error):
-                    raise self._explain(error, key, attempt) from None
-            time.sleep(min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.5, 1))
-            attempt += 1
+        with Patience(self._outage, self.wait) as patience:
+            while True:
+                try:
+                    result = call()
+                except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
+                    known = self._outage.answered_once
+                    unnamed = isinstance(error, urllib3.exceptions.NameResolutionError) and not known
+                    budget = min(NAMELESS, self.wait) if unnamed else self.wait
+                    if not _may_pass(error, known) or not patience.again(reached(), _reason(error), budget):
+                        raise self._explain(error, key, patience) from None
+                else:
+                    self._outage.answered()
+                    return result
 
-    def _explain(self, error: Exception, key: str, attempts: int) -> StorageError:
+    def _explain(self, error: Exception, key: str, patience: Patience) -> StorageError:
         """Say what happened to a request about `key` (empty: about the bucket) and what to do."""
         where = f"{self.uri}/{key}" if key else self.uri
         code = _code(error)
+        times = f"tried {patience.attempts} times in {patience.waited:.0f} s" if patience.attempts > 1 else "tried once"
         if code == "NoSuchBucket":
             return StorageUsageError(
                 f"{where}: there is no bucket {self.bucket!r} at {self.address}. Create it, or correct the name or "
@@ -217,12 +290,12 @@ class S3Store(Store):
             return StorageError(f"{where} changed while it was read. Run again.")
         if isinstance(error, urllib3.exceptions.HTTPError):
             return StorageError(
-                f"{where}: the object store at {self.address} does not answer ({_reason(error)}; attempts: "
-                f"{attempts}). Check that it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: "
-                "transfers continue."
+                f"{where}: the object store at {self.address} does not answer ({_reason(error)}; {times}). Check that "
+                "it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: transfers continue. "
+                "SIGHTLINE_S3_WAIT sets for how many seconds an outage is waited out."
             )
         return StorageError(
-            f"{where}: {self.address} answered {code} (attempts: {attempts}). Check that SIGHTLINE_S3_ENDPOINT is the "
+            f"{where}: {self.address} answered {code} ({times}). Check that SIGHTLINE_S3_ENDPOINT is the "
             "address of an S3 server, and AWS_REGION, where used, the bucket's region, then run again: transfers "
             "continue."
         )
@@ -230,7 +303,7 @@ class S3Store(Store):
 
 def _code(error: Exception) -> str:
     """Return S3's word for an error, or the HTTP status where there is none."""
-    if isinstance(error, S3Error):
+    if isinstance(error, S3Error | Busy):
         return str(error.code)
     if isinstance(error, ServerError):
         return f"HTTP status {error.status_code}"
@@ -239,18 +312,36 @@ def _code(error: Exception) -> str:
     return "something that is not S3's XML"
 
 
-def _may_pass(error: Exception) -> bool:
-    """Tell whether the same request may work a moment later."""
+def _may_pass(error: Exception, known: bool) -> bool:
+    """Tell whether the same request may work later, of a server that is `known` to be one, or not yet.
+
+    What is no S3 at all stays so; where it was one before, it is a proxy's page, or an answer that was cut.
+    """
+    if isinstance(error, Busy):
+        return True
     if isinstance(error, S3Error):
-        return error.code in BUSY or error.response.status in (429, *range(500, 600))
+        return error.code in BUSY or error.response.status in PASSING
     if isinstance(error, ServerError):
-        return bool(error.status_code >= 500)
+        return error.status_code in PASSING
     if isinstance(error, InvalidResponseError):
-        return bool(error._code >= 500)
-    return not isinstance(error, urllib3.exceptions.SSLError | ElementTree.ParseError)
+        return error._code in PASSING
+    if isinstance(error, ElementTree.ParseError):
+        return known
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return isinstance(_cause(error), ssl.SSLEOFError | ssl.SSLZeroReturnError)  # cut, not refused
+    return True
+
+
+def _cause(error: Exception) -> object:
+    return error.__cause__ or error.__context__ or (error.args[0] if error.args else None)
 
 
 def _reason(error: Exception) -> str:
-    """Return the operating system's words for a failed connection."""
-    cause = error.__cause__ or error.__context__
-    return getattr(cause, "strerror", None) or type(error).__name__
+    """Say in a few words why a request had no answer: the system's own, or S3's code."""
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "its name is not known"
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return "timed out"
+    if isinstance(error, urllib3.exceptions.HTTPError):
+        return getattr(_cause(error), "strerror", None) or type(error).__name__
+    return _code(error)

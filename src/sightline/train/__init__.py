@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sightline import machine, provenance
-from sightline.artifacts import BestEpoch, Epoch, TrainDocument, write_bytes
+from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
 from sightline.errors import DeviceError, TrainError
 from sightline.stages import running
 from sightline.storage import fetch_uri, sha256_file
+from sightline.train import fault
 from sightline.train.launch import launch
 from sightline.train.worker import RESULT
 from sightline.validate.snapshot import fetch
@@ -39,12 +40,12 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
         job = work / "job.json"
         job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
-        attempt = launch(job, config.world_size, out / LOG, _environment(config))
+        ended = launch(job, config.world_size, out / LOG, _environment(config))
         result = work / RESULT
-        if attempt.exit_code or not result.exists():
-            raise TrainError(
-                f"Training stopped before its last epoch: {attempt.reason}. The engine's whole log is {out / LOG}."
-            )
+        if ended.exit_code or not result.exists():
+            log = (out / LOG).read_text(encoding="utf-8", errors="replace")
+            reason = fault.explain(ended.exit_code, log, work, ended.watch, config).rstrip()
+            raise TrainError(f"Training stopped before its last epoch: {reason} The engine's whole log is {out / LOG}.")
         for name in (BEST, LAST):
             write_bytes(out / name, (work / "weights" / name).read_bytes())
         history = read_history(work / "results.csv")
@@ -61,7 +62,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
             epochs_completed=len(history),
             best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
             history=history,
-            attempts=[attempt],
+            attempts=[Attempt(number=1, exit_code=0, seconds=ended.seconds, reason="finished")],
             checkpoint=BEST,
             checkpoint_sha256=sha256_file(out / BEST),
             last=LAST,

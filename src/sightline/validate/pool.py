@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,13 +15,13 @@ from typing import TypeVar
 
 from sightline import machine
 from sightline.errors import SightlineError
+from sightline.process import end_with
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 AHEAD = 3  # batches that wait for each process
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 
 
 def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
@@ -104,6 +103,4 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os.kill(os.getpid(), signal.SIGKILL)
+    end_with(parent)

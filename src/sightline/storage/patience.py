@@ -1,0 +1,120 @@
+"""Waits out an outage of a server: tries again within a budget of time, and says that it waits."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from sightline import progress
+
+FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0  # seconds between attempts, doubled each time
+QUIET = 5.0  # seconds of an outage before it is said
+AGAIN = 30.0  # seconds until it is said once more
+
+interrupted = threading.Event()  # nobody waits for what is waited for here
+
+
+class Outage:
+    """What all requests of this process know of one server, so that eight of them say once that it is away."""
+
+    _known: dict[str, Outage] = {}  # noqa: RUF012  by address
+
+    def __init__(self, address: str, budget: float) -> None:
+        """Start with a server that has not been asked yet."""
+        self.address, self.budget = address, budget
+        self.answered_once = False
+        self._since: float | None = None
+        self._said: float | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, address: str, budget: float) -> Outage:
+        """Return the one of this address."""
+        return cls._known.setdefault(address, cls(address, budget))
+
+    def missed(self, since: float, reason: str) -> None:
+        """Note that a request has had no answer since then; say it once that is long ago."""
+        with self._lock:
+            self._since = since if self._since is None else min(since, self._since)
+            now = time.monotonic()
+            if now - self._since < QUIET or (self._said is not None and now - self._said < AGAIN):
+                return
+            self._said = now
+            waited = now - self._since
+        progress.notice(
+            f"the object store at {self.address} has not answered for {waited:.0f} s ({reason}); trying again for up "
+            f"to {self.budget:.0f} s"
+        )
+
+    def answered(self) -> None:
+        """Note that the server works."""
+        self.answered_once = True
+        if self._since is None:
+            return
+        with self._lock:
+            since, said, self._since, self._said = self._since, self._said, None, None
+        if since is not None and said is not None:
+            progress.notice(f"the object store answers again, after {time.monotonic() - since:.0f} s")
+
+
+class Patience:
+    """The attempts of one request, as a block; in it a server that takes the request and stays silent is noticed."""
+
+    def __init__(self, outage: Outage, budget: float) -> None:
+        """Take what is known of the server, and for how many seconds to try."""
+        self.outage, self.budget = outage, budget
+        self.attempts = 1
+        self._begun = self._active = time.monotonic()
+        self._furthest = 0
+        self._delay = FIRST_DELAY
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> Patience:
+        self._arm(2 * QUIET)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        timer, self._timer = self._timer, None
+        if timer:
+            timer.cancel()
+
+    @property
+    def waited(self) -> float:
+        """Return the seconds since the server was last known to work for this request."""
+        return time.monotonic() - self._begun
+
+    def alive(self) -> None:
+        """Note that some of the answer has come."""
+        self._active = time.monotonic()
+
+    def again(self, reached: int, reason: str, budget: float) -> bool:
+        """Wait for the next attempt; False if the budget is spent.
+
+        `reached` is how far the transfer is: the budget is for a server that gives nothing, so it starts again with
+        every bit of progress. Delays are random within limits, so that many clients spread out.
+        """
+        now = time.monotonic()
+        if reached > self._furthest:
+            self._furthest, self._begun, self._delay, self.attempts = reached, now, FIRST_DELAY, 1
+        left = self._begun + budget - now
+        if left <= 0 or interrupted.is_set():
+            return False
+        self.outage.missed(self._begun, reason)
+        interrupted.wait(min(self._delay * random.uniform(0.5, 1), left))
+        self._delay = min(2 * self._delay, LONGEST_DELAY)
+        self.attempts += 1
+        self._active = time.monotonic()
+        return True
+
+    def _arm(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._silent)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _silent(self) -> None:
+        idle = time.monotonic() - self._active
+        if idle >= 2 * QUIET:
+            self.outage.missed(self._active, "it took the request and is silent")
+        if self._timer:  # the block goes on
+            self._arm(max(1.0, 2 * QUIET - idle))
