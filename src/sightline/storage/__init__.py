@@ -8,7 +8,7 @@ credentials come from the environment alone:
     SIGHTLINE_CACHE          where fetched data is kept            default ~/.cache/sightline
     SIGHTLINE_TRANSFERS      files moved at the same time          default 8; 4 on one core
     SIGHTLINE_S3_ENDPOINT    the object store, http(s)://host:port default AWS_ENDPOINT_URL, else Amazon's
-    SIGHTLINE_S3_RETRIES     attempts after the first one          default 4
+    SIGHTLINE_S3_WAIT        seconds to wait out an outage         default 120
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
 """
 

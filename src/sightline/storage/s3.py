@@ -33,23 +33,17 @@ Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PAGE = 1000  # keys per request to list or delete, the most that S3 takes
 CONNECT, READ = 5, 60  # seconds without an answer: to a connection, to a request
-NAMELESS = (
-    3  # seconds to try for where the server's name is unknown and it has never answered: most likely a typing error
-)
+NAMELESS = 3  # seconds to try for where a server's name is unknown and it has never answered: a mistake, most likely
 REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
            "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
 BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
         "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
         "XMinioServerNotInitialized")  # fmt: skip
-PASSING = (
-    408,
-    425,
-    429,
-    *(status for status in range(500, 600) if status not in (501, 505, 507, 511)),
-)  # HTTP statuses
+# HTTP statuses after which the same request may work.
+PASSING = (408, 425, 429, *(status for status in range(500, 600) if status not in (501, 505, 507, 511)))
 
 
-class Busy(MinioException):
+class Busy(MinioException):  # type: ignore[misc]
     """An answer that says success and holds an error that may pass."""
 
     def __init__(self, code: str) -> None:

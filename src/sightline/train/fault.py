@@ -155,7 +155,7 @@ def _measured(about: About, failure: Failure, watch: Watch) -> str:
         parts.append(f"It had used up to {size_text(own.peak)}")
     others = [process.peak for pid, process in watch.seen.items() if pid != failure.pid and process.peak]
     if others:
-        parts.append(f"{len(others)} more processes of the training up to {size_text(max(others))} each")
+        parts.append(f"{len(others)} other processes of the training up to {size_text(max(others))} each")
     text = ", ".join(parts) + ". " if parts else ""
     if memory.limit is not None:
         peak = f", of which {size_text(memory.peak)} were used at most" if memory.peak is not None else ""
