@@ -18,7 +18,17 @@ import os
 from pathlib import Path
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import MissingObject, Store, Stored, Transfer, WrongBytes, setting, sha256_file, transfers
+from sightline.storage.base import (
+    MissingObject,
+    Store,
+    Stored,
+    Transfer,
+    WrongBytes,
+    setting,
+    sha256_file,
+    threads,
+    transfers,
+)
 from sightline.storage.files import FileStore, file_uri, local_path
 
 __all__ = [
@@ -34,6 +44,7 @@ __all__ = [
     "open_store",
     "setting",
     "sha256_file",
+    "threads",
     "transfers",
 ]
 

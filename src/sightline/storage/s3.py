@@ -9,116 +9,28 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-import certifi
 import urllib3
-from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import MinioException, S3Error
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting, transfers
+from sightline.storage.answers import BUSY, REFUSED, Busy, code_of, may_pass, reason
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key
+from sightline.storage.client import connect, endpoint, patience
 from sightline.storage.patience import Outage, Patience
 
 Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PAGE = 1000  # keys per request to list or delete, the most that S3 takes
-CONNECT, READ = 5, 60  # seconds without an answer: to a connection, to a request
 NAMELESS = 3  # seconds to try for where a server's name is unknown and it has never answered: a mistake, most likely
-REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
-           "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
-BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
-        "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
-        "XMinioServerNotInitialized")  # fmt: skip
-# HTTP statuses after which the same request may work.
-PASSING = (408, 425, 429, *(status for status in range(500, 600) if status not in (501, 505, 507, 511)))
-
-
-class Busy(MinioException):  # type: ignore[misc]
-    """An answer that says success and holds an error that may pass."""
-
-    def __init__(self, code: str) -> None:
-        """Take S3's code."""
-        super().__init__(code)
-        self.code = code
-
-
-class Patient:
-    """A connection that gives a request its full time: urllib3 counts sending as connecting, seconds for megabytes."""
-
-    sock: Any
-
-    def connect(self) -> None:
-        """Connect, then allow more."""
-        super().connect()  # type: ignore[misc]
-        self.sock.settimeout(READ)
-
-
-class PatientHTTP(Patient, urllib3.connection.HTTPConnection):
-    """Over HTTP."""
-
-
-class PatientHTTPS(Patient, urllib3.connection.HTTPSConnection):
-    """Over HTTPS."""
-
-
-class PoolHTTP(urllib3.HTTPConnectionPool):
-    """Makes the first."""
-
-    ConnectionCls = PatientHTTP
-
-
-class PoolHTTPS(urllib3.HTTPSConnectionPool):
-    """Makes the second."""
-
-    ConnectionCls = PatientHTTPS
-
-
-def endpoint() -> str:
-    """Return the object store's address from the environment, `http(s)://host[:port]`. Raises StorageUsageError."""
-    names = ("SIGHTLINE_S3_ENDPOINT", "AWS_ENDPOINT_URL")
-    name = next((name for name in names if os.environ.get(name)), None)
-    address = os.environ[name].rstrip("/") if name else "https://s3.amazonaws.com"
-    if not re.fullmatch(r"https?://[^/@?#\s]+", address):  # not quoted: it may hold a password
-        raise StorageUsageError(f"{name} is not an address; expected http://host:port or https://host, nothing more.")
-    return address
-
-
-def connect(address: str) -> Any:
-    """Make a client with the environment's credentials. Raises StorageUsageError if there are none."""
-    missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(name)]
-    if missing:
-        raise StorageUsageError(f"No credentials for the object store at {address}: set {' and '.join(missing)}.")
-    parts = urlsplit(address)
-    http = urllib3.PoolManager(
-        maxsize=transfers(),
-        timeout=urllib3.Timeout(connect=CONNECT, read=READ),
-        retries=False,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-    )
-    http.pool_classes_by_scheme = {"http": PoolHTTP, "https": PoolHTTPS}
-    try:
-        return Minio(
-            parts.netloc,
-            access_key=os.environ["AWS_ACCESS_KEY_ID"],
-            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-            session_token=os.environ.get("AWS_SESSION_TOKEN"),
-            secure=parts.scheme == "https",
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            http_client=http,
-        )
-    except ValueError as error:
-        raise StorageUsageError(f"SIGHTLINE_S3_ENDPOINT {address} or AWS_REGION cannot be used: {error}.") from None
 
 
 class S3Store(Store):
@@ -136,7 +48,7 @@ class S3Store(Store):
         self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self.address = endpoint()
-        self.wait = setting("SIGHTLINE_S3_WAIT", 120, 0)
+        self.wait = patience()
         self._outage = Outage.of(self.address, self.wait)
         self._client = connect(self.address)
 
@@ -249,7 +161,7 @@ class S3Store(Store):
 
         Only what may pass is tried again: no answer, a broken connection, a busy or failing server.
         """
-        with Patience(self._outage, self.wait) as patience:
+        with Patience(self._outage, self.wait) as tries:
             while True:
                 try:
                     result = call()
@@ -257,17 +169,17 @@ class S3Store(Store):
                     known = self._outage.answered_once
                     unnamed = isinstance(error, urllib3.exceptions.NameResolutionError) and not known
                     budget = min(NAMELESS, self.wait) if unnamed else self.wait
-                    if not _may_pass(error, known) or not patience.again(reached(), _reason(error), budget):
-                        raise self._explain(error, key, patience) from None
+                    if not may_pass(error, known) or not tries.again(reached(), reason(error), budget):
+                        raise self._explain(error, key, tries) from None
                 else:
                     self._outage.answered()
                     return result
 
-    def _explain(self, error: Exception, key: str, patience: Patience) -> StorageError:
+    def _explain(self, error: Exception, key: str, tries: Patience) -> StorageError:
         """Say what happened to a request about `key` (empty: about the bucket) and what to do."""
         where = f"{self.uri}/{key}" if key else self.uri
-        code = _code(error)
-        times = f"tried {patience.attempts} times in {patience.waited:.0f} s" if patience.attempts > 1 else "tried once"
+        code = code_of(error)
+        times = f"tried {tries.attempts} times in {tries.waited:.0f} s" if tries.attempts > 1 else "tried once"
         if code == "NoSuchBucket":
             return StorageUsageError(
                 f"{where}: there is no bucket {self.bucket!r} at {self.address}. Create it, or correct the name or "
@@ -284,7 +196,7 @@ class S3Store(Store):
             return StorageError(f"{where} changed while it was read. Run again.")
         if isinstance(error, urllib3.exceptions.HTTPError):
             return StorageError(
-                f"{where}: the object store at {self.address} does not answer ({_reason(error)}; {times}). Check that "
+                f"{where}: the object store at {self.address} does not answer ({reason(error)}; {times}). Check that "
                 "it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: transfers continue. "
                 "SIGHTLINE_S3_WAIT sets for how many seconds an outage is waited out."
             )
@@ -293,49 +205,3 @@ class S3Store(Store):
             "address of an S3 server, and AWS_REGION, where used, the bucket's region, then run again: transfers "
             "continue."
         )
-
-
-def _code(error: Exception) -> str:
-    """Return S3's word for an error, or the HTTP status where there is none."""
-    if isinstance(error, S3Error | Busy):
-        return str(error.code)
-    if isinstance(error, ServerError):
-        return f"HTTP status {error.status_code}"
-    if isinstance(error, InvalidResponseError):
-        return f"HTTP status {error._code}"
-    return "something that is not S3's XML"
-
-
-def _may_pass(error: Exception, known: bool) -> bool:
-    """Tell whether the same request may work later, of a server that is `known` to be one, or not yet.
-
-    What is no S3 at all stays so; where it was one before, it is a proxy's page, or an answer that was cut.
-    """
-    if isinstance(error, Busy):
-        return True
-    if isinstance(error, S3Error):
-        return error.code in BUSY or error.response.status in PASSING
-    if isinstance(error, ServerError):
-        return error.status_code in PASSING
-    if isinstance(error, InvalidResponseError):
-        return error._code in PASSING
-    if isinstance(error, ElementTree.ParseError):
-        return known
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return isinstance(_cause(error), ssl.SSLEOFError | ssl.SSLZeroReturnError)  # cut, not refused
-    return True
-
-
-def _cause(error: Exception) -> object:
-    return error.__cause__ or error.__context__ or (error.args[0] if error.args else None)
-
-
-def _reason(error: Exception) -> str:
-    """Say in a few words why a request had no answer: the system's own, or S3's code."""
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
-        return "its name is not known"
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "timed out"
-    if isinstance(error, urllib3.exceptions.HTTPError):
-        return getattr(_cause(error), "strerror", None) or type(error).__name__
-    return _code(error)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
-from sightline.storage import transfers
+from sightline.storage import threads, transfers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ def several(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[R
     """
     limit = transfers()
     running: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(limit, thread_name_prefix="snapshot") as pool:
+    with threads("snapshot") as pool:
         for item in items:
             if len(running) == limit:
                 yield running.popleft().result()
