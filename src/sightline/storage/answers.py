@@ -57,16 +57,20 @@ def may_pass(error: Exception, known: bool) -> bool:
     return True
 
 
+def nameless(error: Exception) -> bool:
+    """Tell whether there was nobody to ask, because the server's name leads to no address."""
+    return isinstance(error, urllib3.exceptions.NameResolutionError)
+
+
 def _cause(error: Exception) -> object:
     return error.__cause__ or error.__context__ or (error.args[0] if error.args else None)
 
 
 def reason(error: Exception) -> str:
     """Say in a few words why a request had no answer: the system's own, or S3's code."""
-    if isinstance(error, urllib3.exceptions.NameResolutionError):
+    if nameless(error):
         return "its name is not known"
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "timed out"
     if isinstance(error, urllib3.exceptions.HTTPError):
-        return getattr(_cause(error), "strerror", None) or type(error).__name__
+        timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
+        return getattr(_cause(error), "strerror", None) or ("timed out" if timed_out else type(error).__name__)
     return code_of(error)

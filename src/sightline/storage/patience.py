@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from sightline import progress
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0  # seconds between attempts, doubled each time
 QUIET = 5.0  # seconds of an outage before it is said
+SILENCE = 8.0  # seconds that a request may take before it is said; a large part takes a while on a slow line
 AGAIN = 30.0  # seconds until it is said once more
 
 interrupted = threading.Event()  # nobody waits for what is waited for here
@@ -61,40 +64,35 @@ class Outage:
 class Patience:
     """The attempts of one request, as a block; in it a server that takes the request and stays silent is noticed."""
 
-    def __init__(self, outage: Outage, budget: float) -> None:
-        """Take what is known of the server, and for how many seconds to try."""
-        self.outage, self.budget = outage, budget
+    def __init__(self, outage: Outage, budget: float, reached: Callable[[], int]) -> None:
+        """Take what is known of the server, for how many seconds to try, and what tells how far the transfer is."""
+        self.outage, self.budget, self.reached = outage, budget, reached
         self.attempts = 1
         self._begun = self._active = time.monotonic()
-        self._furthest = 0
+        self._furthest = self._seen = reached()
         self._delay = FIRST_DELAY
-        self._timer: threading.Timer | None = None
+        self._over = False
 
     def __enter__(self) -> Patience:
-        self._arm(2 * QUIET)
+        self._arm(SILENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
-        timer, self._timer = self._timer, None
-        if timer:
-            timer.cancel()
+        self._over = True
+        self._timer.cancel()
 
     @property
     def waited(self) -> float:
         """Return the seconds since the server was last known to work for this request."""
         return time.monotonic() - self._begun
 
-    def alive(self) -> None:
-        """Note that some of the answer has come."""
-        self._active = time.monotonic()
-
-    def again(self, reached: int, reason: str, budget: float) -> bool:
+    def again(self, reason: str, budget: float) -> bool:
         """Wait for the next attempt; False if the budget is spent.
 
-        `reached` is how far the transfer is: the budget is for a server that gives nothing, so it starts again with
-        every bit of progress. Delays are random within limits, so that many clients spread out.
+        The budget is for a server that gives nothing, so it starts again when the transfer got further than before.
+        Delays are random within limits, so that many clients spread out.
         """
-        now = time.monotonic()
+        now, reached = time.monotonic(), self.reached()
         if reached > self._furthest:
             self._furthest, self._begun, self._delay, self.attempts = reached, now, FIRST_DELAY, 1
         left = self._begun + budget - now
@@ -113,8 +111,12 @@ class Patience:
         self._timer.start()
 
     def _silent(self) -> None:
+        if self._over:
+            return
+        with contextlib.suppress(ValueError):  # the file was closed meanwhile
+            if (reached := self.reached()) != self._seen:
+                self._seen, self._active = reached, time.monotonic()
         idle = time.monotonic() - self._active
-        if idle >= 2 * QUIET:
+        if idle >= SILENCE:
             self.outage.missed(self._active, "it took the request and is silent")
-        if self._timer:  # the block goes on
-            self._arm(max(1.0, 2 * QUIET - idle))
+        self._arm(max(1.0, SILENCE - idle))

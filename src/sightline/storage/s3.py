@@ -7,7 +7,6 @@ access keys and signatures.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -20,9 +19,10 @@ from xml.etree import ElementTree
 import urllib3
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
+from minio.helpers import MIN_PART_SIZE
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.answers import BUSY, REFUSED, Busy, code_of, may_pass, reason
+from sightline.storage.answers import BUSY, REFUSED, Busy, code_of, may_pass, nameless, reason
 from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key
 from sightline.storage.client import connect, endpoint, patience
 from sightline.storage.patience import Outage, Patience
@@ -104,21 +104,17 @@ class S3Store(Store):
         return tuple(islice(found, PAGE))
 
     def _send(self, key: str, path: Path) -> None:
-        name, reached = self._name(key), 0
+        name, size = self._name(key), path.stat().st_size
+        with open(path, "rb") as file:
 
-        def send() -> None:
-            nonlocal reached
-            with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                try:
-                    # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
-                    sent = self._client.put_object(self.bucket, name, file, size, num_parallel_uploads=1)
-                finally:
-                    reached = file.tell()
-            if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
-                raise Busy("InternalError")
+            def send() -> None:
+                file.seek(0)
+                # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
+                sent = self._client.put_object(self.bucket, name, file, size, num_parallel_uploads=1)
+                if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
+                    raise Busy("InternalError")
 
-        self._retry(send, key, lambda: reached)
+            self._retry(send, key, lambda: max(0, file.tell() - MIN_PART_SIZE))  # the last part read is on its way
 
     def _version(self, key: str) -> str:
         try:
@@ -161,15 +157,14 @@ class S3Store(Store):
 
         Only what may pass is tried again: no answer, a broken connection, a busy or failing server.
         """
-        with Patience(self._outage, self.wait) as tries:
+        with Patience(self._outage, self.wait, reached) as tries:
             while True:
                 try:
                     result = call()
                 except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
                     known = self._outage.answered_once
-                    unnamed = isinstance(error, urllib3.exceptions.NameResolutionError) and not known
-                    budget = min(NAMELESS, self.wait) if unnamed else self.wait
-                    if not may_pass(error, known) or not tries.again(reached(), reason(error), budget):
+                    budget = self.wait if known or not nameless(error) else min(NAMELESS, self.wait)
+                    if not may_pass(error, known) or not tries.again(reason(error), budget):
                         raise self._explain(error, key, tries) from None
                 else:
                     self._outage.answered()
@@ -194,6 +189,11 @@ class S3Store(Store):
             )
         if code == "PreconditionFailed":
             return StorageError(f"{where} changed while it was read. Run again.")
+        if nameless(error) and not self._outage.answered_once:
+            return StorageUsageError(
+                f"{where}: there is no host of the name in {self.address} ({times}). Correct SIGHTLINE_S3_ENDPOINT, or "
+                "check the network."
+            )
         if isinstance(error, urllib3.exceptions.HTTPError):
             return StorageError(
                 f"{where}: the object store at {self.address} does not answer ({reason(error)}; {times}). Check that "
