@@ -554,7 +554,7 @@ def test_a_server_that_is_not_there_is_told_once_the_budget_of_time_is_spent(
 
 def test_something_that_is_no_object_store_is_told(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     for status, answer in ((200, "something that is not S3's XML"), (404, "HTTP status 404"), (501, "HTTP status 501")):
         Page.status, Page.asked = status, 0
@@ -693,7 +693,7 @@ class Moody(BaseHTTPRequestHandler):
 @pytest.fixture
 def moody(s3: str, fresh: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Moody]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     Moody.asked.clear()
     yield Moody
