@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
 
 from sightline import machine
@@ -158,3 +160,40 @@ def test_real_limits_are_seen_by_the_process_that_they_bind(groups: dict[str, Pa
     cores, limit, room = map(int, done.stdout.split())
     assert (cores, limit) == (1, 1 << 30)
     assert 0.9 * (1 << 30) < room < 1 << 30
+
+
+LIBRARIES = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from sightline import machine
+machine.limit_threads()
+import cv2
+from sightline.detect import Detector
+cv2.setNumThreads(8)  # as OpenCV does where it does not know a container's quota
+detector = Detector(sys.argv[1], device="cpu")
+from sightline import engine, provenance
+from sightline.storage import transfers
+engine.prepare()
+from ultralytics.utils import NUM_THREADS
+print(detector.session.get_session_options().intra_op_num_threads, cv2.getNumThreads(), os.cpu_count(), NUM_THREADS,
+      os.environ["OPENBLAS_NUM_THREADS"], transfers(), provenance.hardware().cpu_count)
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs a core that it may not use")
+def test_every_library_is_held_to_the_cores_that_there_are(tmp_path: Path) -> None:
+    """ONNX Runtime, OpenCV, the engine's count (loaders, torch), numpy, transfers, and what is reported."""
+    values = {
+        **{"schema_version": 1, "architecture": "none", "classes": ["a"], "image_size": 32, "stride": 32},
+        **{"head": "anchors", "confidence": 0.5, "iou": 0.7, "max_det": 1},
+    }
+    shape = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 5, 1])
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 5, 1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "none", [shape], [output])
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 18)])
+    onnx.helper.set_model_props(model, {"sightline": json.dumps(values)})
+    onnx.save(model, tmp_path / "model.onnx")
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARIES, tmp_path / "model.onnx"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "1", "1", "1", "1", "4", "1"]

@@ -25,13 +25,14 @@ class Memory:
 
     total: int  # of the machine
     available: int  # of the machine, what could be had without swapping
+    swap: int  # of the machine
     limit: int | None  # the tightest limit of the control groups that this process is in; None: there is none
     used: int | None  # within that limit, without cached files, which make room when asked
     peak: int | None  # most that was ever used within that limit, cached files included
 
     @property
     def most(self) -> int:
-        """Return what all processes here could have together at best."""
+        """Return what all processes here could have together at best, without swapping."""
         return self.total if self.limit is None else min(self.total, self.limit)
 
     @property
@@ -75,7 +76,8 @@ def memory(root: Path = ROOT) -> Memory:
         if held is not None:
             used = max(0, held - cached.get("total_inactive_file", cached.get("inactive_file", 0)))
         peak = _first(folder, "memory.peak", "memory.max_usage_in_bytes")
-    return Memory(total, machine.get("MemAvailable:", 0) * 1024, limit, used, peak)
+    available, swap = (machine.get(name, 0) * 1024 for name in ("MemAvailable:", "SwapTotal:"))
+    return Memory(total, available, swap, limit, used, peak)
 
 
 def memory_kills(root: Path = ROOT) -> int | None:

@@ -12,10 +12,10 @@ from typing import Any
 from sightline import machine, provenance
 from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
-from sightline.errors import DeviceError, TrainError
+from sightline.errors import TrainError
 from sightline.stages import running
 from sightline.storage import fetch_uri, sha256_file
-from sightline.train import fault
+from sightline.train import fault, resources
 from sightline.train.launch import launch
 from sightline.train.worker import RESULT
 from sightline.validate.snapshot import fetch
@@ -29,12 +29,12 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
     `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
     checkpoint (`…/weights/<sha256>.pt`).
 
-    Raises DeviceError if the GPUs are not there, TrainError if the engine stops before its last epoch, and
-    StorageError if snapshot or weights cannot be fetched.
+    Raises DeviceError if the GPUs are not there or the machine is too small, TrainError if the engine stops before its
+    last epoch, and StorageError if snapshot or weights cannot be fetched.
     """
     with running("train", out) as seconds, tempfile.TemporaryDirectory(prefix="sightline-train-") as folder:
         work = Path(folder)
-        _check_gpus(config.gpus)
+        resources.check(config, weights, out, work)
         data = fetch(snapshot, splits=("train", "val"))
         digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
         model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
@@ -133,17 +133,6 @@ def read_history(results: Path) -> list[Epoch]:
             )
             before = value["time"]
     return history
-
-
-def _check_gpus(wanted: int) -> None:
-    if not wanted:
-        return
-    found = provenance.visible_gpus()
-    if len(found) < wanted:
-        raise DeviceError(
-            f"train.gpus: got {wanted}, but this machine shows {len(found)} NVIDIA GPUs. "
-            "Set train.gpus to what is there, or to 0 to train on the CPU."
-        )
 
 
 def _environment(config: TrainConfig) -> dict[str, str]:

@@ -96,6 +96,8 @@ def _of_error(failure: Failure, config: TrainConfig, watch: Watch) -> str:
     error = failure.error.splitlines()[-1] if "Original Traceback" in failure.error else failure.error
     about = next((about for words, about in WORDS if re.search(words, error)), About.OTHER)
     what = re.sub(r"\s*\n\s*", " ", error).strip().rstrip(".")
+    if about == About.SHARED:  # it says that a device is full, as if that were a disk
+        what = what.removesuffix(": No space left on device (28)")
     where = f" (in process {failure.rank} of {config.world_size})" if config.world_size > 1 else ""
     return f"{what}{where}. {_measured(about, failure, watch)}{_advice(about, config)}"
 
