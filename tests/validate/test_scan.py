@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -332,12 +333,20 @@ def test_a_killed_run_leaves_no_process_behind_and_the_next_one_is_right(tmp_pat
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_a_killed_worker_is_one_clear_message(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, r"SIGKILL, most likely for want of memory: .*[\d.]+ [MG]B of [\d.]+ [MG]B are free now"),
+        (signal.SIGSEGV, "SIGSEGV, a crash in the code that decodes them"),
+    ],
+)
+def test_a_killed_worker_is_one_clear_message(tmp_path, number, words):
     process = started(big(tmp_path / "set"), tmp_path / "out")
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    victim = children(process.pid)[0]
+    os.kill(victim, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "was killed, most likely for want of memory" in " ".join(errors.split())
+    assert re.search(rf"\(pid {victim}\) was killed by {words}", " ".join(errors.split()))
     assert "Traceback" not in errors
 
 

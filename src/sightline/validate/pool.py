@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from sightline import machine
 from sightline.errors import SightlineError
+from sightline.machine import size_text
 from sightline.process import end_with
 
 In = TypeVar("In")
@@ -38,15 +40,21 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
     context = multiprocessing.get_context("fork")
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
     running: dict[Future[Out], In] = {}
+    children: list[BaseProcess] = []
+    kills = machine.memory_kills()
     try:
         with _undisturbed():
-            running[_submitted(pool, work, first[0])] = first[0]
+            running[pool.submit(work, first[0])] = first[0]  # which starts them all
+        children += multiprocessing.active_children()
         for batch in chain(first[1:], batches):
-            running[_submitted(pool, work, batch)] = batch
+            running[pool.submit(work, batch)] = batch
             if len(running) >= AHEAD * processes:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
+    except BrokenProcessPool:
+        pool.shutdown()  # they are ended, and it is known how
+        raise _killed(children, kills) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -71,25 +79,29 @@ def _undisturbed() -> Iterator[None]:
         signal.raise_signal(number)
 
 
-def _submitted(pool: ProcessPoolExecutor, work: Callable[[In], Out], batch: In) -> Future[Out]:
-    try:
-        return pool.submit(work, batch)
-    except BrokenProcessPool:
-        raise _killed() from None
-
-
 def _finished(running: dict[Future[Out], In]) -> Iterator[tuple[In, Out]]:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
-        try:
-            yield running.pop(future), future.result()
-        except BrokenProcessPool:
-            raise _killed() from None
+        yield running.pop(future), future.result()
 
 
-def _killed() -> SightlineError:
+def _killed(children: list[BaseProcess], kills: int | None) -> SightlineError:
+    """Say which process was killed; when one is, the pool ends the others with SIGTERM. `kills` were counted before."""
+    ends = {child.pid: -(child.exitcode or 0) for child in children}
+    pid, number = next(((pid, end) for pid, end in ends.items() if end > 0 and end != signal.SIGTERM), (None, 0))
+    who = f" (pid {pid}) was killed by {signal.Signals(number).name}" if pid else " was killed"
+    if pid and number != signal.SIGKILL:
+        return SightlineError(
+            f"A process that checks images{who}, a crash in the code that decodes them. Check the images in two halves "
+            "to find the one that does it; what was checked is not checked again."
+        )
+    now = machine.memory_kills()
+    sure = kills is not None and now is not None and now > kills
+    memory = machine.memory()
+    limit = f"the container's limit is {size_text(memory.limit)}, " if memory.limit is not None else ""
     return SightlineError(
-        "A process that checks images was killed, most likely for want of memory. Lower data.policy.thresholds."
+        f"A process that checks images{who}, {'because memory ran out' if sure else 'most likely for want of memory'}: "
+        f"{limit}{size_text(memory.room)} of {size_text(memory.most)} are free now. Lower data.policy.thresholds."
         "max_megapixels, or give the machine more; what was checked is not checked again."
     )
 
