@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -11,8 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing.context import ForkContext, ForkProcess
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sightline import machine
 from sightline.errors import SightlineError
@@ -26,6 +26,21 @@ AHEAD = 3  # batches that wait for each process
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Forks(ForkContext):
+    """Makes processes by forking, and remembers them: how one ended is all that is known of its end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.made: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> ForkProcess:  # type: ignore[override]  # noqa: N802
+        """Make one."""
+        made = ForkProcess(*args, **options)
+        self.made.append(made)
+        return made
+
+
 def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
     """Yield each batch with what `work` made of it, as they are done. Up to `few` batches are done in this process.
 
@@ -37,15 +52,13 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
         for batch in chain(first, batches):
             yield batch, work(batch)
         return
-    context = multiprocessing.get_context("fork")
+    context = Forks()
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
     running: dict[Future[Out], In] = {}
-    children: list[BaseProcess] = []
     kills = machine.memory_kills()
     try:
         with _undisturbed():
-            running[pool.submit(work, first[0])] = first[0]  # which starts them all
-        children += multiprocessing.active_children()
+            running[pool.submit(work, first[0])] = first[0]
         for batch in chain(first[1:], batches):
             running[pool.submit(work, batch)] = batch
             if len(running) >= AHEAD * processes:
@@ -54,7 +67,7 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
             yield from _finished(running)
     except BrokenProcessPool:
         pool.shutdown()  # they are ended, and it is known how
-        raise _killed(children, kills) from None
+        raise _killed(context.made, kills) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
