@@ -788,6 +788,20 @@ def test_a_host_that_does_not_exist_is_a_mistake_and_not_waited_for(s3: str, mon
     assert time.monotonic() - started < 10
 
 
+def test_the_person_at_the_command_line_sees_that_it_waits(
+    s3: str, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A stage has no terminal: it says so by an event, which is drawn between the bars."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    arguments = ("validate", "--data", "s3://bucket/cells", "--weights", "yolo11n.yaml", "--run", "r")
+    done = command(*arguments, cwd=tmp_path, SIGHTLINE_S3_ENDPOINT=address, SIGHTLINE_S3_WAIT="6")
+    assert done.returncode == 1
+    waits, _, error = " ".join(done.stderr.split()).partition("✘ validate")
+    assert re.search(rf"note: the object store at {address} has not answered for [56] s \(Connection refused\)", waits)
+    assert f"error: s3://bucket/cells: the object store at {address} does not answer" in error
+
+
 def test_an_interruption_ends_the_waiting(s3: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from sightline.storage import Transfer; "
