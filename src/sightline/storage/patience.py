@@ -27,6 +27,7 @@ class Outage:
         """Start with a server that has not been asked yet."""
         self.address, self.budget = address, budget
         self.answered_once = False
+        self._answer = 0.0
         self._since: float | None = None
         self._said: float | None = None
         self._lock = threading.Lock()
@@ -39,6 +40,7 @@ class Outage:
     def missed(self, since: float, reason: str) -> None:
         """Note that a request has had no answer since then; say it once that is long ago."""
         with self._lock:
+            since = max(since, self._answer)  # another request has had one since then
             self._since = since if self._since is None else min(since, self._since)
             now = time.monotonic()
             if now - self._since < QUIET or (self._said is not None and now - self._said < AGAIN):
@@ -53,6 +55,7 @@ class Outage:
     def answered(self) -> None:
         """Note that the server works."""
         self.answered_once = True
+        self._answer = time.monotonic()
         if self._since is None:
             return
         with self._lock:
@@ -71,10 +74,11 @@ class Patience:
         self._begun = self._active = time.monotonic()
         self._furthest = self._seen = reached()
         self._delay = FIRST_DELAY
+        self._reason = ""
         self._over = False
 
     def __enter__(self) -> Patience:
-        self._arm(SILENCE)
+        self._arm(QUIET)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,6 +102,7 @@ class Patience:
         left = self._begun + budget - now
         if left <= 0 or interrupted.is_set():
             return False
+        self._reason = reason
         self.outage.missed(self._begun, reason)
         interrupted.wait(min(self._delay * random.uniform(0.5, 1), left))
         self._delay = min(2 * self._delay, LONGEST_DELAY)
@@ -106,17 +111,19 @@ class Patience:
         return True
 
     def _arm(self, seconds: float) -> None:
-        self._timer = threading.Timer(seconds, self._silent)
+        self._timer = threading.Timer(seconds, self._look)
         self._timer.daemon = True
         self._timer.start()
 
-    def _silent(self) -> None:
+    def _look(self) -> None:
+        """Say it in time, whatever the request does: it may wait for its next attempt, or for an answer."""
         if self._over:
             return
         with contextlib.suppress(ValueError):  # the file was closed meanwhile
             if (reached := self.reached()) != self._seen:
-                self._seen, self._active = reached, time.monotonic()
-        idle = time.monotonic() - self._active
-        if idle >= SILENCE:
+                self._seen, self._active, self._reason = reached, time.monotonic(), ""
+        if self._reason:
+            self.outage.missed(self._begun, self._reason)
+        elif time.monotonic() - self._active >= SILENCE:
             self.outage.missed(self._active, "it took the request and is silent")
-        self._arm(max(1.0, SILENCE - idle))
+        self._arm(1.0)
