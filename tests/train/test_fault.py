@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,16 +24,28 @@ SMALL = ["train.epochs=300", "train.image_size=64", "train.batch=16", "train.aug
 LAUNCHER = "sightline.train.group"
 
 
-def started(folder: Path, command: Callable, *before: str, options: Sequence[str] = SMALL) -> subprocess.Popen[str]:
-    """Start a training of hundreds of epochs."""
-    draw(folder / "data")
-    settings = [text for value in options for text in ("--set", value)]
-    done = command("validate", "--data", "data", "--weights", "yolo12n.yaml", "--run", "run", *settings, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "sightline", "train", "--run", "run"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def start(command: Callable, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a training of hundreds of epochs, which does not outlive the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def started(*before: str, options: Sequence[str] = SMALL) -> subprocess.Popen[str]:
+        draw(tmp_path / "data")
+        settings = ["--weights", "yolo12n.yaml", *(text for value in options for text in ("--set", value))]
+        done = command("validate", "--data", "data", "--run", "run", *settings, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        processes.append(
+            subprocess.Popen(
+                [*before, sys.executable, "-m", "sightline", "train", "--run", "run"],
+                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+        )  # fmt: skip
+        return processes[0]
+
+    yield started
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def trained(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -75,8 +87,8 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_a_killed_process_is_named_with_its_signal_and_its_memory(command: Callable, tmp_path: Path) -> None:
-    process = started(tmp_path, command)
+def test_a_killed_process_is_named_with_its_signal_and_its_memory(start: Callable, tmp_path: Path) -> None:
+    process = start()
     trained(tmp_path, process)
     rank = below(process.pid)["rank"]
     os.kill(rank, signal.SIGKILL)
@@ -101,9 +113,9 @@ def test_a_killed_process_is_named_with_its_signal_and_its_memory(command: Calla
     ],
 )
 def test_what_else_can_be_killed_is_named(
-    command: Callable, tmp_path: Path, victim: str, number: int, words: str
+    start: Callable, tmp_path: Path, victim: str, number: int, words: str
 ) -> None:
-    process = started(tmp_path, command)
+    process = start()
     trained(tmp_path, process)
     processes = below(process.pid)
     os.kill(processes[victim], number)
@@ -114,8 +126,8 @@ def test_what_else_can_be_killed_is_named(
 
 
 @pytest.mark.slow
-def test_no_process_outlives_a_killed_stage(command: Callable, tmp_path: Path) -> None:
-    process = started(tmp_path, command)
+def test_no_process_outlives_a_killed_stage(start: Callable, tmp_path: Path) -> None:
+    process = start()
     trained(tmp_path, process)
     processes = below(process.pid)
     process.kill()
@@ -124,7 +136,7 @@ def test_no_process_outlives_a_killed_stage(command: Callable, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_container_without_enough_memory_is_named_with_its_limit(command: Callable, tmp_path: Path) -> None:
+def test_a_container_without_enough_memory_is_named_with_its_limit(start: Callable) -> None:
     """A real control group (version 1), and the kernel's own kill."""
     group = Path("/sys/fs/cgroup/memory") / f"sightline-test-{os.getpid()}"
     try:
@@ -135,7 +147,7 @@ def test_a_container_without_enough_memory_is_named_with_its_limit(command: Call
     enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
     # About 2.9 GB by the least that is known of a nano model, which lets it start, and 3.9 GB in truth.
     larger = ("train.image_size=320", "train.batch=32", "train.epochs=2")
-    process = started(tmp_path, command, *enter, options=larger)
+    process = start(*enter, options=larger)
     output, _ = process.communicate(timeout=120)
     group.rmdir()
     message = " ".join(output.split())
