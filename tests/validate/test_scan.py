@@ -18,7 +18,7 @@ from PIL import Image
 from sightline.artifacts import DataDocument, ValidateDocument, read
 from sightline.errors import DataError
 from sightline.presets import resolve
-from sightline.validate import check
+from sightline.validate import check, pool
 from sightline.validate.index import SAFE_SECONDS
 from tests.validate.conftest import Sets, picture
 
@@ -308,6 +308,13 @@ def alive(pid: int) -> bool:
 def two_cores() -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two cores: with one, nothing runs in other processes")
+
+
+def test_many_cores_in_little_memory_get_few_processes():
+    """A container with a limit of memory and none of cores, on a large machine."""
+    assert pool.size(cores=96, room=4 * 10**9) == 26
+    assert pool.size(cores=4, room=4 * 10**9) == 4
+    assert pool.size(cores=4, room=10**8) == 1
 
 
 @pytest.mark.usefixtures("two_cores")

@@ -22,6 +22,7 @@ from sightline.process import end_with
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
 AHEAD = 3  # batches that wait for each process
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -41,13 +42,18 @@ class Forks(ForkContext):
         return made
 
 
+def size(cores: int, room: int) -> int:
+    """Return how many processes serve so many cores, in so many bytes of free memory."""
+    return max(1, min(cores, room // EACH))
+
+
 def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
     """Yield each batch with what `work` made of it, as they are done. Up to `few` batches are done in this process.
 
     Raises SightlineError if a process is killed.
     """
     first = list(islice(batches, few + 1))
-    processes = machine.cores()
+    processes = size(machine.cores(), machine.memory().room)
     if len(first) <= few or processes == 1:
         for batch in chain(first, batches):
             yield batch, work(batch)
