@@ -120,7 +120,8 @@ def _about(name: str) -> About:
 def _meaning(name: str, watch: Watch) -> str:
     """Say what a signal usually means; of SIGKILL the kernel's own count knows more."""
     if name == "SIGKILL" and watch.kills:
-        return "The kernel ended it because memory ran out. "
+        ended = f"{watch.kills} process{'es' * (watch.kills > 1)}"
+        return f"Memory ran out: meanwhile the kernel ended {ended} of this machine for want of it. "
     if name == "SIGKILL" and watch.kills == 0:
         return (
             "That usually means that memory ran out, but here the kernel counted no such end: something else sent it, "
