@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import resource
@@ -64,7 +65,10 @@ def leave(folder: Path, rank: int, pid: int, error: BaseException, time: float) 
         chain.append(cause)
     text, *causes = ["".join(traceback.format_exception_only(link)).strip() for link in chain]
     record = {"rank": rank, "pid": pid, "error": text, "causes": "\n".join(causes), "time": time}
-    (folder / RECORD.format(rank=rank)).write_text(json.dumps(record), encoding="utf-8")
+    path = folder / RECORD.format(rank=rank)
+    with contextlib.suppress(OSError):  # a full disk must not hide the exception, which the log has too
+        path.with_suffix(".part").write_text(json.dumps(record), encoding="utf-8")
+        path.with_suffix(".part").replace(path)
 
 
 def explain(code: int, log: str, folder: Path, watch: Watch, config: TrainConfig) -> str:
