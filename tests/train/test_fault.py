@@ -45,7 +45,9 @@ def start(command: Callable, tmp_path: Path) -> Iterator[Callable[..., subproces
     yield started
     for process in processes:
         process.kill()
-        process.communicate()
+        process.wait()
+        assert process.stdout
+        process.stdout.close()
 
 
 def trained(folder: Path, process: subprocess.Popen[str]) -> None:

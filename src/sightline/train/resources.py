@@ -74,9 +74,10 @@ def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
         raise DeviceError("This machine cannot do this training:", problems)
     for folder in folders:
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        if (free := shutil.disk_usage(there).free) < CHECKPOINTS:
+        disk = shutil.disk_usage(there)
+        if disk.total and disk.free < CHECKPOINTS:  # /proc and the like have no size; writing there fails by itself
             raise StorageError(
-                f"{folder}: {size_text(free)} are free on its disk; the checkpoints of even a nano model need "
+                f"{folder}: {size_text(disk.free)} are free on its disk; the checkpoints of even a nano model need "
                 f"{size_text(CHECKPOINTS)}. Free some space, or choose another folder."
             )
     for warning in warnings:
