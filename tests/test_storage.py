@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import boto3
 import pytest
@@ -34,6 +37,7 @@ from sightline.storage import (
     open_store,
     sha256_file,
 )
+from sightline.storage.patience import Outage
 from sightline.storage.s3 import S3Store
 
 MIB = 1 << 20
@@ -56,22 +60,40 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 class Line:
-    """A TCP line to a server that carries so many bytes a second to the client, and can be cut after some."""
+    """A TCP line to a server that carries so many bytes a second, can be cut after some, and goes down and up."""
 
     def __init__(self, address: str, rate: float = 1e12, cut_after: int | None = None) -> None:
         self.target = address.removeprefix("http://").split(":")
         self.rate, self.cut_after = rate, cut_after
+        self.up_rate = 1e12
+        self.cut_each = False
         self.cuts = 0
         self.requests: list[str] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.open: list[socket.socket] = []
+        self.port = 0
+        self.up()
+        self.address = f"http://127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
+    def up(self) -> None:
+        """Take connections."""
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def down(self) -> None:
+        """Refuse connections, and break those that there are."""
+        for each in (self.listener, *self.open):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self.open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self.listener.accept()
+                client, _ = listener.accept()
                 server = socket.create_connection((self.target[0], int(self.target[1])))
+                self.open += (client, server)
                 threading.Thread(target=self._up, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._down, args=(server, client), daemon=True).start()
 
@@ -80,6 +102,7 @@ class Line:
             while data := client.recv(65536):
                 self.requests.append(data.decode("latin-1"))
                 server.sendall(data)
+                time.sleep(len(data) / self.up_rate)
         server.close()
 
     def _down(self, server: socket.socket, client: socket.socket) -> None:
@@ -90,7 +113,7 @@ class Line:
                 sent += len(data)
                 time.sleep(len(data) / self.rate)
                 if self.cut_after is not None and sent > self.cut_after:
-                    self.cut_after = None
+                    self.cut_after = self.cut_after if self.cut_each else None
                     self.cuts += 1
                     break
             client.shutdown(socket.SHUT_RDWR)
@@ -102,7 +125,7 @@ def line(s3: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[L
     line = Line(s3_server)
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", line.address)
     yield line
-    line.listener.close()
+    line.down()
 
 
 # --- both kinds
@@ -502,23 +525,28 @@ def test_a_missing_bucket_is_told_with_its_endpoint(s3: str, s3_server: str, tmp
         assert caught.value.exit_code == 2
 
 
-def test_a_server_that_is_not_there_is_told_after_bounded_retries(
+def test_a_server_that_is_not_there_is_told_once_the_budget_of_time_is_spent(
     s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
     store = open_store(f"s3://{s3}")
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", address)
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "2")
     started = time.monotonic()
     with pytest.raises(StorageError) as caught:
         open_store("s3://bucket")
-    assert time.monotonic() - started < 6
-    assert f"the object store at {address} does not answer (Connection refused; attempts: 5)" in caught.value.message
-    assert "SIGHTLINE_S3_ENDPOINT" in caught.value.message
+    assert 2 <= time.monotonic() - started < 3
+    message = caught.value.message
+    assert re.search(
+        rf"the object store at {address} does not answer \(Connection refused; tried \d times in 2 s", message
+    )
+    assert "SIGHTLINE_S3_ENDPOINT" in message
+    assert "SIGHTLINE_S3_WAIT" in message
     assert caught.value.exit_code == 1
-    monkeypatch.setenv("SIGHTLINE_S3_RETRIES", "0")
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "0")
     items = [Transfer(str(number), tmp_path / str(number), sha(b"x")) for number in range(500)]
-    with pytest.raises(StorageError, match="attempts: 1"):
+    with pytest.raises(StorageError, match="tried once"):
         S3Store("s3://bucket").download(items)
     assert list(tmp_path.glob("*.part")) == []
     assert store.exists("x") is False, "a store keeps the endpoint that it was opened with"
@@ -526,16 +554,14 @@ def test_a_server_that_is_not_there_is_told_after_bounded_retries(
 
 def test_something_that_is_no_object_store_is_told(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    for status, answer, attempts in ((200, "something that is not S3's XML", 1), (404, "HTTP status 404", 1),
-                                     (503, "HTTP status 503", 3)):  # fmt: skip
-        monkeypatch.setenv("SIGHTLINE_S3_RETRIES", "2")
+    for status, answer in ((200, "something that is not S3's XML"), (404, "HTTP status 404"), (501, "HTTP status 501")):
         Page.status, Page.asked = status, 0
         with pytest.raises(StorageError) as caught:
             open_store("s3://bucket")
-        assert f"answered {answer} (attempts: {attempts})" in caught.value.message
-        assert Page.asked == attempts
+        assert f"answered {answer} (tried once)" in caught.value.message
+        assert Page.asked == 1
     server.shutdown()
     server.server_close()
 
@@ -557,6 +583,246 @@ class Page(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+# --- outages
+
+
+@pytest.fixture
+def fresh() -> None:
+    """Forget what this process knows of servers: a port may be used twice."""
+    Outage._known.clear()
+
+
+@pytest.mark.usefixtures("fresh")
+def test_every_request_waits_out_an_outage_and_says_so_once(
+    s3: str, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = noise(7 * MIB)
+    (tmp_path / "big").write_bytes(data)
+    (tmp_path / "back.part").write_bytes(data[: 2 * MIB])
+    store = open_store(f"s3://{s3}")
+    store.upload([Transfer("big", tmp_path / "big")])
+    for key in ("a", "gone"):
+        store.put_bytes(key, key.encode())
+    uses: dict[str, Callable[[], object]] = {
+        "list": lambda: [key for key, _ in store.list("a")],
+        "head": lambda: store.size("a"),
+        "get": lambda: store.get_bytes("a"),
+        "ranged get": lambda: store.download([Transfer("big", tmp_path / "back", sha(data))]),
+        "put": lambda: store.put_bytes("b", b"b"),
+        "put in parts": lambda: store.upload([Transfer("second", tmp_path / "big")]),
+        "delete": lambda: store.delete(["gone"]),
+        "bucket": lambda: open_store(f"s3://{s3}").uri,
+    }
+    results: dict[str, object] = {}
+
+    def use(name: str) -> None:
+        results[name] = uses[name]()
+
+    line.down()
+    monkeypatch.delenv("SIGHTLINE_PROGRESS", raising=False)
+    threads = [threading.Thread(target=use, args=(name,)) for name in uses]
+    for thread in threads:
+        thread.start()
+    time.sleep(6)  # longer than the attempts took that there once were
+    assert results == {}
+    line.up()
+    for thread in threads:
+        thread.join()
+    assert results == {
+        **{"list": ["a"], "head": 1, "get": b"a", "ranged get": 5 * MIB, "put": None, "put in parts": 7 * MIB},
+        **{"delete": None, "bucket": f"s3://{s3}"},
+    }
+    assert store.get_bytes("second") == data
+    assert not store.exists("gone")
+    said = capsys.readouterr().err.splitlines()
+    assert [re.sub(r"\d+ s", "N s", text) for text in said] == [
+        f"note: the object store at {line.address} has not answered for N s (Connection refused); trying again for up "
+        "to N s",
+        "note: the object store answers again, after N s",
+    ]
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_budget_is_for_a_server_that_gives_nothing_not_for_one_that_is_often_cut(
+    s3: str, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "1")
+    data = noise(12 * MIB)
+    store = open_store(f"s3://{s3}")
+    store.put_bytes("data", data)
+    line.cut_after, line.cut_each, line.rate = MIB, True, 8 * MIB
+    started = time.monotonic()
+    assert store.download([Transfer("data", tmp_path / "data", sha(data))]) == 12 * MIB
+    assert line.cuts > 5
+    assert time.monotonic() - started > 2
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_part_has_its_time_on_a_slow_line(s3: str, line: Line, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(noise(9 * MIB // 2))
+    line.up_rate = 0.7 * MIB
+    assert S3Store(f"s3://{s3}").upload([Transfer("big", tmp_path / "big")]) == 9 * MIB // 2
+    assert len([request for request in line.requests if request.startswith("PUT ")]) == 1
+
+
+class Moody(BaseHTTPRequestHandler):
+    """An S3 server that gives the answers it was told to, one after the other."""
+
+    answers: ClassVar[list[tuple[int, str]]] = []
+    asked: ClassVar[list[str]] = []
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        Moody.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+        status, body = Moody.answers.pop(0)
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if body.startswith("<html") else "application/xml")
+        self.send_header("ETag", '"0"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def moody(s3: str, fresh: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Moody]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    Moody.asked.clear()
+    yield Moody
+    server.shutdown()
+    server.server_close()
+
+
+def xml(code: str) -> str:
+    return f"<Error><Code>{code}</Code><Message>hush</Message></Error>"
+
+
+EMPTY = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name></ListBucketResult>'
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, xml("InternalError")),
+        (503, xml("SlowDown")),
+        (503, "<html>no backend</html>"),
+        (502, "<html>bad gateway</html>"),
+        (429, "<html>too many</html>"),
+        (400, xml("RequestTimeout")),
+        (409, xml("OperationAborted")),
+    ],
+)
+def test_a_busy_or_failing_server_is_asked_again(moody: type[Moody], status: int, body: str) -> None:
+    moody.answers = [(status, body), (status, body), (200, EMPTY)]
+    open_store("s3://bucket")
+    assert len(moody.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (403, xml("AccessDenied"), "access refused"),
+        (403, xml("InvalidAccessKeyId"), "access refused"),
+        (404, xml("NoSuchBucket"), "there is no bucket 'bucket'"),
+        (400, xml("InvalidArgument"), r"answered InvalidArgument \(tried once\)"),
+        (501, xml("NotImplemented"), r"answered NotImplemented \(tried once\)"),
+        (507, xml("XMinioStorageFull"), r"answered XMinioStorageFull \(tried once\)"),
+    ],
+)
+def test_an_answer_that_stays_is_not_waited_for(moody: type[Moody], status: int, body: str, words: str) -> None:
+    moody.answers = [(status, body)]
+    with pytest.raises(StorageError, match=words):
+        open_store("s3://bucket")
+    assert len(moody.asked) == 1
+
+
+def test_errors_inside_an_answer_that_says_success_are_seen(moody: type[Moody], tmp_path: Path) -> None:
+    """Deleting many answers 200 with an error for each; so does the last step of an upload in parts."""
+    moody.answers = [
+        (200, f"<DeleteResult>{xml('SlowDown').replace('<Code>', '<Key>a</Key><Code>')}</DeleteResult>"),
+        (200, "<DeleteResult></DeleteResult>"),
+    ]
+    store = S3Store("s3://bucket")
+    store.delete(["a"])
+    assert len(moody.asked) == 2
+
+    (tmp_path / "big").write_bytes(b"\0" * (6 * MIB))
+    begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+    ended = "<CompleteMultipartUploadResult><Key>big</Key><ETag>0-2</ETag></CompleteMultipartUploadResult>"
+    parts = [(200, begun), (200, ""), (200, "")]
+    moody.answers = [*parts, (200, xml("InternalError")), *parts, (200, ended)]
+    store._send("big", tmp_path / "big")
+    assert moody.answers == []
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_server_that_takes_requests_and_stays_silent_is_noticed_and_given_up(
+    s3: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", address)
+        monkeypatch.setenv("SIGHTLINE_S3_WAIT", "10")
+        monkeypatch.delenv("SIGHTLINE_PROGRESS", raising=False)
+        started = time.monotonic()
+        with pytest.raises(StorageError, match=r"does not answer \(timed out; tried once\)"):
+            open_store("s3://bucket")
+        assert time.monotonic() - started < 13
+    assert "has not answered for 8 s (it took the request and is silent)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_host_that_does_not_exist_is_a_mistake_and_not_waited_for(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", "http://no-such-host.invalid:9000")
+    started = time.monotonic()
+    with pytest.raises(StorageUsageError, match=r"there is no host of the name in http://no-such-host.invalid:9000"):
+        open_store("s3://bucket")
+    assert time.monotonic() - started < 10
+
+
+def test_the_person_at_the_command_line_sees_that_it_waits(
+    s3: str, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A stage has no terminal: it says so by an event, which is drawn between the bars."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    arguments = ("validate", "--data", "s3://bucket/cells", "--weights", "yolo11n.yaml", "--run", "r")
+    done = command(*arguments, cwd=tmp_path, SIGHTLINE_S3_ENDPOINT=address, SIGHTLINE_S3_WAIT="6")
+    assert done.returncode == 1
+    waits, _, error = " ".join(done.stderr.split()).partition("✘ validate")
+    assert re.search(rf"note: the object store at {address} has not answered for [56] s \(Connection refused\)", waits)
+    assert f"error: s3://bucket/cells: the object store at {address} does not answer" in error
+
+
+def test_an_interruption_ends_the_waiting(s3: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from sightline.storage import Transfer; "
+        "from sightline.storage.s3 import S3Store; print('ready', flush=True); "
+        "S3Store('s3://bucket').download([Transfer(str(n), Path(sys.argv[1]) / str(n)) for n in range(20)])"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env={**os.environ, "SIGHTLINE_S3_ENDPOINT": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == b"ready\n"
+    time.sleep(2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=4)
+    assert process.returncode != 0
 
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
@@ -620,8 +886,8 @@ def test_settings_that_are_no_numbers_are_refused(s3: str, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="SIGHTLINE_TRANSFERS is '0'; expected a whole number of at least 1"):
         open_store(f"s3://{s3}")
     monkeypatch.delenv("SIGHTLINE_TRANSFERS")
-    monkeypatch.setenv("SIGHTLINE_S3_RETRIES", "many")
-    with pytest.raises(ConfigError, match="SIGHTLINE_S3_RETRIES is 'many'"):
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "long")
+    with pytest.raises(ConfigError, match="SIGHTLINE_S3_WAIT is 'long'"):
         open_store(f"s3://{s3}")
 
 

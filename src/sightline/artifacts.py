@@ -254,8 +254,8 @@ class Hardware(Part):
     """The machine that trained."""
 
     machine: str
-    cpu_count: int
-    memory_bytes: int
+    cpu_count: int = Field(description="Cores that the process may use, a container's quota included.")
+    memory_bytes: int = Field(description="Memory of the machine, or of the container where that is less.")
     gpus: list[str]
 
 

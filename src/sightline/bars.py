@@ -63,6 +63,8 @@ class Bars:
 
     def _draw(self, event: dict[str, Any]) -> None:
         stage, kind = event.get("stage", ""), event["event"]
+        if kind == "notice":
+            self._progress.console.print(f"  note: {event['text']}", markup=False, soft_wrap=True)
         if kind in ("start", "progress") and stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a measure
         if kind == "progress":

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline import machine
 from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError
 from sightline.images import Image, Source, preprocess, read_image, several, unletterbox
 
@@ -265,6 +266,9 @@ def _session(path: Path, device: Device) -> Any:
     onnxruntime.set_default_logger_severity(4)  # its own messages repeat, less clearly, what is raised here
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    if cores := machine.fewer_cores():  # neither library knows a container's quota
+        options.intra_op_num_threads = cores
+        cv2.setNumThreads(min(cores, cv2.getNumThreads()))
     providers = ["CPUExecutionProvider"]
     if device == "cuda" or (device == "auto" and cuda_devices()):
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -11,13 +11,17 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from sightline import machine
+
 NAME = "ultralytics"
 # Its own callbacks for these services would write files or call home beside our one MLflow run.
 SERVICES = ("mlflow", "clearml", "comet", "dvc", "hub", "neptune", "raytune", "tensorboard", "wandb")
 
 
 def prepare() -> None:
-    """Point the engine at a private, throw-away configuration and forbid it the network."""
+    """Point the engine at a private, throw-away configuration, forbid it the network, and say how many cores it has."""
+    # It counts the machine's where it chooses threads and loaders; Python 3.13 has a setting for the same.
+    os.cpu_count = machine.cores
     folder = Path(tempfile.mkdtemp(prefix="sightline-engine-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     fonts = folder / "Ultralytics"

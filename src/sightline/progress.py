@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -33,6 +34,14 @@ def emit(event: str, **fields: Any) -> None:
 def advance(stage: str, done: int, total: int, note: str = "") -> None:
     """Say how far a stage is, in whatever unit `total` counts."""
     emit("progress", stage=stage, done=done, total=total, note=note)
+
+
+def notice(text: str) -> None:
+    """Tell the person at the terminal something that ends nothing: as an event, or, where nobody follows, on stderr."""
+    if VARIABLE in os.environ:
+        emit("notice", text=text)
+    else:
+        print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 class Ticker:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from sightline import machine
 from sightline.artifacts import Hardware
 
 PACKAGES = (
@@ -84,10 +85,10 @@ def visible_gpus() -> list[str]:
 
 
 def hardware() -> Hardware:
-    """Describe this machine."""
+    """Describe what this process may use of its machine."""
     return Hardware(
         machine=f"{platform.system()} {platform.machine()}",
-        cpu_count=len(os.sched_getaffinity(0)),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpu_count=machine.cores(),
+        memory_bytes=machine.memory().most,
         gpus=visible_gpus(),
     )

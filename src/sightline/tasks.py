@@ -15,10 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sightline import machine
 from sightline.artifacts import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.errors import ConfigError, SightlineError
 from sightline.stages import stop_on_signals
+
+machine.limit_threads()  # before a stage imports numpy
 
 
 class Metrics(Protocol):

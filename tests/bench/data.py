@@ -187,8 +187,9 @@ def ultralytics(root: Path) -> dict[str, Any]:
 
 def check(root: Path, depth: str) -> dict[str, Any]:
     """The data gate alone: every rule, statistics, page and list of problems."""
+    from sightline import machine
     from sightline.presets import resolve
-    from sightline.validate import checked, pool
+    from sightline.validate import checked
 
     config = resolve("balanced", {"data.policy": {"thresholds": {"decode": depth == "everything"}}})
 
@@ -198,7 +199,7 @@ def check(root: Path, depth: str) -> dict[str, Any]:
         assert document.verdict == "passed", document.findings
         return document.images
 
-    return measured(work, root, pool.cores())
+    return measured(work, root, machine.cores())
 
 
 def snapshot(root: Path) -> dict[str, Any]:
@@ -207,9 +208,10 @@ def snapshot(root: Path) -> dict[str, Any]:
 
 
 def _stage(root: Path, source: Callable[[Path], str]) -> dict[str, Any]:
+    from sightline import machine
     from sightline.presets import resolve
     from sightline.storage import default_store
-    from sightline.validate import pool, run
+    from sightline.validate import run
 
     config = resolve("balanced", {"weights.source": "yolo11n.yaml"})
     sent = 0
@@ -221,7 +223,7 @@ def _stage(root: Path, source: Callable[[Path], str]) -> dict[str, Any]:
         sent = document.uploaded_bytes
         return sum(part.images for part in document.splits.values())
 
-    return {**measured(work, root, pool.cores()), "uploaded_bytes": sent}
+    return {**measured(work, root, machine.cores()), "uploaded_bytes": sent}
 
 
 def steps(root: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from PIL import Image
 from sightline.artifacts import DataDocument, ValidateDocument, read
 from sightline.errors import DataError
 from sightline.presets import resolve
-from sightline.validate import check
+from sightline.validate import check, pool
 from sightline.validate.index import SAFE_SECONDS
 from tests.validate.conftest import Sets, picture
 
@@ -309,6 +310,13 @@ def two_cores() -> None:
         pytest.skip("needs two cores: with one, nothing runs in other processes")
 
 
+def test_many_cores_in_little_memory_get_few_processes():
+    """A container with a limit of memory and none of cores, on a large machine."""
+    assert pool.size(cores=96, room=4 * 10**9) == 26
+    assert pool.size(cores=4, room=4 * 10**9) == 4
+    assert pool.size(cores=4, room=10**8) == 1
+
+
 @pytest.mark.usefixtures("two_cores")
 def test_a_killed_run_leaves_no_process_behind_and_the_next_one_is_right(tmp_path, monkeypatch):
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
@@ -332,12 +340,20 @@ def test_a_killed_run_leaves_no_process_behind_and_the_next_one_is_right(tmp_pat
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_a_killed_worker_is_one_clear_message(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGKILL, r"SIGKILL, most likely for want of memory: .*[\d.]+ [MG]B of [\d.]+ [MG]B are free now"),
+        (signal.SIGSEGV, "SIGSEGV, a crash in the code that decodes them"),
+    ],
+)
+def test_a_killed_worker_is_one_clear_message(tmp_path, number, words):
     process = started(big(tmp_path / "set"), tmp_path / "out")
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    victim = children(process.pid)[0]
+    os.kill(victim, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "was killed, most likely for want of memory" in " ".join(errors.split())
+    assert re.search(rf"\(pid {victim}\) was killed by {words}", " ".join(errors.split()))
     assert "Traceback" not in errors
 
 

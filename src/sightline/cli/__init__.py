@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sightline import __version__
+from sightline import __version__, machine
 from sightline.cli import dataset, line, stages, validate
 from sightline.cli.options import err, out, styled, visible_error
 from sightline.errors import SightlineError, of_system
@@ -60,6 +60,7 @@ def _options(
 def main() -> None:
     """Run the command line; errors meant for the user become one message and an exit code."""
     stop_on_signals()
+    machine.limit_threads()
     try:
         try:
             app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from sightline.cli.options import (
     device as device_of,
 )
 from sightline.config import parse_assignments
+from sightline.errors import ConfigError
 from sightline.presets import preset_for, resolve
 
 
@@ -64,6 +66,7 @@ def run(
     sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
     """
     from sightline import orchestrate, provenance
+    from sightline.train import resources
 
     preset = preset or preset_for(data)
     named = values(
@@ -78,6 +81,9 @@ def run(
     )
     named.setdefault("train.gpus", _all_gpus(len(provenance.visible_gpus())) if gpus is None else gpus)
     location = data if data == "quickstart" or "://" in data else str(Path(data).expanduser().resolve())
+    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
+        wanted = resolve(preset, named)
+        resources.check(wanted.train, wanted.weights.source or "", runs)
     run_id = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     summary = orchestrate.run(
         {"data": location, "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": json.dumps(named)},

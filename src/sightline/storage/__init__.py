@@ -6,9 +6,9 @@ credentials come from the environment alone:
 
     SIGHTLINE_STORE          where a run keeps its data            default file://<working directory>/runs/store
     SIGHTLINE_CACHE          where fetched data is kept            default ~/.cache/sightline
-    SIGHTLINE_TRANSFERS      files moved at the same time          default 8
+    SIGHTLINE_TRANSFERS      files moved at the same time          default 8; 4 on one core
     SIGHTLINE_S3_ENDPOINT    the object store, http(s)://host:port default AWS_ENDPOINT_URL, else Amazon's
-    SIGHTLINE_S3_RETRIES     attempts after the first one          default 4
+    SIGHTLINE_S3_WAIT        seconds to wait out an outage         default 120
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
 """
 
@@ -18,7 +18,17 @@ import os
 from pathlib import Path
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import MissingObject, Store, Stored, Transfer, WrongBytes, setting, sha256_file
+from sightline.storage.base import (
+    MissingObject,
+    Store,
+    Stored,
+    Transfer,
+    WrongBytes,
+    setting,
+    sha256_file,
+    threads,
+    transfers,
+)
 from sightline.storage.files import FileStore, file_uri, local_path
 
 __all__ = [
@@ -34,6 +44,8 @@ __all__ = [
     "open_store",
     "setting",
     "sha256_file",
+    "threads",
+    "transfers",
 ]
 
 

@@ -16,7 +16,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
+from sightline import machine
 from sightline.errors import ConfigError, StorageError, StorageUsageError
+from sightline.storage.patience import interrupted
 
 CHUNK = 1 << 20  # bytes held in memory per transfer
 LISTED = 20  # problems named one by one; the rest is counted
@@ -64,6 +66,25 @@ def setting(name: str, default: int, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
         raise ConfigError(f"Environment variable {name} is {text!r}; expected a whole number of at least {least}.")
     return int(text)
+
+
+def transfers() -> int:
+    """Return how many files move at a time. They are hashed on the way, so few cores serve fewer."""
+    return setting("SIGHTLINE_TRANSFERS", min(8, 4 * machine.cores()), 1)
+
+
+@contextmanager
+def threads(name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of as many threads; an interruption of the block ends what they wait for."""
+    pool = ThreadPoolExecutor(transfers(), thread_name_prefix=name)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        interrupted.set()
+        raise
+    finally:
+        pool.shutdown()
+        interrupted.clear()
 
 
 def check_key(key: str) -> str:
@@ -230,13 +251,13 @@ def _parallel(work: Callable[[Transfer], int], items: Sequence[Transfer], tick: 
 
     Missing and wrong objects are collected and told together; any other error ends the whole once what runs is done.
     """
-    limit = setting("SIGHTLINE_TRANSFERS", 8, 1)
+    limit = transfers()
     total = 0
     problems: list[StorageError] = []
     outage: StorageError | None = None
     queue = iter(items)
     running: set[Future[int]] = set()
-    with ThreadPoolExecutor(limit, thread_name_prefix="transfer") as pool:
+    with threads("transfer") as pool:
         while True:
             if outage is None:
                 running |= {pool.submit(work, item) for item in islice(queue, limit - len(running))}

@@ -1,78 +1,36 @@
 """A store in an S3 bucket, through `minio`.
 
-The client's own HTTP layer would retry for minutes without a word, so it is told not to, and every call goes through
+The client's own HTTP layer would retry for minutes and say nothing, so its retries are off, and every call goes through
 `S3Store._retry`. Messages name codes and addresses, never what a server said in its own words: servers quote
 access keys and signatures.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
-import certifi
 import urllib3
-from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from minio.error import MinioException, S3Error
+from minio.helpers import MIN_PART_SIZE
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, setting
+from sightline.storage.answers import BUSY, REFUSED, Busy, code_of, may_pass, nameless, reason
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key
+from sightline.storage.client import connect, endpoint, patience
+from sightline.storage.patience import Outage, Patience
 
 Result = TypeVar("Result")
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PAGE = 1000  # keys per request to list or delete, the most that S3 takes
-FIRST_DELAY, LONGEST_DELAY = 0.25, 8.0  # seconds between attempts, doubled each time
-REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
-           "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
-BUSY = ("SlowDown", "RequestTimeout", "InternalError")  # told with a status below 500 now and then
-
-
-def endpoint() -> str:
-    """Return the object store's address from the environment, `http(s)://host[:port]`. Raises StorageUsageError."""
-    names = ("SIGHTLINE_S3_ENDPOINT", "AWS_ENDPOINT_URL")
-    name = next((name for name in names if os.environ.get(name)), None)
-    address = os.environ[name].rstrip("/") if name else "https://s3.amazonaws.com"
-    if not re.fullmatch(r"https?://[^/@?#\s]+", address):  # not quoted: it may hold a password
-        raise StorageUsageError(f"{name} is not an address; expected http://host:port or https://host, nothing more.")
-    return address
-
-
-def connect(address: str) -> Any:
-    """Make a client with the environment's credentials. Raises StorageUsageError if there are none."""
-    missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if not os.environ.get(name)]
-    if missing:
-        raise StorageUsageError(f"No credentials for the object store at {address}: set {' and '.join(missing)}.")
-    parts = urlsplit(address)
-    http = urllib3.PoolManager(
-        maxsize=setting("SIGHTLINE_TRANSFERS", 8, 1),
-        timeout=urllib3.Timeout(connect=5, read=60),
-        retries=False,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-    )
-    try:
-        return Minio(
-            parts.netloc,
-            access_key=os.environ["AWS_ACCESS_KEY_ID"],
-            secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-            session_token=os.environ.get("AWS_SESSION_TOKEN"),
-            secure=parts.scheme == "https",
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            http_client=http,
-        )
-    except ValueError as error:
-        raise StorageUsageError(f"SIGHTLINE_S3_ENDPOINT {address} or AWS_REGION cannot be used: {error}.") from None
+NAMELESS = 3  # seconds to try for where a server's name is unknown and it has never answered: a mistake, most likely
 
 
 class S3Store(Store):
@@ -90,7 +48,8 @@ class S3Store(Store):
         self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self.address = endpoint()
-        self.retries = setting("SIGHTLINE_S3_RETRIES", 4, 0)
+        self.wait = patience()
+        self._outage = Outage.of(self.address, self.wait)
         self._client = connect(self.address)
 
     def check(self) -> None:
@@ -135,16 +94,27 @@ class S3Store(Store):
                 )
 
     def _remove(self, batch: list[DeleteObject]) -> list[Any]:
-        return list(self._client.remove_objects(self.bucket, batch))
+        refused = list(self._client.remove_objects(self.bucket, batch))
+        if busy := next((error for error in refused if error.code in BUSY), None):
+            raise Busy(busy.code)
+        return refused
 
     def _page(self, prefix: str, last: str | None) -> tuple[Any, ...]:
         found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True, start_after=last)
         return tuple(islice(found, PAGE))
 
     def _send(self, key: str, path: Path) -> None:
-        # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more) for each.
-        name = self._name(key)
-        self._retry(lambda: self._client.fput_object(self.bucket, name, str(path), num_parallel_uploads=1), key)
+        name, size = self._name(key), path.stat().st_size
+        with open(path, "rb") as file:
+
+            def send() -> None:
+                file.seek(0)
+                # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
+                sent = self._client.put_object(self.bucket, name, file, size, num_parallel_uploads=1)
+                if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
+                    raise Busy("InternalError")
+
+            self._retry(send, key, lambda: max(0, file.tell() - MIN_PART_SIZE))  # the last part read is on its way
 
     def _version(self, key: str) -> str:
         try:
@@ -159,7 +129,7 @@ class S3Store(Store):
                 file.write(chunk)
                 update(chunk)
 
-        self._retry(rest, key)
+        self._retry(rest, key, file.tell)
 
     def _read(self, key: str, offset: int, version: str) -> Iterator[bytes]:
         headers = {"If-Match": f'"{version}"'} if version else {}
@@ -182,25 +152,29 @@ class S3Store(Store):
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
 
-    def _retry(self, call: Callable[[], Result], key: str = "") -> Result:
-        """Call until it works; wait longer each time, at random within limits so that many clients spread out.
+    def _retry(self, call: Callable[[], Result], key: str = "", reached: Callable[[], int] = lambda: 0) -> Result:
+        """Call until it works, for as long as SIGHTLINE_S3_WAIT says; `reached` tells how far a transfer is.
 
         Only what may pass is tried again: no answer, a broken connection, a busy or failing server.
         """
-        attempt = 1
-        while True:
-            try:
-                return call()
-            except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
-                if attempt > self.retries or not _may_pass(error):
-                    raise self._explain(error, key, attempt) from None
-            time.sleep(min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * random.uniform(0.5, 1))
-            attempt += 1
+        with Patience(self._outage, self.wait, reached) as tries:
+            while True:
+                try:
+                    result = call()
+                except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
+                    known = self._outage.answered_once
+                    budget = self.wait if known or not nameless(error) else min(NAMELESS, self.wait)
+                    if not may_pass(error, known) or not tries.again(reason(error), budget):
+                        raise self._explain(error, key, tries) from None
+                else:
+                    self._outage.answered()
+                    return result
 
-    def _explain(self, error: Exception, key: str, attempts: int) -> StorageError:
+    def _explain(self, error: Exception, key: str, tries: Patience) -> StorageError:
         """Say what happened to a request about `key` (empty: about the bucket) and what to do."""
         where = f"{self.uri}/{key}" if key else self.uri
-        code = _code(error)
+        code = code_of(error)
+        times = f"tried {tries.attempts} times in {tries.waited:.0f} s" if tries.attempts > 1 else "tried once"
         if code == "NoSuchBucket":
             return StorageUsageError(
                 f"{where}: there is no bucket {self.bucket!r} at {self.address}. Create it, or correct the name or "
@@ -215,42 +189,19 @@ class S3Store(Store):
             )
         if code == "PreconditionFailed":
             return StorageError(f"{where} changed while it was read. Run again.")
+        if nameless(error) and not self._outage.answered_once:
+            return StorageUsageError(
+                f"{where}: there is no host of the name in {self.address} ({times}). Correct SIGHTLINE_S3_ENDPOINT, or "
+                "check the network."
+            )
         if isinstance(error, urllib3.exceptions.HTTPError):
             return StorageError(
-                f"{where}: the object store at {self.address} does not answer ({_reason(error)}; attempts: "
-                f"{attempts}). Check that it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: "
-                "transfers continue."
+                f"{where}: the object store at {self.address} does not answer ({reason(error)}; {times}). Check that "
+                "it runs and that SIGHTLINE_S3_ENDPOINT is its address, then run again: transfers continue. "
+                "SIGHTLINE_S3_WAIT sets for how many seconds an outage is waited out."
             )
         return StorageError(
-            f"{where}: {self.address} answered {code} (attempts: {attempts}). Check that SIGHTLINE_S3_ENDPOINT is the "
+            f"{where}: {self.address} answered {code} ({times}). Check that SIGHTLINE_S3_ENDPOINT is the "
             "address of an S3 server, and AWS_REGION, where used, the bucket's region, then run again: transfers "
             "continue."
         )
-
-
-def _code(error: Exception) -> str:
-    """Return S3's word for an error, or the HTTP status where there is none."""
-    if isinstance(error, S3Error):
-        return str(error.code)
-    if isinstance(error, ServerError):
-        return f"HTTP status {error.status_code}"
-    if isinstance(error, InvalidResponseError):
-        return f"HTTP status {error._code}"
-    return "something that is not S3's XML"
-
-
-def _may_pass(error: Exception) -> bool:
-    """Tell whether the same request may work a moment later."""
-    if isinstance(error, S3Error):
-        return error.code in BUSY or error.response.status in (429, *range(500, 600))
-    if isinstance(error, ServerError):
-        return bool(error.status_code >= 500)
-    if isinstance(error, InvalidResponseError):
-        return bool(error._code >= 500)
-    return not isinstance(error, urllib3.exceptions.SSLError | ElementTree.ParseError)
-
-
-def _reason(error: Exception) -> str:
-    """Return the operating system's words for a failed connection."""
-    cause = error.__cause__ or error.__context__
-    return getattr(cause, "strerror", None) or type(error).__name__

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sightline import provenance
-from sightline.artifacts import BestEpoch, Epoch, TrainDocument, write_bytes
+from sightline import machine, provenance
+from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
-from sightline.errors import DeviceError, TrainError
+from sightline.errors import TrainError
 from sightline.stages import running
 from sightline.storage import fetch_uri, sha256_file
+from sightline.train import fault, resources
 from sightline.train.launch import launch
 from sightline.train.worker import RESULT
 from sightline.validate.snapshot import fetch
@@ -29,23 +29,23 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
     `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
     checkpoint (`…/weights/<sha256>.pt`).
 
-    Raises DeviceError if the GPUs are not there, TrainError if the engine stops before its last epoch, and
-    StorageError if snapshot or weights cannot be fetched.
+    Raises DeviceError if the GPUs are not there or the machine is too small, TrainError if the engine stops before its
+    last epoch, and StorageError if snapshot or weights cannot be fetched.
     """
     with running("train", out) as seconds, tempfile.TemporaryDirectory(prefix="sightline-train-") as folder:
         work = Path(folder)
-        _check_gpus(config.gpus)
+        resources.check(config, weights, out, work)
         data = fetch(snapshot, splits=("train", "val"))
         digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
         model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
         job = work / "job.json"
         job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
-        attempt = launch(job, config.world_size, out / LOG, _environment(config))
+        ended = launch(job, config.world_size, out / LOG, _environment(config))
         result = work / RESULT
-        if attempt.exit_code or not result.exists():
-            raise TrainError(
-                f"Training stopped before its last epoch: {attempt.reason}. The engine's whole log is {out / LOG}."
-            )
+        if ended.exit_code or not result.exists():
+            log = (out / LOG).read_text(encoding="utf-8", errors="replace")
+            reason = fault.explain(ended.exit_code, log, work, ended.watch, config).rstrip()
+            raise TrainError(f"Training stopped before its last epoch: {reason} The engine's whole log is {out / LOG}.")
         for name in (BEST, LAST):
             write_bytes(out / name, (work / "weights" / name).read_bytes())
         history = read_history(work / "results.csv")
@@ -62,7 +62,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
             epochs_completed=len(history),
             best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
             history=history,
-            attempts=[attempt],
+            attempts=[Attempt(number=1, exit_code=0, seconds=ended.seconds, reason="finished")],
             checkpoint=BEST,
             checkpoint_sha256=sha256_file(out / BEST),
             last=LAST,
@@ -85,7 +85,7 @@ def engine_options(config: TrainConfig, data_yaml: Path, model: str, save_dir: P
         "epochs": config.epochs,
         "imgsz": config.image_size,
         "batch": config.batch,
-        "workers": config.workers,
+        "workers": min(config.workers, max(1, machine.cores() // config.world_size)),
         "seed": config.seed,
         "optimizer": config.optimizer,
         "lr0": config.lr0,
@@ -135,19 +135,8 @@ def read_history(results: Path) -> list[Epoch]:
     return history
 
 
-def _check_gpus(wanted: int) -> None:
-    if not wanted:
-        return
-    found = provenance.visible_gpus()
-    if len(found) < wanted:
-        raise DeviceError(
-            f"train.gpus: got {wanted}, but this machine shows {len(found)} NVIDIA GPUs. "
-            "Set train.gpus to what is there, or to 0 to train on the CPU."
-        )
-
-
 def _environment(config: TrainConfig) -> dict[str, str]:
     """Share the cores among CPU processes; torchrun would give each of several a single one."""
     if config.gpus or config.world_size == 1:
         return {}
-    return {"OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) // config.world_size))}
+    return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.world_size))}

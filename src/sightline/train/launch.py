@@ -1,4 +1,4 @@
-"""Starts torchrun, waits for it, and says why it stopped."""
+"""Starts torchrun and waits for it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from sightline import progress
-from sightline.artifacts import Attempt
+from sightline.train.watch import Watch
 
 
-def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str]) -> Attempt:
+class Ended(NamedTuple):
+    """How a group of processes ended, and what was seen of them meanwhile."""
+
+    exit_code: int
+    seconds: float
+    watch: Watch
+
+
+def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str]) -> Ended:
     """Run `processes` workers on this machine until they end; their output goes to `log`.
 
-    An interruption of this process ends the workers before it goes on.
+    An interruption of this process ends the workers before it goes on; without this process they end.
     """
     command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nnodes=1", f"--nproc_per_node={processes}"),
+        *(sys.executable, "-m", "sightline.train.group", str(os.getpid())),
+        *("--nnodes=1", f"--nproc_per_node={processes}"),
         # An address in numbers: with --standalone an unresolvable host name costs minutes.
         *("--master_addr=127.0.0.1", f"--master_port={_free_port()}"),
         *("-m", "sightline.train.worker", str(job)),
@@ -35,13 +45,14 @@ def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str])
         errors="replace",
     )
     try:
-        _tee(group, log)
-        code = group.wait()
+        with Watch(group.pid) as watch:
+            _tee(group, log)
+            code = group.wait()
     except BaseException:
         group.terminate()  # torchrun passes it on to its workers
         group.wait()
         raise
-    return Attempt(number=1, exit_code=code, seconds=round(time.monotonic() - start, 3), reason=_reason(code, log))
+    return Ended(code, round(time.monotonic() - start, 3), watch)
 
 
 def _tee(group: subprocess.Popen[str], log: Path) -> None:
@@ -64,15 +75,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _reason(code: int, log: Path) -> str:
-    """Return the first exception line of the workers' log, or a word on the exit code."""
-    if code == 0:
-        return "finished"
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        text = line.strip().removeprefix("[rank0]: ")
-        name = text.split(":", 1)[0]
-        if name.endswith(("Error", "Exception")) and " " not in name:
-            return text
-    return f"ended by signal {-code}" if code < 0 else f"exit code {code}"

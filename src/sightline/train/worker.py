@@ -7,18 +7,22 @@ out (nccl on GPUs, gloo on CPUs); the engine alone would only start groups of it
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline import engine
+from sightline import engine, machine
+from sightline.process import end_with
 from sightline.progress import Ticker
+from sightline.train import fault
 
 RESULT = "result.json"
 
@@ -66,7 +70,7 @@ def trainer_class() -> Any:
                 super()._setup_ddp()
             else:
                 distributed.init_process_group("gloo", timeout=timedelta(minutes=30))
-                torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // WORLD_SIZE))
+                torch.set_num_threads(max(1, machine.cores() // WORLD_SIZE))
 
         def _setup_train(self) -> None:
             on_cpu = self.device.type == "cpu" and self.world_size > 1
@@ -145,5 +149,17 @@ def run(job: dict[str, Any]) -> None:
         (Path(job["engine"]["save_dir"]) / RESULT).write_text(json.dumps(result), encoding="utf-8")
 
 
+def main(path: Path) -> None:
+    """Run the job in a file; an exception is also written down beside it, for whoever explains the end."""
+    end_with(os.getppid())  # a training without torchrun would go on unseen
+    faulthandler.enable()  # a crash in native code shows in the log where it was
+    rank = int(os.environ.get("RANK", 0))
+    try:
+        run(json.loads(path.read_text(encoding="utf-8")))
+    except Exception as error:
+        fault.leave(path.parent, rank, os.getpid(), error, time.time())
+        raise
+
+
 if __name__ == "__main__":
-    run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    main(Path(sys.argv[1]))

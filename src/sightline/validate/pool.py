@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import math
-import multiprocessing
 import os
 import signal
 import threading
@@ -13,28 +10,41 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from pathlib import Path
-from typing import TypeVar
+from multiprocessing.context import ForkContext, ForkProcess
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
 
+from sightline import machine
 from sightline.errors import SightlineError
+from sightline.machine import size_text
+from sightline.process import end_with
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
 AHEAD = 3  # batches that wait for each process
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 
 
-def cores() -> int:
-    """Return how many cores this process may use: its affinity, and the quota of its container (cgroup v2)."""
-    mine = len(os.sched_getaffinity(0))
-    try:
-        quota, period = QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return mine
-    return mine if quota == "max" else max(1, min(mine, math.ceil(int(quota) / int(period))))
+class Forks(ForkContext):
+    """Makes processes by forking, and remembers them: how one ended is all that is known of its end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.made: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> ForkProcess:  # type: ignore[override]  # noqa: N802
+        """Make one."""
+        made = ForkProcess(*args, **options)
+        self.made.append(made)
+        return made
+
+
+def size(cores: int, room: int) -> int:
+    """Return how many processes serve so many cores, in so many bytes of free memory."""
+    return max(1, min(cores, room // EACH))
 
 
 def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
@@ -43,23 +53,27 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
     Raises SightlineError if a process is killed.
     """
     first = list(islice(batches, few + 1))
-    processes = cores()
+    processes = size(machine.cores(), machine.memory().room)
     if len(first) <= few or processes == 1:
         for batch in chain(first, batches):
             yield batch, work(batch)
         return
-    context = multiprocessing.get_context("fork")
+    context = Forks()
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
     running: dict[Future[Out], In] = {}
+    kills = machine.memory_kills()
     try:
         with _undisturbed():
-            running[_submitted(pool, work, first[0])] = first[0]
+            running[pool.submit(work, first[0])] = first[0]
         for batch in chain(first[1:], batches):
-            running[_submitted(pool, work, batch)] = batch
+            running[pool.submit(work, batch)] = batch
             if len(running) >= AHEAD * processes:
                 yield from _finished(running)
         while running:
             yield from _finished(running)
+    except BrokenProcessPool:
+        pool.shutdown()  # they are ended, and it is known how
+        raise _killed(context.made, kills) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -84,25 +98,29 @@ def _undisturbed() -> Iterator[None]:
         signal.raise_signal(number)
 
 
-def _submitted(pool: ProcessPoolExecutor, work: Callable[[In], Out], batch: In) -> Future[Out]:
-    try:
-        return pool.submit(work, batch)
-    except BrokenProcessPool:
-        raise _killed() from None
-
-
 def _finished(running: dict[Future[Out], In]) -> Iterator[tuple[In, Out]]:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
-        try:
-            yield running.pop(future), future.result()
-        except BrokenProcessPool:
-            raise _killed() from None
+        yield running.pop(future), future.result()
 
 
-def _killed() -> SightlineError:
+def _killed(children: list[BaseProcess], kills: int | None) -> SightlineError:
+    """Say which process was killed; when one is, the pool ends the others with SIGTERM. `kills` were counted before."""
+    ends = {child.pid: -(child.exitcode or 0) for child in children}
+    pid, number = next(((pid, end) for pid, end in ends.items() if end > 0 and end != signal.SIGTERM), (None, 0))
+    who = f" (pid {pid}) was killed by {signal.Signals(number).name}" if pid else " was killed"
+    if pid and number != signal.SIGKILL:
+        return SightlineError(
+            f"A process that checks images{who}, a crash in the code that decodes them. Check the images in two halves "
+            "to find the one that does it; what was checked is not checked again."
+        )
+    now = machine.memory_kills()
+    sure = kills is not None and now is not None and now > kills
+    memory = machine.memory()
+    limit = f"the container's limit is {size_text(memory.limit)}, " if memory.limit is not None else ""
     return SightlineError(
-        "A process that checks images was killed, most likely for want of memory. Lower data.policy.thresholds."
+        f"A process that checks images{who}, {'because memory ran out' if sure else 'most likely for want of memory'}: "
+        f"{limit}{size_text(memory.room)} of {size_text(memory.most)} are free now. Lower data.policy.thresholds."
         "max_megapixels, or give the machine more; what was checked is not checked again."
     )
 
@@ -116,6 +134,4 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os.kill(os.getpid(), signal.SIGKILL)
+    end_with(parent)

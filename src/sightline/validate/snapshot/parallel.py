@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
-from sightline.storage import setting
+from sightline.storage import threads, transfers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -19,9 +19,9 @@ def several(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[R
     Items are taken no faster than they are worked on, so that what they hold (files, lists) is bounded. The first error
     ends it, once what runs is done.
     """
-    limit = setting("SIGHTLINE_TRANSFERS", 8, 1)
+    limit = transfers()
     running: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(limit, thread_name_prefix="snapshot") as pool:
+    with threads("snapshot") as pool:
         for item in items:
             if len(running) == limit:
                 yield running.popleft().result()

@@ -1,0 +1,15 @@
+"""torchrun, that ends with the process that started it: `python -m sightline.train.group PARENT OPTION…`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from sightline.process import end_with
+
+if __name__ == "__main__":
+    from torch.distributed.run import main
+
+    # It passes SIGTERM on to its workers, which end with it if it cannot.
+    end_with(int(sys.argv.pop(1)), signal.SIGTERM)
+    main()

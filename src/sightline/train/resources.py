@@ -1,0 +1,125 @@
+"""Judges, before anything is trained, whether this machine can do it: memory, cores, shared memory and disk.
+
+Only where the stage runs can that be known; validate may run on another machine. What cannot work is refused, what is
+unwise is said.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from sightline import machine, progress, provenance
+from sightline.config import TrainConfig
+from sightline.errors import DeviceError, StorageError
+from sightline.machine import Memory, size_text
+
+# Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
+# 12 and 26; of a size the leanest architecture counts, so that nothing is refused that could work.
+LIBRARIES = 380_000_000  # once: code that all processes share
+PROCESS = 500_000_000  # each process, with a nano model, before any image
+MODEL = {"n": 0, "s": 180_000_000, "m": 400_000_000, "l": 500_000_000, "x": 1_100_000_000}  # each process, beyond that
+IMAGE = {"n": 250_000_000, "s": 420_000_000, "m": 800_000_000, "l": 1_000_000_000, "x": 1_400_000_000}  # at 640 pixels
+LOADER = 80_000_000  # each process that loads images
+SIDE = 640
+AHEAD = 4  # batches that the engine lets each loader prepare
+CHECKPOINTS = 60_000_000  # best and last checkpoint of a nano model with its optimizer, in work and in the result
+
+
+def judge(
+    config: TrainConfig, weights: str, memory: Memory, cores: int, shared: tuple[int, int] | None
+) -> tuple[list[str], list[str]]:
+    """Return what makes a training impossible on a machine, and what makes it unwise.
+
+    `weights` tells the model's size by its name (yolo11n.pt); any other is taken for a nano model, the least that it
+    can be. `shared` is size and free bytes of shared memory.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    need, words = _memory(config, weights, cores)
+    names = "train.batch, train.image_size" + (" or train.cpu_processes" if config.cpu_processes > 1 else "")
+    if need > memory.most + memory.swap:
+        whose = "The container's limit" if memory.limit is not None and memory.most == memory.limit else "The machine"
+        has = "is" if whose.endswith("limit") else "has"
+        problems.append(f"{words}. {whose} {has} {size_text(memory.most)}: lower {names}, or give it more memory.")
+    elif need > memory.room:
+        warnings.append(
+            f"{words}, and only {size_text(memory.room)} of {size_text(memory.most)} are free: it may be ended for "
+            f"want of memory. Lower {names}, or end what else runs"
+        )
+    if not config.gpus and config.cpu_processes > cores:
+        warnings.append(
+            f"train.cpu_processes is {config.cpu_processes}, and there are {cores} cores: more processes than cores "
+            "only cost memory and time"
+        )
+    if config.gpus and config.workers:
+        _loaders(config, cores, shared, problems, warnings)
+    return problems, warnings
+
+
+def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
+    """Say what is unwise; `folders` will be written to.
+
+    Raises DeviceError if this machine cannot do the training, StorageError if its disk is full.
+    """
+    problems, warnings = judge(config, weights, machine.memory(), machine.cores(), machine.shared_memory())
+    if config.gpus and len(found := provenance.visible_gpus()) < config.gpus:
+        problems.insert(
+            0,
+            f"train.gpus: got {config.gpus}, but this machine shows {len(found)} NVIDIA GPUs. "
+            "Set train.gpus to what is there, or to 0 to train on the CPU.",
+        )
+    if problems:
+        raise DeviceError("This machine cannot do this training:", problems)
+    for folder in folders:
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        disk = shutil.disk_usage(there)
+        if disk.total and disk.free < CHECKPOINTS:  # /proc and the like have no size; writing there fails by itself
+            raise StorageError(
+                f"{folder}: {size_text(disk.free)} are free on its disk; the checkpoints of even a nano model need "
+                f"{size_text(CHECKPOINTS)}. Free some space, or choose another folder."
+            )
+    for warning in warnings:
+        progress.notice(f"{warning}.")
+
+
+def _memory(config: TrainConfig, weights: str, cores: int) -> tuple[int, str]:
+    """Return the least memory that a training needs, and say what for."""
+    world = config.world_size
+    loaders = world * min(config.workers, max(1, cores // world)) if config.gpus else 0
+    need = LIBRARIES + world * PROCESS + loaders * LOADER
+    many = f"{world} processes" if world > 1 else "One process"
+    if config.gpus:  # the images of a batch lie in the GPU's memory
+        return need, f"{many} on GPUs with {loaders} loaders need about {size_text(need)} of memory or more"
+    found = re.search(r"yolo(?:v8|11|12|26)([nsmlx])\b", weights)
+    size = found[1] if found else "n"
+    need += world * MODEL[size] + round(config.batch * IMAGE[size] * (config.image_size / SIDE) ** 2)
+    share = f"{config.batch} images of {config.image_size} pixels"
+    return need, f"{many} on the CPU with batches of {share} need about {size_text(need)} of memory or more"
+
+
+def _loaders(
+    config: TrainConfig, cores: int, shared: tuple[int, int] | None, problems: list[str], warnings: list[str]
+) -> None:
+    """Judge what loads images for GPUs: the cores for it, and the shared memory that it hands images over in."""
+    loaders = min(config.workers, max(1, cores // config.gpus))
+    if loaders < config.workers:
+        warnings.append(
+            f"train.workers is {config.workers} for each of {config.gpus} GPUs, and there are {cores} cores: "
+            f"{loaders} each are used"
+        )
+    batch = config.batch // config.gpus * 3 * config.image_size**2
+    if shared is None:
+        return
+    cure = "give it more (docker: --shm-size; Kubernetes: a Memory volume at /dev/shm), or set train.workers=0"
+    if shared[0] < batch:
+        problems.append(
+            f"/dev/shm holds {size_text(shared[0])}, and a batch of images, which loaders hand over in it, "
+            f"{size_text(batch)}: {cure}."
+        )
+    elif shared[1] < config.gpus * loaders * AHEAD * batch:
+        warnings.append(
+            f"/dev/shm has {size_text(shared[1])} free, and {config.gpus * loaders} loaders may fill up to "
+            f"{size_text(config.gpus * loaders * AHEAD * batch)}: {cure}"
+        )
