@@ -84,13 +84,15 @@ def load(folders: Mapping[str, Path]) -> Documents:
 def summarise(
     *,
     run_id: str,
+    name: str | None = None,
     folders: Mapping[str, Path],
-    started_at: str,
+    started_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
 ) -> SummaryDocument:
     """Consolidate a run. Without `stages`, those that left a document count as done.
 
+    `started_at` is ISO 8601; without it the run began when validate did.
     The status is null as long as nothing is decided: a stage of an accepted run that registration still follows.
     """
     from sightline import provenance
@@ -100,9 +102,10 @@ def summarise(
     train = documents.train
     return SummaryDocument(
         run_id=run_id,
+        name=name,
         status=status,
         rejected_by=rejected_by,
-        started_at=started_at,
+        started_at=started_at or (documents.validate.started_at if documents.validate else now()),
         finished_at=now(),
         git_commit=provenance.git_commit(),
         packages={**provenance.packages(), **(train.packages if train else {})},

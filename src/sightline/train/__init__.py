@@ -14,7 +14,7 @@ from sightline import provenance
 from sightline.artifacts import BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
 from sightline.errors import DeviceError, TrainError
-from sightline.stages import running
+from sightline.stages import moment, running
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train.launch import launch
 from sightline.train.worker import RESULT
@@ -68,6 +68,8 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
             last=LAST,
             packages=provenance.packages(),
             hardware=provenance.hardware(),
+            # The engine writes the table at the end of an epoch.
+            started_at=moment((work / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history)),
             seconds=seconds(),
             **outcome,
         )
