@@ -7,6 +7,7 @@ MLflow takes seconds to load and a server may hang, so a child process asks:
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from sightline.config import RegisterConfig
+from sightline.storage.files import unwritable
 from sightline.tracking.server import (
     QUIET,
     READ_SECONDS,
@@ -36,6 +38,12 @@ from sightline.tracking.server import (
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
 SQLITE = b"SQLite format 3\0"
+LIBRARIES = {  # of MLflow's own clients of a store
+    "s3": "boto3",
+    "gs": "google.cloud.storage",
+    "wasbs": "azure.storage.blob",
+    "abfss": "azure.storage.filedatalake",
+}
 IS_PROMPT = "mlflow.prompt.is_prompt"
 
 
@@ -129,10 +137,10 @@ def _rows(path: Path, query: str, value: str) -> list[tuple[Any, ...]]:
 
 def _cannot_write(folder: Path, what: str) -> list[str]:
     """Say that a folder, or what is there of its path, is none that can be written in."""
-    there = next(part for part in (folder, *folder.parents) if part.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return []
-    return [f"{what} cannot be made: {there} is no folder that can be written. Fix MLFLOW_TRACKING_URI."]
+    there = unwritable(folder)
+    return (
+        [f"{what} cannot be made: {there} is no folder that can be written. Fix MLFLOW_TRACKING_URI."] if there else []
+    )
 
 
 def _deleted(uri: str, name: str, identifier: str) -> str:
@@ -185,14 +193,18 @@ def _artifacts(uri: str, location: str) -> list[str]:
     kind = urlsplit(location).scheme
     if kind in ("", "file"):
         folder = Path(url2pathname(urlsplit(location).path))
-        return [f"{said}which cannot be written here. {way_out}"] if _cannot_write(folder, "") else []
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    try:
-        get_artifact_repository(location)
-    except ImportError as error:
-        return [f"{said}and {reason(error)}. {way_out}"]
+        return [f"{said}which cannot be written here. {way_out}"] if unwritable(folder) else []
+    library = LIBRARIES.get(kind)
+    if library and not _installed(library):
+        return [f"{said}for which {library} is not installed here. {way_out}"]
     return []
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
 
 
 def _opened(given: str, run: Any) -> list[str]:

@@ -115,6 +115,7 @@ def read(uri: str) -> str | None:
 
     The one request that shows more than that a server listens: credentials, TLS, a login page, a broken database.
     """
+    import mlflow
     from mlflow.exceptions import MlflowException
     from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
@@ -122,6 +123,9 @@ def read(uri: str) -> str | None:
 
     endpoint, request = "/api/2.0/mlflow/experiments/search", {"max_results": 1}
     try:
+        if scheme(uri) == "databricks":
+            mlflow.MlflowClient(uri).search_experiments(max_results=1)
+            return None
         answer = http_request(
             get_default_host_creds(uri), endpoint, "POST",
             json=request, timeout=READ_SECONDS, max_retries=0, raise_on_status=False,
@@ -160,9 +164,10 @@ def reason(error: BaseException) -> str:
     """Say in a line and without credentials why MLflow or its transport failed."""
     said = str(error)
     if "timed out" in said.lower() or "TimeoutError" in said:
-        return "it took the request and gave no answer in time"
-    if found := re.search(r"SSLError\(.*?'(.*?)'\)", said, re.DOTALL):
-        return f"TLS failed ({found[1].rstrip(')')}); http or https, and whose certificates?"
+        seconds = re.search(r"timeout=(\d+)", said)
+        return f"it took a request and gave no answer {f'within {seconds[1]} s' if seconds else 'in time'}"
+    if found := re.search(r"SSLError\(.*?'(.*?)( \(_ssl\.c:\d+\))?'\)", said, re.DOTALL):
+        return f"TLS failed ({found[1]}): is it http or https, and are the certificates known here"
     if found := re.search(r"too many (\d+) error responses", said):
         return f"its API answers {found[1]}"
     if isinstance(error, ModuleNotFoundError):

@@ -6,7 +6,6 @@ So that nobody pays for a training to learn of a setting, and all that is wrong 
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from sightline.artifacts import Weights
 from sightline.config import RunConfig, applicable
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
 from sightline.storage import FileStore, Store, open_store
+from sightline.storage.files import unwritable
 from sightline.tracking import check, server
 from sightline.validate import weights
 from sightline.validate.source import look
@@ -111,10 +111,8 @@ def _look(
 
 def _check_writable(store: Store) -> None:
     """Raise StorageUsageError for a folder that cannot be written; a bucket says it with the first upload."""
-    if isinstance(store, FileStore):
-        there = next(part for part in (store.root, *store.root.parents) if part.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            raise StorageUsageError(
-                f"The store {store.uri} cannot be written: {there} is no folder that can. Choose another with "
-                "SIGHTLINE_STORE."
-            )
+    if isinstance(store, FileStore) and (there := unwritable(store.root)):
+        raise StorageUsageError(
+            f"The store {store.uri} cannot be written: {there} is no folder that can. Choose another with "
+            "SIGHTLINE_STORE."
+        )
