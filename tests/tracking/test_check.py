@@ -104,7 +104,9 @@ def test_a_server_that_works_is_told_from_what_in_it_does_not_fit(
     assert check.of_server(mlflow_server, "not made yet", "not made yet") == []
     client = mlflow.MlflowClient(mlflow_server)
     client.delete_experiment(client.create_experiment("deleted before"))
-    client.create_registered_model("asked", tags={check.IS_PROMPT: "true"})
+    client.create_registered_model("made before")
+    assert check.of_server(mlflow_server, "not made yet", "made before") == []
+    client.register_prompt("asked", "What is in {{image}}?")
     opened = client.create_run("0", tags={server.RUN_TAG: "another"})
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
     monkeypatch.setenv("SIGHTLINE_RUN_ID", "mine")

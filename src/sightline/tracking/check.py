@@ -181,7 +181,8 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
     if given := os.environ.get("MLFLOW_RUN_ID"):
         problems += _opened(given, ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given)))
     model = ask("the model registry", lambda: client.get_registered_model(model_name), missing)
-    if model is not None and model._is_prompt():
+    # A search leaves prompts out; a model's own name needs no escape.
+    if model is not None and not ask("its models", lambda: client.search_registered_models(f"name = '{model_name}'")):
         problems.append(_prompt(uri, model_name))
     return problems
 
