@@ -180,9 +180,8 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
         ask("logged models, which it has since version 3", lambda: client.search_logged_models([place.experiment_id]))
     if given := os.environ.get("MLFLOW_RUN_ID"):
         problems += _opened(given, ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given)))
-    model = ask("the model registry", lambda: client.get_registered_model(model_name), missing)
-    # A search leaves prompts out; a model's own name needs no escape.
-    if model is not None and not ask("its models", lambda: client.search_registered_models(f"name = '{model_name}'")):
+    ask("the model registry", lambda: client.get_registered_model(model_name), missing)  # a prompt counts as missing
+    if ask("prompts", lambda: client.get_prompt(model_name), missing, "ENDPOINT_NOT_FOUND") is not None:
         problems.append(_prompt(uri, model_name))
     return problems
 
