@@ -18,7 +18,7 @@ from sightline.errors import StageInputError, TrackingError
 from sightline.register import registry
 from sightline.report import page, record_end, summary
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument
-from sightline.stages import running, same_snapshot
+from sightline.stages import moment, running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.tracking import records, server
 
@@ -108,7 +108,7 @@ def finished(before: SummaryDocument, reported: ReportDocument, document: Regist
     return before.model_copy(
         update={
             "status": "registered",
-            "finished_at": summary.now(),
+            "finished_at": moment(),
             "register_": summary.registered(document),
             "stages": [
                 *before.stages,
@@ -122,4 +122,4 @@ def finished(before: SummaryDocument, reported: ReportDocument, document: Regist
 def failed(before: SummaryDocument, error: TrackingError) -> SummaryDocument:
     """Return the summary of a run whose model could not be registered."""
     report = ErrorReport(stage="register", kind=error.kind, message=str(error), exit_code=error.exit_code)
-    return before.model_copy(update={"status": "failed", "finished_at": summary.now(), "error": report})
+    return before.model_copy(update={"status": "failed", "finished_at": moment(), "error": report})

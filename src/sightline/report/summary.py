@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +32,7 @@ from sightline.result import (
     SummaryRegister,
     SummaryTrain,
 )
-from sightline.stages import NAMES
+from sightline.stages import NAMES, moment
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ def summarise(
         name=name,
         status=status,
         rejected_by=rejected_by,
-        started_at=started_at or (documents.validate.started_at if documents.validate else now()),
-        finished_at=now(),
+        started_at=started_at or (documents.validate.started_at if documents.validate else moment()),
+        finished_at=moment(),
         git_commit=provenance.git_commit(),
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
@@ -118,11 +117,6 @@ def summarise(
         stages=list(stages) or outcomes(documents),
         error=error,
     )
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def outcomes(documents: Documents) -> list[StageOutcome]:

@@ -34,6 +34,7 @@ from sightline.tracking.server import (
     redact,
     scheme,
     unreachable,
+    waiting,
 )
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
@@ -59,7 +60,8 @@ class Check:
         if self.child is None:
             return self.known
         try:
-            answer, noise = self.child.communicate(timeout=LOADING_SECONDS)
+            with waiting(self.uri, "validate"):
+                answer, noise = self.child.communicate(timeout=LOADING_SECONDS)
         except subprocess.TimeoutExpired:
             return [f"MLflow at {redact(self.uri)} could not be asked within {LOADING_SECONDS} s."]
         lines = answer.splitlines()

@@ -186,10 +186,14 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
         raise TrackingError(f"No MLflow server answers at {redact(uri)}: {why}. {advice}")
     hush()
     import mlflow
-    from alembic.util import CommandError
     from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
 
+    failures: tuple[type[Exception], ...] = (mlflow.MlflowException, RequestException, ModuleNotFoundError)
+    if scheme(uri) not in REMOTE:
+        from alembic.util import CommandError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        failures += (SQLAlchemyError, CommandError)
     with waiting(uri, stage):
         if scheme(uri) in REMOTE and (why := read(uri)):
             raise TrackingError(
@@ -200,7 +204,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
             with _one_at_a_time(uri):
                 connected = mlflow.MlflowClient(uri)
             yield connected
-        except (mlflow.MlflowException, RequestException, SQLAlchemyError, CommandError, ModuleNotFoundError) as error:
+        except failures as error:
             raise TrackingError(f"MLflow at {redact(uri)} refused: {reason(error)}. {advice}") from None
 
 

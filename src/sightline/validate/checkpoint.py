@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pickletools
 import re
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.errors import WeightsError
 
 ENGINE_LICENCE = "AGPL-3.0"
+MOST_BYTES = 64 << 20  # of the pickle, without the tensors; official ones have 0.1 to 0.4 MB
+# Damage in a zip file's headers shows as any of these: a wrong place, a method or an encryption that is not there.
+DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, OSError, LookupError, struct.error)
 PUT = ("PUT", "BINPUT", "LONG_BINPUT")
 GET = ("GET", "BINGET", "LONG_BINGET")
 INTEGERS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1")
@@ -39,8 +44,10 @@ def read_checkpoint(source: str, path: Path) -> Content:
     try:
         with zipfile.ZipFile(path) as archive:
             [pickle] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if archive.getinfo(pickle).file_size > MOST_BYTES:
+                raise ValueError
             said = _opcodes(archive.read(pickle))
-    except (zipfile.BadZipFile, ValueError, EOFError):
+    except DAMAGED:
         raise WeightsError(
             f"weights.source: {source} is no PyTorch checkpoint (expected the zip file that torch.save writes)."
         ) from None
