@@ -207,13 +207,13 @@ class RunConfig(Part):
         return self.model_dump_json(by_alias=True)
 
 
-def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key that `--set` and `overrides` accept."""
+def keys(types: tuple[Any, ...] = (), model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that `--set` and `overrides` accept, or those of some types."""
     for name, field in model.model_fields.items():
         key = prefix + (field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
-            yield from keys(field.annotation, f"{key}.")
-        elif key != "preset":
+            yield from keys(types, field.annotation, f"{key}.")
+        elif key != "preset" and (not types or field.annotation in types):
             yield key
 
 
@@ -242,17 +242,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 
 def _is_bare_text(key: str, value: str) -> bool:
-    return key in texts() and value[:1] not in ("", "'", '"') and value not in ("null", "~")
-
-
-def texts(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted keys whose values are text."""
-    for name, field in model.model_fields.items():
-        key = prefix + (field.alias or name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
-            yield from texts(field.annotation, f"{key}.")
-        elif field.annotation in TEXTS and key != "preset":
-            yield key
+    return key in keys(TEXTS) and value[:1] not in ("", "'", '"') and value not in ("null", "~")
 
 
 def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:

@@ -14,8 +14,8 @@ def model_name(value: str) -> str:
     """Return the name of a registered model. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value) or len(value) > NAME_LENGTH:
         raise ValueError(
-            f"got {_short(value)}, at most {NAME_LENGTH} letters, digits, '.', '_' and '-', the first of them a "
-            "letter or a digit"
+            f"got {_short(value)}, expected at most {NAME_LENGTH} letters, digits, '.', '_' and '-', beginning with a "
+            "letter or digit"
         )
     return value
 

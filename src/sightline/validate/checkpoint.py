@@ -47,6 +47,8 @@ def read_checkpoint(source: str, path: Path) -> Content:
             if archive.getinfo(pickle).file_size > MOST_BYTES:
                 raise ValueError
             said = _opcodes(archive.read(pickle))
+    except PermissionError:
+        raise WeightsError(f"weights.source: {source} cannot be read: permission denied.") from None
     except DAMAGED:
         raise WeightsError(
             f"weights.source: {source} is no PyTorch checkpoint (expected the zip file that torch.save writes)."
