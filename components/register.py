@@ -19,7 +19,7 @@ def register(
     """Make the exported file a model version.
 
     Args:
-        run_id: Name of the pipeline run.
+        run_id: Identity of the pipeline run: its job's id.
         validate: The data report.
         train: Checkpoints and history.
         export: The ONNX file and its document.

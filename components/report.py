@@ -8,6 +8,7 @@ from components import images
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
 def report(
     run_id: str,
+    name: str,
     validate: dsl.Input[dsl.Artifact],
     train: dsl.Input[dsl.Artifact],
     export: dsl.Input[dsl.Artifact],
@@ -19,7 +20,8 @@ def report(
     """Write the page and record the run in MLflow.
 
     Args:
-        run_id: Name of the pipeline run.
+        run_id: Identity of the pipeline run: its job's id.
+        name: What people call the run; several may be called the same.
         validate: The data report.
         train: Checkpoints and history.
         export: The ONNX file and its document.
@@ -32,6 +34,7 @@ def report(
 
     tasks.report(
         run_id=run_id,
+        name=name,
         validate=validate.path,
         train=train.path,
         export=export.path,

@@ -82,10 +82,10 @@ def sightline_train(
         "evaluate": evaluated.outputs["folder"],
         "sample": sampled.outputs["folder"],
     }
-    reported = report(run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **folders)
+    reported = report(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **folders)
     judged = verdict(evaluate=evaluated.outputs["folder"])
     with dsl.If(judged.output == "register", name="accepted"):
-        registered = register(run_id=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, report=reported.outputs["folder"], **folders)
+        registered = register(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, report=reported.outputs["folder"], **folders)
 
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):
         request(task, task.name)

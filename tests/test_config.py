@@ -76,3 +76,46 @@ def test_overrides_win_over_parameters() -> None:
 def test_overrides_must_be_a_json_object(text: str) -> None:
     with pytest.raises(ConfigError, match="overrides"):
         parameters_to_values({**PARAMETERS, "overrides": text})
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("register.alias=latest", "which MLflow keeps for itself"),
+        ("register.alias=Latest", "which MLflow keeps for itself"),
+        ("register.alias=V12", "which MLflow keeps for itself"),
+        (f"register.alias={'a' * 256}", "… of 256 characters, expected at most 255 letters"),
+        (f"register.experiment={'x' * 600}", "… of 600 characters, expected 1 to 256 characters"),
+        ("register.experiment='  '", "not only spaces"),
+        ('register.experiment="a\\nb"', "that can be printed"),
+        ("register.model_name=a/b", "expected at most 256 letters"),
+        ("train.epochs=true", "train.epochs: got true, expected no switch"),
+        ("train.lr0=on", "train.lr0: got true, expected no switch"),
+    ],
+)
+def test_what_mlflow_or_training_would_refuse_later_is_refused_here(assignment: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("fast", parse_assignments([assignment]))
+    assert words in str(caught.value)
+
+
+def test_gpus_and_cpu_processes_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match="gpus is 2 and cpu_processes 4: expected one of them"):
+        resolve("fast", {"train.gpus": 2, "train.cpu_processes": 4})
+
+
+def test_a_key_of_text_takes_what_is_written() -> None:
+    assert parse_assignments(
+        [
+            "register.experiment=2026-11-21",
+            "register.model_name=007",
+            "register.experiment =a: b #c",
+            "data.images=null",
+        ]
+    ) == {
+        "register.experiment": "a: b #c",
+        "register.model_name": "007",
+        "data.images": None,
+    }
+    config = resolve("fast", parse_assignments(["register.experiment='tonight''s run'", "register.alias=vision"]))
+    assert (config.register_.experiment, config.register_.alias) == ("tonight's run", "vision")

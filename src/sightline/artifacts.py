@@ -209,6 +209,7 @@ class ValidateDocument(Document):
     weights: Weights
     config: RunConfig
     code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")
+    started_at: str = Field(description="When the stage, and with it the run, began: ISO 8601, UTC.")
     seconds: float
 
 
@@ -280,6 +281,7 @@ class TrainDocument(Document):
     packages: dict[str, str]
     hardware: Hardware
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
+    started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float
 
 
@@ -406,6 +408,7 @@ class EvaluateDocument(Document):
     )
     provider: str = Field(description="ONNX Runtime execution provider that ran the file.")
     milliseconds_per_image: float = Field(description="Mean time of one image, decoding included.")
+    finished_at: str = Field(description="When the scores were known: ISO 8601, UTC.")
     seconds: float
 
 

@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from sightline import names
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import Policy, explain, parse_yaml
 
@@ -18,12 +29,21 @@ Format = Literal["auto", "yolo", "coco", "voc"]
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 POLICY = ("data", "policy")
+TEXTS: tuple[Any, ...] = (str, str | None)  # types of keys whose values are text, whatever YAML would make of it
 
 
 class Part(BaseModel):
     """A frozen piece of configuration that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false, in YAML also yes, no, on and off, which would count as 1 and 0."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (bool, Policy):
+            raise ValueError(f"got {str(value).lower()}, expected no switch but a value")
+        return value
 
 
 def _policy(value: Any) -> Any:
@@ -64,7 +84,7 @@ class Augmentation(Part):
     """Training-time image changes, in the engine's own terms."""
 
     mosaic: Fraction = Field(1.0, description="Probability that four images are stitched into one.")
-    close_mosaic: int = Field(10, ge=0, description="Last epochs that run without mosaic.")
+    close_mosaic: int = Field(10, ge=0, description="Last epochs that run without mosaic, at most all.")
     mixup: Fraction = Field(0.0, description="Probability that two images are blended.")
     hsv_h: Fraction = Field(0.015, description="Hue shift, as a fraction of the colour circle.")
     hsv_s: Fraction = Field(0.7, description="Saturation gain, as a fraction.")
@@ -93,11 +113,15 @@ class TrainConfig(Part):
     lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a fraction of lr0.")
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum, or Adam's beta1.")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 penalty at the nominal batch.")
-    warmup_epochs: float = Field(3.0, ge=0, description="Epochs of rising learning rate.")
+    warmup_epochs: float = Field(
+        3.0, ge=0, description="Epochs of rising learning rate; the last epoch is never one of them."
+    )
     nominal_batch: int = Field(64, ge=1, description="Batch at which gradients are applied and weight decay is meant.")
     cosine: bool = Field(False, description="Cosine instead of linear learning-rate decay.")
     patience: int = Field(100, ge=1, description="Epochs without a better val fitness before training stops.")
-    freeze: int = Field(0, ge=0, description="Leading layers whose weights stay as they are.")
+    freeze: int = Field(
+        0, ge=0, description="Leading layers whose weights stay as they are; the last is never one of them."
+    )
     amp: bool = Field(True, description="Mixed precision on GPUs; the CPU always computes in float32.")
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
 
@@ -105,6 +129,15 @@ class TrainConfig(Part):
     def world_size(self) -> int:
         """Processes that train together."""
         return self.gpus or self.cpu_processes
+
+    @model_validator(mode="after")
+    def _one_kind_of_processes(self) -> TrainConfig:
+        if self.gpus and self.cpu_processes > 1:
+            raise ValueError(
+                f"gpus is {self.gpus} and cpu_processes {self.cpu_processes}: expected one of them; CPU processes "
+                "need gpus=0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainConfig:
@@ -144,13 +177,15 @@ class SampleConfig(Part):
 class RegisterConfig(Part):
     """Where an accepted model goes."""
 
-    model_name: str = Field(
-        "detector", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name in the model registry."
+    model_name: Annotated[str, AfterValidator(names.model_name)] = Field(
+        "detector", description="Name in the model registry."
     )
-    alias: str = Field(
-        "candidate", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", description="Alias that the new version receives."
+    alias: Annotated[str, AfterValidator(names.alias)] = Field(
+        "candidate", description="Alias that the new version receives; not latest, v1, v2 …, which MLflow reserves."
     )
-    experiment: str = Field("sightline", min_length=1, description="MLflow experiment of the run.")
+    experiment: Annotated[str, AfterValidator(names.experiment)] = Field(
+        "sightline", description="MLflow experiment of the run."
+    )
 
 
 class RunConfig(Part):
@@ -172,18 +207,20 @@ class RunConfig(Part):
         return self.model_dump_json(by_alias=True)
 
 
-def keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key that `--set` and `overrides` accept."""
+def keys(types: tuple[Any, ...] = (), model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that `--set` and `overrides` accept, or those of some types."""
     for name, field in model.model_fields.items():
         key = prefix + (field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
-            yield from keys(field.annotation, f"{key}.")
-        elif key != "preset":
+            yield from keys(types, field.annotation, f"{key}.")
+        elif key != "preset" and (not types or field.annotation in types):
             yield key
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML: scalars, or an object for data.policy.
+
+    A key of text takes what is written, also 2026-11-21 or 007; quotes around it are YAML's.
 
     Raises ConfigError with every malformed assignment at once.
     """
@@ -195,13 +232,17 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             problems.append(f"got '{text}', expected key=value, such as train.epochs=10")
             continue
         try:
-            values[key.strip()] = parse_yaml(value)
+            values[key.strip()] = value.strip() if _is_bare_text(key.strip(), value.strip()) else parse_yaml(value)
         except ValueError as problem:
             shown = text if len(text) <= 80 else f"{text[:80]}…"
             problems.append(f"the value of '{shown}' cannot be read: {problem}")
     if problems:
         raise ConfigError("Some --set options cannot be read:", problems)
     return values
+
+
+def _is_bare_text(key: str, value: str) -> bool:
+    return key in keys(TEXTS) and value[:1] not in ("", "'", '"') and value not in ("null", "~")
 
 
 def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -227,6 +268,18 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
         problems += [line for item in error.errors() for line in _explain(item)]
     if problems:
         raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
+    return config
+
+
+def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """Return `base` with those of `values` that can be applied: what can still be judged of a wrong configuration."""
+    config, taken = base, dict[str, Any]()
+    for key, value in values.items():
+        try:
+            config = apply(base, {**taken, key: value})
+        except ConfigError:
+            continue
+        taken[key] = value
     return config
 
 

@@ -44,14 +44,15 @@ def run(
     A failed or rejected run is a result too; only what goes wrong before it starts raises: ConfigError for an id that
     is taken or a tracking server that does not answer.
     """
-    from sightline import report
-    from sightline.report import tracking
+    from sightline import report, tasks
+    from sightline.tracking import server
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", run_id):
         raise ConfigError(f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-'.")
     folder = (runs / run_id).resolve()
     environment = _environment(runs.resolve(), folder, run_id)
-    tracking.preflight(tracking.tracking_uri())
+    if why := server.unreachable(server.tracking_uri(runs)):
+        raise ConfigError("The run cannot start:", [why, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         folder.mkdir(parents=True)

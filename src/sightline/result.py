@@ -93,7 +93,8 @@ class ErrorReport(Part):
 class SummaryDocument(Document):
     """The whole run on one page; a part that was not reached is null."""
 
-    run_id: str
+    run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
+    name: str | None = Field(None, description="What people call the run; several may be called the same.")
     status: Literal["registered", "rejected", "failed"] | None = Field(
         description="Null while the run goes on: an accepted model is `registered` once the registry holds it."
     )

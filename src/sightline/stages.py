@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sightline import progress
@@ -23,6 +24,12 @@ def stop_on_signals() -> None:
     """Let a polite end (SIGTERM, a closed terminal) stop the work as Ctrl-C does, so that nothing is left running."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
+
+
+def moment(seconds: float | None = None) -> str:
+    """Return a time in seconds since 1970, by default the present, in UTC as ISO 8601 with milliseconds."""
+    when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return when.isoformat(timespec="milliseconds")
 
 
 @contextlib.contextmanager

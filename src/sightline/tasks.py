@@ -81,7 +81,7 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
         "min_map50": "gate.min_map50",
         "min_map50_95": "gate.min_map50_95",
     }
-    values = {key: parameters[name] for name, key in keys.items() if parameters[name]}
+    values = {key: parameters[name] for name, key in keys.items() if parameters.get(name)}
     values["train.gpus"] = parameters["gpus"]
     try:
         overrides = json.loads(parameters["overrides"] or "{}")
@@ -94,6 +94,19 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "train.gpus" in overrides:
         raise ConfigError("overrides: got train.gpus; set the parameter gpus, by which the GPUs are also asked for.")
     return {**values, **overrides}
+
+
+def mistakes(parameters: Mapping[str, Any], store: str) -> list[str]:
+    """Say what of the pipeline's parameters validate would refuse, its questions to the tracking server aside."""
+    from sightline.presets import preset_for
+    from sightline.validate import preflight
+
+    try:
+        values = parameters_to_values(parameters)
+    except ConfigError as error:
+        return [str(error)]
+    data = str(parameters["data"])
+    return preflight.mistakes(parameters["preset"] or preset_for(data), values, source=data, store=store)
 
 
 def validate(
@@ -109,7 +122,7 @@ def validate(
 
     with _user_errors():
         try:
-            config = stage.resolve(preset or preset_for(data), parameters_to_values(parameters))
+            config = stage.resolve(preset or preset_for(data), parameters_to_values(parameters), data)
         except ConfigError as error:
             stages.failed("validate", error)
             raise
@@ -182,12 +195,18 @@ def verdict(*, evaluate: str) -> str:
         return read(EvaluateDocument, Path(evaluate)).verdict
 
 
-def report(*, run_id: str, folder: str, page: str, **folders: str) -> None:
+def report(*, run_id: str, name: str, folder: str, page: str, **folders: str) -> None:
     """Write the page and the MLflow run; the page is also published at `page`."""
     from sightline import report as stage
 
     with _user_errors():
-        stage.run(run_id=_run_id(run_id), folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))
+        local = os.environ.get("SIGHTLINE_RUN_ID")
+        stage.run(
+            run_id=local or run_id,
+            name=local or name,
+            folders={k: Path(v) for k, v in folders.items()},
+            out=Path(folder),
+        )
         shutil.copyfile(Path(folder) / "report.html", page)
 
 
@@ -196,9 +215,6 @@ def register(*, run_id: str, folder: str, **folders: str) -> None:
     from sightline import register as stage
 
     with _user_errors():
-        stage.run(run_id=_run_id(run_id), folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))
-
-
-def _run_id(of_pipeline: str) -> str:
-    """On one machine a run is named by its directory, which the pipeline does not know."""
-    return os.environ.get("SIGHTLINE_RUN_ID", of_pipeline)
+        # On one machine a run is known by its directory; the job's id there is random.
+        identity = os.environ.get("SIGHTLINE_RUN_ID") or run_id
+        stage.run(run_id=identity, folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))

@@ -125,8 +125,11 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    done = command("run", "--run-id", "r", cwd=tmp_path, MLFLOW_TRACKING_URI=address)
+    wrong = ("--set", "train.freeze=9999", "--set", "register.alias=v1", "--weights", "nowhere.pt")
+    done = command("run", "--run-id", "r", *wrong, cwd=tmp_path, MLFLOW_TRACKING_URI=address)
     assert done.returncode == 2
+    assert "register.alias: got 'v1'" in done.stderr
+    assert "'nowhere.pt' is not there" in done.stderr
     assert f"No MLflow server answers at {address}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()

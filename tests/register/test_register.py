@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from sightline import register, report
-from sightline.artifacts import RegisterDocument, read
+from sightline.artifacts import RegisterDocument, ReportDocument, read
 from sightline.config import RunConfig, apply
 from sightline.errors import StageInputError, TrackingError
 from sightline.presets import quickstart
-from sightline.report import tracking
 from sightline.result import SummaryDocument
+from sightline.tracking import server
 
 from ..report.documents import write_run
 
@@ -72,6 +72,40 @@ def test_the_alias_leads_to_the_scored_bytes_on_a_real_server(
     assert mlflow.get_run(document.run_id).data.tags["sightline.status"] == "registered"
 
 
+def test_names_that_the_registry_takes_do_not_fail_elsewhere(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logged model's name may hold no dot; a description has an end; the run of a refused model reads so."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = reported(tmp_path, "many", config=named("smear.v2"))
+    path = folders["evaluate"] / "evaluate.json"
+    document = json.loads(path.read_text())
+    document["per_class"] = [{**document["per_class"][0], "name": f"a class with a long name {n}"} for n in range(300)]
+    path.write_text(json.dumps(document))
+    recorded = read(ReportDocument, folders["report"])
+    mlflow = client(mlflow_server)
+    assert mlflow.get_run(recorded.run_id).info.status == "RUNNING"
+    registered = register.run(run_id="many", folders=folders, out=tmp_path / "register")
+    version = mlflow.get_model_version("smear.v2", registered.version)
+    assert 4900 < len(version.description) <= 5000
+    assert " more classes are in the report." in version.description
+    assert "- Pipeline run: `many`" in version.description
+    run = mlflow.get_run(recorded.run_id)
+    assert (run.info.status, run.data.tags["sightline.status"]) == ("FINISHED", "registered")
+    assert run.info.start_time < run.info.end_time
+
+
+def test_a_model_that_cannot_be_registered_leaves_a_failed_run(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = reported(tmp_path, "refused", config=named("refused"))
+    path = folders["validate"] / "validate.json"
+    path.write_text(path.read_text().replace('"refused"', '"a/b"'))  # what no check would let pass
+    with pytest.raises(StageInputError, match=r"register\.model_name"):
+        register.run(run_id="refused", folders=folders, out=tmp_path / "register")
+
+
 def test_the_signature_comes_from_the_graph(tmp_path: Path) -> None:
     folders = reported(tmp_path, "r1")
     document = register.run(run_id="r1", folders=folders, out=tmp_path / "register")
@@ -89,7 +123,7 @@ def test_registering_again_returns_the_version_that_is_there(tmp_path: Path) -> 
     first = register.run(run_id="r1", folders=folders, out=tmp_path / "register")
     again = register.run(run_id="r1", folders=folders, out=tmp_path / "again")
     assert (first.version, again.version) == ("1", "1")
-    assert len(client(tracking.tracking_uri()).search_model_versions("name = 'quickstart-smear'")) == 1
+    assert len(client(server.tracking_uri()).search_model_versions("name = 'quickstart-smear'")) == 1
 
 
 def test_a_late_retry_does_not_take_the_alias_back_from_a_newer_version(tmp_path: Path) -> None:
@@ -99,7 +133,7 @@ def test_a_late_retry_does_not_take_the_alias_back_from_a_newer_version(tmp_path
     assert (newer.version, newer.aliases) == ("2", ["candidate"])
     again = register.run(run_id="a", folders=old, out=tmp_path / "a" / "register")
     assert (again.version, again.aliases) == ("1", [])
-    mlflow = client(tracking.tracking_uri())
+    mlflow = client(server.tracking_uri())
     assert str(mlflow.get_model_version_by_alias("quickstart-smear", "candidate").version) == "2"
 
 
@@ -120,7 +154,7 @@ def test_a_rejected_model_is_not_registered(tmp_path: Path) -> None:
     folders = reported(tmp_path, "r1", verdict="reject")
     with pytest.raises(StageInputError, match=r"The score gate rejected this model.*at least 0.9"):
         register.run(run_id="r1", folders=folders, out=tmp_path / "register")
-    assert client(tracking.tracking_uri()).search_registered_models() == []
+    assert client(server.tracking_uri()).search_registered_models() == []
 
 
 @pytest.mark.parametrize("name", ["export", "evaluate"])

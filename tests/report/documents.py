@@ -132,6 +132,7 @@ def validate(config: RunConfig) -> ValidateDocument:
         weights=WEIGHTS,
         config=config,
         code="c0" * 32,
+        started_at="2026-11-21T08:00:00.000+00:00",
         seconds=14.2,
     )
 
@@ -182,6 +183,7 @@ def train(epochs: int = 40) -> TrainDocument:
         packages={"torch": "2.13.0", "ultralytics-opencv-headless": "8.4.190"},
         hardware=Hardware(machine="Linux x86_64", cpu_count=16, memory_bytes=128 * 2**30, gpus=["NVIDIA H100"] * 2),
         peak_memory_bytes=9_200_000_000,
+        started_at="2026-11-21T08:00:20.500+00:00",
         seconds=921.7,
     )
 
@@ -273,6 +275,7 @@ def evaluate(sha256: str, verdict: str = "register") -> EvaluateDocument:
         ],
         provider="CUDAExecutionProvider",
         milliseconds_per_image=6.4,
+        finished_at="2026-11-21T08:16:10.250+00:00",
         seconds=11.9,
     )
 

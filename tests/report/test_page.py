@@ -17,8 +17,8 @@ from sightline.policy import Policy
 from sightline.report.charts import Chart, Line, round_up, ticks
 from sightline.report.page import duration, render, size
 from sightline.report.summary import summarise
-from sightline.report.tracking import Place
 from sightline.result import ErrorReport, StageOutcome
+from sightline.tracking.server import Place
 
 from .documents import train, write_run
 

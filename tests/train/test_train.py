@@ -11,6 +11,7 @@ import pytest
 from sightline.artifacts import TrainDocument, read
 from sightline.draw import draw
 from sightline.train import read_history
+from sightline.train.worker import unfit
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
@@ -60,6 +61,27 @@ def test_damaged_weights_in_the_store_are_not_loaded(command: Callable, tmp_path
     assert done.returncode == 1
     assert "sha256" in done.stderr
     assert not (tmp_path / "run" / "train" / "train.json").exists()
+
+
+def test_a_network_that_cannot_follow_its_settings_is_refused_before_an_epoch(
+    command: Callable, tmp_path: Path
+) -> None:
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    done = command("train", "--run", "run", "--set", "train.freeze=24", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "train.freeze: got 24, but the network has 24 layers; expected at most 23" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "epoch 1" not in (tmp_path / "run" / "train" / "train.log").read_text()
+
+
+def test_an_image_size_is_a_multiple_of_the_networks_own_stride() -> None:
+    class Network:  # as the engine describes one of six levels
+        model = tuple(range(30))
+        stride = (8.0, 16.0, 32.0, 64.0)
+
+    assert unfit(Network, 29, 640) == []
+    assert unfit(Network, 0, 96) == ["train.image_size: got 96, expected a multiple of this network's stride, 64"]
 
 
 def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: Path) -> None:

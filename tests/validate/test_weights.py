@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
+from sightline.artifacts import Weights
 from sightline.config import WeightsConfig
 from sightline.errors import WeightsError
 from sightline.storage import default_store, open_store, sha256_file
-from sightline.validate.weights import PINS, mistakes, pin
+from sightline.validate.preflight import mistakes
+from sightline.validate.weights import LAYERS, NAMES, NMS_FREE, PINS, Found, find, pin
 
 
-def pinned(**options: object):
-    return pin(WeightsConfig.model_validate(options), open_store(default_store()))
+def found(**options: object) -> Found:
+    with tempfile.TemporaryDirectory() as folder:
+        return find(WeightsConfig.model_validate(options), open_store(default_store()), Path(folder))
+
+
+def pinned(**options: object) -> Weights:
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(default_store())
+        return pin(find(WeightsConfig.model_validate(options), store, Path(folder)), store)
 
 
 def test_official_file_is_known_by_its_digest(shared: Path) -> None:
@@ -95,12 +107,46 @@ def test_what_is_no_checkpoint_is_said(tmp_path: Path, content: bytes) -> None:
         pinned(source=str(tmp_path / "x.pt"), trust=True)
 
 
-def test_mistake_is_told_beside_other_mistakes() -> None:
-    assert "no such file" in mistakes(WeightsConfig(), {"weights.source": "nowhere/a.pt", "train.epoch": 1})[0]
-    assert mistakes(WeightsConfig(), {"weights.source": "yolo11n.yaml"}) == []
-    assert mistakes(WeightsConfig(source="yolo11n.yaml"), {"train.epoch": 1}) == []
-    assert "expected one of" in mistakes(WeightsConfig(), {"weights.source": "yolo99.yaml"})[0]
-    assert "is in no cache" in mistakes(WeightsConfig(), {"weights.download": True})[0]
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"weights.source": "nowhere/a.pt", "train.epoch": 1}, ["train.epochs", "no such file"]),
+        ({"weights.source": "yolo11n.yaml"}, []),
+        ({"weights.source": "yolo99.yaml", "train.lr0": 9}, ["train.lr0", "expected one of"]),
+        ({"weights.download": True, "train.lr0": 9}, ["train.lr0", "is in no cache"]),
+        (
+            {"weights.source": "yolo11n.yaml", "register.alias": "v1", "train.freeze": 24, "export.nms_free": True},
+            ["register.alias", "has 24 layers; expected at most 23", "export.nms_free"],
+        ),
+        ({"weights.source": "yolo11n.yaml", "weights.sha256": "0" * 64}, ["without a file that could have it"]),
+    ],
+)
+def test_all_that_is_wrong_with_settings_and_weights_is_said_at_once(
+    values: dict[str, object], words: list[str]
+) -> None:
+    problems = mistakes("balanced", values, source=None, store=default_store())
+    assert len(problems) == len(words), problems
+    for problem, word in zip(problems, words, strict=True):
+        assert word in problem
+
+
+@pytest.mark.parametrize("name", ["yolov8n", "yolo11n", "yolo26n"])
+def test_a_checkpoint_says_its_layers_and_its_head_without_torch(shared: Path, name: str) -> None:
+    known = found(source=str(shared / "weights" / f"{name}.pt"))
+    family = name[:-1]
+    assert (known.layers, known.nms_free) == (LAYERS[family], family in NMS_FREE)
+
+
+def test_the_table_of_official_architectures_is_the_engines_own() -> None:
+    """Counted in the engine's files, without importing it."""
+    (models,) = [
+        Path(place) / "cfg" / "models" for place in importlib.util.find_spec("ultralytics").submodule_search_locations
+    ]
+    for name in {name[:-1] for name in NAMES}:
+        (path,) = models.glob(f"*/{name}.yaml")
+        described = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert LAYERS[name] == len(described["backbone"]) + len(described["head"]), name
+        assert (name in NMS_FREE) == bool(described.get("end2end")), name
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
 
 def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
     """Say where things are and which command comes next."""
-    from sightline.report.tracking import redact
+    from sightline.tracking.server import redact
 
     places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
     if summary.export:

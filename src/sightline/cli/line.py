@@ -50,7 +50,10 @@ def run(
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
-    gpus: Annotated[int | None, typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are.")] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
+    ] = None,
     assign: Assign = [],  # noqa: B006
     runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
     run_id: Annotated[str | None, typer.Option(help="Name of this run. Default: time and preset.")] = None,
@@ -79,7 +82,9 @@ def run(
         download=download,
         policy=policy,
     )
-    named.setdefault("train.gpus", _all_gpus(len(provenance.visible_gpus())) if gpus is None else gpus)
+    on_cpu = named.get("train.cpu_processes", 1) != 1
+    found = 0 if on_cpu else _all_gpus(len(provenance.visible_gpus()))
+    named.setdefault("train.gpus", found if gpus is None else gpus)
     location = data if data == "quickstart" or "://" in data else str(Path(data).expanduser().resolve())
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)

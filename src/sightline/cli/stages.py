@@ -128,11 +128,10 @@ def _folders(run: Path) -> dict[str, Path]:
 def _conclude(run: Path) -> None:
     """Bring the summary and the page of the run directory up to what its stages now say."""
     from sightline import report as stage
-    from sightline.report.summary import now
     from sightline.result import SummaryDocument
 
     known = (run / "summary.json").exists()
-    started_at = read(SummaryDocument, run).started_at if known else now()
+    started_at = read(SummaryDocument, run).started_at if known else None
     stage.conclude(run_id=run.resolve().name, folders=_folders(run), out=run, started_at=started_at)
 
 

@@ -104,7 +104,7 @@ def validate(
         download=download,
         policy=policy,
     )
-    config = (stage.resolve if run else presets.resolve)(preset, named)
+    config = stage.resolve(preset, named, data) if run else presets.resolve(preset, named)
     if fix:
         data = _fixed(data, config, fix, as_json)
         of_copy = {"format": "auto", "images": None, "voc_origin": 0}

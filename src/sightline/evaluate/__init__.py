@@ -24,7 +24,7 @@ from sightline.errors import StageInputError
 from sightline.evaluate import gate as gates
 from sightline.evaluate.metrics import CocoScores, coco_results, coco_scores, coco_truth
 from sightline.matching import match
-from sightline.stages import running, same_snapshot
+from sightline.stages import moment, running, same_snapshot
 from sightline.storage import sha256_file
 from sightline.validate.snapshot import Labelled, fetch
 
@@ -82,6 +82,7 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
             gate=gate,
             provider=detector.provider,
             milliseconds_per_image=round(per_image, 2),
+            finished_at=moment(),
             seconds=seconds(),
         )
         document.write(out)

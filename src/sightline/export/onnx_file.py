@@ -10,7 +10,7 @@ from typing import Any
 from sightline.artifacts import write_bytes
 from sightline.config import ExportConfig
 from sightline.detect import KEY, Contract
-from sightline.errors import ExportError
+from sightline.errors import ConfigError
 
 DROPPED = ("date", "description", "args")  # the engine's own entries that hold the time, and paths of this machine
 
@@ -26,10 +26,10 @@ def load_checkpoint(path: Path) -> Any:
 def select_head(model: Any, nms_free: bool, max_det: int = 300) -> None:
     """Let the model answer with its one-to-one head (nms-free, `max_det` rows) or with the one that every family has.
 
-    Raises ExportError if an nms-free head is asked of a model that has none.
+    Raises ConfigError if an nms-free head is asked of a model that has none.
     """
     if nms_free and getattr(model.model[-1], "one2one_cv2", None) is None:
-        raise ExportError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
+        raise ConfigError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
     model.end2end = nms_free
     model.model[-1].max_det = max_det
 

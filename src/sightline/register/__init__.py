@@ -14,12 +14,13 @@ from sightline.artifacts import (
     ValidateDocument,
     read,
 )
-from sightline.errors import StageInputError
+from sightline.errors import StageInputError, TrackingError
 from sightline.register import registry
-from sightline.report import page, summary, tracking
-from sightline.result import StageOutcome, SummaryDocument
-from sightline.stages import running, same_snapshot
+from sightline.report import page, record_end, summary
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument
+from sightline.stages import moment, running, same_snapshot
 from sightline.storage import sha256_file
+from sightline.tracking import records, server
 
 
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
@@ -46,22 +47,25 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
             evaluated=evaluated,
             summary=read(SummaryDocument, folders["report"]),
         )
-        with tracking.client(tracking.tracking_uri()) as mlflow:
-            version = registry.register(mlflow, model, reported.run_id)
-            document = RegisterDocument(
-                model_name=version.name,
-                version=str(version.version),
-                aliases=sorted(version.aliases),
-                tracking_uri=reported.tracking_uri,
-                run_id=reported.run_id,
-                onnx_sha256=exported.sha256,
-                seconds=seconds(),
-            )
-            result = finished(model.summary, reported, document)
-            # The report said that registration follows; now it says which version it became.
-            mlflow.log_text(reported.run_id, result.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
-            mlflow.log_text(reported.run_id, page.render(result, folders), "report.html")
-            mlflow.set_tag(reported.run_id, "sightline.status", "registered")
+        try:
+            with server.client(server.tracking_uri(), "register") as mlflow:
+                version = registry.register(mlflow, model, reported.run_id)
+                document = RegisterDocument(
+                    model_name=version.name,
+                    version=str(version.version),
+                    aliases=sorted(version.aliases),
+                    tracking_uri=reported.tracking_uri,
+                    run_id=reported.run_id,
+                    onnx_sha256=exported.sha256,
+                    seconds=seconds(),
+                )
+                result = finished(model.summary, reported, document)
+                # The report said that registration follows; now it says which version it became.
+                records.conclude(mlflow, reported.run_id, result, page.render(result, folders))
+        except TrackingError as error:
+            result = failed(model.summary, error)
+            record_end(result, folders, page.render(result, folders), server.tracking_uri())
+            raise
         result.write(out)
         document.write(out)
     return document
@@ -104,7 +108,7 @@ def finished(before: SummaryDocument, reported: ReportDocument, document: Regist
     return before.model_copy(
         update={
             "status": "registered",
-            "finished_at": summary.now(),
+            "finished_at": moment(),
             "register_": summary.registered(document),
             "stages": [
                 *before.stages,
@@ -113,3 +117,9 @@ def finished(before: SummaryDocument, reported: ReportDocument, document: Regist
             ],
         }
     )
+
+
+def failed(before: SummaryDocument, error: TrackingError) -> SummaryDocument:
+    """Return the summary of a run whose model could not be registered."""
+    report = ErrorReport(stage="register", kind=error.kind, message=str(error), exit_code=error.exit_code)
+    return before.model_copy(update={"status": "failed", "finished_at": moment(), "error": report})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,13 @@ from typing import Any
 
 from sightline.artifacts import EvaluateDocument, ExportDocument, TrainDocument, ValidateDocument, decimals
 from sightline.errors import TrackingError
-from sightline.report.tracking import RUN_TAG
 from sightline.result import SummaryDocument
 from sightline.storage import sha256_file
+from sightline.tracking.server import RUN_TAG
 
 STORED = "model.onnx"  # how MLflow's ONNX flavour names the file
+DESCRIPTION_LENGTH = 5000  # what MLflow's database holds
+SOURCE_LENGTH = 500  # of a path or URI in it
 
 
 @dataclass(frozen=True)
@@ -74,34 +78,41 @@ def tags(model: Model) -> dict[str, str]:
 
 
 def description(model: Model) -> str:
-    """Return the version's description, in Markdown."""
+    """Return the version's description, in Markdown; of more classes than it can hold, the first."""
     exported, evaluated, weights = model.exported, model.evaluated, model.validated.weights
 
     def show(value: float | None) -> str:
         return "no samples" if value is None else f"{value:.3f}"
 
-    rows = "\n".join(
-        f"| {_cell(item.name)} | {item.boxes} | {show(item.map50_95)} | {show(item.map50)} |"
+    rows = [
+        f"| {_cell(item.name)} | {item.boxes} | {show(item.map50_95)} | {show(item.map50)} |\n"
         for item in evaluated.per_class
-    )
-    return (
+    ]
+    before = (
         f"**mAP50-95 {show(evaluated.map50_95)}, mAP50 {show(evaluated.map50)}** on {evaluated.images} images of the "
         f"{evaluated.split} split, measured on this very file.\n\n"
         f"At its operating confidence {decimals(evaluated.confidence)}: precision {show(evaluated.precision)}, "
         f"recall {show(evaluated.recall)}.\n\n"
-        f"| class | boxes | mAP50-95 | mAP50 |\n|---|---:|---:|---:|\n{rows}\n\n"
-        f"- Architecture: {exported.architecture}, input {exported.image_size} pixels, ONNX opset {exported.opset}\n"
-        f"- Trained from `{weights.source}` (licence: {weights.licence}) for {model.trained.epochs_completed} epochs\n"
-        f"- Data: `{model.validated.source}`, snapshot `{model.validated.digest}`\n"
+        f"| class | boxes | mAP50-95 | mAP50 |\n|---|---:|---:|---:|\n"
+    )
+    after = (
+        f"\n- Architecture: {exported.architecture}, input {exported.image_size} pixels, ONNX opset {exported.opset}\n"
+        f"- Trained from `{weights.source[:SOURCE_LENGTH]}` (licence: {weights.licence}) for "
+        f"{model.trained.epochs_completed} epochs\n"
+        f"- Data: `{model.validated.source[:SOURCE_LENGTH]}`, snapshot `{model.validated.digest}`\n"
         f"- ONNX sha256: `{exported.sha256}`\n"
         f"- Scored: {evaluated.settings}\n"
         f"- Pipeline run: `{model.run_id}`\n"
     )
+    room = DESCRIPTION_LENGTH - len(before) - len(after) - 60  # for the line about the rest
+    shown = sum(length <= room for length in itertools.accumulate(len(row) for row in rows))
+    rest = f"\n{len(rows) - shown} more classes are in the report.\n" if shown < len(rows) else ""
+    return before + "".join(rows[:shown]) + rest + after
 
 
 def _cell(text: str) -> str:
     """Keep a class name, which is the user's, inside its table cell and free of markup."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    plain = text[:100].replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
     return " ".join(plain.split())
 
 
@@ -133,7 +144,11 @@ def _log(mlflow: Any, model: Model, mlflow_run: str) -> str:
     experiment = mlflow.get_run(mlflow_run).info.experiment_id
     # Made first and by hand: `log_model` alone would put it into whichever experiment the process has active.
     logged = mlflow.create_logged_model(
-        experiment, name=model.validated.config.register_.model_name, source_run_id=mlflow_run, tags=tags(model)
+        experiment,
+        # Stricter than a registered model's name.
+        name=re.sub(r"[^\w-]", "-", model.validated.config.register_.model_name),
+        source_run_id=mlflow_run,
+        tags=tags(model),
     )
     flavour.log_model(
         loaded,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sightline.artifacts import ReportDocument, write_text
 from sightline.config import RegisterConfig
 from sightline.errors import StageInputError, TrackingError
-from sightline.report import page, summary, tracking
+from sightline.report import page, summary
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument
 from sightline.stages import running
+from sightline.tracking import records, server
 
 PAGE = "report.html"
 
@@ -20,29 +22,49 @@ def conclude(
     run_id: str,
     folders: Mapping[str, Path],
     out: Path,
-    started_at: str,
+    started_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into its directory.
 
     An accepted run that ended without a model version and without an error is a failed one: never a quiet success.
+    What failed after its report gets that end in MLflow too.
     """
     result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
     if result.status is None and stages:
         message = "The model was accepted, but the pipeline ended without registering it; see pipeline.log."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
         result = result.model_copy(update={"status": "failed", "error": error})
-    write_text(out / PAGE, page.render(result, folders))
+    html = page.render(result, folders)
+    write_text(out / PAGE, html)
     result.write(out)
+    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
+    if result.status == "failed" and begun:
+        record_end(result, folders, html, server.tracking_uri(out.parent))
     return result
 
 
-def run(*, run_id: str, folders: Mapping[str, Path], out: Path, started_at: str | None = None) -> ReportDocument:
+def record_end(result: SummaryDocument, folders: Mapping[str, Path], html: str, uri: str) -> None:
+    """Give the MLflow run of a failed run its end, if one was opened; an outage here is said and changes nothing."""
+    config = summary.load(folders).config
+    try:
+        with server.client(uri) as mlflow:
+            found = records.find(mlflow, result.run_id, config.register_.experiment) if config else None
+            if found:
+                records.conclude(mlflow, found.run_id, result, html)
+    except TrackingError as error:
+        print(f"The run's MLflow record still says that it goes on. {error}", file=sys.stderr)
+
+
+def run(
+    *, run_id: str, name: str | None = None, folders: Mapping[str, Path], out: Path, started_at: str | None = None
+) -> ReportDocument:
     """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow.
 
-    `folders` maps stages to their folders; a missing one is a stage that was not reached. `started_at`, ISO 8601, is
-    when the run began, by default now. Page and summary are written even if MLflow cannot be reached.
+    `run_id` is the run's identity and `name` its label, by default the same. `folders` maps stages to their folders; a
+    missing one is a stage that was not reached. `started_at`, ISO 8601, is when the run began, by default when validate
+    did. Page and summary are written even if MLflow cannot be reached.
 
     Raises TrackingError, and StageInputError for a document that does not fit its schema.
     """
@@ -50,17 +72,23 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path, started_at: str 
         raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")
     with running("report", out, **folders) as seconds:
         documents = summary.load(folders)
-        result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at or summary.now())
+        result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
         result.write(out)
+        write_text(out / PAGE, page.render(result, folders))
         config = documents.validate.config.register_ if documents.validate else RegisterConfig()
-        try:
-            place = tracking.place(run_id, config.experiment)
-        except TrackingError:
-            write_text(out / PAGE, page.render(result, folders))
-            raise
-        html = page.render(result, folders, place)
-        write_text(out / PAGE, html)
-        tracking.record(place, summary=result, documents=documents, folders=folders, page=html)
+        with server.client(server.tracking_uri()) as mlflow:
+            place = records.place(
+                mlflow,
+                run_id,
+                name=name or run_id,
+                experiment=config.experiment,
+                started_at=result.started_at,
+                parameters=records.parameters(documents),
+            )
+            html = page.render(result, folders, place)
+            write_text(out / PAGE, html)
+            records.record(mlflow, place, documents, folders)
+            records.conclude(mlflow, place.run_id, result, html)
         document = ReportDocument(**place._asdict(), seconds=seconds())
         document.write(out)
     return document

@@ -20,9 +20,9 @@ from sightline.artifacts import (
 )
 from sightline.report.charts import Chart, Line, round_up
 from sightline.report.summary import Documents, flat, load
-from sightline.report.tracking import Place
 from sightline.result import SummaryDocument
 from sightline.stages import NAMES
+from sightline.tracking.server import Place
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
 RATES = (0.0, 1.0)

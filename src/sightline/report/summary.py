@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +32,7 @@ from sightline.result import (
     SummaryRegister,
     SummaryTrain,
 )
-from sightline.stages import NAMES
+from sightline.stages import NAMES, moment
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,15 @@ def load(folders: Mapping[str, Path]) -> Documents:
 def summarise(
     *,
     run_id: str,
+    name: str | None = None,
     folders: Mapping[str, Path],
-    started_at: str,
+    started_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
 ) -> SummaryDocument:
     """Consolidate a run. Without `stages`, those that left a document count as done.
 
+    `started_at` is ISO 8601; without it the run began when validate did.
     The status is null as long as nothing is decided: a stage of an accepted run that registration still follows.
     """
     from sightline import provenance
@@ -100,10 +101,11 @@ def summarise(
     train = documents.train
     return SummaryDocument(
         run_id=run_id,
+        name=name,
         status=status,
         rejected_by=rejected_by,
-        started_at=started_at,
-        finished_at=now(),
+        started_at=started_at or (documents.validate.started_at if documents.validate else moment()),
+        finished_at=moment(),
         git_commit=provenance.git_commit(),
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
@@ -115,11 +117,6 @@ def summarise(
         stages=list(stages) or outcomes(documents),
         error=error,
     )
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def outcomes(documents: Documents) -> list[StageOutcome]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,19 @@ def local_path(uri: str) -> Path:
     if not rest.startswith("/"):
         raise StorageUsageError(f"{uri!r} names a host; expected an absolute path: file:///{rest}")
     return Path(os.path.normpath(unquote(rest)))
+
+
+def unwritable(folder: Path) -> Path | None:
+    """Return what is there of a folder's path if nothing can be written in it; null where it is a writable folder.
+
+    Found out by writing: permissions say nothing of read-only file systems, nor to an administrator.
+    """
+    there = next(part for part in (folder, *folder.parents) if part.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return there if error.errno not in (errno.ENOSPC, errno.EDQUOT) else None
 
 
 class FileStore(Store):

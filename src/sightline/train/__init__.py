@@ -12,12 +12,12 @@ from typing import Any
 from sightline import machine, provenance
 from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig
-from sightline.errors import TrainError
-from sightline.stages import running
+from sightline.errors import ConfigError, TrainError
+from sightline.stages import moment, running
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import fault, resources
 from sightline.train.launch import launch
-from sightline.train.worker import RESULT
+from sightline.train.worker import REFUSED, RESULT
 from sightline.validate.snapshot import fetch
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
@@ -29,8 +29,9 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
     `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
     checkpoint (`…/weights/<sha256>.pt`).
 
-    Raises DeviceError if the GPUs are not there or the machine is too small, TrainError if the engine stops before its
-    last epoch, and StorageError if snapshot or weights cannot be fetched.
+    Raises ConfigError for settings that the network cannot follow, DeviceError if the GPUs are not there or the machine
+    is too small, TrainError if the engine stops before its last epoch, and StorageError if snapshot or weights cannot
+    be fetched.
     """
     with running("train", out) as seconds, tempfile.TemporaryDirectory(prefix="sightline-train-") as folder:
         work = Path(folder)
@@ -41,6 +42,9 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         job = work / "job.json"
         job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
         ended = launch(job, config.world_size, out / LOG, _environment(config))
+        if (work / REFUSED).exists():
+            problems = (work / REFUSED).read_text(encoding="utf-8").splitlines()
+            raise ConfigError("This network cannot be trained as configured:", problems)
         result = work / RESULT
         if ended.exit_code or not result.exists():
             log = (out / LOG).read_text(encoding="utf-8", errors="replace")
@@ -68,6 +72,8 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
             last=LAST,
             packages=provenance.packages(),
             hardware=provenance.hardware(),
+            # The engine writes the table at the end of an epoch.
+            started_at=moment((work / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history)),
             seconds=seconds(),
             **outcome,
         )

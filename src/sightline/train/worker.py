@@ -11,6 +11,7 @@ import faulthandler
 import hashlib
 import json
 import os
+import pickle
 import resource
 import sys
 import time
@@ -25,6 +26,7 @@ from sightline.progress import Ticker
 from sightline.train import fault
 
 RESULT = "result.json"
+REFUSED = "refused.txt"  # why this network cannot be trained as configured, which only the engine could tell
 
 
 def trainer_class() -> Any:
@@ -65,6 +67,15 @@ def trainer_class() -> Any:
                 self.world_size = WORLD_SIZE
                 self.ddp = False
 
+        def setup_model(self) -> Any:
+            """Build the network, and refuse what it cannot follow before any epoch."""
+            try:
+                state = super().setup_model()
+            except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+                refuse(self.save_dir, [f"the starting weights cannot be loaded: {type(error).__name__}: {error}"])
+            refuse(self.save_dir, unfit(self.model, self.args.freeze or 0, self.args.imgsz))
+            return state
+
         def _setup_ddp(self) -> None:
             if self.device.type != "cpu":
                 super()._setup_ddp()
@@ -85,6 +96,26 @@ def trainer_class() -> Any:
                 distributed.barrier()
 
     return GroupTrainer
+
+
+def unfit(model: Any, freeze: int, image_size: int) -> list[str]:
+    """Say which settings the network cannot follow; validate knows most of it, and not of every checkpoint."""
+    layers, stride = len(model.model), int(max(model.stride))
+    problems = []
+    if freeze >= layers:
+        problems.append(
+            f"train.freeze: got {freeze}, but the network has {layers} layers; expected at most {layers - 1}"
+        )
+    if image_size % stride:
+        problems.append(f"train.image_size: got {image_size}, expected a multiple of this network's stride, {stride}")
+    return problems
+
+
+def refuse(folder: Path, problems: list[str]) -> None:
+    """End this process with the problems in a file, if there are any."""
+    if problems:
+        (folder / REFUSED).write_text("\n".join(problems), encoding="utf-8")
+        sys.exit("\n".join(problems))
 
 
 def report_progress(trainer: Any) -> None:

@@ -6,49 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline import presets
-from sightline.artifacts import DataDocument, ValidateDocument, Weights
-from sightline.config import RunConfig, WeightsConfig
-from sightline.errors import ConfigError, SightlineError
-from sightline.storage import Store
+from sightline.artifacts import DataDocument, ValidateDocument
+from sightline.config import RunConfig
 
 
-def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
-    """Like `presets.resolve`, but a configuration that fails is also told what is wrong with its weights.
+def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -> RunConfig:
+    """Return the configuration of a run; one that fails is also told what is wrong with everything else it needs.
 
-    So nobody mends a number only to learn of a missing file. Raises ConfigError.
+    So nobody corrects a number only to learn of a missing file. Raises ConfigError.
     """
-    from sightline.validate import weights
+    from sightline.storage import default_store
+    from sightline.validate import preflight
 
-    try:
-        return presets.resolve(preset, values)
-    except ConfigError as error:
-        base = presets.PRESETS.get(preset, presets.balanced)()
-        raise ConfigError(error.message, [*error.problems, *weights.mistakes(base.weights, values)]) from None
-
-
-def pin_and_find(config: WeightsConfig, store: Store, source: str) -> Weights:
-    """Pin the weights, and see that there is a source: what is wrong with either is said at once.
-
-    Raises WeightsError or DataError, or ConfigError for both.
-    """
-    from sightline.validate import weights
-    from sightline.validate.source import look
-
-    errors: list[SightlineError] = []
-    try:
-        look(source)
-    except SightlineError as error:
-        errors.append(error)
-    try:
-        pinned = weights.pin(config, store)
-    except SightlineError as error:
-        errors.append(error)
-    if len(errors) > 1:
-        raise ConfigError("Neither the data nor the weights can be used:", [str(error) for error in errors])
-    if errors:
-        raise errors[0]
-    return pinned
+    return preflight.resolve(preset, values, source=source, store=default_store())
 
 
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
@@ -56,25 +26,28 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
 
     `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE.
     The data report (data.json, data.html, problems.csv) is written whatever the verdict.
-    Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the policy refuses,
-    WeightsError for weights that cannot be used, and StorageError from the store. Then nothing is left behind that a
-    later stage would read.
+    The tracking server is asked meanwhile. Raises DataError for a source that cannot be read as a detection set,
+    DataRejected for one that the policy refuses, WeightsError for weights that cannot be used, ConfigError for a
+    tracking server that cannot be used and for several of these, and StorageError from the store. Then nothing is left
+    behind that a later stage would read.
     """
     from sightline.provenance import code_digest
-    from sightline.stages import running
-    from sightline.storage import default_store, open_store
-    from sightline.validate import checked, snapshot
+    from sightline.stages import moment, running
+    from sightline.storage import default_store
+    from sightline.validate import checked, preflight, snapshot
 
     with running("validate", out) as seconds:
         (out / ValidateDocument.file_name()).unlink(missing_ok=True)
         checked.remove(out)
-        target = open_store(store or default_store())
-        pinned = pin_and_find(config.weights, target, source)
-        with checked.opened(source, config) as result:
-            report = result.report(out, seconds())
-            if report.verdict == "rejected":
-                raise checked.refusal(report, out, target)
-            published = snapshot.publish(result.dataset, target, source)
+        started_at = moment()
+        with preflight.asking(config) as tracking:
+            target, pinned = preflight.prepare(config, tracking, source=source, store=store or default_store())
+            with checked.opened(source, config) as result:
+                report = result.report(out, seconds())
+                if report.verdict == "rejected":
+                    raise checked.refusal(report, out, target)
+                preflight.refuse([], tracking.problems())
+                published = snapshot.publish(result.dataset, target, source)
         document = ValidateDocument(
             source=source,
             format=report.format,
@@ -90,6 +63,7 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
             weights=pinned,
             config=config,
             code=code_digest(),
+            started_at=started_at,
             seconds=seconds(),
         )
         document.write(out)

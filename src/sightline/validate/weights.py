@@ -8,23 +8,17 @@ are read, which tell a detector from a pose or segmentation model without torch.
 from __future__ import annotations
 
 import os
-import pickletools
-import re
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
-import zipfile
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from sightline.artifacts import Weights
-from sightline.config import WeightsConfig
-from sightline.errors import SightlineError, WeightsError, did_you_mean
-from sightline.storage import Store, Transfer, cache_root, default_store, fetch_uri, open_store, sha256_file
+from sightline.config import RunConfig, WeightsConfig
+from sightline.errors import WeightsError, did_you_mean
+from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
+from sightline.validate.checkpoint import ENGINE_LICENCE, read_checkpoint
 
 # Published by Ultralytics in the assets release v8.4.0; sha256 of the released files.
 PINS = {
@@ -34,71 +28,78 @@ PINS = {
     "yolo26n.pt": "9b09cc8bf347f0fc8a5f7657480587f25db09b34bf33b0652110fb03a8ad4fef",
 }
 NAMES = [f"yolo{family}{size}" for family in ("v8", "11", "12", "26") for size in "nsmlx"]
+LAYERS = {"yolov8": 23, "yolo11": 24, "yolo12": 22, "yolo26": 24}  # modules of the engine's architecture files
+NMS_FREE = ("yolo26",)  # families with a one-to-one head
 RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
-ENGINE_LICENCE = "AGPL-3.0"
 
 
-def pin(config: WeightsConfig, store: Store) -> Weights:
-    """Find the starting weights, check them and put them into the store under their digest.
+@dataclass(frozen=True)
+class Found:
+    """Weights before they are in the store, and what is known of the network without loading it."""
+
+    path: Path | None  # null when training from scratch
+    pinned: Weights  # its `uri` is still null
+    layers: int | None  # null where the file does not say
+    nms_free: bool  # whether there is a one-to-one head
+
+    def unfit(self, config: RunConfig) -> list[str]:
+        """Say which settings this network cannot follow."""
+        problems = []
+        if self.layers is not None and config.train.freeze >= self.layers:
+            problems.append(
+                f"train.freeze: got {config.train.freeze}, but {self.pinned.source} has {self.layers} layers; expected "
+                f"at most {self.layers - 1}, which leaves the head to train"
+            )
+        if config.export.nms_free and not self.nms_free:
+            problems.append(
+                f"export.nms_free: got true, but {self.pinned.source} has no one-to-one head; of the official models "
+                "only yolo26 has one"
+            )
+        return problems
+
+
+def pin(found: Found, store: Store) -> Weights:
+    """Put found weights into the store under their digest. Raises StorageError."""
+    if found.path is None:
+        return found.pinned
+    key = f"weights/{found.pinned.sha256}.pt"
+    store.upload([Transfer(key, found.path, found.pinned.sha256)])
+    return found.pinned.model_copy(update={"uri": f"{store.uri}/{key}"})
+
+
+def find(config: WeightsConfig, store: Store | None, folder: Path) -> Found:
+    """Find the starting weights and check them; what is fetched is in `folder`. Nothing is unpickled.
 
     Raises WeightsError: nothing found, an unpinned or different digest, no checkpoint, not a detector.
     """
-    if _is_architecture(config):
-        return _from_scratch(config.source)
-    with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-        path, digest, licence = find(config, store, Path(folder))
-        key = f"weights/{digest}.pt"
-        store.upload([Transfer(key, path, digest)])
-    return Weights(source=config.source, uri=f"{store.uri}/{key}", sha256=digest, architecture=None, licence=licence)
-
-
-def mistakes(base: WeightsConfig, values: Mapping[str, Any]) -> list[str]:
-    """Say what is wrong with the weights in a configuration that is wrong elsewhere; nothing is stored or downloaded.
-
-    `base` is what the preset says of weights, `values` the dotted keys that were given.
-    """
-    given = {key.removeprefix("weights."): value for key, value in values.items() if key.startswith("weights.")}
-    try:
-        config = WeightsConfig.model_validate({**base.model_dump(), **given, "download": False})
-        if _is_architecture(config):
-            _from_scratch(config.source)
-            return []
-        with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-            find(config, open_store(default_store()), Path(folder))
-    except SightlineError as error:
-        return [str(error)]
-    except ValidationError:
-        return []  # named already, by the configuration's own check
-    return []
-
-
-def find(config: WeightsConfig, store: Store, folder: Path) -> tuple[Path, str, str]:
-    """Return a local file with the weights, its sha256, and the licence that it states; what is fetched is in `folder`.
-
-    Raises WeightsError.
-    """
+    source = config.source
+    if source.endswith((".yaml", ".yml")):
+        return _from_scratch(config)
     path = _find(config, store, folder)
-    licence = _check_detector(config.source, path)  # first: it says more than a digest does, and runs nothing
+    content = read_checkpoint(source, path)  # first: it says more than a digest does, and runs nothing
     digest = sha256_file(path)
     _check_digest(config, path.name, digest)
-    return path, digest, licence
+    pinned = Weights(source=source, uri=None, sha256=digest, architecture=None, licence=content.licence)
+    return Found(path, pinned, content.layers, content.nms_free)
 
 
-def _is_architecture(config: WeightsConfig) -> bool:
-    return config.source.endswith((".yaml", ".yml"))
-
-
-def _from_scratch(source: str) -> Weights:
+def _from_scratch(config: WeightsConfig) -> Found:
+    source = config.source
     name = source.rsplit(".", 1)[0]
     if name not in NAMES:
         raise WeightsError(
             f"weights.source: got architecture '{source}', expected one of yolov8, yolo11, yolo12, yolo26 with a size "
             f"n, s, m, l or x, such as yolo11n.yaml{did_you_mean(name, NAMES)}"
         )
-    return Weights(source=source, uri=None, sha256=None, architecture=f"{name}.yaml", licence=ENGINE_LICENCE)
+    if config.sha256:
+        raise WeightsError(
+            f"weights.sha256: got a digest, but {source} is trained from scratch, without a file that could have it."
+        )
+    pinned = Weights(source=source, uri=None, sha256=None, architecture=f"{name}.yaml", licence=ENGINE_LICENCE)
+    return Found(None, pinned, LAYERS[name[:-1]], name[:-1] in NMS_FREE)
 
 
-def _find(config: WeightsConfig, store: Store, folder: Path) -> Path:
+def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
     """Return a local file with the weights, copied into `folder` where they come from elsewhere."""
     source = config.source
     if source.startswith("s3://"):
@@ -124,13 +125,14 @@ def _find(config: WeightsConfig, store: Store, folder: Path) -> Path:
     for place in (*places, cached):
         if place.is_file():
             return place
-    if store.exists(f"weights/{expected}.pt"):
+    if store and store.exists(f"weights/{expected}.pt"):
         return fetch_uri(f"{store.uri}/weights/{expected}.pt", folder / name)
     if config.download:
         return _download(name, expected, cached)
     raise WeightsError(
-        f"weights.source: '{name}' is in no cache: looked in {', '.join(str(p) for p in (*places, cached))} and "
-        f"{store.uri}/weights. Name its path, or its folder in SIGHTLINE_WEIGHTS, or allow the network (--download)."
+        f"weights.source: '{name}' is in no cache: looked in {', '.join(str(p) for p in (*places, cached))}"
+        f"{f' and {store.uri}/weights' if store else ''}. Name its path, or its folder in SIGHTLINE_WEIGHTS, or allow "
+        "the network (--download)."
     )
 
 
@@ -166,37 +168,3 @@ def _check_digest(config: WeightsConfig, name: str, digest: str) -> None:
             f"weights.source: nobody vouched for {config.source}; loading a checkpoint runs code from it. "
             f"Its sha256 is {digest}. Pass --weights-sha256 with the digest you were given, or --trust-weights."
         )
-
-
-def _check_detector(source: str, path: Path) -> str:
-    """Refuse what is no detection checkpoint; return the licence that the checkpoint states."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            [pickle] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            names, strings = _opcodes(archive.read(pickle))
-    except (zipfile.BadZipFile, ValueError, EOFError):
-        raise WeightsError(
-            f"weights.source: {source} is no PyTorch checkpoint (expected the zip file that torch.save writes)."
-        ) from None
-    models = {name.rsplit(".", 1)[1] for name in names if re.fullmatch(r"ultralytics\.nn\.tasks\.\w+Model", name)}
-    if models != {"DetectionModel"}:
-        found = ", ".join(sorted(models)) or "no Ultralytics model"
-        raise WeightsError(
-            f"weights.source: {source} holds {found}, expected DetectionModel. "
-            "Sightline trains detectors; take a checkpoint without -pose, -seg, -cls or -obb in its name."
-        )
-    return ENGINE_LICENCE if any("AGPL-3.0" in text for text in strings) else "unknown"
-
-
-def _opcodes(pickle: bytes) -> tuple[set[str], list[str]]:
-    """Return the dotted names that a pickle refers to, and its strings, without loading it."""
-    names: set[str] = set()
-    strings: list[str] = []
-    for opcode, argument, _ in pickletools.genops(pickle):
-        if opcode.name == "GLOBAL":
-            names.add(str(argument).replace(" ", "."))
-        elif opcode.name == "STACK_GLOBAL":
-            names.add(".".join(strings[-2:]))
-        elif isinstance(argument, str):
-            strings.append(argument)
-    return names, strings

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,13 @@ import pytest
 
 from sightline import report
 from sightline.artifacts import EvaluateDocument, ReportDocument, read
-from sightline.errors import ConfigError, TrackingError
-from sightline.report import tracking
-from sightline.result import SummaryDocument
+from sightline.config import apply
+from sightline.errors import TrackingError
+from sightline.presets import quickstart
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument
+from sightline.tracking import server
 
-from .documents import train, write_run
+from ..report.documents import train, write_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -45,6 +51,10 @@ def client(uri: str) -> Any:
     return mlflow.MlflowClient(uri)
 
 
+def at(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
 @pytest.mark.parametrize("where", ["embedded", "server"])
 def test_recording_twice_gives_one_run_with_one_history(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -57,14 +67,19 @@ def test_recording_twice_gives_one_run_with_one_history(
     assert first.run_id == second.run_id
     assert read(ReportDocument, tmp_path / "report") == second
 
-    mlflow = client(tracking.tracking_uri())
+    mlflow = client(server.tracking_uri())
     experiment = mlflow.get_experiment_by_name("sightline")
     assert len(mlflow.search_runs([experiment.experiment_id], "tags.`sightline.run_id` = 'twice'")) == 1
     run = mlflow.get_run(first.run_id)
     losses = mlflow.get_metric_history(first.run_id, "train/box_loss")
     assert [(point.step, point.value) for point in losses] == [(e.epoch, e.box_loss) for e in train().history]
     assert len(mlflow.get_metric_history(first.run_id, "test/map50")) == 1
-    assert run.info.status == "FINISHED"
+    assert run.info.start_time == at("2026-11-21T08:00:00+00:00")
+    began = at("2026-11-21T08:00:20.500+00:00")
+    assert [point.timestamp - began for point in losses] == [21_500 * number for number in range(1, 41)]
+    (scored,) = mlflow.get_metric_history(first.run_id, "test/map50")
+    assert scored.timestamp == at("2026-11-21T08:16:10.250+00:00")
+    assert (run.info.status, run.info.end_time) == ("RUNNING", None)  # it may still fail to be registered
     assert run.data.metrics["test/map50"] == 0.826
     assert run.data.metrics["test/class/3-trophozoite _script_alert_1___script_/map50"] == 0.641
     assert "test/map50_95/large" not in run.data.metrics
@@ -73,7 +88,7 @@ def test_recording_twice_gives_one_run_with_one_history(
     assert "gate.min_recall" not in run.data.params
     assert all("." in name for name in run.data.params)
     tags = {name: value for name, value in run.data.tags.items() if name.startswith("sightline.")}
-    assert tags["sightline.status"] == "accepted"
+    assert tags["sightline.status"] == "unfinished"
     assert tags["sightline.verdict"] == "register"
     assert tags["sightline.snapshot"] == "5f" * 32
     assert tags["sightline.onnx_sha256"] == read(EvaluateDocument, folders["evaluate"]).onnx_sha256
@@ -115,14 +130,14 @@ def test_histories_longer_than_a_batch_arrive_whole(tmp_path: Path) -> None:
     folders = write_run(tmp_path)
     train(epochs=130).write(folders["train"])  # 11 values an epoch, and MLflow takes 1000 at once
     document = report.run(run_id="long", folders=folders, out=tmp_path / "report")
-    history = client(tracking.tracking_uri()).get_metric_history(document.run_id, "train/map50")
+    history = client(server.tracking_uri()).get_metric_history(document.run_id, "train/map50")
     assert [point.step for point in history] == list(range(1, 131))
 
 
 def test_a_missing_stage_is_recorded_as_missing(tmp_path: Path) -> None:
     folders = write_run(tmp_path, stages=["validate"])
     document = report.run(run_id="r1", folders=folders, out=tmp_path / "report")
-    run = client(tracking.tracking_uri()).get_run(document.run_id)
+    run = client(server.tracking_uri()).get_run(document.run_id)
     assert run.data.metrics == {}
     assert run.data.tags["sightline.status"] == "unfinished"
 
@@ -143,23 +158,6 @@ def test_a_server_that_does_not_answer_fails_soon_and_loses_nothing(
     assert not (tmp_path / "report" / "report.json").exists()
 
 
-def test_preflight_names_the_server_and_the_reason_without_the_password(nobody: str) -> None:
-    start = time.monotonic()
-    with pytest.raises(ConfigError) as caught:
-        tracking.preflight(nobody.replace("http://", "http://anna:secret@"))
-    assert time.monotonic() - start < 5
-    assert f"No MLflow server answers at {nobody}: connection refused." in str(caught.value)
-    assert "secret" not in str(caught.value)
-    assert caught.value.exit_code == 2
-
-
-def test_preflight_lets_servers_and_databases_pass_and_refuses_folders(mlflow_server: str) -> None:
-    tracking.preflight(mlflow_server)
-    tracking.preflight("sqlite:////nowhere/mlflow.db")
-    with pytest.raises(ConfigError, match="expected an address that begins with one of http://"):
-        tracking.preflight("file:///tmp/mlruns")
-
-
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
@@ -170,7 +168,7 @@ def test_preflight_lets_servers_and_databases_pass_and_refuses_folders(mlflow_se
     ],
 )
 def test_credentials_in_a_uri_are_never_shown(uri: str, shown: str) -> None:
-    assert tracking.redact(uri) == shown
+    assert server.redact(uri) == shown
 
 
 def test_credentials_in_the_uri_reach_the_server_and_no_document(
@@ -190,21 +188,109 @@ def test_a_deleted_experiment_is_said_to_be_one(
     mlflow = client(mlflow_server)
     mlflow.delete_experiment(mlflow.create_experiment("gone"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path, config=apply(quickstart(), {"register.experiment": "gone"}))
     with pytest.raises(TrackingError, match=r"'gone' at .* is deleted\. Restore it"):
-        tracking.place("r1", "gone")
+        report.run(run_id="r1", folders=folders, out=tmp_path / "report")
 
 
-def test_what_mlflow_refuses_is_said_without_the_password(mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_mlflow_refuses_is_said_without_the_password(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.replace("http://", "http://anna:s3cret@"))
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(TrackingError, match=rf"MLflow at {mlflow_server} refused: .*0000.* not found") as caught:
-        tracking.place("r1", "sightline")
+        report.run(run_id="r1", folders=write_run(tmp_path), out=tmp_path / "report")
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "uri", ["localhost:5000", "nonsense://x", "http://[::1", "http://localhost:port", "/tmp/mlruns"]
-)
-def test_preflight_names_what_is_no_address(uri: str) -> None:
-    with pytest.raises(ConfigError, match=r"begins with one of|No MLflow server answers"):
-        tracking.preflight(uri)
+def test_two_runs_of_one_name_are_two_and_any_text_is_an_identity(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path)
+    texts = ["tonight's run", "both ' and \"", "back`tick \\ % \u00e9", "x" * 300]
+    first = [report.run(run_id=text, name="same", folders=folders, out=tmp_path / "r").run_id for text in texts]
+    again = [report.run(run_id=text, name="same", folders=folders, out=tmp_path / "r").run_id for text in texts]
+    assert len(set(first)) == len(texts)
+    assert again == first
+    mlflow = client(mlflow_server)
+    assert {mlflow.get_run(run).info.run_name for run in first} == {"same"}
+    assert [mlflow.get_run(run).data.tags["sightline.run_id"] for run in first] == texts
+    assert read(SummaryDocument, tmp_path / "r").name == "same"
+
+
+def test_an_attempt_with_other_settings_gets_a_record_of_its_own(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow never changes a parameter: recorded into the same run, it would fail after the training."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path)
+    first = report.run(run_id="again", folders=folders, out=tmp_path / "report")
+    write_run(tmp_path, config=apply(quickstart(), {"export.iou": 0.5}))
+    second = report.run(run_id="again", folders=folders, out=tmp_path / "report")
+    mlflow = client(mlflow_server)
+    assert [mlflow.get_run(run.run_id).data.params["export.iou"] for run in (first, second)] == ["0.7", "0.5"]
+
+
+def test_a_rejected_run_is_finished_when_it_was_reported(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path, verdict="reject")
+    document = report.run(run_id="rejected", folders=folders, out=tmp_path / "report")
+    run = client(mlflow_server).get_run(document.run_id)
+    summary = read(SummaryDocument, tmp_path / "report")
+    assert run.data.tags["sightline.status"] == "rejected"
+    assert (run.info.status, run.info.end_time) == ("FINISHED", at(summary.finished_at))
+    report.run(run_id="rejected", folders=folders, out=tmp_path / "report")
+    assert client(mlflow_server).get_run(document.run_id).info.end_time == run.info.end_time
+
+
+@pytest.mark.parametrize(("kind", "state"), [("tracking", "FAILED"), ("interrupted", "KILLED")])
+def test_a_run_that_failed_after_its_report_reads_so_in_mlflow(
+    kind: str, state: str, tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path)
+    document = report.run(run_id=kind, folders=folders, out=tmp_path / "report")
+    stages = [StageOutcome(name="report", seconds=1.0, status="done")]
+    error = ErrorReport(stage="register", kind=kind, message="out of memory", exit_code=1)
+    started = "2026-11-21T07:59:58+00:00"
+    report.conclude(run_id=kind, folders=folders, out=tmp_path, started_at=started, stages=stages, error=error)
+    run = client(mlflow_server).get_run(document.run_id)
+    assert (run.info.status, run.data.tags["sightline.status"]) == (state, "failed")
+    assert run.info.end_time == at(read(SummaryDocument, tmp_path).finished_at)
+    from mlflow.artifacts import load_dict
+
+    assert load_dict(f"runs:/{document.run_id}/summary.json")["error"]["message"] == "out of memory"
+
+
+OPENER = """
+import sys, tempfile
+from sightline.tracking import records, server
+with server.client(server.tracking_uri()) as mlflow:
+    place = records.place(mlflow, sys.argv[1], name="n", experiment="new", started_at="2026-11-21T08:00:00+00:00",
+                          parameters={})
+print(place.run_id)
+"""
+
+
+def test_runs_that_open_a_new_database_together_all_find_it(tmp_path: Path) -> None:
+    """Each with a TMPDIR of its own, as runs have: MLflow's own lock lies there and keeps none of them apart."""
+    openers = []
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        openers.append(
+            subprocess.Popen(
+                [sys.executable, "-c", OPENER, str(number)],
+                env={**os.environ, "TMPDIR": str(folder)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    ends = [opener.communicate(timeout=120) for opener in openers]
+    assert [opener.returncode for opener in openers] == [0, 0, 0], [error for _, error in ends]
+    runs = client(server.tracking_uri()).search_runs(["1"])
+    assert sorted(run.info.run_id for run in runs) == sorted(answer.strip() for answer, _ in ends)

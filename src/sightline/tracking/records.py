@@ -1,0 +1,190 @@
+"""The MLflow run: one for each pipeline run, however often it is recorded, with the times and the state of that run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sightline.artifacts import Document, EvaluateDocument, TrainDocument
+from sightline.errors import TrackingError
+from sightline.report.summary import Documents, flat
+from sightline.result import SummaryDocument
+from sightline.tracking.server import RUN_TAG, Place, database, redact
+
+KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
+BATCH = 1000  # MLflow's own limit of metrics in one request
+NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in MLflow's database
+
+
+def find(mlflow: Any, run_id: str, experiment: str) -> Place | None:
+    """Return the latest MLflow run of a pipeline run, or null if none was opened."""
+    found = _found(mlflow, run_id, experiment)
+    return Place(redact(mlflow.tracking_uri), experiment, found[0].info.run_id) if found else None
+
+
+def place(
+    mlflow: Any, run_id: str, *, name: str, experiment: str, started_at: str, parameters: Mapping[str, str]
+) -> Place:
+    """Find the MLflow run of a pipeline run, or open it; `run_id` is the identity, `name` a label.
+
+    A run that recorded other parameters, of an earlier attempt with other settings, is left as it is: MLflow never
+    changes a parameter. `MLFLOW_RUN_ID` names a run that something else, such as a KFP plug-in, opened for us.
+
+    Raises TrackingError.
+    """
+    uri = mlflow.tracking_uri
+    if given := os.environ.get("MLFLOW_RUN_ID"):
+        run = mlflow.get_run(given)
+        mlflow.set_tag(given, RUN_TAG, run_id)
+        return Place(redact(uri), mlflow.get_experiment(run.info.experiment_id).name, given)
+    for run in _found(mlflow, run_id, experiment):
+        if all(parameters.get(key, value) == value for key, value in run.data.params.items()):
+            return Place(redact(uri), experiment, run.info.run_id)
+    run = mlflow.create_run(
+        _experiment(mlflow, uri, experiment),
+        start_time=milliseconds(started_at),
+        tags={RUN_TAG: run_id, KEY_TAG: _key(run_id)},
+        run_name=name[:NAME_LENGTH],
+    )
+    return Place(redact(uri), experiment, run.info.run_id)
+
+
+def _found(mlflow: Any, run_id: str, experiment: str) -> list[Any]:
+    """Return the MLflow runs of a pipeline run, the latest first."""
+    known = mlflow.get_experiment_by_name(experiment)
+    return list(mlflow.search_runs([known.experiment_id], f"tags.`{KEY_TAG}` = '{_key(run_id)}'")) if known else []
+
+
+def _key(run_id: str) -> str:
+    return hashlib.sha256(run_id.encode()).hexdigest()[:32]
+
+
+def _experiment(mlflow: Any, uri: str, name: str) -> str:
+    """Return the experiment's id; created beside the database where the database is a file of ours."""
+    from mlflow import MlflowException
+
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        file = database(uri)
+        try:
+            return str(mlflow.create_experiment(name, (file.parent / "mlartifacts").as_uri() if file else None))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = mlflow.get_experiment_by_name(name)  # another run made it since the question
+    if found.lifecycle_stage != "active":
+        raise TrackingError(
+            f"The MLflow experiment '{name}' at {redact(uri)} is deleted. Restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}`, or choose another with register.experiment."
+        )
+    return str(found.experiment_id)
+
+
+def parameters(documents: Documents) -> dict[str, str]:
+    """Return the configuration as MLflow keeps it: text by dotted key, without what is null."""
+    values = flat(documents.config) if documents.config else {}
+    # `preset` has no dot and is a pipeline input too; a KFP plug-in may have logged it under that name already.
+    return {key: str(value)[:VALUE_LENGTH] for key, value in values.items() if "." in key and value is not None}
+
+
+def record(mlflow: Any, run: Place, documents: Documents, folders: Mapping[str, Path]) -> None:
+    """Log parameters, metrics and documents; recording the same again changes nothing. Raises TrackingError."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    points = history(documents.train) + scores_at(documents.evaluate)
+    mlflow.log_batch(run.run_id, params=[Param(*item) for item in parameters(documents).items()])
+    if documents.config:
+        mlflow.log_batch(run.run_id, tags=[RunTag("sightline.preset", documents.config.preset)])
+    for start in range(0, len(points), BATCH):
+        mlflow.log_batch(run.run_id, metrics=[Metric(*point) for point in points[start : start + BATCH]])
+    for name, document in vars(documents).items():
+        if isinstance(document, Document):
+            folder = folders["validate" if name == "data" else name]
+            mlflow.log_artifact(run.run_id, str(folder / document.file_name()), "documents")
+
+
+def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) -> None:
+    """Write how the run stands now: page, summary, tags, state and end. The one place where a run's state is written.
+
+    A run is RUNNING until it is decided: an accepted model may still fail to be registered. A run that was opened for
+    us keeps the state that its owner gives it. Raises TrackingError.
+    """
+    from mlflow.entities import RunTag
+
+    mlflow.log_text(mlflow_run, page, "report.html")
+    mlflow.log_text(mlflow_run, summary.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
+    mlflow.log_batch(mlflow_run, tags=[RunTag(*tag) for tag in tags(summary).items()])
+    if os.environ.get("MLFLOW_RUN_ID"):
+        return
+    state, before = _state(summary), mlflow.get_run(mlflow_run).info
+    if state == "RUNNING":
+        mlflow.update_run(mlflow_run, state)
+    elif state != before.status or not before.end_time:
+        mlflow.set_terminated(mlflow_run, state, milliseconds(summary.finished_at))
+
+
+def _state(summary: SummaryDocument) -> str:
+    """Return MLflow's word for how a run ended."""
+    if summary.status == "failed":
+        return "KILLED" if summary.error and summary.error.kind == "interrupted" else "FAILED"
+    return "FINISHED" if summary.status else "RUNNING"
+
+
+def milliseconds(moment: str, seconds: float = 0.0) -> int:
+    """Return an ISO 8601 time, and some seconds, as MLflow counts: milliseconds since 1970."""
+    return round((datetime.fromisoformat(moment) + timedelta(seconds=seconds)).timestamp() * 1000)
+
+
+def history(document: TrainDocument | None) -> list[tuple[str, float, int, int]]:
+    """Return (name, value, milliseconds, epoch) of every epoch, at the time when it ended."""
+    points = []
+    elapsed = 0.0
+    for epoch in document.history if document else ():
+        assert document
+        elapsed += epoch.seconds
+        moment = milliseconds(document.started_at, elapsed)
+        values = epoch.model_dump(exclude={"epoch", "seconds"}, exclude_none=True)
+        points += [(f"train/{name}", value, moment, epoch.epoch) for name, value in values.items()]
+    return points
+
+
+def scores_at(document: EvaluateDocument | None) -> list[tuple[str, float, int, int]]:
+    """Return (name, value, milliseconds, 0) of every published score."""
+    if document is None:
+        return []
+    moment = milliseconds(document.finished_at)
+    return [(name, value, moment, 0) for name, value in scores(document).items()]
+
+
+def scores(document: EvaluateDocument) -> dict[str, float]:
+    """Return the published scores under names that MLflow takes; nulls are left out."""
+    values = {
+        name: getattr(document, name)
+        for name in ("map50_95", "map50", "map75", "precision", "recall", "f1", "confidence")
+    }
+    values |= {f"map50_95/{name}": value for name, value in document.by_size.model_dump().items()}
+    values |= {f"recall_at/{name}": value for name, value in document.recall_at.items()}
+    values["false_positives_per_image"] = document.backgrounds.false_positives_per_image
+    for index, item in enumerate(document.per_class):
+        clean = re.sub(r"[^\w .-]", "_", item.name)[:100]  # what MLflow refuses; the index keeps names apart
+        values |= {f"class/{index}-{clean}/{score}": getattr(item, score) for score in ("map50", "map50_95")}
+    return {f"{document.split}/{name}": value for name, value in values.items() if value is not None}
+
+
+def tags(summary: SummaryDocument) -> dict[str, str]:
+    """Return what a run is found by; a status, whenever this is asked, so that none is left from before."""
+    evaluated = summary.evaluate
+    values = {
+        "status": summary.status or "unfinished",
+        "name": summary.name,
+        "verdict": evaluated.verdict if evaluated else None,
+        "snapshot": summary.data.snapshot.rsplit("/", 1)[-1] if summary.data and summary.data.snapshot else None,
+        "onnx_sha256": summary.export.sha256 if summary.export else None,
+        "git_commit": summary.git_commit,
+    }
+    return {f"sightline.{name}": value for name, value in values.items() if value}
