@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sightline.errors import ConfigError, StorageError, StorageUsageError
+from sightline.errors import FULL, ConfigError, StorageError, StorageUsageError, no_room
 
 CHUNK = 1 << 20  # bytes held in memory per transfer
 LISTED = 20  # problems named one by one; the rest is counted
@@ -79,12 +77,8 @@ def disk_errors(path: Path, needed: Callable[[], int | None]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            folder = next(parent for parent in path.parents if parent.exists())
-            raise StorageError(
-                f"No space left for {path}: it needs {needed()} bytes, {shutil.disk_usage(folder).free} are free in "
-                f"{folder}. Free some space and run again; what has arrived is used."
-            ) from None
+        if error.errno in FULL:
+            raise no_room(path, needed()) from None
         kind = StorageUsageError if isinstance(error, PermissionError | FileNotFoundError) else StorageError
         raise kind(f"Cannot use {error.filename or path}: {error.strerror or error}.") from None
 

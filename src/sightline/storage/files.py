@@ -9,16 +9,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import quote, unquote_to_bytes
 from uuid import uuid4
 
 from sightline.errors import StorageUsageError
 from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, disk_errors
 
+SPECIAL = frozenset("%{}'\"\\`$?#")  # also means something to shells, templates or kfp
+
 
 def file_uri(path: Path) -> str:
-    """Return `file://` and the path, readable: only the percent sign is escaped."""
-    return "file://" + str(path).replace("%", "%25")
+    """Return `file://` and the path, readable: only what URIs, shells and templates on its way stumble over is escaped.
+
+    Bytes of a file name that are no UTF-8 are escaped too, so that the text can be stored and sent.
+    """
+    return "file://" + "".join(
+        char if char not in SPECIAL and char.isprintable() else quote(os.fsencode(char), safe="") for char in str(path)
+    )
 
 
 def local_path(uri: str) -> Path:
@@ -32,7 +39,7 @@ def local_path(uri: str) -> Path:
         raise StorageUsageError(f"Scheme {scheme}:// is not supported; expected a path, file:// or s3://.")
     if not rest.startswith("/"):
         raise StorageUsageError(f"{uri!r} names a host; expected an absolute path: file:///{rest}")
-    return Path(os.path.normpath(unquote(rest)))
+    return Path(os.path.normpath(os.fsdecode(unquote_to_bytes(os.fsencode(rest)))))
 
 
 class FileStore(Store):
