@@ -85,6 +85,8 @@ def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
     if path:
         if isinstance(error, SightlineError):
             report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
+        elif isinstance(error, KeyboardInterrupt):
+            report = ErrorReport(stage=stage, kind="interrupted", message="Interrupted.", exit_code=130)
         else:
             report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
         with contextlib.suppress(OSError, SightlineError):  # where even that finds no room, the output still says it

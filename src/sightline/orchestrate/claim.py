@@ -30,7 +30,7 @@ class Taken(ConfigError):
 def claimed(folder: Path) -> Iterator[bool]:
     """Be the only command that runs in `folder`, which is made if it is not there; yields whether it was there.
 
-    A new folder is removed again if the block raises. Raises Taken if a run is going on in it, or has ended in
+    A new folder is removed again if the block raises before anything ran in it. Raises Taken if a run is going on in it, or has ended in
     anything but failure, or if it was not made by a run.
     """
     missing = [parent for parent in folder.parents if not parent.exists()]
@@ -41,7 +41,7 @@ def claimed(folder: Path) -> Iterator[bool]:
             yield False
             return
     except BaseException:
-        if lock is not None:
+        if lock is not None and not (folder / LOG).exists():
             shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # not empty: another run began meanwhile
             for parent in missing:

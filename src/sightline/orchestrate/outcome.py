@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import progress, stages
-from sightline.errors import SightlineError
+from sightline.errors import SightlineError, no_room
 from sightline.orchestrate import claim, processes
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
 
@@ -124,9 +124,9 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
         return ErrorReport(stage=stage, kind="interrupted", message="Interrupted by the user.", exit_code=INTERRUPTED)
     if report := read_error(processes.error_file(folder)):
         return report
-    if (free := shutil.disk_usage(folder).free) < SPARSE:
-        message = f"No space left in {folder}: {free} bytes are free. Free some on its device and start again."
-        return ErrorReport(stage=stage, kind="storage", message=message, exit_code=1)
+    if shutil.disk_usage(folder).free < SPARSE:
+        full = no_room(folder, None)
+        return ErrorReport(stage=stage, kind=full.kind, message=str(full), exit_code=full.exit_code)
     end = f"exit code {code}" if code > 0 else f"signal {-code}"
     message = (
         f"A process of {stage} crashed or was killed before it could say why (the runner ended with {end}). Its output "
