@@ -31,6 +31,7 @@ from sightline.cli.options import (
 from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig
 from sightline.errors import ConfigError
+from sightline.storage import check_cache
 
 REPORT = Path("data-report")
 
@@ -93,6 +94,8 @@ def validate(
         "--trust-weights": trust_weights,
         "--download": download,
     }
+    if run:
+        check_cache()  # of the stages that follow
     _fit_together(run, report, fix, [option for option, value in of_weights.items() if value])
     named = values(
         assign,

@@ -17,7 +17,7 @@ import yaml
 
 from sightline.artifacts import SPLITS, Split, write_bytes, write_text
 from sightline.errors import StorageError
-from sightline.storage import Store, Transfer, cache_root, open_store
+from sightline.storage import Store, Transfer, cache_root, check_cache, open_store
 from sightline.validate.dataset import Dataset, Sample
 from sightline.validate.snapshot.items import Digest, label_text, read_items
 from sightline.validate.snapshot.manifest import (
@@ -107,6 +107,7 @@ def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
     root = cache_root() / FOLDER / digest
     manifest = _cached(root, uri, digest)
     if manifest is None or _absent(root, splits):
+        check_cache()
         with _locked(root / ".lock"):
             manifest = _cached(root, uri, digest)  # another process may have brought it meanwhile
             if manifest is None or _absent(root, splits):
