@@ -20,6 +20,7 @@ from sightline.cli.options import styled
 from sightline.config import RunConfig
 from sightline.policy import Policy
 from sightline.result import SummaryDocument
+from sightline.storage.files import database_uri
 from sightline.terminal import visible_error
 
 REJECTED = 3
@@ -78,7 +79,7 @@ def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, st
     if summary.export:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
-        database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
+        database = database_uri(folder.parent.resolve())
         embedded = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(database)}"
         places["MLflow"] = f"open {redact(tracking)}" if tracking else embedded
     if summary.error and summary.error.kind == "interrupted":

@@ -83,7 +83,7 @@ def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if run:
-            runs = run.resolve().parent
+            runs = claim.usable(run, "--run").parent
             os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
             os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
             finish_dead(runs)

@@ -22,6 +22,17 @@ LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
 
+def usable(folder: Path, option: str) -> Path:
+    """Return a folder that runs work in, absolute. Raises ConfigError if engine or runner cannot use such a path."""
+    absolute = folder.expanduser().resolve()
+    if not str(absolute).isprintable() or "{{$" in str(absolute) or "?" in str(absolute):
+        raise ConfigError(
+            f"{option}: got '{absolute}'; the training engine and the pipeline's runner cannot use a path with '?', "
+            "'{{$', line breaks, or anything else that cannot be printed. Choose another folder."
+        )
+    return absolute
+
+
 class Taken(ConfigError):
     """A run's folder that belongs to somebody else."""
 
@@ -30,8 +41,8 @@ class Taken(ConfigError):
 def claimed(folder: Path) -> Iterator[bool]:
     """Be the only command that runs in `folder`, which is made if it is not there; yields whether it was there.
 
-    A new folder is removed again if the block raises before anything ran in it. Raises Taken if a run is going on in it, or has ended in
-    anything but failure, or if it was not made by a run.
+    A new folder is removed again if the block raises before anything ran in it. Raises Taken if a run is going on in
+    it, or has ended in anything but failure, or if it was not made by a run.
     """
     missing = [parent for parent in folder.parents if not parent.exists()]
     lock = None

@@ -42,7 +42,7 @@ def run(
     """
     from sightline.report import tracking
 
-    runs = _usable(runs)
+    runs = claim.usable(runs, "--runs")
     if not RUN_ID.fullmatch(run_id) or run_id in OURS:
         raise ConfigError(
             f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-', at most 128 and none of "
@@ -68,18 +68,6 @@ def run(
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
         return outcome.conclude(folder, code)
-
-
-def _usable(runs: Path) -> Path:
-    """Return the folder of all runs, absolute. Raises ConfigError if something on the way cannot take such a path."""
-    absolute = runs.expanduser().resolve()
-    text = str(absolute)
-    if not text.isprintable() or "?" in text or "{{" in text:
-        raise ConfigError(
-            f"--runs: got '{absolute}'; the tracking database and the pipeline's runner cannot use a path with '?', "
-            "'{{', line breaks or other characters that cannot be printed. Choose another folder."
-        )
-    return absolute
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:

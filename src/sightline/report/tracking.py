@@ -19,6 +19,7 @@ from sightline.artifacts import Document, EvaluateDocument, TrainDocument
 from sightline.errors import ConfigError, TrackingError
 from sightline.report.summary import Documents, flat
 from sightline.result import SummaryDocument
+from sightline.storage.files import database_folder, database_uri
 
 RUN_TAG = "sightline.run_id"
 ANSWER_SECONDS = 3
@@ -45,7 +46,7 @@ class Place(NamedTuple):
 def tracking_uri() -> str:
     """Return `MLFLOW_TRACKING_URI`, or the embedded SQLite database in `SIGHTLINE_RUNS` (default `./runs`)."""
     runs = Path(os.environ.get("SIGHTLINE_RUNS") or "runs").resolve()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(runs)
 
 
 def redact(uri: str) -> str:
@@ -138,7 +139,7 @@ def _experiment(mlflow: Any, uri: str, name: str) -> str:
     if found is None:
         location = None
         if uri.startswith("sqlite:///"):
-            location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+            location = (database_folder(uri) / "mlartifacts").as_uri()
         return str(mlflow.create_experiment(name, artifact_location=location))
     if found.lifecycle_stage != "active":
         raise TrackingError(
