@@ -76,7 +76,7 @@ class Bars:
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")
             )
         elif kind == "note":
-            self._progress.console.print(Text(f"  {stage:<10} {visible(event['note'])}"))
+            self._progress.console.print(Text(f"  {stage:<10} {visible(event['note'])}"), soft_wrap=True)
         elif kind in ("end", "failed"):
             if stage in self._tasks:
                 self._progress.remove_task(self._tasks.pop(stage))

@@ -121,16 +121,12 @@ def no_room(path: Path, needed: int | None, what: str | None = None) -> StorageE
     """Say that a disk is full: at `path`, where `needed` bytes of `what` had to fit, as far as that is known."""
     folder = next(place for place in (path, *path.absolute().parents) if place.is_dir())
     device = next(place for place in (folder, *folder.parents) if os.path.ismount(place) or place == place.parent)
-    free = _size(shutil.disk_usage(folder).free)
-    need = f"{what or path.name} needs {_size(needed)}, {free} are free" if needed else f"{free} are not enough"
+    free = shutil.disk_usage(folder).free
+    need = f"it needs {needed} bytes, {free} are free" if needed else f"{free} bytes are free, which is not enough,"
     return StorageError(
-        f"No space left in {folder}: {need}. Free some on its device (mounted at {device}), or of your quota there, or "
-        "name another folder, and run again; what has arrived is used."
+        f"No space left for {what or path}: {need} in {folder}. Free some on its device (mounted at {device}), or of "
+        "your quota there, or name another folder, and run again; what has arrived is used."
     )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
 def of_system(error: OSError, *places: Path) -> SightlineError | None:

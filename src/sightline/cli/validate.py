@@ -94,8 +94,6 @@ def validate(
         "--trust-weights": trust_weights,
         "--download": download,
     }
-    if run:
-        check_cache()  # of the stages that follow
     _fit_together(run, report, fix, [option for option, value in of_weights.items() if value])
     named = values(
         assign,
@@ -115,6 +113,7 @@ def validate(
     document: ValidateDocument | DataDocument
     with bars(as_json, run):
         if run:
+            check_cache()  # of the stages that follow
             folder = run / "validate"
             document = stage.run(source=data, config=config, out=folder)
         else:

@@ -18,6 +18,7 @@ from sightline.errors import ConfigError
 from sightline.stages import NAMES
 
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
+LONGEST = 300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
 LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
@@ -25,6 +26,8 @@ EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 def usable(folder: Path, option: str) -> Path:
     """Return a folder that runs work in, absolute. Raises ConfigError if engine or runner cannot use such a path."""
     absolute = folder.expanduser().resolve()
+    if len(os.fsencode(absolute)) > LONGEST:
+        raise ConfigError(f"{option}: got a path of {len(str(absolute))} characters, expected at most {LONGEST}.")
     if not str(absolute).isprintable() or "{{$" in str(absolute) or "?" in str(absolute):
         raise ConfigError(
             f"{option}: got '{absolute}'; the training engine and the pipeline's runner cannot use a path with '?', "
@@ -120,9 +123,9 @@ def _founded(folder: Path) -> int | None:
     It is made beside and renamed, so that nobody sees it without its lock.
     """
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    beside.mkdir(parents=True)
     lock = None
     try:
+        beside.mkdir(parents=True)
         lock = os.open(beside / LOCK, LOCK_FLAGS, 0o666)
         fcntl.flock(lock, fcntl.LOCK_EX)
         beside.rename(folder)
@@ -130,9 +133,9 @@ def _founded(folder: Path) -> int | None:
         shutil.rmtree(beside, ignore_errors=True)
         if lock is not None:
             os.close(lock)
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+        if folder.exists() and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return None
-        raise
+        raise OSError(error.errno, error.strerror, str(folder)) from None
     return lock
 
 

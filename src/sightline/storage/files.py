@@ -13,7 +13,16 @@ from urllib.parse import quote, unquote, unquote_to_bytes
 from uuid import uuid4
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, disk_errors
+from sightline.storage.base import (
+    CHUNK,
+    MissingObject,
+    Store,
+    Stored,
+    Transfer,
+    check_key,
+    disk_errors,
+    sha256_file,
+)
 
 SPECIAL = frozenset("%{}'\"\\`$?#")  # also means something to shells, templates or kfp
 
@@ -96,6 +105,9 @@ class FileStore(Store):
             with contextlib.suppress(OSError):  # not empty, or another process was faster
                 for parent in list(path.relative_to(self.root).parents)[:-2]:
                     (self.root / parent).rmdir()
+
+    def _sound(self, item: Transfer) -> bool:
+        return not (item.sha256 and item.sha256 in item.key) or sha256_file(self._path(item.key)) == item.sha256
 
     def _send(self, key: str, path: Path) -> None:
         # A copy, never a link: the sender may go on writing to its file.

@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from sightline import engine
 from sightline.progress import Ticker
 
 RESULT = "result.json"
+SOCKET_FOLDER = 70  # bytes of a path in which loaders still find room for the sockets through which they hand images on
 
 
 def trainer_class() -> Any:
@@ -127,6 +129,8 @@ def run(job: dict[str, Any]) -> None:
         # Alone, the engine must not take torchrun's rank for membership of a group that nobody founded.
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             os.environ.pop(name, None)
+    if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
+        tempfile.tempdir = "/tmp"
     engine.prepare()
     from ultralytics.utils import RANK
 
