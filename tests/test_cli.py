@@ -12,10 +12,11 @@ from rich.table import Table
 
 from sightline.artifacts import Example, Finding
 from sightline.cli import ending
-from sightline.cli.options import Terminal, styled, visible, visible_error
+from sightline.cli.options import styled
 from sightline.config import keys
 from sightline.presets import resolve
 from sightline.rules import RULES
+from sightline.terminal import Terminal, visible, visible_error
 from tests.validate.conftest import Sets
 
 HOSTILE = "a[/b] \x1b[31m\nred:smile:\udc80"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sightline.config import GateConfig, RunConfig, TrainConfig
-from sightline.errors import StageInputError
+from sightline.errors import FULL, StageInputError, no_room
 from sightline.policy import Policy
 
 SCHEMA_VERSION = 1
@@ -82,12 +82,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file beside its place and rename it, so that no reader ever sees half of it.
 
     The name gets a new file each time: runs share files by hard links, and the other name keeps the old bytes.
+    Raises StorageError where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         beside.write_bytes(data)
         beside.replace(path)
+    except OSError as error:
+        raise (no_room(path, len(data)) if error.errno in FULL else error) from None
     finally:
         beside.unlink(missing_ok=True)
 

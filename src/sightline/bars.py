@@ -9,8 +9,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from sightline import progress
+from sightline.terminal import Terminal, visible
 
 
 class Bars:
@@ -19,7 +21,7 @@ class Bars:
     def __init__(self, path: Path, console: Console | None = None) -> None:
         """Follow `path`; draw on `console`, by default stderr."""
         self.path = path
-        self.console = console or Console(stderr=True, highlight=False)
+        self.console = console or Terminal(stderr=True, highlight=False, emoji=False)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._tasks: dict[str, TaskID] = {}
@@ -46,7 +48,7 @@ class Bars:
 
     def _follow(self) -> None:
         offset = 0
-        live = self.console.is_terminal
+        live = self.console.is_terminal and not self.console.is_dumb_terminal
         if live:
             self._progress.start()
         try:
@@ -75,6 +77,8 @@ class Bars:
             self._progress.update(
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")
             )
+        elif kind == "note":
+            self._progress.console.print(Text(f"  {stage:<10} {visible(event['note'])}"), soft_wrap=True)
         elif kind in ("end", "failed"):
             if stage in self._tasks:
                 self._progress.remove_task(self._tasks.pop(stage))

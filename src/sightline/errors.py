@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 MENDABLE = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
@@ -111,13 +117,30 @@ class StageInputError(SightlineError):
     exit_code = 2
 
 
-def of_system(error: OSError) -> SightlineError | None:
-    """Say an error of the operating system as one for the user, if it is one that a user can mend."""
-    where = error.filename or "the device"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"No space left for {where}. Free some on its device and start again.")
+def no_room(path: Path, needed: int | None, what: str | None = None) -> StorageError:
+    """Say that a disk is full: at `path`, where `needed` bytes of `what` had to fit, as far as that is known."""
+    folder = next(place for place in (path, *path.absolute().parents) if place.is_dir())
+    device = next(place for place in (folder, *folder.parents) if os.path.ismount(place) or place == place.parent)
+    free = shutil.disk_usage(folder).free
+    need = f"it needs {needed} bytes, {free} are free" if needed else f"{free} bytes are free, which is not enough,"
+    return StorageError(
+        f"No space left for {what or path}: {need} in {folder}. Free some on its device (mounted at {device}), or of "
+        "your quota there, or name another folder, and run again; what has arrived is used."
+    )
+
+
+def of_system(error: OSError, *places: Path) -> SightlineError | None:
+    """Say an error of the operating system as one for the user, if it is one that a user can mend.
+
+    `places` are folders that the work wrote into. A full disk does not say which file it had no room for; then it is
+    the fullest of these and of the folder for temporary files.
+    """
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    if error.errno in FULL:
+        there = [place for place in (*places, Path(tempfile.gettempdir())) if place.is_dir()]
+        return no_room(Path(where) if where else min(there, key=lambda place: shutil.disk_usage(place).free), None)
     if error.errno in MENDABLE:
-        return StageInputError(f"{where}: {(error.strerror or str(error)).lower()}.")
+        return StageInputError(f"{where or 'the device'}: {(error.strerror or str(error)).lower()}.")
     return None
 
 

@@ -66,12 +66,19 @@ class Ticker:
 
 
 def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Return the complete events after `offset` bytes, and the offset behind them."""
+    """Return the complete events after `offset` bytes, and the offset behind them.
+
+    What is no event is passed over: a disk that ran full cuts a line, and the next one follows in it.
+    """
     with open(path, "rb") as file:
         file.seek(offset)
         data = file.read()
     end = data.rfind(b"\n") + 1
-    return [json.loads(line) for line in data[:end].splitlines()], offset + end
+    found = []
+    for line in data[:end].splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [event for event in found if isinstance(event, dict) and "event" in event], offset + end
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ class StageOutcome(Part):
     name: str
     seconds: float | None
     status: Literal["done", "cached", "failed", "skipped"]
+    note: str | None = Field(default=None, description="What is unusual about it, such as why it was done again.")
 
 
 class ErrorReport(Part):

@@ -19,7 +19,7 @@ from sightline import machine
 from sightline.artifacts import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.errors import ConfigError, SightlineError
-from sightline.stages import stop_on_signals
+from sightline.stages import end_with_command, stop_on_signals
 
 machine.limit_threads()  # before a stage imports numpy
 
@@ -46,6 +46,7 @@ class Confusion(Protocol):
 def _user_errors() -> Iterator[None]:
     """Print an error meant for the user and end the task with its exit code, without a traceback."""
     stop_on_signals()
+    end_with_command()
     try:
         yield
     except SightlineError as error:
@@ -109,6 +110,12 @@ def mistakes(parameters: Mapping[str, Any], store: str) -> list[str]:
     return preflight.mistakes(parameters["preset"] or preset_for(data), values, source=data, store=store)
 
 
+def inert(value: Any) -> str:
+    """Return JSON that the pipeline's runner passes on as it is: nothing in it looks like a placeholder or a quote."""
+    text = json.dumps(value)
+    return text.replace("{{", "{\\u007b").replace("'", "\\u0027")
+
+
 def validate(
     *, data: str, preset: str, folder: str, metrics: Metrics, page: str, **parameters: Any
 ) -> tuple[str, str, str, str, str]:
@@ -132,7 +139,8 @@ def validate(
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
         weights = document.weights.uri or document.weights.architecture or ""
-        return document.snapshot, weights, config.train.model_dump_json(), config.json_text(), document.code
+        train = inert(config.train.model_dump(mode="json"))
+        return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
 
 
 def train(*, snapshot: str, weights: str, config: str, folder: str, metrics: Metrics) -> None:

@@ -35,6 +35,55 @@ def test_known_training_is_not_repeated_unless_asked(command: Callable, tmp_path
     assert "Rejected" in (tmp_path / "runs" / "second" / "report.html").read_text()
 
 
+@pytest.mark.slow
+def test_damaged_training_is_done_again_in_paths_of_any_kind(command: Callable, tmp_path: Path) -> None:
+    """Quotes, spaces and placeholders in paths reach the engine and the runner as they are."""
+    from sightline.draw import draw
+
+    strange = 'it\'s a "q" & $x `y` #1 100% %41 (b) ün\\c python3 -d'
+    data = draw(tmp_path / f"{{{{$.inputs}}}} {strange} ?")
+    runs = tmp_path / strange / "runs"
+
+    def run(run_id: str) -> dict:
+        done = command(
+            *("run", "--json", "--runs", str(runs), "--run-id", run_id, "--data", str(data), "--preset", "quickstart"),
+            *TINY,
+            cwd=tmp_path,
+            SIGHTLINE_CACHE=str(tmp_path / "it's a cache"),
+            HOME="/dev/null",
+        )
+        assert done.returncode == 3, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    first = run("first")
+    [best] = runs.glob("first/.kfp/*/train/folder/best.pt")
+    best.write_bytes(best.read_bytes()[:1000])
+    second = run("second")
+    train = second["stages"][1]
+    assert (train["status"], first["stages"][1]["note"]) == ("done", None)
+    assert "best.pt was changed or damaged; done again" in train["note"]
+    assert second["train"]["epochs_completed"] == 1
+
+
+@pytest.mark.slow
+def test_full_disk_in_training_names_folder_need_and_rest(command: Callable, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk], capture_output=True, check=False)
+    if made.returncode:
+        pytest.skip(f"needs the right to mount a small file system: {made.stderr.decode().strip()}")
+    try:
+        done = command("run", "--json", "--runs", str(disk / "runs"), "--run-id", "a", *TINY, cwd=tmp_path,
+                       SIGHTLINE_STORE=f"file://{disk}/store")  # fmt: skip
+        error = json.loads(done.stdout)["error"]
+        assert (done.returncode, error["stage"], error["kind"]) == (1, "train", "storage")
+        assert "No space left for training with its checkpoints: it needs " in error["message"]
+        assert f"are free in {disk}/runs/a" in error["message"]
+        assert not list(disk.rglob("*.pt")) + list(disk.rglob("tmp")) + list(disk.rglob("*.tmp"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_all_configuration_mistakes_at_once_before_training(command: Callable, tmp_path: Path) -> None:
     done = command(
         *("run", "--json", "--preset", "fats", "--weights", "nowhere.pt"),
@@ -77,7 +126,9 @@ def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
         assert run.poll() is None
         time.sleep(0.2)
     assert workers(tmp_path)
-    run.send_signal(signal.SIGTERM)
+    for end in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):  # somebody in a hurry
+        run.send_signal(end)
+        time.sleep(0.2)
     output, _ = run.communicate(timeout=60)
     summary = json.loads((tmp_path / "runs" / "stopped" / "summary.json").read_text())
     assert run.returncode == 130

@@ -104,10 +104,11 @@ def test_same_training_is_recognised_and_the_gate_still_judges_anew(
         assert database.execute("select count(*) from runs").fetchone() == (2,)
 
 
-def test_run_id_is_never_used_twice(quickstart: Finished, command: Callable) -> None:
+def test_id_of_a_registered_run_is_taken(quickstart: Finished, command: Callable) -> None:
     done = command("run", "--run-id", "first", cwd=quickstart.folder.parents[1])
     assert done.returncode == 2
-    assert "is there already" in done.stderr
+    assert "ended as registered" in done.stderr
+    assert "Choose another --run-id" in done.stderr
     assert "Traceback" not in done.stderr
 
 

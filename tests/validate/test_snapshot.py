@@ -384,18 +384,38 @@ def altered(data: bytes, how: str) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["a changed byte", "cut", "empty", "no tar", "no image"])
-def test_a_damaged_pack_is_refused_by_name_and_leaves_no_split(store, tmp_path, how):
-    published = publish(filled(tmp_path / "in"), store)
+def test_a_damaged_pack_is_refused_by_name_and_publishing_again_restores_it(store, tmp_path, how):
+    source = filled(tmp_path / "in")
+    published = publish(source, store)
     key = keys(store, "packs/")[0]
     whole = store.get_bytes(key)
     store.put_bytes(key, altered(whole, how))
     with pytest.raises(StorageError) as caught:
         fetch(published.uri)
     assert f"{store.uri}/{key} is damaged" in caught.value.message
-    assert "Delete it there and validate the source again" in caught.value.message
+    assert "It was deleted there: run again, and validate sends it once more" in caught.value.message
     assert not (tmp_path / "cache/snapshots" / published.digest / "images").exists()
-    store.put_bytes(key, whole)
+    assert publish(source, store).uploaded_bytes >= len(whole)
     assert len(fetch(published.uri).samples("train")) == 16
+
+
+@pytest.mark.parametrize("what", ["images/train/*", "labels/train/*", "packs", "items/*", "data.yaml", "manifest.json"])
+@pytest.mark.parametrize("how", ["altered", "cut", "gone"])
+def test_a_damaged_cache_is_made_again_and_trained_on_by_nobody(store, tmp_path, what, how):
+    published = publish(filled(tmp_path / "in"), store)
+    root = fetch(published.uri).root
+    whole = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.suffix}
+    place = sorted(tmp_path.glob("cache/packs/*/*") if what == "packs" else root.glob(what))[0]
+    content = place.read_bytes()
+    place.unlink() if how == "gone" else place.write_bytes(
+        content[: len(content) // 2] if how == "cut" else bytes([content[0] ^ 1]) + content[1:]
+    )
+    again = fetch(published.uri)
+    assert len(again.samples("train")) == 16
+    if (what, how) != ("packs", "gone"):  # then nothing that is in use is gone
+        assert {name: (root / name).read_bytes() for name in whole if "seal" not in name.name} == {
+            name: content for name, content in whole.items() if "seal" not in name.name
+        }
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ Heavy imports happen inside the commands: `sightline --help` answers at once.
 from __future__ import annotations
 
 import json
-import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sightline import __version__, machine
+from sightline import __version__, machine, terminal
 from sightline.cli import dataset, line, stages, validate
-from sightline.cli.options import err, out, styled, visible_error
+from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, of_system
 from sightline.stages import stop_on_signals
 
@@ -59,22 +59,34 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors meant for the user become one message and an exit code."""
+    terminal.prepare()
     stop_on_signals()
     machine.limit_threads()
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        code = 130
+    if error := terminal.lost():
+        err.print(styled(("error:", "bold red"), f" The output could not be written: {error.strerror}."))
+        code = code or 1
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command that the arguments name; returns its exit code."""
     try:
         try:
             app()
         except OSError as error:
-            raise (of_system(error) or error) from None
+            raise (of_system(error, Path.cwd()) or error) from None
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SightlineError as error:
         if "--json" in sys.argv:
             problem = {"kind": error.kind, "message": str(error), "exit_code": error.exit_code}
-            print(json.dumps({"error": problem}, indent=2))
+            terminal.print_json(json.dumps({"error": problem}, indent=2))
         err.print(styled(("error:", "bold red")), end=" ")
-        err.print(visible_error(str(error)), markup=False)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        err.print(terminal.visible_error(str(error)), markup=False)
+        return error.exit_code
+    return 0

@@ -16,10 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.artifacts import ClassScores, DataDocument, Finding, ValidateDocument, decimals
-from sightline.cli.options import styled, visible_error
+from sightline.cli.options import styled
 from sightline.config import RunConfig
 from sightline.policy import Policy
 from sightline.result import SummaryDocument
+from sightline.storage.files import database_uri
+from sightline.terminal import visible_error
 
 REJECTED = 3
 
@@ -31,8 +33,11 @@ def exit_code(summary: SummaryDocument) -> int:
     return REJECTED if summary.status == "rejected" else 0
 
 
-def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
-    """Print the verdict, the score, where the report is, and what to do next."""
+def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: bool) -> None:
+    """Print the verdict, the score, where the report is, and what to do next.
+
+    `named` says whether the user chose the run's id.
+    """
     console.print()
     if summary.error:
         word = "REJECTED by the data gate" if summary.rejected_by == "data" else f"FAILED in {summary.error.stage}"
@@ -44,6 +49,9 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
         model = summary.register_
         aliases = ", ".join(model.aliases)
         console.print(f"[bold green]REGISTERED[/] {model.model_name} version {model.version} ({aliases})")
+    for stage in summary.stages:
+        if stage.note:
+            console.print(f"{stage.name} {stage.note}", markup=False)
     if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
         console.print(
             "This training was known (same data, configuration and code) and not repeated; --no-cache insists."
@@ -59,11 +67,11 @@ def tell(summary: SummaryDocument, folder: Path, console: Console) -> None:
             f"at confidence {decimals(scores.confidence)}."
         )
     console.print()
-    for what, value in _places(summary, folder).items():
+    for what, value in _places(summary, folder, named).items():
         console.print(f"[dim]{what:<10}[/] {escape(value)}", soft_wrap=True)
 
 
-def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
+def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, str]:
     """Say where things are and which command comes next."""
     from sightline.tracking.server import redact
 
@@ -71,13 +79,15 @@ def _places(summary: SummaryDocument, folder: Path) -> dict[str, str]:
     if summary.export:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
         tracking = os.environ.get("MLFLOW_TRACKING_URI")
-        database = f"sqlite:///{folder.parent.resolve()}/mlflow.db"
+        database = database_uri(folder.parent.resolve())
         embedded = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(database)}"
         places["MLflow"] = f"open {redact(tracking)}" if tracking else embedded
     if summary.error and summary.error.kind == "interrupted":
-        places["next"] = "run it again, under another --run-id if you gave one"
+        places["next"] = "run the same command again"
+    elif summary.error and summary.rejected_by:
+        places["next"] = "correct what the message names, and run again" + " under another --run-id" * named
     elif summary.error:
-        places["next"] = "mend what the message names, and run the same command again"
+        places["next"] = "correct what the message names, and run the same command again"
     elif summary.data and summary.data.source == "quickstart":
         command = f"{_program('sightline')} run --help"
         places["next"] = f"make run DATA=path/to/your/images WEIGHTS=path/to/yolo11n.pt   (or: {command})"

@@ -26,6 +26,8 @@ from sightline.cli.options import (
     WeightsSha256,
     bars,
     err,
+    finish_dead,
+    given_path,
     out,
     tell,
     values,
@@ -36,6 +38,9 @@ from sightline.cli.options import (
 from sightline.config import parse_assignments
 from sightline.errors import ConfigError
 from sightline.presets import preset_for, resolve
+from sightline.storage.files import file_uri
+from sightline.tasks import inert
+from sightline.terminal import print_json
 
 
 def run(
@@ -55,8 +60,11 @@ def run(
         typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
     ] = None,
     assign: Assign = [],  # noqa: B006
-    runs: Annotated[Path, typer.Option(help="Folder of all runs.")] = Path("runs"),
-    run_id: Annotated[str | None, typer.Option(help="Name of this run. Default: time and preset.")] = None,
+    runs: Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")] = Path("runs"),
+    run_id: Annotated[
+        str | None,
+        typer.Option(help="Name of this run; one that failed is started again. Default: time and preset."),
+    ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -85,23 +93,33 @@ def run(
     on_cpu = named.get("train.cpu_processes", 1) != 1
     found = 0 if on_cpu else _all_gpus(len(provenance.visible_gpus()))
     named.setdefault("train.gpus", found if gpus is None else gpus)
-    location = data if data == "quickstart" or "://" in data else str(Path(data).expanduser().resolve())
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)
         resources.check(wanted.train, wanted.weights.source or "", runs)
-    run_id = run_id or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    named_run = run_id is not None
+    run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    finish_dead(runs)
     summary = orchestrate.run(
-        {"data": location, "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": json.dumps(named)},
+        {"data": _location(data), "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": inert(named)},
         runs=runs,
         run_id=run_id,
         cache=not no_cache,
         quiet=as_json and not err.is_terminal,
     )
     if as_json:
-        print(summary.model_dump_json(indent=2, by_alias=True))
+        print_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
-        ending.tell(summary, runs / run_id, out)
+        ending.tell(summary, runs / run_id, out, named=named_run)
     raise typer.Exit(ending.exit_code(summary))
+
+
+def _location(data: str) -> str:
+    """Return where the data is, whatever the working directory; an unusual path becomes a URI, escaped."""
+    if data == "quickstart" or "://" in data:
+        return data
+    path = Path(data).expanduser().resolve()
+    uri = file_uri(path)
+    return str(path) if uri == f"file://{path}" else uri
 
 
 def _all_gpus(count: int) -> int:
@@ -135,7 +153,7 @@ def predict(
     for note in notes:
         err.print(note)
     if as_json:
-        print(json.dumps(results, indent=2))
+        print_json(json.dumps(results, indent=2))
     else:
         for result in results:
             tell([f"{result['image']}: {result['finding']}"])
@@ -151,6 +169,6 @@ def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = Fal
     """
     resolved = resolve(preset, parse_assignments(assign))
     if as_json:
-        print(resolved.model_dump_json(indent=2, by_alias=True))
+        print_json(resolved.model_dump_json(indent=2, by_alias=True))
     else:
         out.print(ending.config_table(resolved))

@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from sightline import progress
 from sightline.artifacts import Document
 from sightline.config import parse_assignments
 from sightline.errors import ConfigError
+from sightline.orchestrate import claim, outcome
 from sightline.policy import load as load_policy
-
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
-
-
-def visible(text: str, keep: str = "") -> str:
-    """Write control characters, of file names for example, as escapes; those in `keep` stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN and char not in keep else char
-        for char in text
-    )
-
-
-def visible_error(text: str) -> str:
-    """Do the same with the message of an error, whose list of problems stays one."""
-    return visible(re.sub(r"\n(?! *- )", r"\\n", text), keep="\n")
-
-
-class Terminal(Console):
-    """A console for text of strangers: no emoji codes, and nothing in it steers the terminal."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """Make text of what is printed, in tables too."""
-        return super().render_str(visible(text, keep="\n\t"), **options)
-
+from sightline.storage.files import file_uri
+from sightline.terminal import Terminal, print_json, visible
 
 out = Terminal(highlight=False, soft_wrap=True, emoji=False)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
@@ -57,9 +31,9 @@ def given(text: str) -> str:
     return text
 
 
-def given_path(text: str) -> Path:
+def given_path(text: str | Path) -> Path:
     """Do the same for a path: an empty one would be the working directory."""
-    return Path(given(text))
+    return Path(given(str(text)))
 
 
 Data = Annotated[
@@ -105,20 +79,30 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
     """Draw the progress of the block; with --json only where a person watches.
 
-    The embedded store and tracking of a stage are those of the run directory it works in.
+    The embedded store and tracking of a stage are those of the run directory it works in. Raises ConfigError where a
+    whole run is going on in that directory.
     """
-    if run:
-        runs = run.resolve().parent
-        os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
-        os.environ.setdefault("SIGHTLINE_STORE", f"file://{runs}/store")
-    with progress.display(quiet=as_json and not err.is_terminal):
+    with contextlib.ExitStack() as stack:
+        if run:
+            runs = claim.usable(run, "--run").parent
+            os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
+            os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
+            finish_dead(runs)
+            stack.enter_context(claim.undisturbed(run))
+        stack.enter_context(progress.display(quiet=as_json and not err.is_terminal))
         yield
+
+
+def finish_dead(runs: Path) -> None:
+    """Put runs on record whose command was killed before it could, and say so."""
+    for line in outcome.conclude_dead(runs):
+        err.print(styled(("note:", "yellow"), f" {line}"))
 
 
 def show(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:
     """Print a document for machines, or some lines about it for people: plain text, whatever is in it, or styled."""
     if as_json:
-        print(document.model_dump_json(indent=2, by_alias=True))
+        print_json(document.model_dump_json(indent=2, by_alias=True))
     else:
         tell(lines)
 

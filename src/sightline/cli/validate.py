@@ -31,6 +31,7 @@ from sightline.cli.options import (
 from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig
 from sightline.errors import ConfigError
+from sightline.storage import check_cache
 
 REPORT = Path("data-report")
 
@@ -112,6 +113,7 @@ def validate(
     document: ValidateDocument | DataDocument
     with bars(as_json, run):
         if run:
+            check_cache()  # of the stages that follow
             folder = run / "validate"
             document = stage.run(source=data, config=config, out=folder)
         else:

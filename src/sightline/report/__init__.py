@@ -23,15 +23,18 @@ def conclude(
     folders: Mapping[str, Path],
     out: Path,
     started_at: str | None = None,
+    finished_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into its directory.
 
-    An accepted run that ended without a model version and without an error is a failed one: never a quiet success.
-    What failed after its report gets that end in MLflow too.
+    `finished_at` is by default now. An accepted run that ended without a model version and without an error is a failed
+    one: never a quiet success. What failed after its report gets that end in MLflow too.
     """
     result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
+    if finished_at:
+        result = result.model_copy(update={"finished_at": finished_at})
     if result.status is None and stages:
         message = "The model was accepted, but the pipeline ended without registering it; see pipeline.log."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)

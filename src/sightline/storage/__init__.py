@@ -15,9 +15,10 @@ credentials come from the environment alone:
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
-from sightline.errors import StorageUsageError
+from sightline.errors import FULL, StorageUsageError, no_room
 from sightline.storage.base import (
     MissingObject,
     Store,
@@ -39,6 +40,7 @@ __all__ = [
     "Transfer",
     "WrongBytes",
     "cache_root",
+    "check_cache",
     "default_store",
     "fetch_uri",
     "open_store",
@@ -49,14 +51,42 @@ __all__ = [
 ]
 
 
+CACHE_ADVICE = "Set SIGHTLINE_CACHE to a folder that can be written and has room for the data set."
+
+
 def default_store() -> str:
     """Return the URI of the store that runs use unless told otherwise."""
     return os.environ.get("SIGHTLINE_STORE") or file_uri(Path.cwd() / "runs" / "store")
 
 
 def cache_root() -> Path:
-    """Return the folder below which fetched data is kept; safe to delete at any time."""
-    return Path(os.environ.get("SIGHTLINE_CACHE") or "~/.cache/sightline").expanduser().absolute()
+    """Return the folder below which fetched data is kept; safe to delete at any time.
+
+    Raises StorageUsageError where the user has no home folder and SIGHTLINE_CACHE is not set.
+    """
+    try:
+        return Path(os.environ.get("SIGHTLINE_CACHE") or "~/.cache/sightline").expanduser().absolute()
+    except RuntimeError:
+        raise StorageUsageError(f"This user has no home folder to keep fetched data in. {CACHE_ADVICE}") from None
+
+
+def check_cache() -> None:
+    """See that the cache can be written, before anything that needs it has cost time. Raises StorageUsageError."""
+    root = cache_root()
+    if unusable := sorted(set(str(root)) & set("*?[\n")):
+        raise StorageUsageError(
+            f"The cache {root} has {' '.join(map(repr, unusable))} in its path, which the training engine takes for a "
+            f"pattern. {CACHE_ADVICE}"
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        if error.errno in FULL:
+            raise no_room(root, None) from None
+        reason = (error.strerror or str(error)).lower()
+        raise StorageUsageError(f"The cache {root} cannot be written: {reason}. {CACHE_ADVICE}") from None
 
 
 def open_store(uri: str) -> Store:

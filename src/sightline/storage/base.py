@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sightline import machine
-from sightline.errors import ConfigError, StorageError, StorageUsageError
+from sightline.errors import FULL, ConfigError, StorageError, StorageUsageError, no_room
 from sightline.storage.patience import interrupted
 
 CHUNK = 1 << 20  # bytes held in memory per transfer
@@ -100,12 +98,8 @@ def disk_errors(path: Path, needed: Callable[[], int | None]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            folder = next(parent for parent in path.parents if parent.exists())
-            raise StorageError(
-                f"No space left for {path}: it needs {needed()} bytes, {shutil.disk_usage(folder).free} are free in "
-                f"{folder}. Free some space and run again; what has arrived is used."
-            ) from None
+        if error.errno in FULL:
+            raise no_room(path, needed()) from None
         kind = StorageUsageError if isinstance(error, PermissionError | FileNotFoundError) else StorageError
         raise kind(f"Cannot use {error.filename or path}: {error.strerror or error}.") from None
 
@@ -152,6 +146,10 @@ class Store(ABC):
         Nothing is written if the object ends there. `version`, if not empty, must still be the object's.
         """
 
+    def _sound(self, item: Transfer) -> bool:
+        """Tell whether what lies under the key in the right size is what it should be, if that is cheap to tell."""
+        return True
+
     # --- what all stores do alike
 
     def exists(self, key: str) -> bool:
@@ -161,6 +159,14 @@ class Store(ABC):
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Yield the key and size in bytes of everything whose key starts with `prefix`, sorted by key."""
         return ((entry.key, entry.size) for entry in self.entries(prefix))
+
+    def discard(self, key: str) -> bool:
+        """Remove something damaged, so that whoever has the right bytes sends them again; tell whether it is gone."""
+        try:
+            self.delete([key])
+        except StorageError:
+            return False
+        return True
 
     def upload(self, items: Sequence[Transfer], tick: Callable[[int], None] = _no_tick) -> int:
         """Store files, several at a time, and return the bytes sent; `tick(1)` follows every finished file.
@@ -182,7 +188,7 @@ class Store(ABC):
     def _upload(self, item: Transfer) -> int:
         with disk_errors(item.path, lambda: None):
             size = item.path.stat().st_size
-            if self.size(item.key) == size:
+            if self.size(item.key) == size and self._sound(item):
                 return 0
             if item.sha256 and (found := sha256_file(item.path)) != item.sha256:
                 raise WrongBytes(f"{item.path} has sha256 {found}, expected {item.sha256}; it was not sent.")
@@ -224,9 +230,10 @@ class Store(ABC):
             file.truncate()
             if not kept:
                 part.unlink()
-                raise WrongBytes(
-                    f"{self.uri}/{item.key} has sha256 {digest.hexdigest()}, expected {item.sha256}; it was not kept."
-                )
+                wrong = f"{self.uri}/{item.key} has sha256 {digest.hexdigest()}, expected {item.sha256}"
+                if item.sha256 in item.key and self.discard(item.key):
+                    raise WrongBytes(f"{wrong}; it was deleted there: run again, and validate sends it once more.")
+                raise WrongBytes(f"{wrong}; it was not kept.")
 
 
 def _claim(item: Transfer, part: Path) -> BinaryIO | None:

@@ -11,16 +11,42 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 from uuid import uuid4
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, disk_errors
+from sightline.storage.base import (
+    CHUNK,
+    MissingObject,
+    Store,
+    Stored,
+    Transfer,
+    check_key,
+    disk_errors,
+    sha256_file,
+)
+
+SPECIAL = frozenset("%{}'\"\\`$?#")  # also means something to shells, templates or kfp
 
 
 def file_uri(path: Path) -> str:
-    """Return `file://` and the path, readable: only the percent sign is escaped."""
-    return "file://" + str(path).replace("%", "%25")
+    """Return `file://` and the path, readable: only what URIs, shells and templates on its way stumble over is escaped.
+
+    Bytes of a file name that are no UTF-8 are escaped too, so that the text can be stored and sent.
+    """
+    return "file://" + "".join(
+        char if char not in SPECIAL and char.isprintable() else quote(os.fsencode(char), safe="") for char in str(path)
+    )
+
+
+def database_uri(folder: Path) -> str:
+    """Return the address of the tracking database in a folder; SQLAlchemy and MLflow take `%` and `?` for their own."""
+    return "sqlite:///" + f"{folder}/mlflow.db".replace("%", "%25").replace("?", "%3F")
+
+
+def database_folder(uri: str) -> Path:
+    """Return the folder of `database_uri`."""
+    return Path(unquote(uri.removeprefix("sqlite:///"))).resolve().parent
 
 
 def local_path(uri: str) -> Path:
@@ -34,7 +60,7 @@ def local_path(uri: str) -> Path:
         raise StorageUsageError(f"Scheme {scheme}:// is not supported; expected a path, file:// or s3://.")
     if not rest.startswith("/"):
         raise StorageUsageError(f"{uri!r} names a host; expected an absolute path: file:///{rest}")
-    return Path(os.path.normpath(unquote(rest)))
+    return Path(os.path.normpath(os.fsdecode(unquote_to_bytes(os.fsencode(rest)))))
 
 
 def unwritable(folder: Path) -> Path | None:
@@ -94,6 +120,9 @@ class FileStore(Store):
             with contextlib.suppress(OSError):  # not empty, or another process was faster
                 for parent in list(path.relative_to(self.root).parents)[:-2]:
                     (self.root / parent).rmdir()
+
+    def _sound(self, item: Transfer) -> bool:
+        return not (item.sha256 and item.sha256 in item.key) or sha256_file(self._path(item.key)) == item.sha256
 
     def _send(self, key: str, path: Path) -> None:
         # A copy, never a link: the sender may go on writing to its file.

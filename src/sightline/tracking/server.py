@@ -18,11 +18,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sightline import progress
 from sightline.errors import TrackingError
 from sightline.storage import cache_root
+from sightline.storage.files import database_uri
 
 RUN_TAG = "sightline.run_id"
 CONNECT_SECONDS = 3
@@ -54,7 +55,7 @@ class Place(NamedTuple):
 def tracking_uri(runs: Path | None = None) -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
     folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(folder)
 
 
 def redact(uri: str) -> str:
@@ -74,7 +75,7 @@ def database(uri: str) -> Path | None:
     """Return the file of a SQLite URI; null for every other one, and for a database in memory."""
     if scheme(uri) != "sqlite":
         return None
-    path = uri.partition("://")[2].partition("?")[0].removeprefix("/")
+    path = unquote(uri.partition("://")[2].partition("?")[0].removeprefix("/"))
     return Path(path).absolute() if path and path != ":memory:" else None
 
 

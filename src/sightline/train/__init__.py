@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -17,6 +18,7 @@ from sightline.stages import moment, running
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import fault, resources
 from sightline.train.launch import launch
+from sightline.train.room import room
 from sightline.train.worker import REFUSED, RESULT
 from sightline.validate.snapshot import fetch
 
@@ -33,8 +35,10 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
     is too small, TrainError if the engine stops before its last epoch, and StorageError if snapshot or weights cannot
     be fetched.
     """
-    with running("train", out) as seconds, tempfile.TemporaryDirectory(prefix="sightline-train-") as folder:
-        work = Path(folder)
+    with contextlib.ExitStack() as stack:
+        seconds = stack.enter_context(running("train", out))
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-train-")))
+        stack.enter_context(room(out, work, BEST, LAST))
         resources.check(config, weights, out, work)
         data = fetch(snapshot, splits=("train", "val"))
         digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem

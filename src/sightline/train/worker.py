@@ -14,6 +14,7 @@ import os
 import pickle
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,6 +28,7 @@ from sightline.train import fault
 
 RESULT = "result.json"
 REFUSED = "refused.txt"  # why this network cannot be trained as configured, which only the engine could tell
+SOCKET_FOLDER = 70  # bytes of a path in which loaders still find room for the sockets through which they hand images on
 
 
 def trainer_class() -> Any:
@@ -162,6 +164,8 @@ def run(job: dict[str, Any]) -> None:
         # Alone, the engine must not take torchrun's rank for membership of a group that nobody founded.
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             os.environ.pop(name, None)
+    if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
+        tempfile.tempdir = "/tmp"
     engine.prepare()
     from ultralytics.utils import RANK
 

@@ -17,8 +17,9 @@ import yaml
 
 from sightline.artifacts import SPLITS, Split, write_bytes, write_text
 from sightline.errors import StorageError
-from sightline.storage import Store, Transfer, cache_root, open_store
+from sightline.storage import Store, Transfer, cache_root, check_cache, open_store
 from sightline.validate.dataset import Dataset, Sample
+from sightline.validate.snapshot import seal
 from sightline.validate.snapshot.items import Digest, label_text, read_items
 from sightline.validate.snapshot.manifest import (
     FOLDER,
@@ -98,7 +99,8 @@ def _labelled(sample: Sample) -> Labelled:
 def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
     """Bring splits of a snapshot into the cache; those already there are used as they are.
 
-    Only packs that the cache lacks are downloaded. A split appears whole: it is built beside and renamed, its images
+    Only packs that the cache lacks are downloaded. A split whose files were changed since, as the file system says, is
+    made again. A split appears whole: it is built beside and renamed, its images
     last. Processes that fetch the same snapshot wait for each other, and what an interrupted one had brought is used by
     the next. Raises StageInputError for a URI that is none, StorageError if something in the store is missing or
     damaged.
@@ -107,10 +109,13 @@ def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
     root = cache_root() / FOLDER / digest
     manifest = _cached(root, uri, digest)
     if manifest is None or _absent(root, splits):
+        check_cache()
         with _locked(root / ".lock"):
             manifest = _cached(root, uri, digest)  # another process may have brought it meanwhile
             if manifest is None or _absent(root, splits):
                 manifest = _bring(open_store(home), uri, digest, root, splits)
+    if (root / "data.yaml").read_bytes() != (text := _data_yaml(root, manifest.classes)).encode():
+        write_text(root / "data.yaml", text)
     with contextlib.suppress(OSError):  # a cache that is somebody else's
         os.utime(root / "manifest.json")  # when it was last used: by this the cache is pruned
     return Snapshot(root, uri, digest, manifest.classes, root / "data.yaml")
@@ -128,13 +133,14 @@ def _locked(path: Path) -> Iterator[None]:
 def _cached(root: Path, uri: str, digest: str) -> Manifest | None:
     """Return the manifest in the cache, None where there is none that can be read."""
     try:
-        return parse((root / "manifest.json").read_bytes(), uri, digest)
+        manifest = parse((root / "manifest.json").read_bytes(), uri, digest)
+        return manifest if (root / "data.yaml").exists() else None
     except (FileNotFoundError, StorageError):
         return None
 
 
 def _absent(root: Path, splits: Sequence[str]) -> list[Split]:
-    return [split for split in SPLITS if split in splits and not (root / "images" / split).is_dir()]
+    return [split for split in SPLITS if split in splits and not seal.holds(root, split)]
 
 
 def _bring(store: Store, uri: str, digest: str, root: Path, splits: Sequence[str]) -> Manifest:
@@ -202,3 +208,5 @@ def _build(packs: Packs, manifest: Manifest, root: Path, split: Split) -> None:
         place.parent.mkdir(exist_ok=True)
         made.rename(place)
     work.rmdir()
+    lists = [root / "items" / f"{ref.sha256}.jsonl" for ref in manifest.items if ref.split == split]
+    seal.close(root, split, lists, packs.copied)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sightline.errors import StorageError
-from sightline.storage import MissingObject, Store, Transfer, cache_root
+from sightline.storage import MissingObject, Store, Transfer, cache_root, sha256_file
 from sightline.validate.dataset import Sample
 from sightline.validate.snapshot.manifest import Manifest, lost, pack_path
 from sightline.validate.snapshot.packs import BadPack, unpack
@@ -32,6 +32,8 @@ class Packs:
         self.store, self.manifest, self.uri = store, manifest, uri
         self.sizes = {pack.key: pack.size for pack in manifest.packs}
         self.folder = packs_folder()
+        self.fresh: set[str] = set()  # packs whose images were compared with their sha256 a moment ago
+        self.copied: set[str] = set()  # images that are no links, as the engine may write into them
         self._mending = threading.Lock()
 
     def pull(self, keys: Iterable[str]) -> None:
@@ -63,13 +65,15 @@ class Packs:
                 unpack(tar, key, beside)
             except BadPack as problem:
                 shutil.rmtree(beside)
+                gone = "It was deleted there:" if self.store.discard(pack_path(key)) else "Delete it there, then"
                 raise StorageError(
-                    f"{self.store.uri}/{pack_path(key)} is damaged: {problem}. Delete it there and validate the source "
-                    "again, which sends it anew."
+                    f"{self.store.uri}/{pack_path(key)} is damaged: {problem}. {gone} run again, and validate "
+                    "sends it once more."
                 ) from None
             finally:
                 tar.unlink()
             beside.rename(folder)
+            self.fresh.add(key)
 
     def place(self, sample: Sample, target: str) -> None:
         """Put an image of a pack to its place in a data set; a pack that lost it is brought again."""
@@ -89,7 +93,7 @@ class Packs:
             )
 
     def _placed(self, sample: Sample, target: str) -> bool:
-        """Link an image, or copy it; tell whether it was there, in the size that it should have.
+        """Link an image, or copy it; tell whether it was there, as it should be.
 
         A JPEG that does not end as it should is copied: engines mend such a file, some by writing into it, and through
         a link that would damage every data set that shares it. (The engine pinned here puts a new file in its place.)
@@ -103,10 +107,11 @@ class Packs:
                 mendable = start == JPEG and file.read(2) != END
         except FileNotFoundError:
             return False
-        if size != sample.bytes:
+        if size != sample.bytes or (sample.pack not in self.fresh and sha256_file(Path(source)) != sample.sha256):
             return False
         if mendable:
             shutil.copyfile(source, target)
+            self.copied.add(sample.name)
             return True
         try:
             os.link(source, target)

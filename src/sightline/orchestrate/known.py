@@ -1,0 +1,86 @@
+"""Which results of former runs are taken: those whose files are, byte for byte, what the task left.
+
+The runner's cache points at files of former runs, which people move, edit and damage, and looks only whether they are
+there. So each entry gets a list of its files with their sha256; one that does not hold any more counts as unknown, and
+the task runs again.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sightline import progress
+from sightline.artifacts import write_text
+from sightline.storage import sha256_file
+
+SUFFIX = ".files"  # of the list beside an entry
+
+
+def trust_only_what_is_whole() -> None:
+    """Put this check between kfp's local runner and its cache."""
+    from kfp import dsl
+    from kfp.local import cache
+
+    class WholeCache(cache.LocalCache):  # type: ignore[misc]
+        """kfp's cache, without entries whose files changed."""
+
+        def compute_key(self, component_name: str, *arguments: Any, **named: Any) -> str:
+            key = str(super().compute_key(component_name, *arguments, **named))
+            self._stages[key] = component_name.removeprefix("comp-")
+            return key
+
+        def __init__(self, cache_root: str) -> None:
+            super().__init__(cache_root)
+            self._stages: dict[str, str] = {}
+
+        def get(self, key: str) -> dict[str, Any] | None:
+            entry = Path(self._entry_path(key))
+            if not entry.exists():
+                return None
+            if (problem := _problem(entry)) is None:
+                try:
+                    if (outputs := super().get(key)) is not None:
+                        return dict(outputs)
+                    problem = "its record is damaged, or a file is gone"
+                except (ValueError, TypeError, AttributeError):
+                    problem = "its record is damaged"
+            stage = self._stages.get(key, "")
+            note = f"was done before, but {problem}; done again"
+            print(f"{stage} {note}", flush=True)
+            progress.emit("note", stage=stage, note=note)
+            return None
+
+        def put(self, key: str, outputs: dict[str, Any]) -> None:
+            folders = [Path(value.uri) for value in outputs.values() if isinstance(value, dsl.Artifact)]
+            entry = Path(self._entry_path(key))
+            entry.unlink(missing_ok=True)  # never a record beside the list of another
+            write_text(entry.with_suffix(SUFFIX), json.dumps(_digests(folders)))
+            super().put(key, outputs)
+
+    cache.LocalCache = WholeCache
+
+
+def _digests(places: list[Path]) -> dict[str, str]:
+    """Return the sha256 of every file at or below `places`."""
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
+    return {str(file): sha256_file(file) for file in files if file.is_file()}
+
+
+def _problem(entry: Path) -> str | None:
+    """Say what is wrong with the files of an entry, by its list; null if nothing is."""
+    try:
+        expected = dict(json.loads(entry.with_suffix(SUFFIX).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return "the list of its files is gone"
+    for name, digest in expected.items():
+        try:
+            found = sha256_file(Path(name))
+        except FileNotFoundError:
+            return f"{name} is gone"
+        except OSError as error:
+            return f"{name} cannot be read ({error.strerror})"
+        if found != digest:
+            return f"{name} was changed or damaged"
+    return None

@@ -1,0 +1,139 @@
+"""One run on this machine: its folder claimed, the runner's process watched, and the result summed up.
+
+The runner narrates and its tasks print, so it lives in a process of its own whose output is `pipeline.log`; this side
+draws the progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sightline import progress, stages
+from sightline.artifacts import write_text
+from sightline.errors import ConfigError
+from sightline.orchestrate import claim, outcome, processes
+from sightline.result import SummaryDocument
+from sightline.storage import check_cache
+from sightline.storage.files import file_uri
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+OURS = ("mlartifacts", "mlflow.db", "store", "work")  # what else lies in the folder of all runs
+
+
+def run(
+    parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
+) -> SummaryDocument:
+    """Run the pipeline with `parameters` over its own defaults, in `runs/run_id`; returns the consolidated result.
+
+    A run of the same id that failed is started again in its folder. A failed or rejected run is a result too; only
+    what goes wrong before it starts raises: ConfigError for an id that is taken, paths that cannot be used, or a
+    tracking server that does not answer.
+    """
+    from sightline import tasks
+    from sightline.tracking import server
+
+    runs = claim.usable(runs, "--runs")
+    if not RUN_ID.fullmatch(run_id) or run_id in OURS:
+        raise ConfigError(
+            f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-', at most 128 and none of "
+            f"{', '.join(OURS)}."
+        )
+    folder = runs / run_id
+    environment = _environment(runs, folder, run_id)
+    check_cache()
+    if why := server.unreachable(server.tracking_uri(runs)):
+        raise ConfigError("The run cannot start:", [why, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
+    with _Interruptions() as interruptions, claim.claimed(folder) as again:
+        arguments = {
+            "parameters": dict(parameters),
+            "cache": cache,
+            "runs": str(runs),
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        processes.end(folder, hurry=lambda: True)
+        write_text(folder / claim.ARGUMENTS, json.dumps(arguments, indent=2))
+        if again:
+            claim.clear(folder)
+        Path(environment["TMPDIR"]).mkdir()
+        with progress.display(quiet, folder / claim.EVENTS):
+            code = _supervised(folder, environment, interruptions)
+        shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
+        return outcome.conclude(folder, code)
+
+
+def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
+    """Say where everything goes; a store or tracking server that the user named stays."""
+    return {
+        "SIGHTLINE_STORE": file_uri(runs / "store"),
+        **os.environ,
+        "SIGHTLINE_RUNS": str(runs),
+        "SIGHTLINE_RUN_ID": run_id,
+        stages.ERROR_VARIABLE: str(processes.error_file(folder)),
+        stages.COMMAND_VARIABLE: str(os.getpid()),
+        progress.VARIABLE: str(folder / claim.EVENTS),
+        "TMPDIR": str(folder / claim.TEMPORARY),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",  # whatever the terminal understands: what the stages write are files
+    }
+
+
+class _Interruptions:
+    """Ctrl-C, SIGTERM and a closed terminal end the runner, not this process, which still has to sum up.
+
+    The first one asks; from the second on, whatever is left of the run is killed.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._runner: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> _Interruptions:
+        self._before = {number: signal.signal(number, self._came) for number in stages.ENDS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def watch(self, runner: subprocess.Popen[bytes]) -> None:
+        """Pass on what comes from now on, and what has come by now."""
+        self._runner = runner
+        if self.count:
+            self._pass_on()
+
+    def _came(self, *_: object) -> None:
+        self.count += 1
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._runner and self._runner.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._runner.pid, signal.SIGTERM if self.count == 1 else signal.SIGKILL)
+
+
+def _supervised(folder: Path, environment: Mapping[str, str], interruptions: _Interruptions) -> int:
+    """Run the runner's process to its end, and with it all that it started; returns its exit code."""
+    with (folder / claim.LOG).open("wb") as log:
+        runner = subprocess.Popen(
+            [sys.executable, "-m", "sightline.orchestrate.runner", str(folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        interruptions.watch(runner)
+        code = runner.wait()
+    processes.end(folder, hurry=lambda: interruptions.count > 1)
+    return outcome.INTERRUPTED if code and interruptions.count else code

@@ -1,0 +1,165 @@
+"""What a run came to, read from the traces that it left: its events, its stages' folders, its error document."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sightline import progress, stages
+from sightline.errors import SightlineError, no_room
+from sightline.orchestrate import claim, processes
+from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
+
+INTERRUPTED = 130  # exit code
+SPARSE = 1 << 20  # bytes that are free where a disk counts as full
+
+
+def conclude(folder: Path, code: int) -> SummaryDocument:
+    """Collect the stages' files into the run's folder and write its summary and page; `code` is the runner's end."""
+    events = _events(folder)
+    folders = _collect(folder, events)
+    error = None if code == 0 else _error(folder, code, events)
+    return _concluded(folder, folders, events, error)
+
+
+def conclude_dead(runs: Path) -> list[str]:
+    """Finish the bookkeeping of all runs in `runs` whose command is gone; returns what was done, in a line each."""
+    told = []
+    for lock in sorted(runs.glob(f"*/{claim.LOCK}")):
+        folder = lock.parent
+        with claim.dead(folder) as is_dead:
+            if not is_dead:
+                continue
+            try:
+                processes.end(folder, hurry=lambda: True)
+                shutil.rmtree(folder / claim.TEMPORARY, ignore_errors=True)
+                events = _events(folder)
+                folders = _collect(folder, events)
+                summary = _concluded(folder, folders, events, _death(events), _last_sign(folder, events))
+                told.append(f"run {folder.name} was cut off; it is now on record as {summary.status}")
+            except (SightlineError, OSError) as error:  # the disk may be full; that must not stop other runs
+                told.append(f"run {folder.name} was cut off, and could not be put on record: {error}")
+    return told
+
+
+def _concluded(
+    folder: Path,
+    folders: Mapping[str, Path],
+    events: list[dict[str, Any]],
+    error: ErrorReport | None,
+    finished_at: str | None = None,
+) -> SummaryDocument:
+    from sightline import report
+
+    return report.conclude(
+        run_id=folder.name,
+        folders=folders,
+        out=folder,
+        started_at=_started_at(folder),
+        finished_at=finished_at,
+        stages=_outcomes(events, folders),
+        error=error,
+    )
+
+
+def _events(folder: Path) -> list[dict[str, Any]]:
+    path = folder / claim.EVENTS
+    return progress.events(path)[0] if path.exists() else []
+
+
+def _started_at(folder: Path) -> str:
+    """Return when the run began: its arguments say it; they are written first."""
+    try:
+        return str(json.loads((folder / claim.ARGUMENTS).read_bytes())["started_at"])
+    except (OSError, ValueError, KeyError):
+        return _time(folder.stat().st_mtime)
+
+
+def _last_sign(folder: Path, events: list[dict[str, Any]]) -> str:
+    """Return when a dead run was last seen at work."""
+    return _time(events[-1]["time"]) if events else _started_at(folder)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
+    """Put every stage's files into `folder/<stage>`, from wherever the runner or its cache has them.
+
+    Hard links where possible: the runner's cache goes on pointing at the originals, and nothing lies on disk twice.
+    """
+    found: dict[str, Path] = {}
+    for event in events:
+        if event["event"] == "start":
+            found |= {stage: Path(source) for stage, source in event["folders"].items() if Path(source).is_dir()}
+    for stage, source in found.items():
+        shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
+    # A failed stage may have left a log, which is worth reading, and no document; a data report stands for itself.
+    documents = {stage: (f"{stage}.json", *(("data.json",) if stage == "validate" else ())) for stage in found}
+    return {
+        stage: folder / stage
+        for stage, names in documents.items()
+        if any((folder / stage / name).exists() for name in names)
+    }
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport:
+    """Return why the run failed: the stage's own word, else what can be known from outside."""
+    stage = _last_stage(events)
+    if code == INTERRUPTED:
+        return ErrorReport(stage=stage, kind="interrupted", message="Interrupted by the user.", exit_code=INTERRUPTED)
+    if report := read_error(processes.error_file(folder)):
+        return report
+    if shutil.disk_usage(folder).free < SPARSE:
+        full = no_room(folder, None)
+        return ErrorReport(stage=stage, kind=full.kind, message=str(full), exit_code=full.exit_code)
+    end = f"exit code {code}" if code > 0 else f"signal {-code}"
+    message = (
+        f"A process of {stage} crashed or was killed before it could say why (the runner ended with {end}). Its output "
+        f"is in {folder / claim.LOG}."
+    )
+    return ErrorReport(stage=stage, kind="internal", message=message, exit_code=1)
+
+
+def _death(events: list[dict[str, Any]]) -> ErrorReport | None:
+    """Return the error of a run whose command was killed; null if all its stages had been through by then."""
+    ended = {event["stage"] for event in events if event["event"] == "end"}
+    if stages.NAMES[-1] in ended:
+        return None
+    message = "Interrupted: the command was killed, or its machine stopped."
+    return ErrorReport(stage=_last_stage(events), kind="interrupted", message=message, exit_code=INTERRUPTED)
+
+
+def _last_stage(events: list[dict[str, Any]]) -> str:
+    return next((event["stage"] for event in reversed(events) if "stage" in event), stages.NAMES[0])
+
+
+def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
+    """Say how each stage went: a stage whose files others read, but which did not run, came from the cache."""
+    begun = {event["stage"]: event for event in events if event["event"] == "start"}
+    ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
+    notes = {event["stage"]: event["note"] for event in events if event["event"] == "note"}
+    outcomes = []
+    for name in stages.NAMES:
+        seconds, status = None, "cached" if name in folders else "skipped"
+        if name in ends:
+            seconds, status = ends[name]["seconds"], "done" if ends[name]["event"] == "end" else "failed"
+        elif name in begun:  # killed before it could say so
+            seconds, status = round(events[-1]["time"] - begun[name]["time"], 3), "failed"
+        values = {"name": name, "seconds": seconds, "status": status, "note": notes.get(name)}
+        outcomes.append(StageOutcome.model_validate(values))
+    return outcomes

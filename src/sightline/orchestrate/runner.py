@@ -1,0 +1,64 @@
+"""The runner's process: `python -m sightline.orchestrate.runner RUN_FOLDER` executes the compiled pipeline as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from sightline import stages
+from sightline.orchestrate import claim, known, shell
+
+KFP = ".kfp"
+
+
+class _Log:
+    """Standard output, where a full disk ends no work: a log is no result."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.flush()
+
+
+def pipeline_file() -> Path:
+    """Return the compiled pipeline: packaged beside the source, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "compiled" / "train.yaml"
+    return packaged if packaged.exists() else package.parents[1] / "pipelines" / "compiled" / "train.yaml"
+
+
+def main(folder: Path) -> int:
+    """Execute the compiled pipeline with the arguments in `folder`; returns the exit code."""
+    sys.stdout = _Log(sys.stdout)
+    stages.end_with_command()
+    from kfp import components, local
+
+    arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
+    known.trust_only_what_is_whole()
+    shell.call_this_python()
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(folder / KFP),
+        enable_caching=arguments["cache"],
+        cache_root=str(Path(arguments["runs"]) / ".cache"),
+    )
+    try:
+        components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
+    except RuntimeError as error:  # the runner's only word for a failed task; the reason is in the error document
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

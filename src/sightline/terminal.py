@@ -1,0 +1,134 @@
+"""What a person sees: text of strangers shown as text, on any console, in any encoding, even on none.
+
+`prepare` is called once, first thing. After it nothing that is printed can end a command: a character that the
+console's encoding lacks is written in its place as something like it or as an escape, and a reader who went away
+(`| head`, a closed window) is not waited for.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import re
+import sys
+import unicodedata
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
+LIKE = {"✔": "+", "✘": "x", "·": "-", "–": "-", "…": "...", "→": "->", "×": "x", "’": "'", "━": "-", "╸": "-", "╺": "-"}
+GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody reads any more
+ERRORS = "sightline"  # name of the codec error handler
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Write control characters, of file names for example, as escapes; those in `keep` stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in HIDDEN and char not in keep else char
+        for char in text
+    )
+
+
+def visible_error(text: str) -> str:
+    """Do the same with the message of an error, whose list of problems stays one."""
+    return visible(re.sub(r"\n(?! *- )", r"\\n", text), keep="\n")
+
+
+class Terminal(Console):
+    """A console for text of strangers: no emoji codes, and nothing in it steers the terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make text of what is printed, in tables too."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+class Stream(io.TextIOWrapper):
+    """Standard output or error. What cannot be written is lost, and `lost` says why, unless its reader went away."""
+
+    lost: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write, or lose, `text`."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._lose(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what is buffered."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._lose(error)
+
+    def _lose(self, error: OSError) -> None:
+        if error.errno not in GONE:
+            self.lost = self.lost or error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+
+
+def prepare() -> None:
+    """Make standard output and error take whatever is printed, and this process and its children read files as UTF-8.
+
+    Where the locale would have file names or files in another encoding, the program starts again in Python's UTF-8
+    mode, and keeps to the console's encoding for what it prints.
+    """
+    codecs.register_error(ERRORS, _written_otherwise)
+    for descriptor in (0, 1, 2):  # a closed one would be given to the next file that is opened, such as a database
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if codecs.lookup(sys.getfilesystemencoding()).name != "utf-8" and "SIGHTLINE_UTF8" not in os.environ:
+        encoding = sys.stdout.encoding if sys.stdout else "ascii"
+        os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING=f"{encoding}:backslashreplace", SIGHTLINE_UTF8="1")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    os.environ.pop("SIGHTLINE_UTF8", None)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        before = getattr(sys, name) or open(descriptor, "w", encoding="ascii", closefd=False)  # noqa: SIM115
+        if isinstance(before, io.TextIOWrapper) and not isinstance(before, Stream):
+            encoding, by_line = before.encoding, before.line_buffering or name == "stderr"
+            stream = Stream(before.detach(), encoding=encoding, errors=ERRORS, line_buffering=by_line)
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+    os.environ.update(PYTHONUTF8="1", PYTHONIOENCODING="utf-8:backslashreplace")
+
+
+def lost() -> OSError | None:
+    """Hand on what was printed, and return why some of it could not be written, if its reader is still there."""
+    if not isinstance(sys.stdout, Stream):
+        return None
+    sys.stdout.flush()
+    return sys.stdout.lost
+
+
+def print_json(text: str) -> None:
+    """Print JSON; in an encoding that lacks some of its characters these are JSON's own escapes."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = re.sub(r"[^\x00-\x7f]", lambda found: _escapes(found[0]), text)
+    print(text)
+
+
+def _escapes(char: str) -> str:
+    """Return the JSON escapes of a character: two of them beyond the 16-bit ones."""
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def _written_otherwise(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return "".join(LIKE.get(char) or char.encode("unicode_escape").decode() for char in missing), error.end
