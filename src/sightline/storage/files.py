@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from uuid import uuid4
 
 from sightline.errors import StorageUsageError
@@ -42,11 +42,6 @@ def file_uri(path: Path) -> str:
 def database_uri(folder: Path) -> str:
     """Return the address of the tracking database in a folder; SQLAlchemy and MLflow take `%` and `?` for their own."""
     return "sqlite:///" + f"{folder}/mlflow.db".replace("%", "%25").replace("?", "%3F")
-
-
-def database_folder(uri: str) -> Path:
-    """Return the folder of `database_uri`."""
-    return Path(unquote(uri.removeprefix("sqlite:///"))).resolve().parent
 
 
 def local_path(uri: str) -> Path:
