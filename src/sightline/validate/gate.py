@@ -50,6 +50,8 @@ def judge(
     split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
+        while split_rule and across.torn(index, policy):
+            split_rule = splits.assign(index, name, reading.declared, make=trainable)
     except DataError as error:
         unusable = error.message
         splits.assign(index, name, reading.declared, make=False)
