@@ -20,6 +20,7 @@ from sightline.validate.kin import Kin
 HELD_OUT = "CASE split WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 MADE = "CASE final WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 CROSSINGS = ((1, 0), (2, 0), (2, 1))  # a held-out split, and one that comes before it
+SPLITS = 3  # train, val and test
 RULES = (*COPY, "greyscale-image", "leaked-image", "leaked-augmentation", "leaked-copy", "near-duplicate")
 
 GREY = (
@@ -29,8 +30,12 @@ GREY = (
 )
 
 
-def compare(index: Index, policy: Policy) -> None:
-    """Write what is found across images into the index, leave out copies within a split, and say who is kin to whom."""
+def compare(index: Index, policy: Policy, *, films: bool = True) -> None:
+    """Write what is found across images into the index, leave out copies within a split, and note which are a family.
+
+    With `films`, images of the same ground that are alike from afar are a family as well: what splits that are made
+    keep together. Where that would leave fewer families than splits, as of one fixed camera, only copies are.
+    """
     _copies_within(index)
     index.rows(GREY)
     add_all(index, _leaked(index, "leaked-image", "sha256", "is byte for byte the same as"))
@@ -39,8 +44,9 @@ def compare(index: Index, policy: Policy) -> None:
     kin.by("sha256")
     kin.by("origin")
     if policy.thresholds.decode:
-        add_all(index, _near(index, policy.thresholds.near_levels, kin))
-    kin.write()
+        add_all(index, _near(index, policy.thresholds.near_levels, kin, films))
+    else:
+        kin.write()
 
 
 def add_all(index: Index, found: Iterable[tuple[int, Found]]) -> None:
@@ -88,10 +94,10 @@ def _leaked(index: Index, rule: str, column: str, words: str) -> Iterator[tuple[
                 yield row[0], Found("conflicting-labels", row[3], message)
 
 
-def _near(index: Index, levels: float, kin: Kin) -> Iterator[tuple[int, Found]]:
+def _near(index: Index, levels: float, kin: Kin, films: bool) -> Iterator[tuple[int, Found]]:
     """Yield a finding for each image that looks the same as one of an earlier split, or as an earlier one of its own.
 
-    What looks the same becomes one family, and so does what is alike from afar on the same ground: frames of a film.
+    What looks the same becomes one family.
     """
     from sightline.validate.copies import Copies  # OpenCV, which a look at headers does not need
 
@@ -109,14 +115,17 @@ def _near(index: Index, levels: float, kin: Kin) -> Iterator[tuple[int, Found]]:
                 message = f"of {b.split} looks the same as {a.source} of {a.split}"
                 yield b.id, Found("leaked-copy", b.source, message)
     within, partner = Kin(index), array("l", bytes(kin.above.itemsize * kin.size))
+    scenes = kin.copy()
     for group in groups:
-        for pair in copies.pairs(group, group, lambda image, other: not (partner[image] and kin.same(image, other))):
+        for pair in copies.pairs(group, group, lambda image, other: not (partner[image] and scenes.same(image, other))):
             if pair.ground:
-                kin.join(pair.image, pair.other)
+                scenes.join(pair.image, pair.other)
             if pair.copy:
                 partner[pair.image] = partner[pair.image] or pair.other
                 partner[pair.other] = partner[pair.other] or pair.image
                 within.join(pair.image, pair.other)
+                kin.join(pair.image, pair.other)
+    (scenes if films and not scenes.few(SPLITS) else kin).write()
     met = kin.bytes()
     for id, source in index.rows("SELECT id, source FROM item ORDER BY source, id").fetchall():
         if partner[id] and met[within.head(id)]:

@@ -101,11 +101,11 @@ class Copies:
 
     def _looks(self, a: Item, b: Item) -> tuple[Floats, Floats] | None:
         """Return the looks of two images at one resolution, which both of them have; None if one cannot be read."""
-        side = min(CLOSER, a.width, a.height, b.width, b.height)
+        pixels = min(a.width, a.height, b.width, b.height)
         data = [self.index.value("SELECT data FROM look WHERE id = ?", (item.id,)) for item in (a, b)]
         if data[0] is None or data[1] is None:
             return None
-        return reduced(_array(data[0], CLOSER), side), reduced(_array(data[1], CLOSER), side)
+        return reduced(_array(data[0], CLOSER), pixels), reduced(_array(data[1], CLOSER), pixels)
 
 
 def remember(index: Index, id: int, data: bytes) -> None:

@@ -15,7 +15,7 @@ from sightline.errors import DataError, DataRejected
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
 from sightline.validate import across, layout, splits
-from sightline.validate.dataset import Found, Reading
+from sightline.validate.dataset import Found, Reading, missing
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.statistics import Statistics
 
@@ -43,7 +43,7 @@ def judge(
     link(index)
     omitted = _quarantine(index, policy)
     with index.together():
-        across.compare(index, policy)
+        across.compare(index, policy, films=trainable and bool(missing(reading.declared)))
     omitted |= _quarantine(index, policy, across.RULES)
     totals = _totals(index)
     classes, renumber = layout.number_classes(index, reading, config.data.voc_origin)

@@ -5,11 +5,13 @@ pictures (JPEG of quality 30 to 90, a third to twice the size) differed by at mo
 levels tells copies of plain pictures from other plain pictures, so what is left is judged by the pictures themselves:
 
 - Nothing has moved: averaged over 3 x 3 places, the difference stays within what encoding leaves everywhere, and within
-  what edges explain that lie there in both. Copies reached 3.4 times that (5.0 at quality 30 on plain ground), objects
-  of 15 levels on a clean ground at least 5.3.
-- The grain agrees: what is left after subtracting a local mean, scaled to the same strength everywhere, correlates.
-  Copies with visible grain reached 0.4 or more but at quality 30, pictures of different ground at most 0.3.
-- Where there is no grain to compare, as in a black picture, two are the same if nothing differs by more than a level.
+  what edges explain that lie there in both. Copies reached 3.4 times that (more only at quality 30 on ground without
+  any grain), objects of 15 levels on a clean ground at least 5.3.
+- What is shown agrees: what is left after subtracting a local mean correlates. Copies with visible grain or objects
+  reached 0.5 or more, pictures of different ground at most 0.2. Where there is much grain it has to agree as well after
+  it is scaled to the same strength everywhere: the rim of a microscope's field would outweigh it.
+
+A picture without anything that stands out, as of a closed shutter, is a copy of nothing: no rule could tell.
 """
 
 from __future__ import annotations
@@ -21,15 +23,17 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 CLOSER = 64  # side of what is looked at closely
+SMALLEST = 16  # side that a look is reduced to at most
+OVERSAMPLED = 1.5  # pixels a place that a copy needs to be compared
 MEAN_LEVELS = 3.0  # most mean difference of grey levels between two thumbnails of the same picture
 CLOSER_LEVELS = 2.0  # times near_levels, which makes 24
-MOVED = 5.0  # times the noise and a part of the edges
+MOVED = 4.0  # times the noise and a part of the edges
 EDGES = 0.25  # of the grey levels around a place, which resizing may shift
 CODING = 0.6  # grey levels that encoding changes anyway
-TEXTURE = 0.35  # correlation of the grain
+AGREES = 0.35  # least correlation of what is shown
+VISIBLE = 2.0  # grey levels by which something stands out from its surroundings
 GRAIN = 1.0  # grey levels: weaker grain counts less
-SHOWN = 0.03  # share of places with grain below which there is nothing to compare
-SAME = 1.0  # most difference in grey levels of pictures that show nothing
+GRAINY = 0.08  # mean square of scaled grain, 1 where it is strong everywhere, from which it has to agree
 DEVIATION = 1.4826  # from a median absolute difference to a standard deviation, for a normal distribution
 
 
@@ -40,12 +44,12 @@ def alike(a: Floats, b: Floats, levels: float) -> bool:
 
 
 def same_ground(a: Floats, b: Floats) -> bool:
-    """Tell whether two close looks, of equal side, have the same grain; True where neither has any."""
-    first, second = _grain(a), _grain(b)
-    strengths = float(np.mean(first * first)), float(np.mean(second * second))
-    if min(strengths) < SHOWN:
-        return bool(np.abs(a - b).max() <= SAME)
-    return float(np.mean(first * second)) >= TEXTURE * float(np.sqrt(strengths[0] * strengths[1]))
+    """Tell whether two close looks, of equal side, show the same things or the same grain."""
+    highs = _high(a), _high(b)
+    grains = _scaled(highs[0]), _scaled(highs[1])
+    if min(np.mean(grain * grain) for grain in grains) >= GRAINY:
+        return min(_correlation(*highs), _correlation(*grains)) >= AGREES
+    return min(np.abs(high).max() for high in highs) >= VISIBLE and _correlation(*highs) >= AGREES
 
 
 def same_picture(a: Floats, b: Floats, levels: float) -> bool:
@@ -61,17 +65,25 @@ def same_picture(a: Floats, b: Floats, levels: float) -> bool:
     return same_ground(a, b)
 
 
-def reduced(look: Floats, side: int) -> Floats:
-    """Return a close look at a lower resolution: no more is in a picture that is smaller than the look."""
-    while len(look) // 2 >= 16 and len(look) > side:
+def reduced(look: Floats, pixels: int) -> Floats:
+    """Return a close look at the resolution that a copy of so many pixels, on its shorter side, can have."""
+    while len(look) > SMALLEST and OVERSAMPLED * len(look) > pixels:
         look = look.reshape(len(look) // 2, 2, -1, 2).mean(axis=(1, 3))
     return look
 
 
-def _grain(look: Floats) -> Floats:
-    high = look - cv2.blur(look, (5, 5), borderType=cv2.BORDER_REPLICATE)
+def _high(look: Floats) -> Floats:
+    """Return what differs from its surroundings."""
+    return np.asarray(look - cv2.blur(look, (5, 5), borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _scaled(high: Floats) -> Floats:
     strength = cv2.blur(high * high, (7, 7), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(high / np.sqrt(strength + GRAIN**2), np.float32)
+
+
+def _correlation(a: Floats, b: Floats) -> float:
+    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
 
 
 def _range(look: Floats) -> Floats:
