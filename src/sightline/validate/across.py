@@ -127,7 +127,7 @@ def _near(index: Index, levels: float, kin: Kin, films: bool) -> Iterator[tuple[
                 kin.join(pair.image, pair.other)
     (scenes if films and not scenes.few(SPLITS) else kin).write()
     met = kin.bytes()
-    for id, source in index.rows("SELECT id, source FROM item ORDER BY source, id").fetchall():
+    for id, source in index.rows("SELECT id, source FROM item ORDER BY source, id"):
         if partner[id] and met[within.head(id)]:
             yield id, Found("near-duplicate", source, f"looks the same as {copies.item(partner[id]).source}")
         met[within.head(id)] = True

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sightline import progress
 from sightline.validate import near, pool
 from sightline.validate.index import Index
 from sightline.validate.near import Codes
 from sightline.validate.pictures import THUMB, look_closer
 from sightline.validate.similarity import CLOSER, Floats, alike, reduced, same_ground, same_picture
+from sightline.validate.source import STAGE
 
 SHAPE = 0.02  # relative difference of the aspect ratio up to which two pictures have the same shape
 COLUMNS = "id, source, split, image, sha256, width, height, thumb, origin"
@@ -55,6 +57,7 @@ class Copies:
         """Take over the looks of an earlier comparison."""
         self.index, self.levels = index, levels
         index.rows("CREATE TEMP TABLE IF NOT EXISTS look (id INTEGER PRIMARY KEY, data BLOB)")
+        self.ticker = progress.Ticker(STAGE, 0, "comparing images")
         self.codes = near.codes(index)
 
     def pairs(self, images: Codes, among: Codes, wanted: Callable[[int, int], bool]) -> Iterator[Pair]:
@@ -76,6 +79,7 @@ class Copies:
                 if wanted(id, other) and (looks := self._looks(items[id], items[other])):
                     copy = same_picture(*looks, self.levels)
                     yield Pair(id, other, copy, copy or same_ground(*looks))
+            self.ticker.tick(len(ids))
 
     def item(self, id: int) -> Item:
         """Return what is known of an image."""

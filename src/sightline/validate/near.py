@@ -100,14 +100,28 @@ def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:
     for start in range(0, len(images.ids), BLOCK):
         part = slice(start, start + BLOCK)
         ids, bits = images.ids[part], images.bits[part]
-        best = np.full((len(ids), NEIGHBOURS), -1, np.int64)
-        nearest = np.full((len(ids), NEIGHBOURS), np.iinfo(np.int64).max)
+        hits: list[tuple[Ints, Ints, Ints]] = []
         for places, ordered in orders:
             near = ordered[np.clip(places[part, None] + reach, 0, len(ordered) - 1)]
             differing = np.bitwise_count(bits[:, None] ^ among.bits[near]).sum(axis=2, dtype=np.int64)
-            differing[(differing > DIFFERENT * BITS) | (among.ids[near] == ids[:, None])] = BITS + 1
-            best, nearest = _merged(best, nearest, near, differing)
-        yield ids, np.where(nearest <= BITS, among.ids[best], 0)
+            row, column = np.nonzero((differing <= DIFFERENT * BITS) & (among.ids[near] != ids[:, None]))
+            hits.append((row, differing[row, column], near[row, column]))
+        row, bits_apart, place = (np.concatenate(part) for part in zip(*hits, strict=True))
+        yield ids, _nearest(len(ids), row, bits_apart, place, among.ids)
+
+
+def _nearest(count: int, row: Ints, differing: Ints, place: Ints, ids: Ints) -> Ints:
+    """Return the ids of the nearest of what was hit, often more than once, for each of `count` rows."""
+    order = np.lexsort((place, differing, row))
+    row, place = row[order], place[order]
+    once = np.ones(len(row), bool)
+    once[1:] = (row[1:] != row[:-1]) | (place[1:] != place[:-1])
+    row, place = row[once], place[once]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    result = np.zeros((count, NEIGHBOURS), np.int64)
+    kept = rank < NEIGHBOURS
+    result[row[kept], rank[kept]] = ids[place[kept]]
+    return result
 
 
 def _all_compared(ids: Ints, thumbs: Floats, others: Ints, among: Floats) -> Iterator[tuple[Ints, Ints]]:
@@ -139,13 +153,3 @@ def _keys(images: Codes, among: Codes, order: int) -> tuple[Ints, Ints]:
     others = numbers(among)
     ordered = np.argsort(others, kind="stable")
     return np.searchsorted(others[ordered], numbers(images)), ordered
-
-
-def _merged(best: Ints, nearest: Ints, near: Ints, differing: Ints) -> tuple[Ints, Ints]:
-    """Keep the nearest of those known and those new, each of them once."""
-    places, distances = np.hstack([best, near]), np.hstack([nearest, differing])
-    first = np.argsort(places, axis=1, kind="stable")
-    places, distances = np.take_along_axis(places, first, 1), np.take_along_axis(distances, first, 1)
-    distances[:, 1:][places[:, 1:] == places[:, :-1]] = np.iinfo(np.int64).max
-    first = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS]
-    return np.take_along_axis(places, first, 1), np.take_along_axis(distances, first, 1)
