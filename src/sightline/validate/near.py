@@ -142,14 +142,15 @@ def _all_compared(ids: Ints, thumbs: Floats, others: Ints, among: Floats) -> Ite
 def _keys(images: Codes, among: Codes, order: int) -> tuple[Ints, Ints]:
     """Sort by 64 of the bits as a number; returns where each image would stand, and the order of the others."""
     chosen = np.random.default_rng(order).permutation(BITS)[:64]
-
-    def numbers(codes: Codes) -> NDArray[np.uint64]:
-        result = np.zeros(len(codes.ids), np.uint64)
-        for bit in chosen:
-            word, place = divmod(int(bit), 64)
-            result = (result << np.uint64(1)) | ((codes.bits[:, word] >> np.uint64(place)) & np.uint64(1))
-        return result
-
-    others = numbers(among)
+    others = _numbers(among, chosen)
     ordered = np.argsort(others, kind="stable")
-    return np.searchsorted(others[ordered], numbers(images)), ordered
+    own = others if images is among else _numbers(images, chosen)
+    return np.searchsorted(others[ordered], own), ordered
+
+
+def _numbers(codes: Codes, chosen: Ints) -> NDArray[np.uint64]:
+    result = np.empty(len(codes.ids), np.uint64)
+    for start in range(0, len(result), BLOCK):
+        signs = np.unpackbits(codes.bits[start : start + BLOCK].view(np.uint8), axis=1)
+        result[start : start + BLOCK] = np.packbits(np.take(signs, chosen, 1), axis=1).view(">u8").ravel()
+    return result
