@@ -23,7 +23,7 @@ from sightline.validate import across, copies, formats, index, near
 from sightline.validate.kin import Kin
 from sightline.validate.pictures import THUMB
 from sightline.validate.scan import scan
-from sightline.validate.similarity import MEAN_LEVELS, same_picture
+from sightline.validate.similarity import same_picture
 from sightline.validate.source import opened
 from tests.bench import scenes
 
@@ -103,7 +103,7 @@ def _all_pairs(rows: index.Index, levels: float) -> Iterator[str]:
     for place in np.flatnonzero(ranks):
         earlier = np.flatnonzero(ranks < ranks[place])
         difference = np.abs(thumbs[earlier] - thumbs[place])
-        close = earlier[(difference.max(axis=1) <= levels) & (difference.mean(axis=1) <= MEAN_LEVELS)]
+        close = earlier[(difference.max(axis=1) <= levels) & (difference.mean(axis=1) <= near.MEAN_LEVELS)]
         id = int(all_ids[place])
         others = [int(other) for other in all_ids[close] if comparison._comparable(items[id], items[int(other)])]
         comparison._look({id, *others}, items)

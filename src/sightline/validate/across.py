@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sightline.policy import Policy
+from sightline.validate.copies import Copies
 from sightline.validate.dataset import Found
 from sightline.validate.index import COPY, DISTINCT, LIVE, Index
 from sightline.validate.kin import Kin
@@ -99,9 +100,7 @@ def _near(index: Index, levels: float, kin: Kin, films: bool) -> Iterator[tuple[
 
     What looks the same becomes one family.
     """
-    from sightline.validate.copies import Copies  # OpenCV, which a look at headers does not need
-
-    copies, rank = Copies(index, levels), _ranks(index, HELD_OUT)
+    copies, rank = Copies(index, levels, grounds=films), _ranks(index, HELD_OUT)
     groups = [
         copies.codes.of(np.array([rank[id] == held_out for id in copies.codes.ids], bool)) for held_out in range(3)
     ]
@@ -137,8 +136,6 @@ def torn(index: Index, policy: Policy) -> bool:
     """Join what looks the same and lies in different splits that were made; tells whether there was any."""
     if not policy.thresholds.decode:
         return False
-    from sightline.validate.copies import Copies
-
     kin, copies, rank = Kin(index), Copies(index, policy.thresholds.near_levels), _ranks(index, MADE)
     kin.by("kin")
     live = kin.bytes()

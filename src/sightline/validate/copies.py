@@ -17,8 +17,8 @@ from sightline import progress
 from sightline.validate import near, pool
 from sightline.validate.index import Index
 from sightline.validate.near import Codes
-from sightline.validate.pictures import THUMB, look_closer
-from sightline.validate.similarity import CLOSER, Floats, alike, reduced, same_ground, same_picture
+from sightline.validate.pictures import look_closer
+from sightline.validate.similarity import CLOSER, Floats, reduced, same_ground, same_picture
 from sightline.validate.source import STAGE
 
 SHAPE = 0.02  # relative difference of the aspect ratio up to which two pictures have the same shape
@@ -51,11 +51,14 @@ class Item(NamedTuple):
 
 
 class Copies:
-    """Finds pairs among the images of an index; `levels` is near_levels of the policy."""
+    """Finds pairs among the images of an index; `levels` is near_levels of the policy.
 
-    def __init__(self, index: Index, levels: float) -> None:
+    Without `grounds` only copies are told to show the same ground.
+    """
+
+    def __init__(self, index: Index, levels: float, *, grounds: bool = False) -> None:
         """Take over the looks of an earlier comparison."""
-        self.index, self.levels = index, levels
+        self.index, self.levels, self.grounds = index, levels, grounds
         index.rows("CREATE TEMP TABLE IF NOT EXISTS look (id INTEGER PRIMARY KEY, data BLOB)")
         self.ticker = progress.Ticker(STAGE, 0, "comparing images")
         self.codes = near.codes(index)
@@ -78,7 +81,7 @@ class Copies:
             for id, other in asked:
                 if wanted(id, other) and (looks := self._looks(items[id], items[other])):
                     copy = same_picture(*looks, self.levels)
-                    yield Pair(id, other, copy, copy or same_ground(*looks))
+                    yield Pair(id, other, copy, copy or (self.grounds and same_ground(*looks)))
             self.ticker.tick(len(ids))
 
     def item(self, id: int) -> Item:
@@ -94,7 +97,7 @@ class Copies:
         same_source = a.origin is not None and a.origin == b.origin
         if a.sha256 == b.sha256 or same_source or abs(a.width * b.height / (a.height * b.width) - 1) > SHAPE:
             return False
-        return alike(_array(a.thumb, THUMB), _array(b.thumb, THUMB), self.levels)
+        return near.alike(a.thumb, b.thumb, self.levels)
 
     def _look(self, ids: set[int], items: dict[int, Item]) -> None:
         """Take a close look at what was not looked at yet."""
@@ -109,7 +112,7 @@ class Copies:
         data = [self.index.value("SELECT data FROM look WHERE id = ?", (item.id,)) for item in (a, b)]
         if data[0] is None or data[1] is None:
             return None
-        return reduced(_array(data[0], CLOSER), pixels), reduced(_array(data[1], CLOSER), pixels)
+        return reduced(_array(data[0]), pixels), reduced(_array(data[1]), pixels)
 
 
 def remember(index: Index, id: int, data: bytes) -> None:
@@ -128,5 +131,5 @@ def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield batch
 
 
-def _array(data: bytes, side: int) -> Floats:
-    return np.frombuffer(data, np.float16).reshape(side, side).astype(np.float32)
+def _array(data: bytes) -> Floats:
+    return np.frombuffer(data, np.float16).reshape(CLOSER, CLOSER).astype(np.float32)

@@ -30,6 +30,7 @@ REACH = 8  # places looked at before and behind an image in each order
 DIFFERENT = 0.33  # share of the bits in which copies differ at most; different images differ in half
 SMALL = 4096  # images up to which all are compared with each other
 NEIGHBOURS = 8  # images that are the most alike to one, and are compared closely
+MEAN_LEVELS = 3.0  # most mean difference of grey levels between two thumbnails of the same picture
 BLOCK = 2048  # images in memory at a time, as floating point
 
 Floats = NDArray[np.float32]
@@ -154,3 +155,10 @@ def _numbers(codes: Codes, chosen: Ints) -> NDArray[np.uint64]:
         signs = np.unpackbits(codes.bits[start : start + BLOCK].view(np.uint8), axis=1)
         result[start : start + BLOCK] = np.packbits(np.take(signs, chosen, 1), axis=1).view(">u8").ravel()
     return result
+
+
+def alike(a: bytes, b: bytes, levels: float) -> bool:
+    """Tell whether two thumbnails may show the same picture: no place differs by more than `levels`, few by much."""
+    first, second = (np.frombuffer(thumb, np.float16).astype(np.float32) for thumb in (a, b))
+    difference = np.abs(first - second)
+    return bool(difference.max() <= levels and difference.mean() <= MEAN_LEVELS)

@@ -8,15 +8,14 @@ levels tells copies of plain pictures from other plain pictures, so what is left
   what edges explain that lie there in both. Copies reached 3.4 times that (more only at quality 30 on ground without
   any grain), objects of 15 levels on a clean ground at least 5.3.
 - What is shown agrees: what is left after subtracting a local mean correlates. Copies with visible grain or objects
-  reached 0.5 or more, pictures of different ground at most 0.2. Where there is much grain it has to agree as well after
-  it is scaled to the same strength everywhere: the rim of a microscope's field would outweigh it.
+  reached 0.5 or more, pictures of different ground less than 0.25. Where there is much grain it has to agree as well
+  after it is scaled to the same strength everywhere: the rim of a microscope's field would outweigh it.
 
 A picture without anything that stands out, as of a closed shutter, is a copy of nothing: no rule could tell.
 """
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +24,6 @@ Floats = NDArray[np.float32]
 CLOSER = 64  # side of what is looked at closely
 SMALLEST = 16  # side that a look is reduced to at most
 OVERSAMPLED = 1.5  # pixels a place that a copy needs to be compared
-MEAN_LEVELS = 3.0  # most mean difference of grey levels between two thumbnails of the same picture
 CLOSER_LEVELS = 2.0  # times near_levels, which makes 24
 MOVED = 4.0  # times the noise and a part of the edges
 EDGES = 0.25  # of the grey levels around a place, which resizing may shift
@@ -35,12 +33,6 @@ VISIBLE = 2.0  # grey levels by which something stands out from its surroundings
 GRAIN = 1.0  # grey levels: weaker grain counts less
 GRAINY = 0.08  # mean square of scaled grain, 1 where it is strong everywhere, from which it has to agree
 DEVIATION = 1.4826  # from a median absolute difference to a standard deviation, for a normal distribution
-
-
-def alike(a: Floats, b: Floats, levels: float) -> bool:
-    """Tell whether two thumbnails may show the same picture: no place differs by more than `levels`, few by much."""
-    difference = np.abs(a - b)
-    return bool(difference.max() <= levels and difference.mean() <= MEAN_LEVELS)
 
 
 def same_ground(a: Floats, b: Floats) -> bool:
@@ -59,7 +51,7 @@ def same_picture(a: Floats, b: Floats, levels: float) -> bool:
         return False
     difference -= np.median(difference)
     noise = DEVIATION * float(np.median(np.abs(difference))) + CODING
-    moved = np.abs(cv2.blur(difference, (3, 3), borderType=cv2.BORDER_REPLICATE))
+    moved = np.abs(_around(difference, 3))
     if np.any(moved > MOVED * (noise + EDGES * np.minimum(_range(a), _range(b)))):
         return False
     return same_ground(a, b)
@@ -74,19 +66,30 @@ def reduced(look: Floats, pixels: int) -> Floats:
 
 def _high(look: Floats) -> Floats:
     """Return what differs from its surroundings."""
-    return np.asarray(look - cv2.blur(look, (5, 5), borderType=cv2.BORDER_REPLICATE), np.float32)
+    return look - _around(look, 5)
 
 
 def _scaled(high: Floats) -> Floats:
-    strength = cv2.blur(high * high, (7, 7), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(high / np.sqrt(strength + GRAIN**2), np.float32)
+    return np.asarray(high / np.sqrt(_around(high * high, 7) + GRAIN**2), np.float32)
 
 
 def _correlation(a: Floats, b: Floats) -> float:
     return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
 
 
+def _around(look: Floats, side: int) -> Floats:
+    """Return the mean of side x side places around each; beyond the edge lie its own."""
+    padded, count = np.pad(look, side // 2, "edge"), len(look)
+    rows = np.sum([padded[step : step + count] for step in range(side)], axis=0)
+    return np.asarray(np.sum([rows[:, step : step + count] for step in range(side)], axis=0) / side**2, np.float32)
+
+
 def _range(look: Floats) -> Floats:
     """Return the difference between the brightest and the darkest of the 3 x 3 places around each."""
-    around = np.ones((3, 3), np.uint8)
-    return np.asarray(cv2.dilate(look, around) - cv2.erode(look, around), np.float32)
+    padded = np.pad(look, 1, "edge")
+    return _extreme(padded, np.maximum) - _extreme(padded, np.minimum)
+
+
+def _extreme(padded: Floats, of: np.ufunc) -> Floats:
+    rows = of(of(padded[:-2], padded[1:-1]), padded[2:])
+    return np.asarray(of(of(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]), np.float32)
