@@ -63,6 +63,7 @@ def found(root: str, count: str) -> dict[str, Any]:
         across.compare(rows, config.data.policy, films=False)
         compared = time.monotonic()
         told = {place for (place,) in rows.rows("SELECT place FROM problem WHERE rule = 'leaked-copy'")}
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         levels = config.data.policy.thresholds.near_levels
         pairs = set(_all_pairs(rows, levels))
         rival = time.monotonic()
@@ -73,7 +74,7 @@ def found(root: str, count: str) -> dict[str, Any]:
         "scan_seconds": scanned - start,
         "compare_seconds": compared - scanned,
         "all_pairs_seconds": rival - compared,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": memory,
     }
 
 
@@ -125,7 +126,6 @@ def searched(kind: str, count: str) -> dict[str, Any]:
     sources = rng.choice(images, images // 20, replace=False)
     copied = thumbs[sources] + rng.normal(0, coding, (len(sources), near.CELLS))
     drawn = np.vstack([thumbs, copied]).astype(np.float16)
-    start = time.monotonic()
     with index.opened(None) as rows:
         sql = "INSERT INTO item (id, image, split, source, seen, sha256, thumb) VALUES (?1, ?1, '', ?1, 1, ?2, ?3)"
         rows.many(sql, ((n + 1, f"{n * 7919 % len(drawn):09}", thumb.tobytes()) for n, thumb in enumerate(drawn)))
@@ -159,7 +159,6 @@ def searched(kind: str, count: str) -> dict[str, Any]:
         "seconds": seconds,
         "all_pairs_recall": right / len(sources),
         "all_pairs_seconds": time.monotonic() - rival,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 

@@ -5,8 +5,8 @@ in all but a little grain, so what the images of a set have in common is taken o
 set's own covariance, down to the noise of encoding. The signs of random projections of that (Charikar, "Similarity
 estimation techniques from rounding algorithms", 2002) make 256 bits an image, of which copies share nine in ten or more
 and different images half. Neighbours are found as in that paper: bits are sorted as numbers in many random orders of
-the bits, and what lies close by in one of them is compared bit by bit. Time grows as n log n; memory by less than a
-kilobyte an image. Of a small set, whose covariance would say little, all thumbnails are compared with each other.
+the bits, and what lies close by in one of them is compared bit by bit. Time grows as n log n; memory by 300
+bytes an image. Of a small set, whose covariance would say little, all thumbnails are compared with each other.
 How many copies are found, against a comparison of all pairs, is measured by `make bench ARGS="--only leaks"`.
 """
 
@@ -35,6 +35,7 @@ BLOCK = 2048  # images in memory at a time, as floating point
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Places = NDArray[np.int32]  # of which there are 2 * ORDERS for an image
 
 
 class Codes(NamedTuple):
@@ -101,7 +102,7 @@ def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:
     for start in range(0, len(images.ids), BLOCK):
         part = slice(start, start + BLOCK)
         ids, bits = images.ids[part], images.bits[part]
-        hits: list[tuple[Ints, Ints, Ints]] = []
+        hits: list[tuple[Ints, Ints, Places]] = []
         for places, ordered in orders:
             near = ordered[np.clip(places[part, None] + reach, 0, len(ordered) - 1)]
             differing = np.bitwise_count(bits[:, None] ^ among.bits[near]).sum(axis=2, dtype=np.int64)
@@ -111,7 +112,7 @@ def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:
         yield ids, _nearest(len(ids), row, bits_apart, place, among.ids)
 
 
-def _nearest(count: int, row: Ints, differing: Ints, place: Ints, ids: Ints) -> Ints:
+def _nearest(count: int, row: Ints, differing: Ints, place: Places, ids: Ints) -> Ints:
     """Return the ids of the nearest of what was hit, often more than once, for each of `count` rows."""
     order = np.lexsort((place, differing, row))
     row, place = row[order], place[order]
@@ -140,13 +141,13 @@ def _all_compared(ids: Ints, thumbs: Floats, others: Ints, among: Floats) -> Ite
         yield ids[part], np.take_along_axis(found, first, 1)
 
 
-def _keys(images: Codes, among: Codes, order: int) -> tuple[Ints, Ints]:
+def _keys(images: Codes, among: Codes, order: int) -> tuple[Places, Places]:
     """Sort by 64 of the bits as a number; returns where each image would stand, and the order of the others."""
     chosen = np.random.default_rng(order).permutation(BITS)[:64]
     others = _numbers(among, chosen)
     ordered = np.argsort(others, kind="stable")
     own = others if images is among else _numbers(images, chosen)
-    return np.searchsorted(others[ordered], own), ordered
+    return np.searchsorted(others[ordered], own).astype(np.int32), ordered.astype(np.int32)
 
 
 def _numbers(codes: Codes, chosen: Ints) -> NDArray[np.uint64]:
