@@ -6,6 +6,7 @@
     make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
     make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
+    make bench ARGS="--only leaks"              leaked copies found, against all pairs (4 minutes)
     make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
 Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are.
@@ -19,6 +20,8 @@ The rival of the data gate is the engine's own scan of images and labels before 
 camera's. Measured are also the whole stage, its second run on unchanged and on edited data, its growth, the cost of its
 steps, how much damage inside JPEGs is seen, and S3 to S3 against a local server with a delay. Imports are not counted,
 and every file is in the page cache.
+
+The rival of the search for leaked copies is a comparison of all pairs, on the same drawn sets.
 """
 
 from __future__ import annotations
@@ -37,11 +40,11 @@ from rich.console import Console
 from sightline import provenance
 from sightline.presets import resolve
 from sightline.train import engine_options
-from tests.bench import data, detect, tables
+from tests.bench import data, detect, leaks, tables
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path("runs") / "bench.json"
-PARTS = ("quickstart", "bccd", "detect", "data")
+PARTS = ("quickstart", "bccd", "detect", "data", "leaks")
 
 
 def main() -> None:
@@ -52,12 +55,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=data.IMAGES, help="of the set of `data`")
     parser.add_argument("--growth", type=int, nargs="+", default=data.GROWTH, help="sizes of its growing sets")
     parser.add_argument("--objects", type=int, default=data.OBJECTS, help="in its bucket")
+    parser.add_argument("--scenes", type=int, nargs="+", default=leaks.IMAGES, help="sizes of the sets of `leaks`")
+    parser.add_argument("--thumbs", type=int, nargs="+", default=leaks.THUMBS, help="thumbnails that it searches")
     parser.add_argument("--to", type=Path, default=RESULTS)
     options = parser.parse_args()
     parts = [options.only] if options.only else list(PARTS)
     shared = Path(os.environ.get("SIGHTLINE_TEST_DATA", "")).resolve()
     if {"bccd", "detect"} & set(parts) and not os.environ.get("SIGHTLINE_TEST_DATA"):
-        sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart or --only data.")
+        sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart, data or leaks.")
     result = stored(options.to)
     for part in parts:
         result["made"][part] = {
@@ -73,6 +78,8 @@ def main() -> None:
                 result[part] = [bccd(folder, shared, seed) for seed in options.seeds]
             elif part == "detect":
                 result[part] = detect.main(folder, shared)
+            elif part == "leaks":
+                result[part] = leaks.main(folder, options.scenes, options.thumbs)
             else:
                 result[part] = data.main(folder, options.images, options.growth, options.objects)
         options.to.parent.mkdir(parents=True, exist_ok=True)

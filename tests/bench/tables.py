@@ -79,6 +79,32 @@ def data(result: dict[str, Any]) -> Iterator[Table | str]:
     yield from _s3(result["s3"])
 
 
+def leaks(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Leaked copies that are found, by the gate and by comparing all pairs."""
+    table = Table("images", "leaked", "found", "false alarms", "scan s", "compare s", "memory", box=None)
+    table.add_column("all pairs: found")
+    table.add_column("false alarms")
+    table.add_column("s")
+    for run in result["sets"]:
+        gate, rival = run["gate"], run["all_pairs"]
+        table.add_row(
+            *(f"{run['images']:,}", f"{run['leaked']:,}", f"{100 * gate['recall']:.1f} %", str(gate["false_alarms"])),
+            *(f"{run['scan_seconds']:.1f}", f"{run['compare_seconds']:.1f}", gigabytes(run["peak_memory_bytes"])),
+            *(f"{100 * rival['recall']:.1f} %", str(rival["false_alarms"]), f"{run['all_pairs_seconds']:.1f}"),
+        )
+    yield table
+    yield f"JPEGs of {result['sets'][0]['scenes']} scenes in turn; copies of other quality, size and kind; random names"
+    table = Table("thumbnails alone", "number", "copies found", "s across splits", "s with within", box=None)
+    table.add_column("nearest of all: found")
+    table.add_column("s")
+    for run in result["thumbs"]:
+        table.add_row(
+            *(run["kind"], f"{run['thumbnails']:,}", f"{100 * run['recall']:.1f} %", f"{run['across_seconds']:.1f}"),
+            *(f"{run['seconds']:.1f}", f"{100 * run['all_pairs_recall']:.1f} %", f"{run['all_pairs_seconds']:.1f}"),
+        )
+    yield table
+
+
 def _described(part: dict[str, Any]) -> str:
     width, height = part["side"]
     kilobytes = part["bytes_per_image"] / 1e3

@@ -273,8 +273,9 @@ def big(root: Path, images: int = 1500) -> Path:
     """A set that is checked by several processes for a while."""
     (root / "images").mkdir(parents=True)
     (root / "labels").mkdir()
-    data = picture(root / "one.jpg", 1, (640, 480)).read_bytes()
+    several = [picture(root / "one.jpg", n, (640, 480)).read_bytes() for n in range(8)]  # or there are no splits
     for n in range(images):
+        data = several[n % len(several)]
         (root / f"images/{n:05}.jpg").write_bytes(data[:-2] + b"\xff\xfe\x00\x06" + f"{n:04x}".encode() + data[-2:])
         (root / f"labels/{n:05}.txt").write_text(LABEL)
     (root / "one.jpg").unlink()

@@ -1,39 +1,38 @@
 """The rules that compare images with each other: leakage between splits, and copies within one.
 
 A copy that lies in two splits is a finding of the split that is held out: test before val before train. Whatever the
-policy says, images that belong together become kin, which the splits that are made here keep together.
+policy says, images that belong together become one family, which the splits that are made here keep together.
 """
 
 from __future__ import annotations
 
-import os
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from sightline.policy import Policy
-from sightline.validate import near
+from sightline.validate.copies import Copies
 from sightline.validate.dataset import Found
-from sightline.validate.index import COPY, DISTINCT, Index
+from sightline.validate.index import COPY, DISTINCT, LIVE, Index
 from sightline.validate.kin import Kin
-from sightline.validate.pictures import look_closer
 
-CLOSER = 64  # side of the thumbnails that confirm a copy
-# Times near_levels, which makes 24. At 64 x 64 copies of 250 real pictures (PNG, half and third size, JPEG of quality
-# 40 and 70, turned by EXIF) differed by at most 14 levels, different ones by at least 38.
-CLOSER_LEVELS = 2.0
-LOOKS = 16  # pairs of an image that are decoded again for a rule; a film has thousands that may be a copy
-SHAPE = 0.02  # relative difference of the aspect ratio up to which two pictures have the same shape
 HELD_OUT = "CASE split WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
-COLUMNS = "source, split, image, sha256, width, height, thumb, origin"
+MADE = "CASE final WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
+CROSSINGS = ((1, 0), (2, 0), (2, 1))  # a held-out split, and one that comes before it
+SPLITS = 3  # train, val and test
 RULES = (*COPY, "greyscale-image", "leaked-image", "leaked-augmentation", "leaked-copy", "near-duplicate")
 
 GREY = "INSERT INTO problem SELECT id, 'greyscale-image', source, ?, NULL, 0, NULL, 0 FROM item WHERE grey = ?"
 
 
-def compare(index: Index, policy: Policy) -> None:
-    """Write what is found across images into the index, leave out copies within a split, and say who is kin to whom."""
+def compare(index: Index, policy: Policy, *, films: bool = True) -> None:
+    """Write what is found across images into the index, leave out copies within a split, and note which are a family.
+
+    With `films`, images of the same ground that are alike from afar are a family as well: what splits that are made
+    keep together. Where that would leave fewer families than splits, as of one fixed camera, only copies are.
+    """
     _copies_within(index)
     _grey(index)
     add_all(index, _leaked(index, "leaked-image", "sha256", "is byte for byte the same as"))
@@ -42,8 +41,9 @@ def compare(index: Index, policy: Policy) -> None:
     kin.by("sha256")
     kin.by("origin")
     if policy.thresholds.decode:
-        add_all(index, _near(index, policy.thresholds.near_levels, kin))
-    kin.write()
+        add_all(index, _near(index, policy.thresholds.near_levels, kin, films))
+    else:
+        kin.write()
 
 
 def add_all(index: Index, found: Iterable[tuple[int, Found]]) -> None:
@@ -100,43 +100,68 @@ def _leaked(index: Index, rule: str, column: str, words: str) -> Iterator[tuple[
                 yield row[0], Found("conflicting-labels", row[3], message)
 
 
-def _near(index: Index, levels: float, kin: Kin) -> Iterator[tuple[int, Found]]:
-    """Yield one finding of each rule for an image that looks the same as another one, and make the two kin."""
-    rank = kin.bytes()
-    looks = {"near-duplicate": kin.bytes(), "leaked-copy": kin.bytes()}
-    for id, held_out in index.rows(f"SELECT id, {HELD_OUT} FROM item"):
-        rank[id] = held_out
-    for pair in near.candidates(index):
-        first, second = pair if rank[pair[0]] <= rank[pair[1]] else pair[::-1]
-        rule = "near-duplicate" if rank[first] == rank[second] else "leaked-copy"
-        decided = looks[rule][second] >= LOOKS
-        if decided and (rule == "leaked-copy" or kin.same(first, second)):
-            continue
-        a, b = (index.rows(f"SELECT {COLUMNS} FROM item WHERE id = ?", (id,)).fetchone() for id in (first, second))
-        if not _comparable(a, b) or not near.alike(a[6], b[6], levels):
-            continue
-        if rule == "near-duplicate":
-            kin.join(first, second)  # splits that are made had better keep together what is nearly the same
-        if decided:
-            continue
-        looks[rule][second] += 1
-        if _confirmed(a[2], b[2], levels):
-            looks[rule][second] = LOOKS
-            kin.join(first, second)
-            which = (f"of {b[1]} ", f" of {a[1]}") if rule == "leaked-copy" else ("", "")
-            yield second, Found(rule, b[0], f"{which[0]}looks the same as {a[0]}{which[1]}")
+def _near(index: Index, levels: float, kin: Kin, films: bool) -> Iterator[tuple[int, Found]]:
+    """Yield a finding for each image that looks the same as one of an earlier split, or as an earlier one of its own.
+
+    What looks the same becomes one family.
+    """
+    copies, rank = Copies(index, levels, grounds=films), _ranks(index, HELD_OUT)
+    groups = [
+        copies.codes.of(np.array([rank[id] == held_out for id in copies.codes.ids], bool)) for held_out in range(3)
+    ]
+    leaked = kin.bytes()
+    for held_out, earlier in CROSSINGS:
+        for pair in copies.pairs(groups[held_out], groups[earlier], lambda image, _: not leaked[image]):
+            if pair.copy:
+                leaked[pair.image] = True
+                kin.join(pair.image, pair.other)
+                a, b = copies.item(pair.other), copies.item(pair.image)
+                message = f"of {b.split} looks the same as {a.source} of {a.split}"
+                yield b.id, Found("leaked-copy", b.source, message)
+    within, partner = Kin(index), array("l", bytes(kin.above.itemsize * kin.size))
+    scenes = kin.copy()
+    for group in groups:
+        for pair in copies.pairs(group, group, lambda image, other: not (partner[image] and scenes.same(image, other))):
+            if pair.ground:
+                scenes.join(pair.image, pair.other)
+            if pair.copy:
+                partner[pair.image] = partner[pair.image] or pair.other
+                partner[pair.other] = partner[pair.other] or pair.image
+                within.join(pair.image, pair.other)
+                kin.join(pair.image, pair.other)
+    (scenes if films and not scenes.few(SPLITS) else kin).write()
+    met = kin.bytes()
+    for id, source in index.rows("SELECT id, source FROM item ORDER BY source, id"):
+        if partner[id] and met[within.head(id)]:
+            yield id, Found("near-duplicate", source, f"looks the same as {copies.item(partner[id]).source}")
+        met[within.head(id)] = True
 
 
-def _comparable(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
-    """Tell two of a like shape of which no other rule tells: not of equal bytes, not of one source."""
-    same_source = a[7] is not None and a[7] == b[7]
-    return a[3] != b[3] and not same_source and abs(a[4] * b[5] / (a[5] * b[4]) - 1) <= SHAPE
-
-
-def _confirmed(a: bytes, b: bytes, levels: float) -> bool:
-    """Compare two images again at a size at which a small object makes a difference."""
-    looks = [look_closer(os.fsdecode(path), CLOSER) for path in (a, b)]
-    if looks[0] is None or looks[1] is None:
+def torn(index: Index, policy: Policy) -> bool:
+    """Join what looks the same and lies in different splits that were made; tells whether there was any."""
+    if not policy.thresholds.decode:
         return False
-    first, second = (np.frombuffer(look, np.uint8).astype(np.int16) for look in looks if look)
-    return bool(np.abs(first - second).max() <= CLOSER_LEVELS * levels)
+    kin, copies, rank = Kin(index), Copies(index, policy.thresholds.near_levels), _ranks(index, MADE)
+    kin.by("kin")
+    live = kin.bytes()
+    for (id,) in index.rows(f"SELECT id FROM item WHERE {LIVE} AND final IS NOT NULL"):
+        live[id] = True
+    ids = copies.codes.ids
+    groups = [copies.codes.of(np.array([live[id] and rank[id] == split for id in ids], bool)) for split in range(3)]
+    found = False
+    for held_out, earlier in CROSSINGS:
+        for pair in copies.pairs(groups[held_out], groups[earlier], lambda image, other: not kin.same(image, other)):
+            if pair.copy:
+                kin.join(pair.image, pair.other)
+                found = True
+    if found:
+        kin.write()
+    return found
+
+
+def _ranks(index: Index, order: str) -> bytearray:
+    """Return for each id how late its split comes among train, val and test."""
+    rank = Kin(index).bytes()
+    for id, held_out in index.rows(f"SELECT id, {order} FROM item"):
+        rank[id] = held_out
+    return rank

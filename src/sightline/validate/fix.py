@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 import tempfile
 from collections import Counter
@@ -24,11 +25,13 @@ from sightline.validate import (
     across,
     class_names,
     conventions,
+    copies,
     formats,
     gate,
     index,
     layout,
     pairing,
+    pictures,
     repair,
     splits,
     writers,
@@ -36,6 +39,7 @@ from sightline.validate import (
 from sightline.validate.dataset import Entry, Found, Reading, Sample
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.scan import scan
+from sightline.validate.similarity import CLOSER
 from sightline.validate.snapshot.names import plain_name
 from sightline.validate.source import opened
 
@@ -114,7 +118,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         rows = stack.enter_context(index.opened(None))
         saved = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-saved-")))
         rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT, of TEXT)")
-        rows.rows("CREATE TEMP TABLE anew (source TEXT PRIMARY KEY)")
+        rows.rows("CREATE TEMP TABLE anew (source TEXT PRIMARY KEY, sha256 TEXT)")
         rows.rows("CREATE INDEX item_kin ON item (kin)")
         reading = formats.read(folder, config.data.format, config.data.voc_origin)
         scan(reading, rows, config)
@@ -227,7 +231,7 @@ def _apart(rows: Index, policy: Policy) -> bool:
     torn = "FROM item WHERE sha256 IN (SELECT sha256 FROM item GROUP BY 1 HAVING COUNT(DISTINCT labels) > 1)"
     rows.rows(f"INSERT INTO change SELECT 'conflicting-labels', source, ?, NULL {torn}", (change,))
     rows.rows(f"DELETE FROM item WHERE id IN (SELECT id {torn})")
-    across.compare(rows, policy)
+    across.compare(rows, policy, films=False)
     for rule, change in COPIES.items():
         rows.rows("INSERT INTO change SELECT rule, place, ?, NULL FROM problem WHERE rule = ?", (change, rule))
         rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
@@ -264,10 +268,19 @@ def _images(rows: Index) -> Iterator[Change]:
         except (ValueError, OSError):
             continue  # it can be used as it is
         if saved is not None:
-            rows.rows("INSERT OR IGNORE INTO anew VALUES (?)", (source,))
+            rows.rows("INSERT OR IGNORE INTO anew VALUES (?, ?)", (source, sha256))
+            _compared_as(rows, id, saved[0])
             names = (plain_name(stem) + saved[1], f"{plain_name(stem)}-{sha256[:8]}{saved[1]}")
             rows.rows("UPDATE item SET own = ?, alternative = ? WHERE id = ?", (*names, id))
             yield Change(rule, source, saved[2])
+
+
+def _compared_as(rows: Index, id: int, data: bytes) -> None:
+    """Compare an image by what it is in the copy: transparency laid on white, or an end cut, may make it another's."""
+    rows.rows("UPDATE item SET sha256 = ? WHERE id = ?", (hashlib.sha256(data).hexdigest(), id))
+    if rows.value("SELECT thumb FROM item WHERE id = ?", (id,)) is not None:
+        rows.rows("UPDATE item SET thumb = ? WHERE id = ?", (pictures.look(data, pictures.THUMB), id))
+        copies.remember(rows, id, pictures.look(data, CLOSER))
 
 
 def _renamed(rows: Index) -> None:
@@ -279,11 +292,12 @@ def _renamed(rows: Index) -> None:
 
 
 def _bytes(rows: Index, sample: Sample) -> bytes:
-    data = writers.unchanged(sample)
-    if rows.value("SELECT 1 FROM anew WHERE source = ?", (sample.source,)):
-        saved = repair.reencode(data, os.path.splitext(sample.image)[1])
-        return saved[0] if saved else data
-    return data
+    original = rows.value("SELECT sha256 FROM anew WHERE source = ?", (sample.source,))
+    if original is None:
+        return writers.unchanged(sample)
+    data = writers.unchanged(sample._replace(sha256=original))
+    saved = repair.reencode(data, os.path.splitext(sample.image)[1])
+    return saved[0] if saved else data
 
 
 def _list(rows: Index, path: Path) -> None:

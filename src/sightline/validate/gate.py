@@ -15,7 +15,7 @@ from sightline.errors import DataError, DataRejected
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
 from sightline.validate import across, class_names, conventions, layout, pairing, splits
-from sightline.validate.dataset import Found, Reading
+from sightline.validate.dataset import Found, Reading, missing
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.statistics import Statistics
 
@@ -50,13 +50,15 @@ def judge(
     pairing.find(index)
     omitted = _quarantine(index, policy)
     with index.together():
-        across.compare(index, policy)
+        across.compare(index, policy, films=trainable and bool(missing(reading.declared)))
     omitted |= _quarantine(index, policy, across.RULES)
     totals = _totals(index)
     classes, renumber = layout.number_classes(index, reading, config.data.voc_origin)
     split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
+        while split_rule and across.torn(index, policy):
+            split_rule = splits.assign(index, name, reading.declared, make=trainable)
     except DataError as error:
         unusable = error.message
         splits.assign(index, name, reading.declared, make=False)

@@ -1,4 +1,4 @@
-"""Which images belong together: equal bytes, copies of one source, pictures that look the same, and all of their kin.
+"""Which images belong together: equal bytes, copies of one source, pictures that look the same, and what joins these.
 
 Families are found by union-find (Galler and Fischer, 1964), in four bytes an image.
 """
@@ -37,6 +37,21 @@ class Kin:
     def join(self, a: int, b: int) -> None:
         """Make two families one."""
         self.above[self.head(a)] = self.head(b)
+
+    def few(self, least: int) -> bool:
+        """Tell whether there are fewer families than `least`."""
+        heads = set()
+        for (id,) in self.index.rows("SELECT id FROM item"):
+            heads.add(self.head(id))
+            if len(heads) >= least:
+                return False
+        return True
+
+    def copy(self) -> Kin:
+        """Return the same families, which can be joined further."""
+        other = Kin(self.index)
+        other.above = self.above[:]
+        return other
 
     def by(self, column: str) -> None:
         """Join all images that are equal in a column."""

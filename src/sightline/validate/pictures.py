@@ -61,7 +61,7 @@ class Facts(NamedTuple):
     """Facts about one image file: `size` in bytes, `width` and `height` of the upright picture in pixels.
 
     OpenCV and the training engine turn a picture by its EXIF orientation when they read it, so that is its size.
-    `thumb` is its grey thumbnail, 16 x 16 bytes, None where images are not decoded.
+    `thumb` is its grey thumbnail, 16 x 16 half floats, None where images are not decoded.
     """
 
     sha256: str
@@ -246,7 +246,10 @@ def _decoded(image: Image.Image, orientation: int, data: bytes) -> tuple[bytes, 
 
 
 def _small(image: Image.Image, orientation: int, side: int) -> bytes:
-    """Decode an image, and return it as side x side grey bytes, upright."""
+    """Decode an image, and return it as side x side grey levels, upright, as half floats.
+
+    Of plain pictures whole grey levels would leave nothing to compare.
+    """
     # A JPEG only. The box is the picture: the last pixels may lie partly outside it.
     drafted = image.draft("L", (FINER * side, FINER * side))
     box = drafted[1] if drafted else None
@@ -257,11 +260,13 @@ def _small(image: Image.Image, orientation: int, side: int) -> bytes:
 
 
 def _thumbnail(grey: Image.Image, box: tuple[float, float, float, float] | None, orientation: int, side: int) -> bytes:
-    """Scale the part `box` of a grey image down, and turn it upright."""
+    """Scale the part `box` of a grey image down in half floats, and turn it upright."""
+    grey = grey.convert("F")
     # Pillow's bilinear filter is a triangle two places wide, scaled to the picture. A box has hard edges: where they
     # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
     grey = grey.resize((side, side), Image.Resampling.BILINEAR, box)
-    return (grey.transpose(TURNS[orientation]) if orientation in TURNS else grey).tobytes()
+    upright = grey.transpose(TURNS[orientation]) if orientation in TURNS else grey
+    return np.asarray(upright, np.float16).tobytes()
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
@@ -282,7 +287,13 @@ def eight_bits(image: Image.Image) -> Image.Image:
 def look_closer(path: str, side: int) -> bytes | None:
     """Return a larger thumbnail of an image that was found good, None if it is not any more."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
-            return _small(image, exif_orientation(image), side)
+        with open(path, "rb") as file:
+            return look(file.read(), side)
     except UNDECODABLE:
         return None
+
+
+def look(data: bytes, side: int) -> bytes:
+    """Return the thumbnail of a picture: side x side half floats. Raises one of UNDECODABLE."""
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return _small(image, exif_orientation(image), side)
