@@ -124,4 +124,4 @@ def test_train_judges_the_machine_that_it_runs_on_and_validate_does_not(command:
     finally:
         subprocess.run(["umount", disk], check=True)
     assert done.returncode == 1
-    assert "run/train: 21 MB are free on its disk" in " ".join(done.stderr.split())
+    assert "it needs 60000000 bytes, 20971520 are free in run/train" in " ".join(done.stderr.split())

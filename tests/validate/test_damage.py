@@ -226,7 +226,8 @@ ODD = [[(4, 2), (1, 1), (1, 1)], [(3, 1), (1, 1), (1, 1)], [(2, 2), (2, 1), (1, 
 @pytest.mark.parametrize("factors", ODD)
 def test_odd_subsamplings_are_read_and_their_damage_is_seen(tmp_path, factors, capfd):
     facts, found = inspect(tmp_path / "a.jpg", flat(factors))
-    assert (facts.width, facts.height, facts.thumb, found) == (333, 251, b"\x80" * 256, {})
+    assert (facts.width, facts.height, found) == (333, 251, {})
+    assert facts.thumb == np.full(256, 128, np.float16).tobytes()
     assert list(inspect(tmp_path / "b.jpg", flat(factors, -20))[1]) == ["truncated-image"]
     assert list(inspect(tmp_path / "c.jpg", flat(factors, 1000))[1]) == ["damaged-image"]
     assert capfd.readouterr().err == ""

@@ -88,6 +88,7 @@ def document_of(published: Published) -> ValidateDocument:
         weights=Weights(source="yolo11n.yaml", uri=None, sha256=None, architecture="yolo11n.yaml", licence="none"),
         config=RunConfig(),
         code="c0" * 32,
+        started_at="2026-11-28T12:00:00.000+00:00",
         seconds=1.0,
     )
 

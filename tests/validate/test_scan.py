@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from sightline.artifacts import DataDocument, ValidateDocument, read
-from sightline.errors import DataError
+from sightline.errors import DataError, SightlineError
 from sightline.presets import resolve
 from sightline.validate import check, pool
 from sightline.validate.index import SAFE_SECONDS
@@ -401,3 +402,19 @@ def test_an_index_that_nobody_has_used_for_long_is_removed(sets: Sets, tmp_path,
     [new] = (tmp_path / "cache/index").glob("*.sqlite")
     assert new != old
     assert sorted(path.name for path in old.parent.iterdir()) == sorted([new.name, new.with_suffix(".lock").name])
+
+
+def dies_in_the_middle_of_its_result(batch: int) -> bytes:
+    def half(self: Connection, data: memoryview) -> None:
+        os.write(self.fileno(), data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if batch == 7:
+        Connection._send = half  # in this process alone: the pipe's other end waits for the rest
+    return bytes(200_000)
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_a_worker_killed_while_it_hands_over_a_result_does_not_hang_the_run():
+    with pytest.raises(SightlineError, match="was killed by SIGKILL"):
+        list(pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))

@@ -36,6 +36,8 @@ def test_progress_counts_every_image_checked_and_stored(sets, validate, tmp_path
         validate(sets.yolo())
     events = [e for e in progress.events(path, 0)[0] if e["event"] == "progress"]
     last = {event["note"]: (event["done"], event["total"]) for event in events}
+    compared = last.pop("comparing images")
+    assert compared[0] == compared[1] > 0
     assert last == {"checking images": (10, 10), "storing images": (10, 10)}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sightline import machine, progress, provenance
 from sightline.config import TrainConfig
-from sightline.errors import DeviceError, StorageError
+from sightline.errors import DeviceError, no_room
 from sightline.machine import Memory, size_text
 
 # Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
@@ -76,10 +76,7 @@ def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         disk = shutil.disk_usage(there)
         if disk.total and disk.free < CHECKPOINTS:  # /proc and the like have no size; writing there fails by itself
-            raise StorageError(
-                f"{folder}: {size_text(disk.free)} are free on its disk; the checkpoints of even a nano model need "
-                f"{size_text(CHECKPOINTS)}. Free some space, or choose another folder."
-            )
+            raise no_room(folder, CHECKPOINTS, "the checkpoints of even a nano model")
     for warning in warnings:
         progress.notice(f"{warning}.")
 

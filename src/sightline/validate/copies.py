@@ -68,6 +68,7 @@ class Copies:
 
         What `wanted` says no to is passed over. It is asked again before a pair is compared closely.
         """
+        self.ticker.total += len(images.ids) if len(among.ids) else 0
         for ids, others in near.neighbours(images, among):
             asked = [
                 (int(id), int(other))

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing.context import ForkContext, ForkProcess
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
 
 from sightline import machine
@@ -24,6 +25,7 @@ Out = TypeVar("Out")
 
 EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
 AHEAD = 3  # batches that wait for each process
+SILENT = 2.0  # seconds without a result after which it is asked whether a process is gone
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -34,12 +36,32 @@ class Forks(ForkContext):
         """Begin with none."""
         super().__init__()
         self.made: list[BaseProcess] = []
+        self._results: SimpleQueue[Any] | None = None
 
     def Process(self, *args: Any, **options: Any) -> ForkProcess:  # type: ignore[override]  # noqa: N802
         """Make one."""
         made = ForkProcess(*args, **options)
         self.made.append(made)
         return made
+
+    def SimpleQueue(self) -> SimpleQueue[Any]:  # noqa: N802
+        """Make the queue that results come through."""
+        self._results = super().SimpleQueue()
+        return self._results
+
+    def wake(self) -> None:
+        """If a process is gone, end the others and the pipe of results.
+
+        The pool sees a killed process by itself, unless that died while it wrote a result: then the pool waits for the
+        rest of it, which never comes as long as any process, this one as well, could still write.
+        """
+        if self._results is None or not any(process.exitcode for process in self.made):
+            return
+        for process in self.made:
+            process.terminate()
+        for process in self.made:
+            process.join()
+        self._results._writer.close()  # type: ignore[attr-defined]
 
 
 def size(cores: int, room: int) -> int:
@@ -68,9 +90,9 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
         for batch in chain(first[1:], batches):
             running[pool.submit(work, batch)] = batch
             if len(running) >= AHEAD * processes:
-                yield from _finished(running)
+                yield from _finished(running, context)
         while running:
-            yield from _finished(running)
+            yield from _finished(running, context)
     except BrokenProcessPool:
         pool.shutdown()  # they are ended, and it is known how
         raise _killed(context.made, kills) from None
@@ -98,8 +120,9 @@ def _undisturbed() -> Iterator[None]:
         signal.raise_signal(number)
 
 
-def _finished(running: dict[Future[Out], In]) -> Iterator[tuple[In, Out]]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
+def _finished(running: dict[Future[Out], In], context: Forks) -> Iterator[tuple[In, Out]]:
+    while not (done := wait(running, timeout=SILENT, return_when=FIRST_COMPLETED).done):
+        context.wake()
     for future in done:
         yield running.pop(future), future.result()
 
