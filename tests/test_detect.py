@@ -202,6 +202,16 @@ def test_runs_with_numpy_opencv_and_onnxruntime_alone(quickstart: Finished) -> N
     assert done.stdout.strip()
 
 
+def test_detecting_leaves_no_device_id_and_no_events_to_send_behind(quickstart: Finished, tmp_path: Path) -> None:
+    code = "import sys; from sightline.detect import Detector; Detector(sys.argv[1])(sys.argv[2])"
+    image = next((quickstart.folder.parents[1] / "cache").rglob("images/test/*.png"))
+    model = quickstart.folder / "export" / "model.onnx"
+    subprocess.run(
+        [sys.executable, "-c", code, str(model), str(image)], env={**os.environ, "HOME": str(tmp_path)}, check=True
+    )
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_finding_says_what_there_is() -> None:
     found = Detections(np.zeros((3, 4), np.float32), np.ones(3, np.float32), np.array([1, 0, 1]), ("a", "b"))
     assert found.finding() == "2 b, 1 a"

@@ -258,8 +258,10 @@ def cuda_devices() -> int:
 
 def _session(path: Path, device: Device) -> Any:
     """Open an ONNX Runtime session on the wished device."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.31 keeps a device id in ~/.cache and sends events, unasked
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # where the caller imported it before
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "is not there"
         raise ModelFileError(f"{path} {found}; expected an ONNX file that `sightline export` wrote.")

@@ -1,11 +1,13 @@
 """Measures the runtime that ships against the engine's own prediction: `make bench ARGS="--only detect"`.
 
-Both read the same JPEGs and give boxes, from the same weights: ours from the ONNX file, as the export stage writes it,
-the engine from the checkpoint. Each measurement is a process of its own, so that no thread pool disturbs the other; it
-first detects in a few images, so that imports and first allocations are over when its clock starts.
+All read the same JPEGs and give boxes, from the same weights: ours from the ONNX file, as the export stage writes it;
+the engine from the same file, which is the rival: what differs is the code around the network; and the engine from the
+checkpoint, as a notebook does: on a CPU it then leaves one core unused. Each measurement is a process of its own, so
+that no thread pool disturbs the other; it first detects in a few images, so that imports and first allocations are over
+when its clock starts.
 
 python -m tests.bench.detect ours MODEL IMAGE…                     a measurement, as JSON
-python -m tests.bench.detect engine WEIGHTS IMAGE_SIZE IMAGE…
+python -m tests.bench.detect engine FILE IMAGE_SIZE IMAGE…
 """
 
 from __future__ import annotations
@@ -36,9 +38,10 @@ def main(folder: Path, shared: Path) -> dict[str, Any]:
     for size in SIZES:
         model = str(folder / f"{size}.onnx")
         _run("tests.export.write", weights, "False", model, str(size), str(CONFIDENCE))
-        rounds: dict[str, list[dict[str, float]]] = {"ours": [], "engine": []}
+        rounds: dict[str, list[dict[str, float]]] = {"ours": [], "engine": [], "engine_checkpoint": []}
         for _ in range(ROUNDS):
-            rounds["engine"].append(json.loads(_run("tests.bench.detect", "engine", weights, str(size), *images)))
+            for who, file in (("engine_checkpoint", weights), ("engine", model)):
+                rounds[who].append(json.loads(_run("tests.bench.detect", "engine", file, str(size), *images)))
             rounds["ours"].append(json.loads(_run("tests.bench.detect", "ours", model, *images)))
         middle = {who: sorted(done, key=lambda run: run["milliseconds"])[ROUNDS // 2] for who, done in rounds.items()}
         result["sizes"].append(
@@ -87,7 +90,7 @@ def engine(weights: str, image_size: int, images: list[str]) -> dict[str, float]
     prepared.prepare()
     from ultralytics import YOLO
 
-    model = YOLO(weights)
+    model = YOLO(weights, task="detect")
 
     def work(some: list[str]) -> int:
         results = model.predict(
