@@ -49,7 +49,7 @@ _LIST = (
          "It would be passed over without a word.", "Convert it to JPEG or PNG.", handling="left out"),
     Rule("wrong-suffix", "warning", "an image whose content is of another kind than its name says",
          "Some readers go by the name, and fail or decode it differently.", "Rename it to what it is.", drops="image"),
-    Rule("trailing-bytes", "warning", "a JPEG with bytes behind its end, or zeros before it",
+    Rule("trailing-bytes", "warning", "a JPEG with bytes behind its end, or zeros before its end marker",
          "The engine takes it for damaged and writes it anew, with other pixels.", "Save it again."),
     Rule("exif-orientation", "warning", "an image that is stored turned and relies on an EXIF tag to be shown upright",
          "Boxes drawn on the stored picture lie elsewhere on the upright one that training sees.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import resource
@@ -62,7 +63,7 @@ def test_members_outside_the_folder_are_refused(tmp_path, refuse, make, name):
         (tarfile.SYMTYPE, "/etc/passwd", "link that points outside"),
         (tarfile.SYMTYPE, "../../etc/passwd", "link that points outside"),
         (tarfile.LNKTYPE, "../secret", "link that points outside"),
-        (tarfile.SYMTYPE, "nothing", "damaged"),
+        (tarfile.SYMTYPE, "nothing", "is a link to 'nothing', which is not in the archive. Pack the files"),
         (tarfile.CHRTYPE, "", "device"),
         (tarfile.FIFOTYPE, "", "pipe"),
     ],
@@ -118,6 +119,55 @@ def test_zeros_out_of_a_small_archive_are_refused_and_never_fill_the_disk(tmp_pa
     with pytest.raises(DataError, match=r"unpacks to 80 MiB or more.* unpack it and pass the folder"):
         unpack(bomb, tmp_path / "out", bomb.name)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*")) < MEBIBYTE
+
+
+FAKES = ("two letters.bin", "two letters.bmp", "small.bmp", "small.tif", "behind.tif", "header.bin")
+
+
+def _fake(name: str) -> bytes:
+    """What begins as a BMP or TIFF does, and is 80 MiB of zeros."""
+    small = io.BytesIO()
+    Image.new("RGB", (99, 99)).save(small, "BMP")
+    tiny = io.BytesIO()
+    Image.new("RGB", (99, 99)).save(tiny, "TIFF")
+    rest = bytes(80 * MEBIBYTE)
+    late = b"II*\x00" + len(rest).to_bytes(4, "little") + rest
+    large = io.BytesIO()
+    Image.new("RGB", (9000, 4000)).save(large, "BMP")
+    files = {
+        "two letters.bin": b"BM" + rest,
+        "two letters.bmp": b"BM" + rest,
+        "small.bmp": small.getvalue() + rest,
+        "small.tif": tiny.getvalue() + rest,
+        "behind.tif": late,
+        "header.bin": large.getvalue(),
+    }
+    return files[name]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+@pytest.mark.parametrize("name", FAKES)
+def test_only_the_pixels_of_a_bmp_or_tiff_may_shrink_well(tmp_path, kind, name):
+    bomb = _packed(tmp_path / f"bomb.{kind}", {f"images/{name}": _fake(name)})
+    with pytest.raises(DataError, match="as archives do that are made to fill a disk"):
+        unpack(bomb, tmp_path / "out", bomb.name)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_plain_tiffs_shrink_as_well_wherever_their_header_lies_and_however_many_pages_they_have(tmp_path, kind):
+    page = Image.new("RGB", (3000, 2000), "white")
+    first, several = io.BytesIO(), io.BytesIO()
+    page.save(first, "TIFF")
+    page.save(several, "TIFF", save_all=True, append_images=[page, page])
+    last = bytearray(first.getvalue())  # its directory moved behind the pixels
+    start, count = 8, int.from_bytes(last[8:10], "little")
+    last += last[start : start + 6 + 12 * count]
+    last[4:8] = (len(last) - 6 - 12 * count).to_bytes(4, "little")
+    files = {"a.tif": first.getvalue(), "b.tif": several.getvalue(), "c.tif": bytes(last)}
+    archive = _packed(tmp_path / f"drawn.{kind}", files)
+    assert sum(map(len, files.values())) > 110 * archive.stat().st_size
+    unpack(archive, tmp_path / "out", archive.name)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in files} == files
 
 
 @pytest.mark.parametrize("kind", ["zip", *TARS])
@@ -240,6 +290,91 @@ def test_links_inside_a_tar_become_copies(tmp_path):
     unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar")
     assert (tmp_path / "out/more/b.txt").read_bytes() == b"target"
     assert not (tmp_path / "out/more/b.txt").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["2024-01-01T12:30:00/a.txt", "12:30 notes.txt", "a/b:c/d.txt", "ab:c.txt"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+def test_a_colon_in_a_name_is_no_drive(tmp_path, name, kind):
+    unpack(_packed(tmp_path / f"a.{kind}", {name: b"content"}), tmp_path / "out", "a")
+    assert (tmp_path / "out" / name).read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    ("target", "explicit"), [("images", True), ("images", False), ("./images/", False), (".", False)]
+)
+def test_a_link_to_a_folder_of_a_tar_is_called_that(tmp_path, target, explicit):
+    for place in ("before", "behind"):
+        with tarfile.open(tmp_path / "a.tar", "w") as file:
+            link = tarfile.TarInfo("latest")
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            folder = tarfile.TarInfo("images")
+            folder.type = tarfile.DIRTYPE
+            content = tarfile.TarInfo("images/a.txt")
+            members = [folder, content] if explicit else [content]
+            for info in [link, *members] if place == "before" else [*members, link]:
+                file.addfile(info)
+        with pytest.raises(DataError, match="'latest' is a link to a folder; expected files"):
+            unpack(tmp_path / "a.tar", tmp_path / place, "a.tar")
+
+
+def test_an_encrypted_zip_is_called_that(tmp_path):
+    path = _pack(tmp_path / "a.zip", "images/a.txt")
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        unpack(path, tmp_path / "out", "a.zip")
+    words = "a.zip is encrypted: member 'images/a.txt' needs a password. Pack it again, without one."
+    assert caught.value.message == words
+
+
+def test_an_unknown_method_of_compression_in_a_zip_is_named(tmp_path):
+    path = _pack(tmp_path / "a.zip", "a.txt")
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(signature) + offset] = 9
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"'a.txt' is compressed by the method deflate64, which is not read"):
+        unpack(path, tmp_path / "out", "a.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.zip", b"", "a.zip is empty: a file of 0 bytes"),
+        (
+            "a.rar",
+            b"Rar!\x1a\x07\x00" + bytes(99),
+            "a.rar is a RAR archive, which is not read; expected a folder, or a .zip or a .tar",
+        ),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "a.7z is a 7z archive, which is not read"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(99), "a.tar.zst is a Zstandard archive, which is not read"),
+    ],
+)
+def test_archives_that_are_not_read_are_called_what_they_are(tmp_path, refuse, name, data, words):
+    (tmp_path / name).write_bytes(data)
+    assert refuse(tmp_path / name, DataError).message.startswith(f"{tmp_path}/{words}")
+
+
+def test_a_tar_whose_first_file_is_named_like_another_kind_is_still_a_tar(tmp_path):
+    archive = _packed(tmp_path / "a.tar.gz", {"Rar!.txt": b"content"})
+    (tmp_path / "a.tar").write_bytes(gzip.decompress(archive.read_bytes()))
+    unpack(tmp_path / "a.tar", tmp_path / "out", "a.tar")
+    assert (tmp_path / "out/Rar!.txt").read_bytes() == b"content"
+
+
+def test_archives_inside_an_archive_or_a_folder_are_said_to_be_unpacked_first(tmp_path, refuse):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("README.txt", "two parts")
+        for name in ("data/train.zip", "data/val.tar.gz"):
+            file.writestr(name, b"content")
+    words = "holds archives and no images: data/train.zip, data/val.tar.gz. Unpack them and pass the folder."
+    assert refuse(path, DataError).message == f"{path} {words}"
+    with zipfile.ZipFile(path) as file:
+        file.extractall(tmp_path / "folder")
+    assert refuse(tmp_path / "folder", DataError).message == f"{tmp_path}/folder {words}"
 
 
 def test_a_truncated_archive_is_damaged(sets, refuse, tmp_path):

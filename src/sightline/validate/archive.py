@@ -1,7 +1,7 @@
 """Unpacks archives of strangers: nothing lands outside the folder, no link is made, no bomb goes off.
 
 What an archive may unpack to is bounded by its own size and by the free disk. The bound is looser for pictures that are
-not compressed themselves, which is told by their first bytes: drawn ones shrink as much as a bomb of zeros does.
+not compressed themselves: drawn ones shrink as much as a bomb of zeros does (see `pixels`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gzip
 import io
 import lzma
 import os
-import shutil
+import re
 import stat
 import tarfile
 import zipfile
@@ -23,21 +23,29 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from sightline.errors import DataError, StorageError
+from sightline.errors import DataError
+from sightline.validate import pixels
+from sightline.validate.budget import ALWAYS_ALLOWED, MAX_RAW_RATIO, OVERHEAD, Budget, no_space
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 KINDS = "a .zip or a .tar, .tar.gz, .tar.bz2 or .tar.xz archive"
-MAX_RATIO = 100  # unpacked bytes per packed byte; photographs are near 1, label files near 10, drawn PNGs of one
-# colour reach 50 in xz
-MAX_RAW_RATIO = 2000  # the same for BMP and TIFF; drawn ones of a few shapes reach 360 in zip, 1,600 in bz2 and xz
-RAW = (b"BM", b"II*\x00", b"MM\x00*")  # how these start
-ALWAYS_ALLOWED = 64 * 2**20  # bytes that may be unpacked whatever the ratio
-OVERHEAD = 512  # bytes that each member counts beside its content: a disk runs out of names too
-SHARE = 0.9  # of the free disk that may be filled; the index and the snapshot need some as well
 LARGEST_READ = 2**24  # bytes read at once, as a tar's headers are; of a sound archive they are far smaller
+DRIVE = re.compile(r"[A-Za-z]:")  # how an absolute path starts on Windows
 START_OF_ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zX")  # how gzip, bzip2 and xz start
+UNREAD = {  # how archives start that are not read, and their suffixes
+    b"Rar!": ("RAR", (".rar",)),
+    b"7z\xbc\xaf\x27\x1c": ("7z", (".7z",)),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", (".zst", ".tzst")),
+    b"\x04\x22\x4d\x18": ("LZ4", (".lz4",)),
+    b"LZIP": ("lzip", (".lz",)),
+    b"\x1f\x9d": ("compress", (".z",)),
+}
+UNREAD_SUFFIXES = tuple(suffix for _, suffixes in UNREAD.values() for suffix in suffixes)
+ENCRYPTED = 1  # the bit in the flags of a zip's member
+METHODS = {0, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+DEREFERENCE = "Pack the files themselves (tar --dereference)."
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, KeyError, ValueError)
 OPENERS = (open, gzip.open, bz2.open, lzma.open)  # of tar files
 
@@ -49,35 +57,6 @@ class Member:
     name: str
     size: int
     open: Callable[[], IO[bytes] | None]
-
-
-class _Budget:
-    """What an archive may still unpack to, in bytes."""
-
-    def __init__(self, name: str, packed: int, folder: Path) -> None:
-        self.name, self.packed, self.folder = name, packed, folder
-        self.limit = max(ALWAYS_ALLOWED, MAX_RATIO * packed)
-        self.free = SHARE * shutil.disk_usage(folder).free
-        self.cost, self.written = 0.0, 0
-
-    def check(self, size: int, *, raw: bool) -> float:
-        """Return what `size` bytes cost. Raises DataError or StorageError if they are too many."""
-        cost = size * MAX_RATIO / MAX_RAW_RATIO if raw else float(size)
-        if self.cost + cost > self.limit:
-            raise DataError(
-                f"{self.name}, of {_bytes(self.packed)}, unpacks to {_bytes(self.written + size)} or more, as archives "
-                f"do that are made to fill a disk. Beyond {_bytes(ALWAYS_ALLOWED)} at most {MAX_RATIO} times the "
-                f"packed size is allowed, {MAX_RAW_RATIO:,} times for BMP and TIFF. If you trust it, unpack it and "
-                "pass the folder."
-            )
-        if self.written + size > self.free:
-            raise no_space(self.name, self.written + size, self.folder)
-        return cost
-
-    def spend(self, size: int, *, raw: bool) -> None:
-        """Count bytes that are about to be written."""
-        self.cost += self.check(size, raw=raw)
-        self.written += size
 
 
 class _Bounded(io.RawIOBase):
@@ -112,21 +91,6 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def no_space(name: str, needed: int, folder: Path) -> StorageError:
-    """Return the error for what does not fit on the disk of `folder`."""
-    free = shutil.disk_usage(folder).free
-    return StorageError(
-        f"{name} needs {_bytes(needed)} or more on the disk of {folder.parent}, where {_bytes(free)} are free. "
-        "Free some space, or point TMPDIR at a larger disk."
-    )
-
-
-def check_space(name: str, needed: int, folder: Path) -> None:
-    """Raise StorageError if `needed` bytes would fill the disk of `folder`."""
-    if needed > SHARE * shutil.disk_usage(folder).free:
-        raise no_space(name, needed, folder)
-
-
 def unpack(archive: Path, folder: Path, name: str) -> None:
     """Unpack `archive`, which the user knows as `name`, into `folder`.
 
@@ -134,14 +98,14 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     StorageError for more than the disk has room for.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    budget = _Budget(name, archive.stat().st_size, folder)
+    budget = Budget(name, archive.stat().st_size, folder)
     try:
         for member in _members(archive, folder, name, budget):
             _write(member, folder / member.name, name, budget)
     except DAMAGED as error:
         raise DataError(f"{name} is damaged: {error}. Make or download the archive again.") from None
     except (NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{name} cannot be unpacked: {error}. Pack it again, without a password.") from None
+        raise DataError(f"{name} cannot be unpacked: {error}. Pack it again.") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise no_space(name, budget.written, folder) from None
@@ -150,29 +114,27 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
         raise
 
 
-def _write(member: Member, path: Path, name: str, budget: _Budget) -> None:
+def _write(member: Member, path: Path, name: str, budget: Budget) -> None:
     try:
         source = member.open()
     except RecursionError:
         raise DataError(f"{name} is damaged: member '{member.name}' is a link that leads back to itself.") from None
     if source is None:
-        raise DataError(f"{name}: member '{member.name}' is a link to a folder; expected files.")
-    budget.spend(OVERHEAD, raw=False)
+        raise DataError(f"{name}: member '{member.name}' is a link to a folder; expected files. {DEREFERENCE}")
+    budget.spend(OVERHEAD)
     with source:
-        chunk = source.read(max(map(len, RAW)))
-        raw = chunk.startswith(RAW)
-        budget.check(member.size, raw=raw)
+        chunk = source.read(pixels.HEAD)
+        promised = pixels.promised(member.name, chunk)
+        budget.check(member.size, raw=min(member.size, promised))
+        written = 0
         with _created(member, path, name) as target:
             while chunk:
-                budget.spend(len(chunk), raw=raw)
+                budget.spend(len(chunk), raw=max(0, min(len(chunk), promised - written)))
                 target.write(chunk)
+                written += len(chunk)
                 chunk = source.read(2**20)
-
-
-def _bytes(size: float) -> str:
-    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
-    place = min(int(max(size, 1)).bit_length() // 10, len(units) - 1)
-    return f"{size / 1024**place:.4g} {units[place]}"
+    if promised == pixels.LATER and (more := min(written, promised) - pixels.in_file(path)) > 0:
+        budget.correct(more)
 
 
 def _created(member: Member, path: Path, name: str) -> IO[bytes]:
@@ -191,23 +153,40 @@ def _created(member: Member, path: Path, name: str) -> IO[bytes]:
         raise DataError(f"{name}: member {long}, {message}.") from None
 
 
-def _members(archive: Path, folder: Path, name: str, budget: _Budget) -> Iterator[Member]:
+def _members(archive: Path, folder: Path, name: str, budget: Budget) -> Iterator[Member]:
     with archive.open("rb") as file:
-        start = file.read(len(START_OF_ZIP))
+        start = file.read(max(map(len, UNREAD)))
+    if not start:
+        raise DataError(f"{name} is empty: a file of 0 bytes. Make or download the archive again.")
     # A tar file may hold a zip file, whose list of members then lies where that of a zip file itself would.
-    tar = None if start in (START_OF_ZIP, EMPTY_ZIP) else _tar(archive, budget)
+    tar = None if start.startswith((START_OF_ZIP, EMPTY_ZIP)) else _tar(archive, budget)
     if tar:
         return _tar_members(tar, folder, name)
     if zipfile.is_zipfile(archive):
         return _zip_members(archive, name, budget)
-    if start == START_OF_ZIP:
+    for kind, (called, _) in UNREAD.items():
+        if start.startswith(kind):
+            raise _unread(name, called)
+    if start.startswith(START_OF_ZIP):
         message = "is cut short: the list of files at its end is missing. Make or download the archive again."
         raise DataError(f"{name} {message}")
     what = "is damaged, or holds no tar file" if start.startswith(COMPRESSED) else "is not a readable archive"
     raise DataError(f"{name} {what}; expected a folder, or {KINDS}.")
 
 
-def _tar(archive: Path, budget: _Budget) -> tarfile.TarFile | None:
+def _unread(name: str, kind: str) -> DataError:
+    """Return the error for an archive of a kind that is not read."""
+    return DataError(f"{name} is a {kind} archive, which is not read; expected a folder, or {KINDS}. Unpack it.")
+
+
+def check_kind(uri: str) -> None:
+    """Raise DataError for the name of an archive of a kind that is not read."""
+    for called, suffixes in UNREAD.values():
+        if uri.lower().endswith(suffixes):
+            raise _unread(uri, called)
+
+
+def _tar(archive: Path, budget: Budget) -> tarfile.TarFile | None:
     """Open a tar file, however it is compressed; None if it is none."""
     for opener in OPENERS:
         stream = cast(IO[bytes], opener(archive, "rb"))
@@ -219,11 +198,13 @@ def _tar(archive: Path, budget: _Budget) -> tarfile.TarFile | None:
     return None
 
 
-def _zip_members(archive: Path, name: str, budget: _Budget) -> Iterator[Member]:
+def _zip_members(archive: Path, name: str, budget: Budget) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as file:
-        budget.check(sum(info.file_size for info in file.infolist()), raw=True)  # before anything is written
+        size = sum(info.file_size for info in file.infolist())
+        budget.check(size, raw=size)  # before anything is written
         for info in file.infolist():
             check_name(name, info.filename)
+            _check_method(name, info)
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise DataError(f"{name}: member '{info.filename}' is a link or a device; expected files and folders.")
@@ -240,7 +221,7 @@ def _tar_members(tar: tarfile.TarFile, folder: Path, name: str) -> Iterator[Memb
             if info.issym() or info.islnk():
                 base = PurePosixPath(info.name).parent if info.issym() else PurePosixPath()
                 _check_link(name, info.name, base, info.linkname)
-                yield Member(info.name, 0, partial(_linked, tar, info, folder / base / info.linkname))
+                yield Member(info.name, 0, partial(_linked, tar, info, folder, base / info.linkname, name))
                 continue
             if not (info.isreg() or info.isdir()):
                 raise DataError(f"{name}: member '{info.name}' is a device or a pipe; expected files and folders.")
@@ -250,16 +231,43 @@ def _tar_members(tar: tarfile.TarFile, folder: Path, name: str) -> Iterator[Memb
             pass
 
 
-def _linked(tar: tarfile.TarFile, info: tarfile.TarInfo, target: Path) -> IO[bytes] | None:
-    """Open what a link points to: what is unpacked already, or what comes later in the archive."""
-    target = Path(os.path.normpath(target))
-    return target.open("rb") if target.is_file() else tar.extractfile(info)
+def _linked(
+    tar: tarfile.TarFile, info: tarfile.TarInfo, folder: Path, link: PurePosixPath, name: str
+) -> IO[bytes] | None:
+    """Open what a link points to: what is unpacked already, or what comes later in the archive; None for a folder."""
+    inside = os.path.normpath(link)
+    target = folder / inside
+    if target.is_file():
+        return target.open("rb")
+    if target.is_dir():
+        return None
+    try:
+        return tar.extractfile(info)
+    except KeyError:
+        if any(os.path.normpath(member).startswith(inside + "/") for member in tar.getnames()):
+            return None
+        message = f"member '{info.name}' is a link to '{info.linkname}', which is not in the archive"
+        raise DataError(f"{name}: {message}. {DEREFERENCE}") from None
+
+
+def _check_method(archive: str, info: zipfile.ZipInfo) -> None:
+    """Refuse a member of a zip whose content cannot be read. Raises DataError."""
+    if info.flag_bits & ENCRYPTED:
+        raise DataError(
+            f"{archive} is encrypted: member '{info.filename}' needs a password. Pack it again, without one."
+        )
+    if info.compress_type not in METHODS:
+        method = zipfile.compressor_names.get(info.compress_type, f"number {info.compress_type}")  # type: ignore[attr-defined]
+        raise DataError(
+            f"{archive}: member '{info.filename}' is compressed by the method {method}, which is not read; expected "
+            "deflate, bzip2 or LZMA. Pack it again, or unpack it and pass the folder."
+        )
 
 
 def check_name(archive: str, member: str) -> None:
     """Refuse a member (or an object key) that would land outside the folder. Raises DataError."""
     parts = member.replace("\\", "/").split("/")
-    if member.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in member:
+    if member.startswith(("/", "\\")) or ".." in parts or DRIVE.match(member) or "\0" in member:
         raise DataError(
             f"{archive}: member '{member}' points outside the archive (an absolute path or '..'). "
             "Nothing was unpacked from it; get the archive from its author again."
@@ -274,6 +282,5 @@ def _check_link(archive: str, member: str, base: PurePosixPath, target: str) -> 
         outside = outside or depth < 0
     if outside:
         raise DataError(
-            f"{archive}: member '{member}' is a link that points outside the archive, to '{target}'. "
-            "Pack the files themselves (tar --dereference)."
+            f"{archive}: member '{member}' is a link that points outside the archive, to '{target}'. {DEREFERENCE}"
         )

@@ -13,24 +13,26 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from sightline.validate.jpeg_markers import (
+    END,
+    FRAME_CODES,
+    PROGRESSIVE,
+    SCAN_CODE,
+    START,
+    Structure,
+    complete,
+    structure_of,
+    unread,
+)
+
 KINDS = ("JPEG", "MPO")  # MPO: further pictures behind the first
-START, END = b"\xff\xd8\xff", b"\xff\xd9"
-END_CODE, SCAN_CODE, TABLES_CODE = 0xD9, 0xDA, 0xDB
-PROGRESSIVE = 0xC2
-# Baseline, extended, progressive, all with Huffman codes. Never give simplejpeg others: of lossless ones it writes the
-# whole picture into the memory of an eighth.
-FRAME_CODES = (0xC0, 0xC1, PROGRESSIVE)
-ALL_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-LONE_CODES = (0x01, 0xD8)  # have no length
 COLOURS_CODES = (0xE0, 0xEE)  # JFIF's and Adobe's words on colours
-MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # what ends the data of a scan: neither an escape nor a restart
 TIGHT = 2  # bytes whose loss must show
 PARTS = (8, 4, 2, 1)  # of its size at which a picture can be decoded
 # What libjpeg warns of although the picture is as it should be: words in the header that encoders get wrong.
@@ -50,31 +52,6 @@ class Wrong(NamedTuple):
     message: str
 
 
-@dataclass
-class _Structure:
-    """What the markers of a picture say. `end` is where it ends, None if it has no end marker."""
-
-    end: int | None = None
-    frame: int = 0  # its code
-    bits: int = 0  # a channel
-    size: tuple[int, int] = (0, 0)  # width and height in pixels
-    components: int = 0
-    scans: list[bytes] = field(default_factory=list)  # their headers
-    segments: list[tuple[int, int, int]] = field(default_factory=list)  # of the header: code, start, end
-    holes: bool = False  # a quantisation table with a zero, which the standard (ITU T.81, B.2.4.1) forbids
-
-    @property
-    def plain(self) -> bool:
-        """Tell whether its first scan is all of it."""
-        return self.frame != PROGRESSIVE and bool(self.scans) and self.scans[0][:1] == bytes([self.components])
-
-    @property
-    def scattered(self) -> bool:
-        """Tell whether other bytes lie between the parts of its header."""
-        ends = [2, *(end for _, _, end in self.segments)]
-        return any(start > end for (_, start, _), end in zip(self.segments, ends, strict=False))
-
-
 def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | None]:
     """Decode a JPEG; returns its grey pixels, and what is wrong with it.
 
@@ -83,7 +60,7 @@ def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | 
     (odd subsampling, lossless, arithmetic codes), which is judged all the same. Raises ValueError for what cannot be
     decoded at all.
     """
-    structure = _structure(data, 0, short=True)
+    structure = structure_of(data, 0, short=True)
     part = next((part for part in PARTS if min(structure.size) // part >= least), 1)
     pixels, warning = _tried(data, structure, part)
     if warning and (structure.scattered or any(words in warning for words in HARMLESS)):
@@ -94,14 +71,6 @@ def decoded(data: bytes, least: int) -> tuple[NDArray[np.uint8] | None, Wrong | 
     return pixels, (_cause(warning, data) if warning else None) or _silent(structure)
 
 
-def unread(data: bytes) -> str | None:
-    """Say what kind of JPEG it is that no reader here takes; None for other data."""
-    structure = _structure(data, 0, short=True)
-    if not data.startswith(START) or structure.frame not in ALL_FRAMES:
-        return None
-    return f"is a JPEG with {structure.bits} bits a channel (process SOF{structure.frame - 0xC0})"
-
-
 def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
     """Return a JPEG that ends with its end marker, right behind its picture, and what was done for that.
 
@@ -109,7 +78,7 @@ def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
     """
     if data.endswith(END):
         return _unfilled(data)
-    structure = _structure(data, 0)
+    structure = structure_of(data, 0)
     if structure.end is not None:
         end = _last_end(data, structure.end) if kind == "MPO" else structure.end
         if wrong := _lost(data[: structure.end]):
@@ -123,7 +92,7 @@ def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
     return body + END, ["added the missing end marker"]
 
 
-def _tried(data: bytes, structure: _Structure, part: int) -> tuple[NDArray[np.uint8] | None, str]:
+def _tried(data: bytes, structure: Structure, part: int) -> tuple[NDArray[np.uint8] | None, str]:
     """Return the pixels, if it gives any, and the first warning of the decoder."""
     try:
         return _read(data, structure, part, strict=True), ""
@@ -131,7 +100,7 @@ def _tried(data: bytes, structure: _Structure, part: int) -> tuple[NDArray[np.ui
         return None, str(error)
 
 
-def _read(data: bytes, structure: _Structure, part: int, *, strict: bool) -> NDArray[np.uint8] | None:
+def _read(data: bytes, structure: Structure, part: int, *, strict: bool) -> NDArray[np.uint8] | None:
     """Decode a part of the size in grey, None for rare kinds. Raises ValueError, with `strict` at a warning."""
     if structure.frame not in FRAME_CODES or structure.bits != 8:
         _read_in_full(data, strict)
@@ -162,7 +131,7 @@ def _read_in_full(data: bytes, strict: bool) -> None:
         said.seek(0)
         warning = said.readline().decode(errors="replace").strip()
     if not readable:
-        raise ValueError(warning or f"it {unread(data)}, which the training engine cannot read")
+        raise ValueError(warning or f"it {unread(data)}")
     if strict and warning:
         raise ValueError(warning)
 
@@ -185,11 +154,11 @@ def _cause(warning: str, data: bytes) -> Wrong:
     return Wrong("damaged-image", f"is damaged ({warning.removeprefix('Corrupt JPEG data: ')})")
 
 
-def _silent(structure: _Structure) -> Wrong | None:
+def _silent(structure: Structure) -> Wrong | None:
     """Say what is wrong by the headers alone, which a decoder does not look at."""
     if structure.holes:
         return Wrong("damaged-image", "is damaged (a zero in a quantisation table)")
-    if not structure.plain and not _complete(structure):
+    if not structure.plain and not complete(structure):
         return Wrong("truncated-image", "lacks scans: its end marker comes before the end of its picture")
     return None
 
@@ -200,7 +169,7 @@ def _filling(warning: str, data: bytes) -> int:
     Zeros that a broken copy left there are a sector or more, and the decoder took some of them for pixels.
     """
     left_over = LEFT_OVER.search(warning)
-    body = data[: (_structure(data, 0).end or len(data)) - len(END)]
+    body = data[: (structure_of(data, 0).end or len(data)) - len(END)]
     zeros = len(body) - len(body.rstrip(b"\x00"))
     return zeros if left_over and int(left_over[1]) <= zeros <= min(int(left_over[1]) + HELD, SECTOR - 1) else 0
 
@@ -216,7 +185,7 @@ def _unfilled(data: bytes) -> tuple[bytes, list[str]]:
     return shorter, [f"cut {len(data) - len(shorter)} bytes of filling before its end"]
 
 
-def _plain(data: bytes, structure: _Structure) -> bytes:
+def _plain(data: bytes, structure: Structure) -> bytes:
     """Take out what a decoder warns of although it does no harm."""
     kept = [data[:2]]
     for code, start, end in structure.segments:
@@ -228,49 +197,9 @@ def _plain(data: bytes, structure: _Structure) -> bytes:
     return b"".join(kept) + data[structure.segments[-1][2] :]
 
 
-def _structure(data: bytes, start: int, *, short: bool = False) -> _Structure:
-    """Follow the markers of the picture that starts at `start`; with `short` as far as they say something new."""
-    result = _Structure()
-    position = start + 2
-    while found := MARKER.search(data, position):
-        code, position = found[1][0], found.end()
-        if code == END_CODE:
-            result.end = position
-            break
-        if code in LONE_CODES:
-            continue
-        length = max(int.from_bytes(data[position : position + 2]), 2)
-        body = data[position + 2 : position + length]
-        position += length
-        if not result.scans:
-            result.segments.append((code, found.start(), position))
-        if code in ALL_FRAMES and len(body) > 5:
-            result.frame, result.bits, result.components = code, body[0], body[5]
-            result.size = (int.from_bytes(body[3:5]), int.from_bytes(body[1:3]))
-        elif code == TABLES_CODE:
-            result.holes = result.holes or _holes(body)
-        elif code == SCAN_CODE:
-            result.scans.append(body)
-            if short and result.plain:
-                break
-    return result
-
-
-def _holes(tables: bytes) -> bool:
-    """Tell whether a value of quantisation tables is zero."""
-    place = 0
-    while place < len(tables):
-        width = 2 if tables[place] >> 4 else 1  # bytes a value
-        values = tables[place + 1 : place + 1 + 64 * width]
-        if 0 in (values if width == 1 else memoryview(values[: len(values) & ~1]).cast("H")):
-            return True
-        place += 1 + 64 * width
-    return False
-
-
 def _last_end(data: bytes, end: int) -> int:
     """Return where the last complete picture ends of those that follow each other."""
-    while data.startswith(START, end) and (following := _structure(data, end).end):
+    while data.startswith(START, end) and (following := structure_of(data, end).end):
         end = following
     return end
 
@@ -283,16 +212,3 @@ def _trimmed(data: bytes) -> bytes:
     """
     shorter = data.rstrip(b"\x00")
     return (shorter if len(data) - len(shorter) > 1 else data).rstrip(b"\xff")
-
-
-def _complete(structure: _Structure) -> bool:
-    """Tell whether the scans hold all 64 coefficients of every component to the last bit (ITU T.81, B.2.3)."""
-    final: set[tuple[int, int]] = set()
-    for scan in structure.scans:
-        count = scan[0] if scan else 0
-        if len(scan) < 4 + 2 * count:  # cut within its header
-            return False
-        first, last, bits = scan[1 + 2 * count : 4 + 2 * count] if structure.frame == PROGRESSIVE else (0, 63, 0)
-        if bits & 15 == 0:
-            final |= {(component, k) for component in scan[1 : 1 + 2 * count : 2] for k in range(first, last + 1)}
-    return 0 < 64 * structure.components == len(final)

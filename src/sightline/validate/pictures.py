@@ -6,6 +6,8 @@ data, as a full decode does, and skips most of the arithmetic (see `jpeg`).
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import hashlib
 import io
 import os
@@ -16,13 +18,13 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
 
 from sightline.policy import Thresholds
-from sightline.validate import jpeg
+from sightline.validate import jpeg, png, signatures
 from sightline.validate.dataset import IMAGE_SUFFIXES, Found
+from sightline.validate.signatures import FORMATS
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg"),
     "MPO": (".jpg", ".jpeg"),  # JPEG with further pictures behind the first, as phones make it
@@ -79,7 +81,13 @@ class Facts(NamedTuple):
 
 
 def prepare(thresholds: Thresholds) -> None:
-    """Set this process up: decoders loaded, limits as the policy says."""
+    """Set this process up: decoders loaded and silent, limits as the policy says.
+
+    libtiff, which Pillow brings, writes what is wrong to standard error, without the name of the file.
+    """
+    for handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with contextlib.suppress(AttributeError, OSError):  # of a Pillow that hides its libtiff
+            getattr(ctypes.CDLL(_imaging.__file__), handler)(None)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = int(thresholds.max_megapixels * 1e6)
     Image.init()
@@ -105,11 +113,11 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
     except Image.DecompressionBombError:
         return None, [_huge(source, thresholds)]
     except UnidentifiedImageError:
-        return None, [Found("unreadable-image", source, _unidentified(data))]
+        return None, [signatures.unidentified(source, data)]
     except UNDECODABLE as error:
         if isinstance(error, OSError) and error.strerror:  # of the system: decoders have only a message
             return None, [Found("unreadable-image", source, f"cannot be read: {error.strerror.lower()}")]
-        return None, [_damaged(source, data, str(error) or type(error).__name__)]
+        return None, [signatures.undecodable(source, data, str(error) or type(error).__name__)]
 
 
 def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> tuple[Facts | None, list[Found]]:
@@ -124,6 +132,14 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
         width, height = image.size
         if width * height > thresholds.max_megapixels * 1e6:
             return None, [_huge(source, thresholds)]
+        if not (width and height):
+            return None, [Found("unreadable-image", source, f"is {width} x {height} pixels in size by its header")]
+        if kind == "PNG" and (broken := png.damage(data)):
+            return None, [Found(broken.rule, source, broken.message)]
+        if (end := signatures.bmp_end(image)) > len(data):
+            return None, [Found("truncated-image", source, f"ends too early, after {len(data)} of {end} bytes")]
+        if thresholds.decode and kind == "PNG":
+            image.load()  # or `exif_orientation` would, for EXIF behind the pixels, and pass over what is wrong
         orientation = exif_orientation(image)
         grey = image.mode in GREY
         found += _kind(source, suffix, kind, orientation, image, data)
@@ -136,31 +152,13 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
                 found.append(Found(wrong.rule, source, wrong.message))
         if see_through(image, thresholds.decode):
             found.append(Found("alpha-channel", source, f"has transparency (mode {image.mode})"))
-    if kind == "PNG":  # decoding passes over checksums
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            image.verify()
     if orientation >= 5:
         width, height = height, width
     return Facts(digest, size, width, height, orientation, grey, thumb), found
 
 
-def _unidentified(data: bytes) -> str:
-    if not data:
-        return "is empty"
-    if kind := jpeg.unread(data):
-        return f"{kind}, which the training engine cannot read; expected 8"
-    return f"is no image, or of an unsupported kind: its bytes are none of {', '.join(FORMATS)}"
-
-
 def _huge(source: str, thresholds: Thresholds) -> Found:
     return Found("huge-image", source, f"has more than {thresholds.max_megapixels:g} million pixels")
-
-
-def _damaged(source: str, data: bytes, reason: str) -> Found:
-    truncated = "truncated" in reason or "incomplete" in reason.lower() or "unexpected end" in reason.lower()
-    if data and truncated:
-        return Found("truncated-image", source, f"ends too early, after {len(data)} bytes ({reason})")
-    return Found("unreadable-image", source, f"cannot be decoded ({reason})")
 
 
 def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Image, data: bytes) -> list[Found]:
@@ -242,7 +240,10 @@ def _decoded(image: Image.Image, orientation: int, data: bytes) -> tuple[bytes, 
             box = (0, 0, image.width / part, image.height / part)
             return _thumbnail(Image.fromarray(pixels), box, orientation, THUMB), wrong
         return _small(image, orientation, THUMB), wrong
-    return _small(image, orientation, THUMB), None
+    thumb = _small(image, orientation, THUMB)
+    if image.format == "PNG" and png.lacks_rows(data, image):
+        return thumb, jpeg.Wrong("truncated-image", f"ends too early, after {len(data)} bytes: rows are missing")
+    return thumb, None
 
 
 def _small(image: Image.Image, orientation: int, side: int) -> bytes:

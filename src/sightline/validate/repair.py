@@ -1,23 +1,23 @@
 """What can be saved of a bad image file, and nothing else: bytes in, better bytes out, and what was done in words.
 
-Without loss: bytes behind a JPEG's end, and zeros before it, are cut; a JPEG's end marker is added if nothing but it is
-missing (see `jpeg`); a file gets the suffix of what it is. With new pixels: a picture stored turned is made upright,
-transparency is laid on white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8), CMYK becomes RGB. Then
-PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own colour subsampling; the profile
-of colours stays, EXIF does not; of several pictures in a file the first is kept.
+Without loss: bytes behind a JPEG's end, and zeros before its end marker, are cut; a JPEG's end marker is added if
+nothing but it is missing (see `jpeg`); a file gets the suffix of what it is. With new pixels: a picture stored turned
+is made upright, transparency is laid on white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8),
+CMYK becomes RGB. Then PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own colour
+subsampling; the profile of colours stays, EXIF does not; of several pictures in a file the first is kept.
 """
 
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any
 
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
-from sightline.validate import jpeg
+from sightline.validate import jpeg, png
 from sightline.validate.pictures import (
     DEEP,
-    FORMATS,
     SUFFIXES,
     TIFF_UNREAD,
     TURNS,
@@ -27,6 +27,7 @@ from sightline.validate.pictures import (
     exif_orientation,
     see_through,
 )
+from sightline.validate.signatures import FORMATS
 
 QUALITY = 95
 SUBSAMPLED_WIDE = 1  # Pillow's number for 4:2:2, which a quarter turn makes 4:4:0: that, it cannot write
@@ -43,6 +44,11 @@ def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
 
     `suffix` is what the file has now, such as `.jpg`. Raises ValueError, with the reason, for what cannot be saved.
     """
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, about odd tags, which name no file
+        return _reencoded(data, suffix)
+
+
+def _reencoded(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
     kind = _kind(data)
     done: list[str] = []
     try:
@@ -74,8 +80,12 @@ def _kind(data: bytes) -> str:
 def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
     """Decode a picture, and return it as training should see it and what was done for it."""
     done = []
+    if image.format == "PNG":
+        image.load()  # or `exif_orientation` would, and pass over what is wrong
     orientation = exif_orientation(image)
     image.load()
+    if image.format == "PNG" and ((broken := png.damage(data)) or png.lacks_rows(data, image)):
+        raise ValueError(broken.message if broken else "ends too early: rows are missing")
     result: Image.Image = image
     if orientation in TURNS:
         # Pillow turns a TIFF by itself; the copy has no tags of the old file, which would turn it once more.

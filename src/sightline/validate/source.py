@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,14 @@ from sightline import progress
 from sightline.errors import DataError, did_you_mean
 from sightline.storage import Transfer, fetch_uri, open_store
 from sightline.storage.files import local_path
-from sightline.validate import archive
+from sightline.validate import archive, budget
 from sightline.validate.dataset import IMAGE_SUFFIXES, Folder
 from sightline.validate.formats import named
 
 STAGE = "validate"
 QUICKSTART = "quickstart"  # the source that is drawn, not read
+NOTES = ("README", "LICENSE", "LICENCE")  # files about a set, not of it
+SHOWN = 5  # names of archives inside that are listed
 
 
 class Local(NamedTuple):
@@ -37,6 +40,8 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
     """
     with contextlib.ExitStack() as stack:
         root, fenced, file = _local(source, stack)
+        if images is None and file is None:
+            _check_unpacked(root, source)
         pictures = None
         if images is not None:
             below = root / images
@@ -52,6 +57,8 @@ def look(uri: str) -> None:
     if scheme == "s3":
         if not uri.removeprefix("s3://").strip("/"):
             raise DataError(f"{uri}: got no bucket, expected s3://bucket/prefix.")
+        if not uri.endswith("/"):
+            archive.check_kind(uri)
         return
     if separator and scheme != "file":
         raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, a data.yaml, or s3://bucket/prefix.")
@@ -104,6 +111,24 @@ def _unpacked(path: Path, name: str, stack: contextlib.ExitStack, prefix: str) -
     return folder
 
 
+def _check_unpacked(root: Path, source: str) -> None:
+    """Raise DataError for a folder that holds archives, and nothing else but notes."""
+    archives: list[str] = []
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for name in names:
+            if name.lower().endswith((*archive.SUFFIXES, *archive.UNREAD_SUFFIXES)):
+                archives.append(os.path.relpath(os.path.join(folder, name), root))
+            elif not name.startswith(".") and not name.upper().startswith(NOTES):
+                return
+    if archives:
+        shown = ", ".join(sorted(archives)[:SHOWN]) + (", …" if len(archives) > SHOWN else "")
+        raise DataError(
+            f"{source} holds archives and no images: {shown}. Unpack {'it' if len(archives) == 1 else 'them'} and pass "
+            "the folder."
+        )
+
+
 def _download(uri: str, stack: contextlib.ExitStack, prefix: str) -> Local:
     folder = _work_folder(stack)
     name = uri.rstrip("/").rsplit("/", 1)[1]
@@ -129,7 +154,7 @@ def _objects(uri: str, prefix: str, folder: Path) -> Path:
         archive.check_name(uri, key)
     if not keys:
         raise DataError(f"{prefix}{uri} holds no objects; expected labelled images or an archive there.")
-    archive.check_space(uri, sum(sizes.values()), folder)
+    budget.check_space(uri, sum(sizes.values()), folder)
     ticker = progress.Ticker(STAGE, len(keys), "downloading")
     store.download([Transfer(key, folder / key) for key in keys], ticker.tick)
     return folder

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.validate.dataset import Edges
-from sightline.validate.pictures import DEEP, FORMATS, TURNS, UNDECODABLE, exif_orientation
+from sightline.validate.pictures import DEEP, TURNS, UNDECODABLE, exif_orientation
+from sightline.validate.signatures import FORMATS
 
 WIDTH, HEIGHT = 288, 216  # pixels that a thumbnail fits into
 SMALL = 0.06  # a box whose longer side is less of the image's is shown close up
