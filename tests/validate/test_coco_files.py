@@ -72,8 +72,10 @@ def test_what_is_wrong_in_a_file_of_utf_16_has_its_line_and_column(sets: Sets):
     path = root / "annotations/instances_val.json"
     text = json.dumps(json.loads(path.read_text()), indent=1).replace('"iscrowd": 0', '"iscrowd": ?', 1)
     path.write_text(text, encoding="utf-16")
-    line = text[: text.index("?")].count("\n") + 1
-    with pytest.raises(DataError, match=rf"instances_val.json:{line}: not JSON: .* at column {len('   \"iscrowd\": ?')}"):
+    before = text[: text.index("?")]
+    line, shown = before.count("\n") + 1, before.rpartition("\n")[2]
+    place = f"instances_val.json:{line}: not JSON: .* at column {len(shown) + 1}"
+    with pytest.raises(DataError, match=place):
         check(str(root), resolve("balanced", {}), root.parent / "report")
 
 

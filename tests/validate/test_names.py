@@ -281,6 +281,7 @@ def test_a_split_whose_labels_are_named_by_another_scheme_is_an_error(sets: Sets
     assert document.verdict == "rejected"
     assert places(document, "unpaired-label") == ["labels/train"]
     assert "4 labels without an image and 4 images without a label" in str(document.findings)
+    assert "expected labels that are named like their images" in str(document.findings)
 
 
 def test_one_background_without_a_file_and_one_lost_image_do_not_pair_up(sets: Sets, report):
@@ -308,6 +309,19 @@ def test_a_voc_file_that_names_another_image_in_another_case_is_a_warning(sets: 
         path = root / f"Annotations/p{number}.xml"
         path.write_text(path.read_text().replace(f"{number}.png", name))
     assert places(report(root), "other-image") == ["JPEGImages/p0.png"]
+
+
+def test_names_that_look_the_same_are_shown_with_what_tells_them_apart(sets: Sets, report):
+    for number, (names, words) in enumerate(
+        (
+            (["traffic light", "traffic\u00a0light"], r"'traffic light', 'traffic\xa0light' differ"),
+            (["cat", "c\u200bat"], r"'cat', 'c\u200bat' differ"),
+            (["caf\u00e9", "cafe\u0301"], r"'caf\xe9', 'cafe\u0301' differ"),
+        )
+    ):
+        document = report(sets.yolo(str(number), names=names))
+        [finding] = [finding for finding in document.findings if finding.rule == "similar-names"]
+        assert words in finding.examples[0].message
 
 
 def test_voc_annotations_that_all_name_the_next_image_are_refused_and_not_repaired(sets: Sets, report, tmp_path):
@@ -382,10 +396,10 @@ def test_endless_numbers_that_nobody_reads_do_not_matter(sets: Sets, report, val
     [
         ({"bbox": [float("nan"), 4, 20, 10]}, "label-syntax", "[NaN, 4, 20, 10], which are not all finite numbers"),
         ({"bbox": [1, 4, 20, float("inf")]}, "label-syntax", "[1, 4, 20, Infinity], which are not all finite numbers"),
-        ({"category_id": float("nan")}, "class-range", 'has category NaN, which is not in categories'),
+        ({"category_id": float("nan")}, "class-range", "has category NaN, which is not in categories"),
         ({"iscrowd": float("nan")}, "label-syntax", "has iscrowd NaN; expected 0 or 1"),
         ({"bbox": ["10", "4", "20", "10"]}, "label-syntax", "whose numbers are texts"),
-        ({"image_id": float("nan")}, "missing-image", 'refers to image NaN, which is not in images'),
+        ({"image_id": float("nan")}, "missing-image", "refers to image NaN, which is not in images"),
     ],
 )
 def test_endless_numbers_that_matter_are_named(sets: Sets, report, values, rule, words):

@@ -23,9 +23,8 @@ SEPARATORS = re.compile(
 def key(name: str) -> str:
     """Return a name without case, white space, Unicode form, and what separates words: traffic_light, Traffic Light.
 
-    What is not seen, such as a zero-width space, is none of it, nor is the dot that lower case leaves of a Turkish capital i.
-
-    Single letters keep their case: `a` and `A` are two classes of a set of letters.
+    What is not seen, such as a zero-width space, is no part of it, nor is the dot over a Turkish capital i. Single
+    letters keep their case: `a` and `A` are two classes of a set of letters.
     """
     seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
     plain = " ".join(SEPARATORS.sub(" ", seen).split())
@@ -43,13 +42,13 @@ def alike(classes: Sequence[str]) -> list[list[int]]:
 def find(classes: Sequence[str]) -> Iterator[Found]:
     """Yield each group of such names."""
     for group in alike(classes):
-        names = ", ".join(f"'{name}'" for name in _told_apart([classes[index] for index in group]))
+        names = ", ".join(f"'{name}'" for name in _distinct([classes[index] for index in group]))
         message = f"{names} differ only in case, white space, separators or Unicode form"
         yield Found("similar-names", f"class {classes[group[0]]}", message, badness=len(group))
 
 
-def _told_apart(names: list[str]) -> list[str]:
-    """Return names as a reader can tell them apart: what is not seen by its number, and so are letters that look alike."""
+def _distinct(names: list[str]) -> list[str]:
+    """Return names as a reader can tell them apart: what is not seen is escaped, else all that is not ASCII."""
     shown = ["".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) for name in names]
     if len({unicodedata.normalize("NFC", name) for name in shown}) < len(names):
         return [name.encode("unicode_escape").decode() for name in names]

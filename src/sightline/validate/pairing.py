@@ -96,10 +96,11 @@ def _misaligned(index: Index) -> Iterator[Found]:
     rows: list[tuple[str, int, int, int]] = index.rows(
         "SELECT split, COUNT(*), COUNT(named), COUNT(DISTINCT named) FROM (SELECT id, split, "
         "CASE WHEN id IN (SELECT item FROM problem WHERE rule = 'other-image') THEN named END AS named "
-        "FROM item WHERE id NOT IN (SELECT item FROM problem WHERE rule = 'missing-label' AND item IS NOT NULL)) GROUP BY split ORDER BY split"
+        "FROM item WHERE id NOT IN (SELECT item FROM problem WHERE rule = 'missing-label' AND item IS NOT NULL)) "
+        "GROUP BY split ORDER BY split"
     ).fetchall()
-    counts = list(zip(*rows, strict=True))[1:]
-    parts = [(".", *map(sum, counts)), *rows] if rows else []
+    count, others, names = (sum(counts) for counts in list(zip(*rows, strict=True))[1:]) if rows else (0, 0, 0)
+    parts = [(".", count, others, names), *rows]
     wrong = [(place, count, others) for place, count, others, names in parts if _nearly_all(count, others, names)]
     for place, count, others in wrong[:1] if wrong and wrong[0][0] == "." else wrong:
         example = index.rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.artifacts import Split
@@ -80,14 +80,14 @@ def _json_files(root: Path) -> Iterator[Path]:
 
 def _refuse_damaged(folder: Folder, found: set[Path], read: set[Split]) -> None:
     """Raise DataError that names the files which stand for a split that is not in `read`, and say nothing."""
-    problems = []
+    problems: list[str] = []
     for path in _candidates(folder.root):
         split = named_split(folder.root, path)
         if path in found or split in read or not folder.allows(path):
             continue
         known = path.name in {other.name for other in found} or any(word in path.name.lower() for word in USUAL)
         if split_of(path.stem) or known or path.parent.name.lower() == HOME:
-            problems += filter(None, [_damage(path, folder.relative(path))])
+            problems += filter(None, [damage(path, folder.relative(path))])
     if problems:
         raise DataError(
             f"{folder.name} holds annotation files that cannot be read. Restore them, or remove them if they are no "
@@ -105,7 +105,7 @@ def _candidates(root: Path) -> Iterator[Path]:
             yield from (path for path in (folder / name for name in sorted(found)) if not path.is_dir())
 
 
-def _damage(path: Path, where: str) -> str | None:
+def damage(path: Path, where: str) -> str | None:
     """Say what a file is in place of JSON; None for JSON."""
     try:
         with path.open("rb") as file:

@@ -29,7 +29,7 @@ Event = tuple[str, Any]
 Record = dict[str, Any]
 
 
-class NumberOverflow(Exception):  # noqa: N818  no error: the file is read again
+class NumberOverflow(Exception):
     """A number is beyond 64 bits; reading exactly, which takes several times as long, it is one."""
 
 

@@ -27,16 +27,18 @@ class Scores:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, record: Record) -> None:
+        """Count an annotation."""
         self.boxes += 1
         score = next((value for key in SCORES if type(value := record.get(key)) in (int, float)), None)
         if score is None or not math.isfinite(score):
             return
         self.scored += 1
-        self.unsure += 0 < score < 1 or 1 < score < 100 and score % 1 != 0  # percents, too
+        self.unsure += 0 < score < 1 or (1 < score < 100 and score % 1 != 0)  # percents, too
         self.low, self.high = min(self.low, score), max(self.high, score)
 
     @property
     def predictions(self) -> bool:
+        """Tell whether all annotations are predictions."""
         return 0 < self.boxes == self.scored and 2 * self.unsure >= self.boxes
 
 
@@ -48,6 +50,7 @@ def identity(value: Any) -> Any:
 
 
 def image_row(record: Record) -> tuple[Any, ...]:
+    """Return id, name, width and height, each None where it cannot be used, and which side is no finite number."""
     name = record.get("file_name")
     usable = isinstance(name, str) and name
     sides = (record.get("width"), record.get("height"))
@@ -109,7 +112,7 @@ def _named(value: Any) -> Any:
     return ODD + "NaN" if isinstance(value, float) and math.isnan(value) else identity(value)
 
 
-def shownidentity(value: Any) -> str:
+def shown_id(value: Any) -> str:
     """Return an id as its file has it."""
     return value[1:] if isinstance(value, str) and value.startswith(ODD) else json.dumps(value)
 
@@ -128,4 +131,5 @@ def _edges(bbox: Any) -> Edges | None:
 
 
 def has_mask(record: Record) -> bool:
+    """Tell an annotation that has more than a box."""
     return bool(record.get("segmentation") or record.get("keypoints"))

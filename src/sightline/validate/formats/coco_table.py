@@ -83,8 +83,6 @@ class Annotation(NamedTuple):
     message: str
 
 
-
-
 class Counts(NamedTuple):
     """What the annotations of a file have besides boxes."""
 

@@ -73,7 +73,7 @@ class ImageList:
         if self._no_images is None:
             return
         number, line = self._no_images
-        what = "the path of a label" if suffix(line) == ".txt" else "no path of an image: it lacks a suffix"
+        what = "the path of a label" if suffix(line) == ".txt" else "no path of an image: it has no suffix of one"
         more = f", and {self._no_image_count - 1} more lines are like it" if self._no_image_count > 1 else ""
         message = f"'{short(line)}' is {what}{more}; expected the path of an image a line, such as images/a.jpg"
         yield Found("missing-image", f"{self._folder.relative(self._path)}:{number}", message)

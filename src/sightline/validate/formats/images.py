@@ -41,7 +41,7 @@ USUAL = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
 
 class ImageFinder:
-    """Looks a file up in several folders, the likeliest first, and remembers where it took another path than written."""
+    """Looks a file up in several folders, the likeliest first, and remembers names that lead elsewhere."""
 
     def __init__(self, source: Folder, start: Path, split: Split | None, extra: Sequence[str] = ()) -> None:
         """Prepare the folders for annotations in `start`; `extra` are names an image folder may have besides."""
@@ -62,7 +62,8 @@ class ImageFinder:
         file in and below the image folders.
         """
         for written in dict.fromkeys((name, name.replace("\\", "/"))):
-            for folder in self.folders:
+            above = (str(self._source.root), os.path.dirname(self._start)) if "/" in written else ()
+            for folder in (*self.folders, *above):
                 if path := self._existing(folder, written):
                     return path
         meant = self._meant(name)
@@ -96,8 +97,8 @@ class ImageFinder:
         for end in ends(name):
             if end == name:
                 continue
-            paths = (path for folder in self._trees if (path := self._existing(folder, end)))
-            if found := {os.path.realpath(path): path for path in paths}:
+            there = filter(None, (self._existing(folder, end) for folder in self._trees))
+            if found := {os.path.realpath(image): image for image in there}:
                 return list(found.values())
         return []
 

@@ -14,7 +14,6 @@ from sightline.validate.formats.description import siblings
 from sightline.validate.formats.files import holds_pictures, short, tidy
 from sightline.validate.formats.paths import ends, foreign, slashed, split_in
 
-
 URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 
 

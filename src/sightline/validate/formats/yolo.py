@@ -186,9 +186,9 @@ class _Entries:
     def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
         listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
         for number, line in lines(path):
-            image = listed.image(number, line)
-            if image is None and listed.no_image(number, line):
+            if listed.no_image(number, line):
                 continue
+            image = listed.image(number, line)
             if image is None:
                 where = f"{self.folder.relative(path)}:{number}"
                 message = f"the image '{short(line)}' is not there{listed.why(line)}"
