@@ -127,8 +127,8 @@ class ImageFinder:
                 for own in names(folder, IMAGE_SUFFIXES):
                     near[folded(stem(own))] = None if folded(stem(own)) in near else own
                 self._near[folder] = near
-            if own := self._near[folder].get(folded(plain)):
-                return f"{folder}/{own}"
+            if there := self._near[folder].get(folded(plain)):
+                return f"{folder}/{there}"
         return None
 
     def _existing(self, folder: str, name: str) -> str | None:
