@@ -284,7 +284,8 @@ def test_what_a_tool_exports_without_splits_is_one_set(make: Maker, export: Call
     export(make)
     expected = unsplit(collect(make.sets.yolo()))
     read = collect(make.root, fenced=True)
-    assert (unsplit(read), read.reading.declared, read.rules()) == (expected, set(), [])
+    elsewhere = [("data-path", "result.json: images[0]")] if export is label_studio_coco_without_images else []
+    assert (unsplit(read), read.reading.declared, read.rules()) == (expected, set(), elsewhere)
 
 
 # --- what is not read
@@ -454,6 +455,27 @@ def test_no_split_is_made_of_the_folder_of_all(sets: Sets):
 def test_two_spellings_of_a_split_that_lead_to_two_places_are_refused(sets: Sets):
     assert "val and valid are the same split" in problem(sets.yolo(valid="images/test"))
     assert "'train' is given twice" in problem(sets.yolo("other", Train="images/test"))
+
+
+@pytest.mark.parametrize("scheme", ["https", "s3", "ftp"])
+def test_a_url_in_data_yaml_is_not_followed(sets: Sets, scheme):
+    message = problem(sets.yolo(train=f"{scheme}://x.y/train.zip"))
+    assert f"train: '{scheme}://x.y/train.zip' is a URL, and nothing is downloaded" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{}", "'0' is no path of an image: it has no suffix of one, and 5 more lines are like it"),
+        ("labels/train/{}.txt", "'labels/train/0.txt' is the path of a label, and 5 more lines are like it"),
+    ],
+)
+def test_a_list_of_what_is_no_image_is_explained_once(sets: Sets, line, words):
+    root = sets.yolo(train="train.txt")
+    (root / "train.txt").write_text("".join(line.format(n) + "\n" for n in range(6)))
+    read = collect(root)
+    assert read.rules() == [("missing-image", "train.txt:1")]
+    assert words in read.found[0].message
 
 
 def test_lists_of_another_machine_are_followed_and_said_once(sets: Sets):

@@ -103,11 +103,34 @@ def test_a_list_in_another_order_than_data_yaml_is_an_error(sets: Sets, report, 
         fix(str(root), resolve("balanced", {}), root.parent / "fixed")
 
 
-@pytest.mark.parametrize("text", ["cat\ndog\n", "cat \r\ndog\n\n", "person\ndog\ncat\n", "", "\0\n"])
+@pytest.mark.parametrize("text", ["cat\ndog\n", "cat \r\ndog\n\n", "person\ndog\n", "cat\ndog\nperson\n", "", "\0\n"])
 def test_a_list_that_agrees_or_is_of_something_else_is_let_be(sets: Sets, report, text):
     root = sets.yolo()
     (root / "labels/train/classes.txt").write_text(text)
     assert "class-order" not in found(report(root))
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "words"),
+    [
+        ("classes.txt", "background\ncat\ndog\n", "1 'cat', 2 'dog'; data.yaml has 0 'cat', 1 'dog'"),
+        ("classes.txt", "Dog\nCat\n", "0 'Dog', 1 'Cat'; data.yaml has 0 'cat', 1 'dog'"),
+        ("labels/classes.txt", "dog\n", "0 'dog'; data.yaml has 1 'dog'"),
+        ("notes.json", '{"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}', "1 'cat', 2 'dog'"),
+    ],
+)
+def test_a_list_that_gives_one_shared_name_another_number_is_an_error(sets: Sets, report, place, text, words):
+    root = sets.yolo()
+    (root / place).write_text(text)
+    document = report(root)
+    assert places(document, "class-order") == [place]
+    assert words in str(document.findings)
+
+
+def test_a_list_in_utf_16_is_compared_too(sets: Sets, report):
+    root = sets.yolo()
+    (root / "classes.txt").write_text("dog\ncat\n", encoding="utf-16")
+    assert places(report(root), "class-order") == ["classes.txt"]
 
 
 # --- spellings of a class
@@ -123,6 +146,10 @@ def test_a_list_that_agrees_or_is_of_something_else_is_let_be(sets: Sets, report
         (["caf\u00e9", "cafe\u0301", "cafe"], [[0, 1]]),
         (["A-", "A", "A+", "AB"], []),
         (["c 1", "c-1", "c1"], []),
+        (["class 1", "class_1", "class-1", "class1", "class 2"], [[0, 1, 2]]),
+        (["x -1", "x 1", "1-2", "12"], []),
+        (["cat", "c\u200bat", "\ufeffcat"], [[0, 1, 2]]),
+        (["\u0130stanbul", "istanbul"], [[0, 1]]),
         (["dog", "cat", "Dog", "bird", "cat\u00a0"], [[0, 2], [1, 4]]),
     ],
 )
@@ -254,6 +281,7 @@ def test_a_split_whose_labels_are_named_by_another_scheme_is_an_error(sets: Sets
     assert document.verdict == "rejected"
     assert places(document, "unpaired-label") == ["labels/train"]
     assert "4 labels without an image and 4 images without a label" in str(document.findings)
+    assert "expected labels that are named like their images" in str(document.findings)
 
 
 def test_one_background_without_a_file_and_one_lost_image_do_not_pair_up(sets: Sets, report):
@@ -263,6 +291,57 @@ def test_one_background_without_a_file_and_one_lost_image_do_not_pair_up(sets: S
     document = report(root)
     assert {"missing-label", "orphan-label"} <= set(found(document, "warning"))
     assert document.verdict == "passed"
+
+
+def name_inside(root: Path, number: int, name: str) -> None:
+    path = root / f"Annotations/{number}.xml"
+    path.write_text(path.read_text().replace(f"<filename>{number}.png", f"<filename>{name}"))
+
+
+def test_a_voc_file_that_names_another_image_in_another_case_is_a_warning(sets: Sets, report):
+    root = sets.voc()
+    for number in (0, 1):
+        for path in (root / f"JPEGImages/{number}.png", root / f"Annotations/{number}.xml"):
+            path.rename(path.with_stem(f"p{number}"))
+    lists = root / "ImageSets/Main/train.txt"
+    lists.write_text(lists.read_text().replace("0\n1\n", "p0\np1\n"))
+    for number, name in ((0, "P1.PNG"), (1, "P1.PNG")):  # the second has just its own name
+        path = root / f"Annotations/p{number}.xml"
+        path.write_text(path.read_text().replace(f"{number}.png", name))
+    assert places(report(root), "other-image") == ["JPEGImages/p0.png"]
+
+
+def test_names_that_look_the_same_are_shown_with_what_tells_them_apart(sets: Sets, report):
+    for number, (names, words) in enumerate(
+        (
+            (["traffic light", "traffic\u00a0light"], r"'traffic light', 'traffic\xa0light' differ"),
+            (["cat", "c\u200bat"], r"'cat', 'c\u200bat' differ"),
+            (["caf\u00e9", "cafe\u0301"], r"'caf\xe9', 'cafe\u0301' differ"),
+        )
+    ):
+        document = report(sets.yolo(str(number), names=names))
+        [finding] = [finding for finding in document.findings if finding.rule == "similar-names"]
+        assert words in finding.examples[0].message
+
+
+def test_voc_annotations_that_all_name_the_next_image_are_refused_and_not_repaired(sets: Sets, report, tmp_path):
+    root = sets.voc()
+    for number in range(10):
+        name_inside(root, number, f"{(number + 1) % 10}.png")
+    document = report(root)
+    assert found(document, "error") == {"misaligned-labels": 1}
+    assert "10 of 10 annotations have the <filename> of another image, such as" in str(document.findings)
+    with pytest.raises(DataError, match="Nothing was written"):
+        repaired(root, tmp_path)
+
+
+def test_one_name_in_all_annotations_is_what_a_template_left(sets: Sets, report):
+    root = sets.voc()
+    for number in range(10):
+        name_inside(root, number, "3.png")
+    document = report(root)
+    assert found(document, "error") == {}
+    assert found(document, "warning")["other-image"] == 9
 
 
 def test_a_voc_file_that_names_another_image_that_is_there_is_a_warning(sets: Sets, report):
@@ -317,14 +396,47 @@ def test_endless_numbers_that_nobody_reads_do_not_matter(sets: Sets, report, val
     [
         ({"bbox": [float("nan"), 4, 20, 10]}, "label-syntax", "[NaN, 4, 20, 10], which are not all finite numbers"),
         ({"bbox": [1, 4, 20, float("inf")]}, "label-syntax", "[1, 4, 20, Infinity], which are not all finite numbers"),
-        ({"category_id": float("nan")}, "class-range", 'has category "NaN", which is not in categories'),
-        ({"image_id": float("nan")}, "missing-image", 'refers to image "NaN", which is not in images'),
+        ({"category_id": float("nan")}, "class-range", "has category NaN, which is not in categories"),
+        ({"iscrowd": float("nan")}, "label-syntax", "has iscrowd NaN; expected 0 or 1"),
+        ({"bbox": ["10", "4", "20", "10"]}, "label-syntax", "whose numbers are texts"),
+        ({"image_id": float("nan")}, "missing-image", "refers to image NaN, which is not in images"),
     ],
 )
 def test_endless_numbers_that_matter_are_named(sets: Sets, report, values, rule, words):
     document = report(coco_with(sets.coco(), **values))
     assert found(document, "error") == {rule: 1}
     assert words in str(document.findings)
+
+
+@pytest.mark.parametrize("number", ["1e999", "18446744073709551616", "9" * 400])
+def test_a_number_beyond_64_bits_that_nobody_reads_does_not_matter(sets: Sets, report, number):
+    root = sets.coco()
+    path = root / "train/_annotations.coco.json"
+    path.write_text(path.read_text().replace('"iscrowd": 0', f'"iscrowd": 0, "track": {number}, "area": 200.0'))
+    document = report(root)
+    assert set(found(document)) == {"few-boxes"}
+    assert document.boxes == 10
+
+
+def test_ids_beyond_64_bits_are_kept_apart(sets: Sets, report):
+    root = sets.coco()
+    path = root / "train/_annotations.coco.json"
+    document = json.loads(path.read_text())
+    for record in (*document["images"], *document["categories"]):
+        record["id"] += 2**70
+    for record in document["annotations"]:
+        record |= {"image_id": record["image_id"] + 2**70, "category_id": record["category_id"] + 2**70}
+    path.write_text(json.dumps(document))
+    assert report(root).splits["train"].boxes_per_class == {"cat": 3, "dog": 3}
+
+
+def test_an_endless_image_size_is_named(sets: Sets, report):
+    root = sets.coco()
+    path = root / "train/_annotations.coco.json"
+    path.write_text(path.read_text().replace('"width": 40', '"width": Infinity', 1))
+    document = report(root)
+    assert found(document, "error") == {"size-mismatch": 1}
+    assert "has the width Infinity; expected whole numbers of pixels" in str(document.findings)
 
 
 def test_endless_numbers_are_found_wherever_a_chunk_ends(sets: Sets, report):

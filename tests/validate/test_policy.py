@@ -17,6 +17,7 @@ SETTING = "error, warning, off, or {severity, max_count, max_fraction}"
 SET_RULES = (
     *("class-absent", "few-boxes", "class-imbalance", "many-backgrounds", "class-gap", "duplicate-name"),
     *("repeated-number", "box-convention", "similar-names", "class-order", "unpaired-label"),
+    "misaligned-labels",
 )
 
 

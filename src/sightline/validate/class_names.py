@@ -13,16 +13,22 @@ from sightline.validate.dataset import Edges, Found
 from sightline.validate.index import Index, unpack
 from sightline.validate.labels import overlapping
 
-BETWEEN_LETTERS = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])")
+SEPARATORS = re.compile(
+    r"(?<=[^\W\d_])[\s_-]+(?=[^\W\d_])"  # between letters
+    r"|(?<=[^\W_])[\s_]+(?=[^\W_])"  # beside digits no minus
+    r"|(?<=[^\W\d_]{2})-(?=\d)"  # but behind a word: class-1
+)
 
 
 def key(name: str) -> str:
     """Return a name without case, white space, Unicode form, and what separates words: traffic_light, Traffic Light.
 
-    Single letters keep their case: `a` and `A` are two classes of a set of letters.
+    What is not seen, such as a zero-width space, is no part of it, nor is the dot over a Turkish capital i. Single
+    letters keep their case: `a` and `A` are two classes of a set of letters.
     """
-    plain = " ".join(BETWEEN_LETTERS.sub(" ", unicodedata.normalize("NFKC", name)).split())
-    return plain if len(plain) < 2 else plain.casefold()
+    seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    plain = " ".join(SEPARATORS.sub(" ", seen).split())
+    return plain if len(plain) < 2 else plain.casefold().replace("i\u0307", "i")
 
 
 def alike(classes: Sequence[str]) -> list[list[int]]:
@@ -36,9 +42,17 @@ def alike(classes: Sequence[str]) -> list[list[int]]:
 def find(classes: Sequence[str]) -> Iterator[Found]:
     """Yield each group of such names."""
     for group in alike(classes):
-        names = ", ".join(f"'{classes[index]}'" for index in group)
+        names = ", ".join(f"'{name}'" for name in _distinct([classes[index] for index in group]))
         message = f"{names} differ only in case, white space, separators or Unicode form"
         yield Found("similar-names", f"class {classes[group[0]]}", message, badness=len(group))
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Return names as a reader can tell them apart: what is not seen is escaped, else all that is not ASCII."""
+    shown = ["".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) for name in names]
+    if len({unicodedata.normalize("NFC", name) for name in shown}) < len(names):
+        return [name.encode("unicode_escape").decode() for name in names]
+    return shown
 
 
 def merge(

@@ -26,7 +26,12 @@ WHERE_BOXES = {  # where each format has what is missing
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
     "voc": "In Pascal VOC, boxes are the <object>s of the .xml of an image.",
 }
-UNDECIDED = ("box-convention", "class-order", "unpaired-label")  # of a whole set: only its owner knows what is right
+UNDECIDED = (
+    "box-convention",
+    "class-order",
+    "misaligned-labels",
+    "unpaired-label",
+)  # of a whole set: only its owner knows what is right
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 

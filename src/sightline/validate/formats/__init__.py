@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sightline.errors import DataError
 from sightline.validate.dataset import Folder, Reading, hidden, shown
-from sightline.validate.formats import coco, foreign, named, voc, yolo
+from sightline.validate.formats import coco, coco_files, foreign, named, voc, yolo
 
 
 class Reader(NamedTuple):
@@ -26,7 +26,7 @@ READERS = {
         yolo.find,
         yolo.read,
     ),
-    "coco": Reader("a .json file with images, annotations and categories", coco.find, coco.read),
+    "coco": Reader("a .json file with images, annotations and categories", coco_files.find, coco.read),
     "voc": Reader(".xml files with an <annotation> root", voc.find, voc.read),
 }
 
@@ -46,7 +46,7 @@ def read(folder: Folder, format: str = "auto", voc_origin: int = 0) -> Reading:
     present = [name for name in considered if found[name]]
     if not present:
         if "coco" in considered:
-            coco.explain_broken(folder)
+            coco_files.explain_broken(folder)
         if "yolo" in considered:
             foreign.nameless(folder)
         foreign.explain(folder)

@@ -16,39 +16,14 @@ from typing import Any
 
 from sightline.artifacts import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import IMAGE_SUFFIXES, Box, Entry, Folder, Found, Parsed, Reading, folders, split_of
+from sightline.validate.dataset import IMAGE_SUFFIXES, Box, Entry, Folder, Found, Parsed, Reading, split_of
 from sightline.validate.formats import coco_json
-from sightline.validate.formats.coco_json import LISTS, Record
+from sightline.validate.formats.coco_files import named_split, unread
+from sightline.validate.formats.coco_json import Record
+from sightline.validate.formats.coco_record import identity, shown_id
 from sightline.validate.formats.coco_table import Annotation, Image, Table
-from sightline.validate.formats.files import FOREIGN_SUFFIXES, PICTURES, mentions, names, short, suffix
+from sightline.validate.formats.files import FOREIGN_SUFFIXES, PICTURES, names, short, suffix
 from sightline.validate.formats.images import ImageFinder, odd_files
-
-DEPTH = 2  # folders below the source: one that wraps everything, and one per split
-WORDS = tuple(f'"{name}"'.encode() for name in LISTS)
-SMELLS = (*WORDS, b'"file_name"', b'"bbox"')
-
-
-def find(root: Path) -> list[Path]:
-    """Return the files that look like COCO annotations, judged by the three lists they mention."""
-    return [path for path in _json_files(root) if not absent(path)]
-
-
-def absent(path: Path) -> list[str]:
-    """Return the lists of COCO that a file does not mention."""
-    found = mentions(path, WORDS)
-    return [name for name, word in zip(LISTS, WORDS, strict=True) if word not in found]
-
-
-def _json_files(root: Path) -> Iterator[Path]:
-    for folder in folders(root, DEPTH):
-        yield from (folder / name for name in names(folder, (".json",)))
-
-
-def explain_broken(folder: Folder) -> None:
-    """Raise DataError for the first file that has a bit of COCO in it, and is not JSON: it may have been cut short."""
-    for path in _json_files(folder.root):
-        if len(mentions(path, SMELLS)) > 1:
-            coco_json.check(path, f"{folder.name}/{folder.relative(path)}")
 
 
 def read(folder: Folder, found: list[Path]) -> Reading:
@@ -59,7 +34,7 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         _Document(folder, path, split, number, table)
         for number, (path, split) in enumerate(_by_split(folder, found, notes).items())
     ]
-    notes += _unread(folder, found) if folder.file is None else ()
+    notes += unread(folder, found) if folder.file is None else ()
     table.ready()
     classes = _classes(documents, notes)
     for document in documents:
@@ -80,7 +55,7 @@ def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Pat
     """Tell the split of each file by its name, else by its folder's."""
     if folder.file:  # the one file that was named is all of the set, whatever split it is named after
         return dict.fromkeys(found)
-    splits = {path: split_of(path.stem) or split_of(_folder_name(folder.root, path)) for path in found}
+    splits = {path: named_split(folder.root, path) for path in found}
     instances = [path for path in found if path.name.startswith("instances")]
     for path in found:  # COCO ships captions_* and person_keypoints_* beside instances_*: the same images again
         twin = any(splits[other] == splits[path] and other.parent == path.parent for other in instances)
@@ -101,31 +76,9 @@ def _by_split(folder: Folder, found: list[Path], notes: list[Found]) -> dict[Pat
     return chosen
 
 
-def _unread(folder: Folder, found: list[Path]) -> Iterator[Found]:
-    """Yield files that look like annotations of another split, and lack a list. Raises DataError for broken ones.
-
-    A file beside one that is read is none: COCO ships captions beside instances.
-    """
-    beside = {path.parent for path in found}
-    for path in _json_files(folder.root):
-        same = path.parent in beside and split_of(path.stem) in {split_of(other.stem) for other in found}
-        if same or not folder.allows(path):
-            continue
-        smells = mentions(path, SMELLS)
-        if len(smells) < 2 or not smells & set(WORDS):
-            continue
-        where = folder.relative(path)
-        coco_json.check(path, f"{folder.name}/{where}")
-        yield Found("unused-file", where, f"has not all of the lists {', '.join(LISTS)}; left out")
-
-
 def _usable(identifier: Any) -> bool:
     """Tell what can be an id; NaN is not even equal to itself."""
     return type(identifier) in (int, float, str) and identifier == identifier
-
-
-def _folder_name(root: Path, path: Path) -> str:
-    return path.parent.name if path.parent != root else ""
 
 
 class _Document:
@@ -136,18 +89,25 @@ class _Document:
         self.where = folder.relative(path)
         self.named = f"{folder.name}/{self.where}"
         self.finder = ImageFinder(folder, path.parent, split, (path.stem.removeprefix("instances_"),))
+        self.indices: dict[Any, int] = {}
+        try:
+            self._read(path, exact=False)
+        except coco_json.NumberOverflow:
+            table.forget(file)
+            self._read(path, exact=True)
+        self.splits = {split} if split else folder_splits(table.names(file))
+
+    def _read(self, path: Path, *, exact: bool) -> None:
         self.categories: dict[Any, str] = {}  # names by id
         self.groups: set[str] = set()  # names that group others
         self.found: list[Found] = []
-        self.indices: dict[Any, int] = {}
-        for name, records in coco_json.lists(path, self.named):
+        for name, records in coco_json.lists(path, self.named, exact=exact):
             if name == "images":
-                table.add_images(file, records)
+                self.table.add_images(self.file, records)
             elif name == "annotations":
-                self._note(*table.add_annotations(file, records))
+                self._note(*self.table.add_annotations(self.file, records))
             else:
                 self._take_categories(records)
-        self.splits = {split} if split else folder_splits(table.names(file))
 
     def _note(self, crowds: int, masks: int) -> None:
         if crowds:
@@ -169,10 +129,11 @@ class _Document:
                 raise DataError(
                     f"{self.named}: categories[{number}] is {short(json.dumps(record), 80)}; expected an id and a name."
                 )
+            identifier = identity(identifier)
             if identifier in numbers and self.categories[identifier] != name:
                 raise DataError(
                     f"{self.named}: categories[{number}] and categories[{numbers[identifier]}] have the same id "
-                    f"{json.dumps(identifier)} and different names; expected an id for each class."
+                    f"{shown_id(identifier)} and different names; expected an id for each class."
                 )
             numbers.setdefault(identifier, number)
             if name in first:
@@ -192,7 +153,7 @@ class _Document:
         """Yield every image with its boxes; what cannot be used becomes a finding."""
         for number, image, count in self.table.lost(self.file):
             more = f"; {count - 1} more annotations refer to it" if count > 1 else ""
-            message = f"refers to image {json.dumps(image)}, which is not in images{more}"
+            message = f"refers to image {shown_id(image)}, which is not in images{more}"
             yield Found("missing-image", f"{self.where}: annotations[{number}]", message)
         repeated, count = self.table.repeated(self.file)
         if count:
@@ -201,6 +162,7 @@ class _Document:
             yield Found("repeated-number", f"{self.where}: annotations[{repeated}]", message)
         for entry in self.table.images(self.file):
             yield from self._image(entry)
+        yield from self.finder.found()
 
     def _image(self, entry: Image) -> Iterator[Entry | Found]:
         where = f"{self.where}: images[{entry.number}]"
@@ -208,9 +170,9 @@ class _Document:
             what = "file_name" if entry.name is None else "id"
             yield Found("label-syntax", where, f"has no {what}; expected an id and a file_name")
             return
-        image = self.finder.by_name(entry.name)
+        image = self.finder.by_name(entry.name, where)
         if image is None:
-            message = f"image '{short(entry.name)}' is not there (looked in {self.finder.looked_in()})"
+            message = f"image '{short(entry.name)}' is not there{self.finder.why(entry.name)}"
             yield Found("missing-image", where, message)
             return
         self.table.use(*os.path.split(image))
@@ -224,8 +186,11 @@ class _Document:
             # Of images that share an id the first has all annotations, so that they are counted; none is used.
             mine = entry.other is None or entry.number == entry.first
             parsed = self._parsed(self.table.annotations(self.file, entry.id) if mine else iter(()), size)
+            if entry.endless:
+                message = f"has the {entry.endless}; expected whole numbers of pixels"
+                parsed = parsed._replace(found=(*parsed.found, Found("size-mismatch", where, message)))
             if entry.other is not None:
-                message = f"has the id {json.dumps(entry.id)}, which images[{entry.other}] has too"
+                message = f"has the id {shown_id(entry.id)}, which images[{entry.other}] has too"
                 parsed = parsed._replace(found=(*parsed.found, Found("duplicate-id", where, message)))
             yield Entry(image, source, split, f"{self.where}: annotations[{{}}]", parsed=parsed)
 
@@ -235,7 +200,7 @@ class _Document:
             label = self.indices.get(a.category)
             where = f"{self.where}: annotations[{a.number}]"
             if label is None:
-                message = f"has category {json.dumps(a.category)}, which is not in categories"
+                message = f"has category {shown_id(a.category)}, which is not in categories"
                 found.append(Found("class-range", where, message))
             elif a.rule:
                 found.append(Found(a.rule, where, a.message))

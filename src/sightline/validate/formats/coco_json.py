@@ -6,18 +6,18 @@ import contextlib
 import math
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import starmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ijson  # type: ignore[import-untyped]
 
 from sightline.errors import DataError
-from sightline.validate.formats.files import mentions
+from sightline.validate.formats.files import Readable, json_bytes, mentions
 
 LISTS = ("images", "annotations", "categories")
 MOST = 64  # numbers of a bbox that are kept to be shown
-BOM = b"\xef\xbb\xbf"
 CHUNK = 2**16
 ENDLESS = (b"NaN", b"Infinity")
 NAN, INFINITE = "\x7f", 1.79e308  # a string and a number that no file has
@@ -29,14 +29,19 @@ Event = tuple[str, Any]
 Record = dict[str, Any]
 
 
-def lists(path: Path, where: str) -> Iterator[tuple[str, Iterator[Record]]]:
+class NumberOverflow(Exception):
+    """A number is beyond 64 bits; reading exactly, which takes several times as long, it is one."""
+
+
+def lists(path: Path, where: str, *, exact: bool = False) -> Iterator[tuple[str, Iterator[Record]]]:
     """Yield images, annotations and categories with their entries, in the order of the file; read each to its end.
 
     Of an entry's values, scalars are kept, `bbox` is a list, and of anything else is kept whether it is empty.
-    Raises DataError: not JSON (with line and column), or not these three lists of objects.
+    Raises DataError: not JSON (with line and column), or not these three lists of objects; NumberOverflow, if not
+    `exact`.
     """
     seen = set()
-    events = _events(path, where)
+    events = _events(path, where, exact)
     if next(events)[0] != "start_map":
         raise DataError(f"{where}: expected a JSON object with the COCO lists {', '.join(LISTS)}.")
     for event, key in events:
@@ -59,8 +64,12 @@ def lists(path: Path, where: str) -> Iterator[tuple[str, Iterator[Record]]]:
 
 def check(path: Path, where: str) -> None:
     """Raise DataError with line and column if the file is not JSON."""
-    for _ in _events(path, where):
-        pass
+    try:
+        for _ in _events(path, where, exact=False):
+            pass
+    except NumberOverflow:
+        for _ in _events(path, where, exact=True):
+            pass
 
 
 def _no_list(where: str, name: str) -> DataError:
@@ -126,12 +135,12 @@ class _Python:
     `_number` takes it back.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: Readable) -> None:
         self._file = file
         self._raw = self._ready = b""
         self._inside = False  # of a string
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         data = b"?"
         while data and not self._ready:
             data = self._file.read(CHUNK)
@@ -170,7 +179,9 @@ class _Python:
 
 
 def _number(event: str, value: Any) -> Event:
-    """Return the number that a stand-in stands for."""
+    """Return the number that a stand-in stands for, and a float for a decimal number; too large a one is endless."""
+    if type(value) is Decimal:
+        value = float(value)
     if event == "string" and value == NAN:
         return "number", math.nan
     if event == "number" and abs(value) == INFINITE:
@@ -181,13 +192,9 @@ def _number(event: str, value: Any) -> Event:
 class _Reader:
     """A file as the parser reads it, byte by byte from `careful` on, so that its position tells where it stopped."""
 
-    def __init__(self, file: BinaryIO, endless: bool, careful: int | None = None) -> None:
+    def __init__(self, file: Readable, endless: bool, careful: int | None = None) -> None:
         self._careful = careful
         self.before = self.position = 0
-        if file.read(len(BOM)) == BOM:
-            self.position = len(BOM)
-        else:
-            file.seek(0)
         self._file = _Python(file) if endless else file
 
     def read(self, size: int) -> bytes:
@@ -200,31 +207,35 @@ class _Reader:
         return data
 
 
-def _events(path: Path, where: str) -> Iterator[Event]:
+def _events(path: Path, where: str, exact: bool) -> Iterator[Event]:
     endless = bool(mentions(path, ENDLESS))
-    with path.open("rb") as file:
+    with json_bytes(path) as file:
         reader = _Reader(file, endless)
         try:
-            events = ijson.basic_parse(reader, buf_size=CHUNK, use_float=True)
-            yield from starmap(_number, events) if endless else events
+            events = ijson.basic_parse(reader, buf_size=CHUNK, use_float=not exact)
+            yield from starmap(_number, events) if endless or exact else events
         except ijson.JSONError as problem:
+            if not exact and "overflow" in _reason(problem):
+                raise NumberOverflow from None
             line, column = _place(path, endless, reader.before)
             raise DataError(f"{where}:{line}: not JSON: {_reason(problem)} at column {column}.") from None
         except UnicodeDecodeError:  # the parser passes over "\\udfff" on its own, and cannot make text of it
             line, column = _place(path, endless, reader.before)
             message = "half a surrogate pair stands for no character, in the text that ends"
             raise DataError(f"{where}:{line}: not JSON: {message} at column {column}.") from None
+        except (ValueError, ArithmeticError):  # thousands of digits
+            raise DataError(f"{where}: holds a number that is too long to be read.") from None
 
 
 def _place(path: Path, endless: bool, careful: int) -> tuple[int, int]:
     """Return line and column of the first byte that is wrong, which lies behind the byte `careful`."""
-    with path.open("rb") as file:
+    with json_bytes(path) as file:
         reader = _Reader(file, endless, careful)
-        with contextlib.suppress(ijson.JSONError, UnicodeDecodeError):
-            for _ in ijson.basic_parse(reader, buf_size=CHUNK, use_float=True):
+        with contextlib.suppress(ijson.JSONError, ValueError, ArithmeticError):
+            for _ in ijson.basic_parse(reader, buf_size=CHUNK):
                 pass
         wrong = reader.position
-        file.seek(0)
+    with json_bytes(path) as file:
         lines, start, position = 1, 0, 0
         while position < wrong and (chunk := file.read(min(CHUNK, wrong - position))):
             lines += chunk.count(b"\n")

@@ -6,22 +6,19 @@ A COCO file may list annotations before images and in any order; there can be mo
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from sightline.errors import StorageError
-from sightline.validate.dataset import Edges
 from sightline.validate.formats.coco_json import Record
-from sightline.validate.formats.files import FAR, short
+from sightline.validate.formats.coco_record import CROWD, Scores, annotation_row, has_mask, image_row
 
 TABLES = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
     PRAGMA cache_size = -32768;
-    CREATE TABLE image (file, number, id, name, width, height);
+    CREATE TABLE image (file, number, id, name, width, height, endless);
     CREATE TABLE annotation (file, number, id, image, category, x0, y0, x1, y1, area, rule, message);
     CREATE TABLE used (folder, name, PRIMARY KEY (folder, name)) WITHOUT ROWID;
 """
@@ -37,7 +34,7 @@ FIRST = OF_ID.format(which="ORDER BY o.number")
 SAME = OF_ID.format(which="AND o.name = t.name AND o.number < t.number ORDER BY o.number")
 OTHERS = [OF_ID.format(which=f"AND o.name {wanted} ORDER BY o.name") for wanted in ("< t.name", "> t.name", "IS NULL")]
 IMAGES = f"""
-    SELECT number, id, name, width, height, {FIRST}, {SAME}, COALESCE({", ".join(OTHERS)})
+    SELECT number, id, name, width, height, endless, {FIRST}, {SAME}, COALESCE({", ".join(OTHERS)})
     FROM image t WHERE file = ? ORDER BY rowid
 """
 ANNOTATIONS = """
@@ -55,7 +52,7 @@ LOST = """
 
 
 class Image(NamedTuple):
-    """One entry of `images`; without a name it is unusable.
+    """One entry of `images`; without a name it is unusable. `endless` says which side is no finite number.
 
     Of the entries with its id, `first` is the number of the first, `same` of an earlier one with the same name, `other`
     of one with another name.
@@ -66,6 +63,7 @@ class Image(NamedTuple):
     name: str | None
     width: int | None
     height: int | None
+    endless: str | None
     first: int | None
     same: int | None
     other: int | None
@@ -103,30 +101,46 @@ class Table:
 
     def add_images(self, file: int, records: Iterable[Record]) -> None:
         """Stage the entries of `images`. Raises StorageError."""
-        rows = ((file, number, *_image(record)) for number, record in enumerate(records))
+        rows = ((file, number, *image_row(record)) for number, record in enumerate(records))
         with _full():
-            self._db.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO image VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def add_annotations(self, file: int, records: Iterable[Record]) -> Counts:
         """Stage the entries of `annotations`. Crowds are regions, not objects: they are only counted.
 
-        Raises StorageError.
+        Annotations that are predictions break a rule, each of them (see `Scores`). Raises StorageError.
         """
         crowds = masks = 0
+        scores = Scores()
 
         def rows() -> Iterator[tuple[Any, ...]]:
             nonlocal crowds, masks
             for number, record in enumerate(records):
-                if record.get("iscrowd") in (1, True, "1"):
+                if record.get("iscrowd") in CROWD:
                     crowds += 1
                     continue
-                row = _annotation(record)
-                masks += row[-2] is None and _has_mask(record)
+                scores.add(record)
+                row = annotation_row(record)
+                masks += row[-2] is None and has_mask(record)
                 yield (file, number, *row)
 
         with _full():
             self._db.executemany(f"INSERT INTO annotation VALUES ({', '.join('?' * 12)})", rows())
+            if scores.predictions:
+                message = (
+                    f"has a score, as all {scores.boxes} annotations of the file have ({scores.low:.3g} to "
+                    f"{scores.high:.3g}): predictions of a model; expected labels. If somebody checked them, remove "
+                    "the scores"
+                )
+                statement = "UPDATE annotation SET rule = 'wrong-task', message = ? WHERE file = ? AND rule IS NULL"
+                self._db.execute(statement, (message, file))
         return Counts(crowds, masks)
+
+    def forget(self, file: int) -> None:
+        """Remove what is staged of a file. Raises StorageError."""
+        with _full():
+            for table in ("image", "annotation"):
+                self._db.execute(f"DELETE FROM {table} WHERE file = ?", (file,))
 
     def ready(self) -> None:
         """Prepare for questions once all is staged. Raises StorageError."""
@@ -187,64 +201,3 @@ def _full() -> Iterator[None]:
 def _blob(name: str) -> bytes:
     """Return a file name's bytes: it may be no UTF-8, which SQLite does not take for text."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def _id(value: Any) -> Any:
-    """Return an id that can be compared; SQLite tells 1 from "1"."""
-    return value if type(value) in (int, str, float) else None
-
-
-def _image(record: Record) -> tuple[Any, ...]:
-    name = record.get("file_name")
-    usable = isinstance(name, str) and name
-    return (_id(record.get("id")), name if usable else None, _side(record.get("width")), _side(record.get("height")))
-
-
-def _side(value: Any) -> int | None:
-    """Return a width or height; whole numbers come as 640.0 and "640" too."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        value = int(value)
-    if type(value) in (int, float) and 0 < value < 2**31 and value == int(value):
-        return int(value)
-    return None
-
-
-def _annotation(record: Record) -> tuple[Any, ...]:
-    """Return id, image, category, edges, area, and the rule that is broken with a message."""
-    ids = (_id(record.get("id")), _named(record.get("image_id")), _named(record.get("category_id")))
-    bbox = record.get("bbox")
-    edges = _edges(bbox)
-    if edges:
-        return (*ids, *edges, _finite(record.get("area")), None, "")
-    got = f"has the bbox {short(json.dumps(bbox), 60)}"
-    if not bbox and _has_mask(record):
-        task = "keypoints" if record.get("keypoints") else "a segmentation"
-        return (*ids, *(None,) * 5, "wrong-task", f"has {task} and no bbox; expected [x, y, width, height]")
-    if isinstance(bbox, list) and len(bbox) == 5:
-        return (*ids, *(None,) * 5, "wrong-task", f"{got}, an oriented box; expected [x, y, width, height]")
-    if isinstance(bbox, list) and len(bbox) == 4 and all(type(v) in (int, float) for v in bbox):
-        wrong = "of negative or endless size" if all(map(math.isfinite, bbox)) else "which are not all finite numbers"
-        return (*ids, *(None,) * 5, "label-syntax", f"{got}, {wrong}; expected [x, y, width, height] in pixels")
-    return (*ids, *(None,) * 5, "label-syntax", f"{got}, expected [x, y, width, height]")
-
-
-def _named(value: Any) -> Any:
-    """Return what an annotation refers to; NaN, which is equal to no id, by its name."""
-    return "NaN" if isinstance(value, float) and math.isnan(value) else _id(value)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and abs(value) < FAR else None
-
-
-def _edges(bbox: Any) -> Edges | None:
-    if type(bbox) is not list or len(bbox) != 4 or not all(type(value) in (int, float) for value in bbox):
-        return None
-    x, y, w, h = bbox
-    if not (-FAR < x < FAR and -FAR < y < FAR and 0 <= w < FAR and 0 <= h < FAR):
-        return None
-    return float(x), float(y), float(x + w), float(y + h)
-
-
-def _has_mask(record: Record) -> bool:
-    return bool(record.get("segmentation") or record.get("keypoints"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from sightline.errors import DataError
 from sightline.validate.dataset import IMAGE_SUFFIXES, Folder, Found, hidden, is_folder
@@ -196,14 +200,53 @@ def content(path: Path, where: str) -> bytes:
         data = file.read(LARGEST_TEXT + 1)
     if len(data) > LARGEST_TEXT:
         raise DataError(f"{where} is larger than {LARGEST_TEXT >> 20} MiB; expected a short description of a data set.")
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return as_utf8(data)
+
+
+def as_utf8(data: bytes) -> bytes:
+    """Return text without a byte order mark; where that is of UTF-16, as PowerShell writes it, in UTF-8."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
+
+
+class Readable(Protocol):
+    """What bytes come from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes, none at the end."""
+
+
+class _Recoded:
+    """A text file of another encoding, read as UTF-8; what is wrong in it becomes U+FFFD."""
+
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
+        self._file, self._decoder = file, codecs.getincrementaldecoder(encoding)("replace")
+        self._ready = b""
+
+    def read(self, size: int, /) -> bytes:
+        data = b"?"
+        while data and not self._ready:
+            data = self._file.read(CHUNK)
+            self._ready = self._decoder.decode(data, final=not data).encode()
+        result, self._ready = self._ready[:size], self._ready[size:]
+        return result
+
+
+@contextmanager
+def json_bytes(path: str | Path) -> Iterator[Readable]:
+    """Open a JSON file to be read as UTF-8 without a byte order mark: PowerShell writes UTF-16."""
+    with open(path, "rb") as file:
+        encoding = json.detect_encoding(file.read(4))
+        file.seek(len(codecs.BOM_UTF8) if encoding == "utf-8-sig" else 0)
+        yield file if encoding.startswith("utf-8") else _Recoded(file, encoding)
 
 
 def mentions(path: str | Path, words: tuple[bytes, ...]) -> set[bytes]:
-    """Return which of the words are in a file of any size."""
+    """Return which of the words, of ASCII, are in a file of any size."""
     found: set[bytes] = set()
     overlap = max(map(len, words)) - 1
-    with open(path, "rb") as file:
+    with json_bytes(path) as file:
         end = b""
         while (chunk := file.read(CHUNK)) and len(found) < len(words):
             chunk = end + chunk

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sightline.validate.dataset import Folder, Found
-from sightline.validate.formats.files import existing, fence, joined, short, tidy
+from sightline.validate.formats.files import PICTURES, existing, fence, joined, short, suffix, tidy
 from sightline.validate.formats.paths import ends, foreign, slashed, split_in
 
 
@@ -24,6 +24,8 @@ class ImageList:
         self._homes = [os.fspath(home) for home in dict.fromkeys((path.parent, *bases))]
         self._moved: tuple[int, str, str] | None = None  # of the first line that leads elsewhere: number, text, image
         self._count = 0
+        self._no_images: tuple[int, str] | None = None  # the first line that is no path of an image
+        self._no_image_count = 0
 
     def image(self, number: int, line: str) -> str | None:
         """Return the image that a line means: where it says, else at the longest end of the path that exists."""
@@ -55,8 +57,28 @@ class ImageList:
         homes = " and ".join("the source" if home == "." else home for home in below)
         return f"; tried {short(', '.join(self._ends(line)) or 'no other path', 300)} below {homes}"
 
+    def no_image(self, number: int, line: str) -> bool:
+        """Tell a line that is no path of an image at all, and count it: a stem, or the path of a label."""
+        if suffix(line) in PICTURES:
+            return False
+        self._no_images = self._no_images or (number, line)
+        self._no_image_count += 1
+        return True
+
     def found(self) -> list[Found]:
-        """Say that lines lead elsewhere, once for the list."""
+        """Say that lines lead elsewhere or are no paths of images, each once for the list."""
+        return [*self._no_paths(), *self._elsewhere()]
+
+    def _no_paths(self) -> Iterator[Found]:
+        if self._no_images is None:
+            return
+        number, line = self._no_images
+        what = "the path of a label" if suffix(line) == ".txt" else "no path of an image: it has no suffix of one"
+        more = f", and {self._no_image_count - 1} more lines are like it" if self._no_image_count > 1 else ""
+        message = f"'{short(line)}' is {what}{more}; expected the path of an image a line, such as images/a.jpg"
+        yield Found("missing-image", f"{self._folder.relative(self._path)}:{number}", message)
+
+    def _elsewhere(self) -> list[Found]:
         if self._moved is None:
             return []
         number, line, image = self._moved

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from sightline.artifacts import Split
-from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found, is_folder
-from sightline.validate.formats.files import FOREIGN_SUFFIXES, existing, fence, joined, names, stem, suffix, tidy
-from sightline.validate.formats.paths import ends
+from sightline.validate.dataset import IMAGE_SUFFIXES, SYNONYMS, Folder, Found, is_folder, split_of
+from sightline.validate.formats.files import (
+    FOREIGN_SUFFIXES,
+    existing,
+    fence,
+    folded,
+    joined,
+    names,
+    short,
+    stem,
+    suffix,
+    tidy,
+    walk,
+)
+from sightline.validate.formats.paths import ends, slashed
 
 CONTAINERS = ("images", "JPEGImages")
 HOMES = (
@@ -19,12 +34,14 @@ HOMES = (
     "img",
     "data",
 )  # in any case: FiftyOne writes data, Supervisely img
+SHOWN = 4  # places that a message names
+URL_END = re.compile(r"[?#].*\Z", re.DOTALL)
 LEVELS = 3  # how far up from an annotation file an image folder is looked for
 USUAL = (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES))
 
 
 class ImageFinder:
-    """Looks a file up in several folders, the likeliest first."""
+    """Looks a file up in several folders, the likeliest first, and remembers names that lead elsewhere."""
 
     def __init__(self, source: Folder, start: Path, split: Split | None, extra: Sequence[str] = ()) -> None:
         """Prepare the folders for annotations in `start`; `extra` are names an image folder may have besides."""
@@ -32,16 +49,91 @@ class ImageFinder:
         self._allows = fence(source)
         wanted = [*(SYNONYMS[split] if split else ()), *extra]
         self.folders = [str(path) for path in dict.fromkeys(_candidates(source, start, wanted)) if path.is_dir()]
+        self._start, self._split = str(start), split
         self._odd: dict[str, dict[str, str]] = {}
+        self._near: dict[str, dict[str, str | None]] = {}
+        self._moved: tuple[str, str, str] | None = None  # of the first that lies elsewhere: place, name, image
+        self._count = 0
 
-    def by_name(self, name: str) -> str | None:
-        """Return the image of this file name; folders in the name count first, the longest end of it that is there."""
-        for part in dict.fromkeys((name, *ends(name))):
-            for folder in self.folders:
-                path = existing(joined(folder, part))
-                if path and self._allows(path):
-                    return tidy(path)
+    def by_name(self, name: str, where: str) -> str | None:
+        """Return the image of this file name, which stands at `where`.
+
+        The likeliest folder counts that has all of the name; else the longest end of it, if there is only one such
+        file in and below the image folders.
+        """
+        for written in dict.fromkeys((name, name.replace("\\", "/"))):
+            above = (str(self._source.root), os.path.dirname(self._start)) if "/" in written else ()
+            for folder in (*self.folders, *above):
+                if path := self._existing(folder, written):
+                    return path
+        meant = self._meant(name)
+        if len(meant) != 1:
+            return None
+        if not self._moved:
+            self._moved = (where, name, meant[0])
+        self._count += 1
+        return meant[0]
+
+    def found(self) -> list[Found]:
+        """Say that images lie elsewhere than their names say, once for all."""
+        if self._moved is None:
+            return []
+        where, name, image = self._moved
+        more = f", and so do {self._count - 1} more names" if self._count > 1 else ""
+        message = f"'{short(name)}' leads nowhere as it is written{more}; took {self._source.relative(image)}"
+        return [Found("data-path", where, message)]
+
+    def why(self, name: str) -> str:
+        """Say what a name that leads to no image may mean, or where it was looked for."""
+        if meant := self._meant(name):
+            listed = " or ".join(self._source.relative(path) for path in meant[:SHOWN])
+            return f" as it is written, and may be {listed}; write which of them"
+        if near := self._nearly(name):
+            return f"; {self._source.relative(near)} has nearly its name: write names as the files have them"
+        return f" (looked in {self.looked_in()})"
+
+    def _meant(self, name: str) -> list[str]:
+        """Return the images that the longest end of a name with at least one of them can mean."""
+        for end in ends(name):
+            if end == name:
+                continue
+            there = filter(None, (self._existing(folder, end) for folder in self._trees))
+            if found := {os.path.realpath(image): image for image in there}:
+                return list(found.values())
+        return []
+
+    @cached_property
+    def _trees(self) -> list[str]:
+        """Return the image folders and all below them, but for those of other splits.
+
+        The folder of the annotation file, where it is none of images, is only looked into itself.
+        """
+        result: dict[str, None] = {}
+        for folder in self.folders:
+            name = os.path.basename(folder)
+            home = folder != self._start or name.lower() in HOMES or split_of(name) is not None
+            for below in walk(folder) if home else [folder]:
+                named = [split for part in below[len(folder) :].split("/") if (split := split_of(part))]
+                if not self._split or set(named) <= {self._split}:
+                    result[below] = None
+        return list(result)
+
+    def _nearly(self, name: str) -> str | None:
+        """Return the one image whose name differs in case, white space, suffix, escapes or what a URL has behind it."""
+        plain = stem(URL_END.sub("", unquote(slashed(name))).rpartition("/")[2])
+        for folder in self.folders:
+            if folder not in self._near:
+                near: dict[str, str | None] = {}
+                for own in names(folder, IMAGE_SUFFIXES):
+                    near[folded(stem(own))] = None if folded(stem(own)) in near else own
+                self._near[folder] = near
+            if there := self._near[folder].get(folded(plain)):
+                return f"{folder}/{there}"
         return None
+
+    def _existing(self, folder: str, name: str) -> str | None:
+        path = existing(joined(folder, name))
+        return tidy(path) if path and self._allows(path) else None
 
     def by_stem(self, stem: str) -> str | None:
         """Return the image whose file name without suffix is `stem`."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline.errors import DataError
+from sightline.validate import class_names
 from sightline.validate.dataset import Folder, Found
 from sightline.validate.formats.description import Names, numbered
-from sightline.validate.formats.files import LARGEST_TEXT, content, short
+from sightline.validate.formats.files import LARGEST_TEXT, as_utf8, content, short
 
 NOTES = "notes.json"  # of Label Studio: class names with the numbers that its labels have
 LISTS = ("classes.txt", "obj.names", "_darknet.labels")
@@ -52,7 +53,10 @@ def numbers(names: Names) -> dict[int, str]:
 
 
 def other_orders(folder: Folder, described: Path, names: Names, homes: Iterable[Path]) -> Iterator[Found]:
-    """Yield lists beside a description, or in `homes`, that have its names in another order."""
+    """Yield lists beside a description, or in `homes`, that give one of its names another number.
+
+    Names are the same as `class_names.key` has it. A list may have more names or fewer.
+    """
     mine = numbers(names)
     seen = {described.resolve()}
     for home in homes:
@@ -62,21 +66,38 @@ def other_orders(folder: Folder, described: Path, names: Names, homes: Iterable[
                 continue
             seen.add(path.resolve())
             other = _read(path)
-            if other and other != mine and sorted(other.values()) == sorted(mine.values()):
-                message = f"numbers the classes {_names(other)}; {folder.relative(described)} has {_names(mine)}"
+            disputed = _disputed(mine, other or {})
+            if disputed:
+                theirs, ours = ({one: names[one] for one in numbers} for names, numbers in disputed)
+                message = f"numbers the classes {_names(theirs)}; {folder.relative(described)} has {_names(ours)}"
                 yield Found("class-order", folder.relative(path), message)
+
+
+def _disputed(mine: dict[int, str], other: dict[int, str]) -> list[tuple[dict[int, str], set[int]]]:
+    """Return both with the numbers of the names that have another number in the other; nothing if there are none."""
+    numbers: dict[str, set[int]] = {}  # by the name, and by what is left of it without its spelling
+    for number, name in mine.items():
+        for form in {name, class_names.key(name)}:
+            numbers.setdefault(form, set()).add(number)
+    theirs, ours = set(), set()
+    for number, name in other.items():
+        known = numbers.get(name) or numbers.get(class_names.key(name), set())
+        if known and number not in known:
+            theirs.add(number)
+            ours |= known
+    return [(other, theirs), (mine, ours)] if theirs else []
 
 
 def _read(path: Path) -> dict[int, str] | None:
     """Return the names of a list; None for a file that is none, which says nothing about the order."""
     with path.open("rb") as file:
-        data = file.read(LARGEST_TEXT)
+        data = as_utf8(file.read(LARGEST_TEXT))
     if path.name == NOTES:
         try:
             return _notes(data, path.name)
         except DataError:
             return None
-    lines = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip().splitlines()
+    lines = data.decode("utf-8", "replace").strip().splitlines()
     return {number: line.strip() for number, line in enumerate(lines)}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 
 from sightline.errors import DataError
 from sightline.validate.dataset import Folder, Found, Reading, split_of
-from sightline.validate.formats import coco, coco_json, darknet, foreign, name_lists, voc, yolo
+from sightline.validate.formats import coco, coco_files, darknet, foreign, name_lists, voc, yolo
 from sightline.validate.formats.coco_json import LISTS
 
 SUFFIXES = (".yaml", ".yml", ".data", ".names", ".txt", ".json", ".xml")
@@ -67,10 +67,11 @@ def _recognised(folder: Folder, file: Path, voc_origin: int) -> tuple[str, parti
 
 def _check_coco(folder: Folder, file: Path) -> None:
     """Raise DataError for a file that is no COCO annotation file: of another kind, broken, or without a list."""
-    absent = coco.absent(file)
+    absent = coco_files.absent(file)
     if absent:
         foreign.explain(folder, [file])
-        coco_json.check(file, folder.name)
+        if wrong := coco_files.damage(file, folder.name):
+            raise DataError(f"{wrong.rstrip('.')}.")
         raise DataError(f"{folder.name} has no {' and no '.join(absent)}; expected the COCO lists {', '.join(LISTS)}.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from sightline.validate.dataset import SYNONYMS, Folder, folders
 from sightline.validate.formats.description import siblings
 from sightline.validate.formats.files import holds_pictures, short, tidy
 from sightline.validate.formats.paths import ends, foreign, slashed, split_in
+
+URL = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class Place(NamedTuple):
@@ -32,6 +35,8 @@ class Resolver:
         """Return the place of a split, or what is wrong with the path."""
         if "\0" in text:
             return "is no path"
+        if URL.match(text):
+            return "is a URL, and nothing is downloaded; get what it leads to, and write the folder of its images here"
         [written, *others] = self._bases
         here = self._existing(written, text)
         if here:

@@ -135,6 +135,7 @@ class _Entries:
                 finder = ImageFinder(self.folder, place, split)
                 for name in names(place, XML):
                     yield from self._entry(place, name, split, finder)
+                yield from finder.found()
             else:
                 yield from (self._left_out(place, name) for name in names(place, XML))
         for images, places in self.places_of.items():
@@ -155,6 +156,7 @@ class _Entries:
                     yield from self._entry(place, name, split, finder)
                 else:
                     yield self._unlabelled(line, f"{self.folder.relative(path)}:{number}", place, split, finder)
+            yield from finder.found()
         if None not in self.lists[place]:  # else the one list that was named is all that is meant
             for name in (name for name, taken in listed.items() if not taken):
                 yield self._left_out(place, name)
@@ -164,7 +166,7 @@ class _Entries:
     ) -> Entry | Found:
         """Return the image of a line that has no annotation file."""
         line = line.strip('"') or line
-        image = finder.by_stem(line) or finder.by_name(line)
+        image = finder.by_stem(line) or finder.by_name(line, where)
         if image is None:
             name = short(line)
             message = f"'{name}' has no annotation {name}.xml in {self.folder.relative(place)}, and no image"
@@ -199,11 +201,11 @@ class _Entries:
         except OSError as error:
             return None, [cannot_be_read(where, error)]
         parsed = voc_xml.parse(data, where, None)
-        image = finder.by_name(parsed.image) if parsed.image else None
+        image = finder.by_name(parsed.image, where) if parsed.image else None
         if image:
             return image, ()
         line = data.count(b"\n", 0, max(0, data.find(b"<filename"))) + 1
-        message = f"its image '{short(parsed.image or name)}' is not there (looked in {finder.looked_in()})"
+        message = f"its image '{short(parsed.image or name)}' is not there{finder.why(parsed.image or name)}"
         return None, (*parsed.found, Found("missing-image", f"{where}:{line}", message))
 
     def _note(self, image: str, place: Path) -> str:

@@ -139,6 +139,7 @@ class _Entries:
         self.oddly_spelled = lru_cache(64)(self._oddly_spelled)
         self.paired = lru_cache(64)(self._paired)
         self.bare: Counter[str] = Counter()  # images without a label, by the folder it would be in
+        self.first_bare: dict[str, str] = {}
         self.images_of: dict[str, dict[str, None]] = {}  # folders of labels, and of the images they belong to
 
     def all(self) -> Iterator[Entry | Found]:
@@ -161,6 +162,7 @@ class _Entries:
             near = self.paired(images, place).get(stem(os.path.basename(image)))
             if near is None or not self.allows(f"{place}/{near.name}"):
                 self.bare[place] += 1
+                self.first_bare.setdefault(place, image)
             else:
                 label, exists = f"{place}/{near.name}", True
                 if not near.same:
@@ -184,6 +186,8 @@ class _Entries:
     def _of_list(self, path: Path, split: Split | None) -> Iterator[Entry | Found]:
         listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
         for number, line in lines(path):
+            if listed.no_image(number, line):
+                continue
             image = listed.image(number, line)
             if image is None:
                 where = f"{self.folder.relative(path)}:{number}"
@@ -267,7 +271,8 @@ class _Entries:
         if fewer >= max(FEWEST_APART, APART * count) and fewer >= AS_MANY * more:
             message = (
                 f"{len(orphans)} labels without an image and {self.bare[place]} images without a label: their names do "
-                f"not fit each other, such as '{self.folder.relative(f'{place}/{orphans[0]}')}'"
+                f"not fit each other, such as '{self.folder.relative(f'{place}/{orphans[0]}')}' and "
+                f"'{self.folder.relative(self.first_bare[place])}'; expected labels that are named like their images"
             )
             yield Found("unpaired-label", self.folder.relative(place), message)
 
