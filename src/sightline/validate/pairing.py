@@ -54,7 +54,7 @@ def _apart(index: Index) -> Iterator[Found]:
     ).fetchall()
     if len(pairs) >= PAIRED_SHARE * fewer:
         for image, label in pairs:
-            yield Found("unpaired-label", image, f"has no label file, and '{label}' of its name has no image")
+            yield Found("unpaired-label", image, f"has no label file, and '{label}', which has its name, has no image")
 
 
 def _other_images(index: Index) -> Iterator[tuple[int, Found]]:
@@ -70,7 +70,7 @@ def _other_images(index: Index) -> Iterator[tuple[int, Found]]:
         if other is None and named in _stems(os.path.dirname(os.fsdecode(image))):  # of an image that is not annotated
             other = f"{os.path.dirname(source)}/{named}".removeprefix("/")
         if other:
-            message = f"has an annotation whose <filename> is '{named}', and {other} is another image"
+            message = f"has an annotation whose <filename> is '{named}', and {other} is a different image"
             yield item, Found("other-image", source, message)
 
 
