@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from sightline.validate.dataset import Found
 from sightline.validate.index import Index
-from sightline.validate.signs import CENTRE, CORNERS, LAYOUTS, OWN, TOPLEFT, Y_FIRST, Format, Signs
+from sightline.validate.signs import CENTRE, CORNERS, LAYOUTS, OWN, Y_FIRST, Format, Signs
 
 WORDS = (
     "centre and size (cx cy w h)",
@@ -89,7 +89,7 @@ def _of_split(sets: dict[tuple[str, str], Set], split: str, format: Format) -> I
 
 def _partly(of: Set) -> bool:
     """Tell whether boxes of another unit, or of other images, lie among right ones."""
-    return 0 < _share(of) < NEARLY_ALL
+    return UNIT_SHARE <= _share(of) < NEARLY_ALL
 
 
 def _everywhere(whole: Set, parts: Iterable[Set]) -> bool:
@@ -133,7 +133,7 @@ def _other_unit(format: Format, own: int, of: Set) -> str | None:
             what = _of_other_images(own, s, s.other)
         else:
             return None
-        return _sentence(of, s.other, "are no fractions", what, own)
+        return _sentence(of, s.other, "are not fractions", what, own)
     what = f"fractions of the image{_as(own, layouts, s.other)}"
     return _sentence(of, s.other, "lie within the first pixel", what, own)
 
@@ -144,7 +144,9 @@ def _elsewhere(own: int, of: Set) -> str | None:
         return None
     if s.away < AWAY_SHARE * s.boxes:
         return None
-    return _sentence(of, s.away, "lie outside their images however they are read", _of_other_images(own, s, s.away), own)
+    return _sentence(
+        of, s.away, "lie outside their images however they are read", _of_other_images(own, s, s.away), own
+    )
 
 
 def _of_other_images(own: int, s: Signs, of: int) -> str:
@@ -167,7 +169,7 @@ def _by_area(own: int, of: Set) -> str | None:
     return _sentence(
         of,
         s.areas_of_corners,
-        "state an 'area' that fits corners alone",
+        "have an 'area' that fits corners only",
         _words(CORNERS, s.fits),
         own,
     )

@@ -84,13 +84,13 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
             scan(_instead(reading, lost), rows, config)
         gate.link(rows)
         pairing.find(rows)
-        _check_decided(rows, reading, config.data.policy, folder.name)
+        _check_decided(rows, reading, config.data.policy, folder.title)
         of = _size(rows)
         with rows.together():
             _leave_out(rows)
             left = _size(rows)
             _repair(rows, config.data.policy)
-        classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin, folder.name)
+        classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin, folder.title)
         spelled = list(class_names.find(classes))
         classes, renumber, omitted = class_names.merge(rows, classes, renumber, config.data.policy.thresholds)
         for found in spelled:
@@ -126,7 +126,8 @@ def _nothing_left(rows: Index, name: str, of: Sequence[int], kept: Sequence[int]
     removed = [*LEFT_OUT, "zero-area-box"]
     marks = ", ".join("?" * len(removed))
     counts = rows.rows(
-        f"SELECT rule, change, COUNT(*) FROM ({DISTINCT}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1", removed
+        f"SELECT rule, change, COUNT(*) FROM ({DISTINCT}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1",
+        removed,
     ).fetchall()
     problems = [f"{rule} {count}: {change}" for rule, change, count in counts]
     return DataError(

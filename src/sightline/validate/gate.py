@@ -48,6 +48,7 @@ def judge(
     images, a split without boxes.
     """
     policy = config.data.policy
+    title = reading.folder.title if reading.folder else name
     link(index)
     pairing.find(index)
     omitted = _quarantine(index, policy)
@@ -55,7 +56,7 @@ def judge(
         across.compare(index, policy, films=trainable and bool(missing(reading.declared)))
     omitted |= _quarantine(index, policy, across.RULES)
     totals = _totals(index)
-    classes, renumber = layout.number_classes(index, reading, config.data.voc_origin, name)
+    classes, renumber = layout.number_classes(index, reading, config.data.voc_origin, title)
     split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
@@ -70,7 +71,7 @@ def judge(
     counts = dataset.counts(statistics.add)
     with index.together():
         index.add(None, [*_set_rules(counts, classes, policy.thresholds), *class_names.find(classes)])
-        index.add(None, [*conventions.judge(index, reading.format, name)])
+        index.add(None, [*conventions.judge(index, reading.format, title)])
     findings = _findings(index, policy, totals)
     severities = Counter[str]()
     for finding in findings:

@@ -16,7 +16,6 @@ FOLLOWING = {  # what may follow from a cause
         *("box-outside", "label-syntax", "clipped-box", "zero-area-box", "tiny-box", "whole-image-box"),
         *("duplicate-box", "conflicting-boxes"),
     ),
-    "class-order": ("class-range",),
     "class-gap": ("class-range",),
     "unpaired-label": ("missing-label", "orphan-label"),
 }

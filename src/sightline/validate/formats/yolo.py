@@ -164,7 +164,7 @@ class _Entries:
             else:
                 label, exists = f"{place}/{near.name}", True
                 if not near.same:
-                    message = f"has no label file of its name; '{relative(label)}' is nearly so, and has no image"
+                    message = f"has no label file of its name; '{relative(label)}' nearly has it, and has no image"
                     yield Found("label-name", relative(image), message)
         yield Entry(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
 
@@ -269,7 +269,7 @@ class _Entries:
                 f"{len(orphans)} labels without an image and {self.bare[place]} images without a label: their names do "
                 f"not fit each other, such as '{self.folder.relative(f'{place}/{orphans[0]}')}'"
             )
-            yield Found("unpaired-label", self.folder.relative(place), message)
+            yield Found("unpaired-label", self.folder.place(place), message)
 
 
 def _unique(stems: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
