@@ -104,7 +104,7 @@ def test_nothing_is_written_where_all_boxes_would_go_and_only_background_is_left
         label.write_text("0 0.5 0.5 0 0.2\n")
     with pytest.raises(DataError, match="keep 10 images and 0 boxes, too few") as caught:
         fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
-    assert caught.value.problems == ["zero-area-box 10: removed the box"]
+    assert caught.value.problems == ("zero-area-box 10: removed the box",)
     assert not (tmp_path / "fixed").exists()
 
 
