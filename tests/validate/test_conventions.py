@@ -174,7 +174,7 @@ def test_numbers_from_0_to_1000_and_pixels_of_other_images_are_named(format, lay
         assert likely.startswith("numbers from 0 to 1000, or pixels of images of another size")
         assert (WORDS[layout] in likely) == (layout != OWN[format])
         assert int(message.split(" of ")[0]) >= least
-    for factor in (1.5, 3, 8):
+    for factor in (2, 3, 8):
         boxes = [tuple(factor * edge for edge in box) for box in scattered(60)]
         assert "pixels of images of another size" in verdict(format, [quad(box, layout, "pixels") for box in boxes])
 

@@ -35,7 +35,7 @@ SPREAD = 0.05
 # as sizes make boxes as large as their images.
 FEWEST_MOVED, MOVED_SHARE, FIT_MOVED = 5, 0.03, 0.98
 FEWEST_OUT, OUT_SHARE = 10, 0.2  # or half of the boxes
-FEWEST_AWAY, AWAY_SHARE = 10, 0.3  # boxes outside in any layout; with fewer, at least three and nearly all must be so
+FEWEST_AWAY, AWAY_SHARE = 10, 0.4  # boxes outside in any layout; with fewer, FEWEST and nearly all must be so
 
 
 class Set(NamedTuple):
@@ -140,7 +140,7 @@ def _other_unit(format: Format, own: int, of: Set) -> str | None:
 
 def _elsewhere(own: int, of: Set) -> str | None:
     s = of.signs
-    if s.away < FEWEST_AWAY and (s.away < FEWEST_OF_UNIT or s.away < NEARLY_ALL * s.boxes):
+    if s.away < FEWEST_AWAY and (s.away < FEWEST or s.away < NEARLY_ALL * s.boxes):
         return None
     if s.away < AWAY_SHARE * s.boxes:
         return None
