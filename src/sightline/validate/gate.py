@@ -25,7 +25,7 @@ NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which
 WHERE_BOXES = {  # where each format has what is missing
     "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
-    "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of an image.",
+    "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of each image.",
 }
 # What is wrong with a whole set comes first: single boxes and images may be wrong for that reason alone.
 CAUSES = (*UNDECIDED, "class-gap", "duplicate-name", "similar-names", "class-numbers")
