@@ -137,7 +137,10 @@ def test_convert_says_what_it_left_out(tmp_path):
     policy.write_text("rules: {unreadable-image: {max_count: 1}, zero-area-box: {max_count: 1}}\n")
     done = sightline(*arguments, "--policy", str(policy), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "error   unreadable-image 1, dropped the image: images/train/1.png" in done.stdout
+    assert (
+        "error   unreadable-image 1, tolerated (1 of 10, up to 1 allowed), dropped the image: images/train/1.png"
+        in (done.stdout)
+    )
     assert "left out, with reasons: 1 image, 1 box" in done.stdout
     assert "[/out]: coco, 5 train, 2 val, 2 test images, 9 boxes" in done.stdout
     done = sightline(*arguments[:3], "again", *arguments[4:], "--policy", str(policy), "--json", cwd=tmp_path)

@@ -122,6 +122,14 @@ class Finding(Part):
     handling: str = Field(description="What happened to what was found, such as `clipped` or `dropped the image`.")
     examples: list[Example] = Field(description="The worst, at most 20; all of them are in problems.csv.")
 
+    @property
+    def allowed(self) -> str:
+        """How much of an error the policy tolerates, such as `up to 1 %`; empty for nothing."""
+        limits = [f"{self.max_count}"] if self.max_count is not None else []
+        if self.max_fraction is not None:
+            limits.append(f"{100 * self.max_fraction:.3g} %")
+        return f"up to {' and '.join(limits)}" if limits else ""
+
 
 class SplitCounts(Part):
     """What one split holds."""
@@ -181,8 +189,8 @@ class DataDocument(Document):
     verdict: Literal["passed", "rejected"]
     unusable: str | None = Field(description="Why nothing can be trained on this, whatever the rules say; or null.")
     classes: list[str]
-    images: int = Field(description="Images that the source speaks of.")
-    boxes: int = Field(description="Boxes that it speaks of, those that cannot be read among them.")
+    images: int = Field(description="Images that the source names.")
+    boxes: int = Field(description="Boxes that it names, including those that cannot be read.")
     errors: int
     warnings: int
     dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sightline.errors import DataError
+from sightline.errors import DataError, DataRejected
 from sightline.presets import resolve
 from sightline.validate.conventions import Set, accuse
 from sightline.validate.dataset import Box, Edges, Parsed
@@ -23,6 +24,7 @@ from tests.validate.conftest import COUNTS, HEIGHT, WIDTH, Sets, found, picture,
 Quad = tuple[float, float, float, float]
 SIZE = (640, 480)
 WORDS = {CENTRE: "centre and size", TOPLEFT: "upper left corner and size", CORNERS: "corners"}
+EITHER = "corners (x1 y1 x2 y2, or with y first: y1 x1 y2 x2)"
 UNITS = {"fractions": (1 / 640, 1 / 480), "percents": (100 / 640, 100 / 480), "pixels": (1.0, 1.0)}
 
 
@@ -142,8 +144,8 @@ def test_boxes_drawn_beyond_the_border_are_not_another_convention():
 
 def test_the_area_tells_corners_that_lie_inside_as_sizes_too_and_the_area_of_a_mask_does_not():
     quads = [(150.0 + n, 120.0, 250.0 + n, 200.0) for n in range(4)]
-    assert "4 of 4 boxes state an 'area' that fits corners alone" in verdict("coco", quads, [8000] * 4)
-    assert "likely corners (x1 y1 x2 y2)" in verdict("coco", quads, [101 * 81] * 4)  # of a tool that counts ends
+    assert "4 of 4 boxes have an 'area' that fits corners only" in verdict("coco", quads, [8000] * 4)
+    assert f"likely {EITHER}" in verdict("coco", quads, [101 * 81] * 4)  # of a tool that counts ends
     assert verdict("coco", quads) == ""  # without it these are boxes like any other
     assert verdict("coco", quads, [250.0 * 200] * 4) == ""
     assert verdict("coco", quads, [30_000, 8000, 41_000, 22_000]) == ""  # masks, one of them by chance
@@ -156,6 +158,64 @@ def test_real_specks_are_no_fractions_and_a_few_fractions_among_pixels_are_told(
     mixed += [quad(box, TOPLEFT, "fractions") for box in scattered(10, 1)]
     assert "10 of 50 boxes lie within the first pixel" in verdict("coco", mixed)
     assert verdict("coco", mixed[:42]) == ""  # two clicks into a corner are two mistakes
+
+
+def thousand(box: Edges, layout: int) -> Quad:
+    """Write a box given in pixels in numbers from 0 to 1000."""
+    return quad((box[0] * 1000 / 640, box[1] * 1000 / 480, box[2] * 1000 / 640, box[3] * 1000 / 480), layout, "pixels")
+
+
+@pytest.mark.parametrize("layout", WORDS, ids=WORDS.values())
+@pytest.mark.parametrize("format", OWN)
+def test_numbers_from_0_to_1000_and_pixels_of_other_images_are_named(format, layout):
+    for size, least in (((640, 480), 20), ((240, 320), 50)):
+        message = verdict(format, [thousand(box, layout) for box in scattered(60)], size=size)
+        likely = message.split(": likely ")[1].split("; expected")[0]
+        assert likely.startswith("numbers from 0 to 1000, or pixels of images of another size")
+        assert (WORDS[layout] in likely) == (layout != OWN[format])
+        assert int(message.split(" of ")[0]) >= least
+    for factor in (2, 3, 8):
+        boxes = [tuple(factor * edge for edge in box) for box in scattered(60)]
+        assert "pixels of images of another size" in verdict(format, [quad(box, layout, "pixels") for box in boxes])
+
+
+@pytest.mark.parametrize("format", OWN)
+@pytest.mark.parametrize("seed", range(10))
+def test_some_boxes_elsewhere_are_not_another_convention(format, seed):
+    unit = "fractions" if format == "yolo" else "pixels"
+    boxes = scattered(40, seed)
+    for outside in (1, 4, 8):
+        mixed = [(x0 + 640, y0 + 480, x1 + 640, y1 + 480) for x0, y0, x1, y1 in boxes[:outside]] + boxes[outside:]
+        assert verdict(format, [quad(box, OWN[format], unit) for box in mixed]) == ""
+
+
+def test_y_before_x_is_named_where_the_shape_of_images_shows_it():
+    boxes = [(y0, x0, y1, x1) for x0, y0, x1, y1 in scattered(60)]
+    assert "likely corners with y first (y1 x1 y2 x2)" in verdict("coco", boxes)
+    areas = [(c - a) * (d - b) for a, b, c, d in boxes]
+    assert "likely corners with y first (y1 x1 y2 x2)" in verdict("coco", boxes, areas)
+    assert "likely corners with y first (y1 x1 y2 x2)" in verdict("voc", boxes)
+    assert "likely pixels, as corners with y first (y1 x1 y2 x2)" in verdict("yolo", boxes)
+    fractions = [(a / 480, b / 640, c / 480, d / 640) for a, b, c, d in boxes]
+    assert f"likely {EITHER}" in verdict("yolo", fractions)
+    assert f"likely fractions of the image, as {EITHER}" in verdict("coco", fractions)
+    square = [(a, b, c, d) for a, b, c, d in scattered(80) if max(b, d, a, c) < 480]
+    assert f"likely {EITHER}" in verdict("coco", square, size=(480, 480))
+    sizes = [(a, b, c - a, d - b) for a, b, c, d in boxes]
+    assert "likely upper left corner and size with y first (y x h w)" in verdict("coco", sizes)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.8])
+def test_honest_boxes_beyond_the_border_are_not_y_first(share):
+    rng = random.Random(3)
+    for seed in range(40):
+        boxes = []
+        for x0, y0, x1, y1 in scattered(30, seed):
+            down = 480 - y0 + 0.2 * (y1 - y0) if rng.random() < share else y1 - y0
+            boxes.append((x0, y0, x1, y0 + down))
+        for format in OWN:
+            unit = "fractions" if format == "yolo" else "pixels"
+            assert "y first" not in verdict(format, [quad(box, OWN[format], unit) for box in boxes])
 
 
 # --- through the gate
@@ -175,7 +235,7 @@ def test_a_coco_set_in_fractions_is_refused_with_the_likely_convention(sets: Set
     root = _coco(sets, lambda x, y, w, h: [x / WIDTH, y / HEIGHT, w / WIDTH, h / HEIGHT])
     document = rejected(root)
     assert found(document, "error") == {"box-convention": 1}
-    assert places(document, "box-convention") == ["."]
+    assert places(document, "box-convention") == [root.name]
     message = next(f for f in document.findings if f.rule == "box-convention").examples[0].message
     assert message == (
         "10 of 10 boxes lie within the first pixel (such as test/_annotations.coco.json: annotations[0]: 0.25 0.2 0.5 "
@@ -191,7 +251,7 @@ def test_one_split_from_another_tool_is_named_alone(sets: Sets, rejected, tmp_pa
     assert places(document, "box-convention") == ["val"]
 
 
-@pytest.mark.parametrize(("line", "likely"), [("20 9 20 10", "pixels"), ("0.35 0.3 0.85 0.8", "corners (x1 y1 x2 y2)")])
+@pytest.mark.parametrize(("line", "likely"), [("20 9 20 10", "pixels"), ("0.35 0.3 0.85 0.8", EITHER)])
 def test_yolo_labels_in_pixels_or_corners_are_refused_by_name(sets: Sets, rejected, line, likely):
     root = sets.yolo()
     for path in root.glob("labels/*/*.txt"):
@@ -205,6 +265,27 @@ def test_voc_boxes_as_sizes_are_named_though_most_cannot_be_read(sets: Sets, rej
     document = rejected(sets.voc(box=(25, 8, 10, 6)))
     assert found(document, "error") == {"label-syntax": 10, "box-convention": 1}
     assert "upper left corner and size" in str(document.findings)
+
+
+def test_another_convention_comes_first_with_what_follows_from_it_in_a_line(sets: Sets, refuse, tmp_path):
+    root = _coco(sets, lambda x, y, w, h: [30 * x, 30 * y, 30 * w, 30 * h])
+    error = refuse(root, DataRejected)
+    assert "11 errors in labels or images: box-convention 1, box-outside 10." in error.message
+    assert "--fix" not in error.message
+    first, second = error.problems
+    assert first.startswith(f"{root.name}: 10 of 10 boxes lie outside their images however they are read (such as ")
+    assert second.startswith("box-outside 10, which may follow from box-convention, such as ")
+    with open(tmp_path / "out/problems.csv", newline="", encoding="utf-8") as file:
+        assert [row["rule"] for row in csv.DictReader(file)] == ["box-convention"] + ["box-outside"] * 10
+    page = (tmp_path / "out/data.html").read_text()
+    assert page.index('<article id="box-convention">') < page.index('<article id="box-outside">')
+
+
+def test_a_split_with_boxes_of_larger_images_is_named_alone(sets: Sets, rejected):
+    root = sets.coco()
+    path = root / "train/_annotations.coco.json"
+    path.write_text(path.read_text().replace("[10, 4, 20, 10]", "[300, 120, 600, 300]"))
+    assert places(rejected(root), "box-convention") == ["train"]
 
 
 def test_what_the_index_remembers_says_the_same_of_unchanged_files(sets: Sets, rejected, monkeypatch, tmp_path):
@@ -228,7 +309,7 @@ def test_a_repair_does_not_hide_another_convention(sets: Sets, tmp_path):
         path.write_text("0 0.35 0.3 0.85 0.8\n")  # clipped, these would pass
     with pytest.raises(DataError, match="no single right answer") as caught:
         fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
-    assert "likely corners (x1 y1 x2 y2)" in caught.value.problems[0]
+    assert f"likely {EITHER}" in caught.value.problems[0]
     assert not list((tmp_path / "fixed").rglob("*"))
 
 

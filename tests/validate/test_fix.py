@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from sightline.artifacts import DataDocument
+from sightline.errors import DataError, DataRejected
 from sightline.presets import resolve
 from sightline.validate import check
 from sightline.validate.fix import Fixed, fix
@@ -77,6 +78,43 @@ def test_an_image_with_an_object_that_cannot_be_read_is_left_out_whole(sets: Set
     assert [change.split(": ")[:2] for change in changes.values()] == [[rule, "left out the image"]]
     assert not (tmp_path / "fixed/images/train/0.png").exists()
     assert document.errors == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [("0 1.6 0.5 0.5 0.5", "box-outside"), ("0 0.5 0.5 0.1", "label-syntax"), ("9 .5 .5 .1 .1", "class-range")],
+)
+def test_nothing_is_written_where_no_image_would_be_left(sets: Sets, tmp_path, line, rule):
+    root = sets.yolo()
+    for label in root.rglob("*.txt"):
+        label.write_text(f"{line}\n0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match="keep 0 images and 0 boxes, too few") as caught:
+        fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
+    assert caught.value.exit_code == 2
+    assert caught.value.problems[0].startswith(f"{rule} 10: left out the image: ")
+    assert not (tmp_path / "fixed").exists()
+    with pytest.raises(DataRejected) as refused:
+        check(str(root), resolve("balanced", {}), tmp_path / "report")
+    assert "--fix" not in refused.value.message
+
+
+def test_nothing_is_written_where_all_boxes_would_go_and_only_background_is_left(sets: Sets, tmp_path):
+    root = sets.yolo()
+    for label in root.rglob("*.txt"):
+        label.write_text("0 0.5 0.5 0 0.2\n")
+    with pytest.raises(DataError, match="keep 10 images and 0 boxes, too few") as caught:
+        fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
+    assert caught.value.problems == ("zero-area-box 10: removed the box",)
+    assert not (tmp_path / "fixed").exists()
+
+
+def test_a_set_of_mostly_copies_is_repaired_all_the_same(sets: Sets, fixed):
+    root = sets.yolo()
+    for number in range(60):
+        shutil.copy(root / "images/train/0.png", root / f"images/train/copy{number}.png")
+        shutil.copy(root / "labels/train/0.txt", root / f"labels/train/copy{number}.txt")
+    done, _, document = fixed(root)
+    assert (done.images, document.errors) == (10, 0)
 
 
 def test_leaked_images_leave_the_held_out_splits(sets: Sets, fixed, tmp_path):
@@ -148,7 +186,7 @@ def test_images_that_can_be_saved_are_with_their_labels_and_others_are_left_out(
         assert turned.size == (20, 40)
     assert changes["images/train/1.jpg"] == "wrong-suffix: named .png, which it is"
     assert (out / "1.png").exists()
-    assert changes["images/train/2.png"] == "missing-label: wrote an empty label: the image is taken as background"
+    assert changes["images/train/2.png"] == "missing-label: wrote an empty label: the image counts as background"
     assert set(changes) == {
         f"images/train/{n}" for n in ("cut.jpg", "ended.jpg", "tail.jpg", "turned.jpg", "1.jpg", "2.png")
     }

@@ -282,7 +282,7 @@ def test_missing_numbers_and_doubled_names_are_mended_and_said(sets):
     assert read.reading.classes == ["cat", "dog"]
     assert [name for name, _ in read.boxes["train", "0"]] == ["cat", "cat", "dog"]
     assert [rule for rule, _ in read.rules()[:2]] == ["class-gap", "duplicate-name"]
-    assert read.found[0].message == "names has the numbers 0, 2, 5; expected 0 to 2; numbered anew"
+    assert read.found[0].message == "names has the numbers 0, 2, 5; expected 0 to 2; renumbered"
     assert "'cat' is the name of 0 and of 5" in read.found[1].message
     of_line = next(item for item in read.found if item.where == "labels/train/0.txt:4")
     assert (of_line.rule, of_line.message) == ("class-range", "got class 1, expected one of 0, 2, 5")

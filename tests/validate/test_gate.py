@@ -290,3 +290,16 @@ def test_the_report_of_a_passing_set_has_counts_distributions_and_no_errors(sets
     assert sum(document.distributions.sizes.counts["train"]) == 6
     json.loads((tmp_path / "out/data.json").read_text())
     yaml.safe_load(document.policy.model_dump_json())
+
+
+def test_what_is_wrong_with_the_whole_set_comes_before_what_is_wrong_with_many_boxes(sets, refuse):
+    root = sets.yolo(names=["Cat", "cat"])
+    for label in root.rglob("*.txt"):
+        label.write_text("9 0.5 0.5 0.1 0.1\n" * 3)
+    (root / "classes.txt").write_text("cat\nCat\n")
+    error = refuse(root, DataRejected)
+    assert [problem.rpartition("[")[2] for problem in error.problems[:3]] == [
+        "class-order]",
+        "similar-names]",
+        "class-range]",
+    ]

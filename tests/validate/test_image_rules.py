@@ -88,7 +88,7 @@ def test_damage_in_the_middle_is_seen_by_decoding_or_checksum(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "is empty"), (b"<html>404</html>", "is no image"), (encoded(photo(), "GIF"), "unsupported kind")],
+    [(b"", "is empty"), (b"<html>404</html>", "is not an image"), (encoded(photo(), "GIF"), "unsupported kind")],
 )
 def test_what_is_no_image_is_said_so(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)
@@ -160,7 +160,11 @@ def test_what_is_no_file_is_told_and_nothing_waits_for_a_pipe(tmp_path):
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "gone.jpg").symlink_to("nowhere")
-    words = {"pipe": "is no regular file", "zero": "is no regular file", "loop": "too many levels of symbolic links"}
+    words = {
+        "pipe": "is not a regular file",
+        "zero": "is not a regular file",
+        "loop": "too many levels of symbolic links",
+    }
     for name, said in {**words, "gone": "cannot be read: no such file or directory"}.items():
         facts, [found] = pictures.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
         assert (facts, found.rule) == (None, "unreadable-image")

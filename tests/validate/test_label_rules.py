@@ -68,6 +68,11 @@ def test_messages_name_class_coordinates_image_and_place():
     assert found.message.endswith("expected most of it inside; YOLO labels are fractions of the image, 0 to 1")
 
 
+def test_the_size_of_a_tiny_box_is_written_in_plain_digits():
+    [found] = check((0, (10.0, 10.0, 10.9, 400.0)), relative=False).found
+    assert found.message.endswith("of a.jpg is 0.9x390 pixels, 0.58x250 when trained at 640")
+
+
 def test_what_is_tiny_depends_on_the_training_size():
     speck = (0, (10.0, 10.0, 14.0, 14.0))  # 4 pixels of 1000: 2.56 at 640, 1.28 at 320
     assert rules(check(speck, relative=False)) == []

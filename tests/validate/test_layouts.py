@@ -555,7 +555,7 @@ def test_where_boxes_belong_is_said_in_the_words_of_the_format(sets: Sets, refus
     for root, words in (
         (yolo, "a folder `labels`"),
         (coco, "entries of `annotations`"),
-        (voc, "<object>s of the .xml"),
+        (voc, "<object> elements in the .xml"),
     ):
         message = refuse(root, DataError).message
         assert "no box in its train split (6 images)" in message

@@ -165,7 +165,7 @@ def test_spellings_are_an_error_and_the_repair_makes_them_one_under_the_commones
     document = report(root)
     assert places(document, "similar-names") == ["class Cat"]
     assert document.verdict == "rejected"
-    assert ("similar-names", "made the classes one") in repaired(root, tmp_path)
+    assert ("similar-names", "merged the classes") in repaired(root, tmp_path)
     copy = report(tmp_path / "fixed")
     assert copy.classes == ["cat", "dog"]
     assert "similar-names" not in found(copy)
@@ -246,7 +246,7 @@ def test_a_label_of_nearly_the_images_name_is_an_error_and_its_boxes_are_not_los
     assert {"missing-label", "orphan-label"}.isdisjoint(found(document))
     document = validate(root, policy={"rules": {"label-name": "warning"}})
     assert document.splits["train"].backgrounds == 0
-    assert ("label-name", "named the label like its image") in repaired(root, tmp_path)
+    assert ("label-name", "renamed the label after its image") in repaired(root, tmp_path)
     copy = report(tmp_path / "fixed")
     assert (copy.errors, copy.splits["train"].boxes) == (0, 6)
 

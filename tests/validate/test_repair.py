@@ -92,7 +92,7 @@ class TestEndOfJpeg:
     @pytest.mark.parametrize("stream", STREAMS)
     def test_bytes_behind_the_end_are_cut_without_loss(self, stream: str) -> None:
         good = encode(scene(), **STREAMS[stream])
-        assert saved(good + b"<html>not found</html>") == (good, ".jpg", "cut 22 bytes behind its end")
+        assert saved(good + b"<html>not found</html>") == (good, ".jpg", "cut 22 bytes after its end")
         assert saved(good + bytes(1000))[0] == good
 
     @pytest.mark.parametrize("stream", STREAMS)
@@ -242,7 +242,7 @@ class TestNames:
     def test_several_things_are_mended_at_once(self) -> None:
         data, suffix, done = saved(encode(scene(), exif=exif(8)) + b"!", ".png")
         assert (suffix, data[-2:]) == (".jpg", END)
-        assert done == "cut 1 bytes behind its end; named .jpg, which it is; made upright (EXIF orientation 8)"
+        assert done == "cut 1 bytes after its end; named .jpg, which it is; made upright (EXIF orientation 8)"
 
 
 class TestLost:

@@ -55,7 +55,7 @@ def convert(
     sightline dataset convert 3f2a9c ./for-a-labelling-tool --to coco
     """
     from sightline.presets import resolve
-    from sightline.validate import checked, gate, writers
+    from sightline.validate import checked, refusal, writers
 
     if to not in FORMATS:
         raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS)}.")
@@ -75,7 +75,7 @@ def convert(
             with checked.opened(source, config, trainable=False) as result:
                 if result.document.verdict == "rejected":
                     told = {"data": source, "policy": policy, "format": format, "images": images}
-                    raise gate.refusal(result.document, _command(told, assign))
+                    raise refusal.refusal(result.document, _command(told, assign))
                 checked_data = result.document
                 document = _write(result.dataset, source, to_folder, to, checked_data)
     found = ending.found_lines(checked_data) if checked_data else []

@@ -116,7 +116,11 @@ def finding_line(finding: Finding) -> Text:
     """Say in a line what a rule found, and the worst of it."""
     colour = "red" if finding.severity == "error" else "yellow"
     worst = f": {finding.examples[0].where}: {finding.examples[0].message}" if finding.examples else ""
-    return styled((f"{finding.severity:<7}", colour), f" {finding.rule} {finding.count}, {finding.handling}", worst)
+    tolerated = ""
+    if finding.severity == "error" and not finding.rejected:
+        tolerated = f"tolerated ({finding.count} of {finding.of}, {finding.allowed} allowed), "
+    found = f" {finding.rule} {finding.count}, {tolerated}{finding.handling}"
+    return styled((f"{finding.severity:<7}", colour), found, worst)
 
 
 def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:

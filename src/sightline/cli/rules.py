@@ -13,7 +13,7 @@ from sightline.rules import RULES, dropped
 
 
 def list_rules(wanted: bool) -> None:
-    """Print every rule with its severity in each policy, why it matters and how to mend it, and exit."""
+    """Print every rule with its severity in each policy, why it matters and how to fix it, and exit."""
     if not wanted:
         return
     policies = {base: Policy(base=base) for base in BASES}

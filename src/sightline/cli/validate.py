@@ -148,7 +148,7 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str
     with bars(as_json):
         done = fix(data, config, out_folder)
     if not as_json:
-        changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing had to be changed"]
+        changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing needed a change"]
         tell([f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed])
         tell([f"every change is in {done.changes_file}"])
     return str(out_folder)
@@ -157,9 +157,10 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str
 def _told(document: ValidateDocument | DataDocument, folder: Path) -> list[str | Text]:
     """Say what was found, rule by rule, and what passed."""
     counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
+    classes = f"{len(document.classes)} class{'es' * (len(document.classes) != 1)}"
     return [
         *ending.found_lines(document),
-        f"{document.format} · {len(document.classes)} classes · {' · '.join(counts)}",
+        f"{document.format} · {classes} · {' · '.join(counts)}",
         *([document.split_rule] if document.split_rule else []),
         *([f"snapshot {document.snapshot}"] if isinstance(document, ValidateDocument) else []),
         f"report {folder}/data.html, all problems in {folder}/problems.csv",

@@ -11,9 +11,9 @@ from sightline.config import RunConfig
 
 
 def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -> RunConfig:
-    """Return the configuration of a run; one that fails is also told what is wrong with everything else it needs.
+    """Return the configuration of a run; for one that fails, also report what is wrong with all else it needs.
 
-    So nobody corrects a number only to learn of a missing file. Raises ConfigError.
+    So a user does not correct a number only to learn of a missing file. Raises ConfigError.
     """
     from sightline.storage import default_store
     from sightline.validate import preflight
@@ -45,7 +45,7 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
             with checked.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
-                    raise checked.refusal(report, out, target)
+                    raise checked.refused(report, out, target)
                 preflight.refuse([], tracking.problems())
                 published = snapshot.publish(result.dataset, target, source)
         document = ValidateDocument(
@@ -77,12 +77,12 @@ def check(source: str, config: RunConfig, out: Path) -> DataDocument:
     """
     import time
 
-    from sightline.validate import checked, gate
+    from sightline.validate import checked, refusal
 
     start = time.monotonic()
     checked.remove(out)
     with checked.opened(source, config) as result:
         report = result.report(out, round(time.monotonic() - start, 3))
     if report.verdict == "rejected":
-        raise gate.refusal(report, str(out / checked.PAGE))
+        raise refusal.refusal(report, str(out / checked.PAGE))
     return report

@@ -16,7 +16,7 @@ from sightline.config import RunConfig
 from sightline.errors import DataError, DataRejected, StorageError
 from sightline.provenance import code_digest
 from sightline.storage import Store, Transfer
-from sightline.validate import formats, gate, index, page
+from sightline.validate import formats, gate, index, page, refusal
 from sightline.validate.dataset import Edges, Folder, Reading
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.scan import scan
@@ -118,7 +118,7 @@ def remove(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def refusal(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
+def refused(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
     """Return the error for a refused source.
 
     A failed task of a cluster keeps no files, so with a store that is not a folder here the report goes there as well.
@@ -130,4 +130,4 @@ def refusal(document: DataDocument, out: Path, store: Store) -> DataRejected | D
         prefix = f"rejected/{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
         store.upload([Transfer(f"{prefix}/{name}", out / name) for name in FILES])
         report = f"{store.uri}/{prefix}/{PAGE}"
-    return gate.refusal(document, report)
+    return refusal.refusal(document, report)

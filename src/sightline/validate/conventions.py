@@ -1,10 +1,10 @@
-"""Tells coordinates of another convention: fractions for pixels, corners for centres, and the like.
+"""Recognises coordinates of another convention: fractions for pixels, corners for centres, and the like.
 
 An image counts how its boxes fit each convention; the sums of a whole set decide. A set is accused only by what boxes
-that lie in their images cannot show: numbers of another unit, an `area` that is that of another box, or boxes that
-stick out of their images as they are read, while nearly all lie inside as something else. What this cannot tell:
-boxes in the middle of their images, which lie inside whichever way they are read; and percents in place of pixels,
-which are boxes in the upper left corner.
+that lie in their images cannot show: numbers of another unit, an `area` that is that of another box, boxes that
+stick out of their images as they are read, while nearly all lie inside as something else, or many boxes that lie
+outside however they are read. What this cannot tell: boxes in the middle of their images, which lie inside whichever
+way they are read; percents in place of pixels, which are boxes in the upper left corner; and x from y in fractions.
 """
 
 from __future__ import annotations
@@ -16,9 +16,17 @@ from typing import NamedTuple
 
 from sightline.validate.dataset import Found
 from sightline.validate.index import Index
-from sightline.validate.signs import CENTRE, CORNERS, OWN, TOPLEFT, Format, Signs
+from sightline.validate.signs import CENTRE, CORNERS, LAYOUTS, OWN, Y_FIRST, Format, Signs
 
-WORDS = ("centre and size (cx cy w h)", "upper left corner and size (x y w h)", "corners (x1 y1 x2 y2)")
+WORDS = (
+    "centre and size (cx cy w h)",
+    "upper left corner and size (x y w h)",
+    "corners (x1 y1 x2 y2)",
+    "centre and size with y first (cy cx h w)",
+    "upper left corner and size with y first (y x h w)",
+    "corners with y first (y1 x1 y2 x2)",
+)
+EITHER_CORNERS = "corners (x1 y1 x2 y2, or with y first: y1 x1 y2 x2)"
 NEARLY_ALL = 0.95
 UNIT_SHARE, FEWEST_OF_UNIT = 0.1, 3  # boxes of another unit; with fewer, all of them must be so
 FEWEST, FEWEST_AREAS, FEWEST_PERCENT = 6, 3, 20
@@ -27,6 +35,7 @@ SPREAD = 0.05
 # as sizes make boxes as large as their images.
 FEWEST_MOVED, MOVED_SHARE, FIT_MOVED = 5, 0.03, 0.98
 FEWEST_OUT, OUT_SHARE = 10, 0.2  # or half of the boxes
+FEWEST_AWAY, AWAY_SHARE = 10, 0.4  # boxes outside in any layout; with fewer, FEWEST and nearly all must be so
 
 
 class Set(NamedTuple):
@@ -36,29 +45,33 @@ class Set(NamedTuple):
     example: str
 
 
-def judge(index: Index, format: Format) -> Iterator[Found]:
-    """Yield what the boxes of an index say of their convention: of all of them, else of a split, else of a folder."""
+def judge(index: Index, format: Format, name: str) -> Iterator[Found]:
+    """Yield what the boxes of an index say of their convention: of all of them, else of a split, else of a folder.
+
+    `name` is that of the set, for what is true of all of it.
+    """
     sets: dict[tuple[str, str], Set] = {}  # by folder or file of labels, and split
     for split, text in index.rows("SELECT split, signs FROM item WHERE signs IS NOT NULL ORDER BY id"):
         home, example, *counts = json.loads(text)
+        home = name if home == "." else home
         before = sets.get((home, split))
         if before is None:
             sets[home, split] = Set(Signs(*counts), example)
         else:
             sets[home, split] = Set(Signs(*map(add, before.signs, counts)), before.example or example)
-    yield from _levels(sets, format)
+    yield from _levels(sets, format, name)
 
 
-def _levels(sets: dict[tuple[str, str], Set], format: Format) -> Iterator[Found]:
-    """Accuse all boxes, if nearly all are so; else splits, else folders; and all again if it is in no single place."""
+def _levels(sets: dict[tuple[str, str], Set], format: Format, name: str) -> Iterator[Found]:
+    """Accuse all boxes, if nearly all are so, or some in every part; else splits, else folders."""
     whole = _sum(sets.values())
     message = accuse(format, whole)
-    if message and not _partly(whole):
-        yield Found("box-convention", ".", message)
+    if message and (not _partly(whole) or _everywhere(whole, sets.values())):
+        yield Found("box-convention", name, message)
         return
     parts = [found for split in sorted({split for _, split in sets}) for found in _of_split(sets, split, format)]
     if message and not parts:
-        parts = [Found("box-convention", ".", message)]
+        parts = [Found("box-convention", name, message)]
     yield from parts
 
 
@@ -75,8 +88,18 @@ def _of_split(sets: dict[tuple[str, str], Set], split: str, format: Format) -> I
 
 
 def _partly(of: Set) -> bool:
-    """Tell a set in which boxes of another unit lie among those of the right one."""
-    return 0 < of.signs.other < NEARLY_ALL * of.signs.boxes
+    """Tell whether boxes of another unit, or of other images, lie among right ones."""
+    return UNIT_SHARE <= _share(of) < NEARLY_ALL
+
+
+def _everywhere(whole: Set, parts: Iterable[Set]) -> bool:
+    """Tell whether no part is free of what is wrong with the whole, apart from parts of a few boxes."""
+    return all(_share(part) >= _share(whole) / 2 for part in parts if part.signs.boxes >= FEWEST)
+
+
+def _share(of: Set) -> float:
+    s = of.signs
+    return max(s.other, s.away) / s.boxes if s.boxes else 0.0
 
 
 def _sum(sets: Iterable[Set]) -> Set:
@@ -93,27 +116,45 @@ def accuse(format: Format, of: Set) -> str | None:
     if not n:
         return None
     own = OWN[format]
-    return _other_unit(format, own, of) or _by_area(own, of) or _other_layout(own, of)
+    return _other_unit(format, own, of) or _elsewhere(own, of) or _by_area(own, of) or _other_layout(own, of)
 
 
 def _other_unit(format: Format, own: int, of: Set) -> str | None:
     s = of.signs
     if s.other < 2 or s.other < UNIT_SHARE * s.boxes or (s.other < FEWEST_OF_UNIT and s.other < s.boxes):
         return None
-    layouts = [s.other_centre, s.other_topleft, s.other_corners]
+    layouts, percents = s.other_fits, s.percent_fits
     if format == "yolo":
-        percents = [s.percent_centre, s.percent_topleft, s.percent_corners]
         if _spread(s, s.other) and max(percents) >= NEARLY_ALL * s.other:
             what = f"percents of the image{_as(own, percents, s.other)}"
         elif max(layouts) >= NEARLY_ALL * s.other:
             what = f"pixels{_as(own, layouts, s.other)}"
         elif s.other >= NEARLY_ALL * s.boxes:
-            what = "pixels, of images of another size"
+            what = _of_other_images(own, s, s.other)
         else:
             return None
-        return _sentence(of, s.other, "are no fractions", what, own)
+        return _sentence(of, s.other, "are not fractions", what, own)
     what = f"fractions of the image{_as(own, layouts, s.other)}"
     return _sentence(of, s.other, "lie within the first pixel", what, own)
+
+
+def _elsewhere(own: int, of: Set) -> str | None:
+    s = of.signs
+    if s.away < FEWEST_AWAY and (s.away < FEWEST or s.away < NEARLY_ALL * s.boxes):
+        return None
+    if s.away < AWAY_SHARE * s.boxes:
+        return None
+    return _sentence(
+        of, s.away, "lie outside their images however they are read", _of_other_images(own, s, s.away), own
+    )
+
+
+def _of_other_images(own: int, s: Signs, of: int) -> str:
+    """Say which numbers these may be that fit no layout in their images."""
+    fits = s.thousand_fits
+    if max(fits) < NEARLY_ALL * of or s.thousand_far < SPREAD * of:
+        return "pixels of images of another size"
+    return f"numbers from 0 to 1000, or pixels of images of another size{_as(own, fits, of)}"
 
 
 def _spread(s: Signs, of: int) -> bool:
@@ -128,35 +169,53 @@ def _by_area(own: int, of: Set) -> str | None:
     return _sentence(
         of,
         s.areas_of_corners,
-        "state an 'area' that fits corners alone",
-        WORDS[CORNERS],
+        "have an 'area' that fits corners only",
+        _words(CORNERS, s.fits),
         own,
     )
 
 
 def _other_layout(own: int, of: Set) -> str | None:
     s = of.signs
-    fits = [s.centre, s.topleft, s.corners]
-    likely = []
-    for layout in (CENTRE, TOPLEFT, CORNERS):
-        if CORNERS in (own, layout):
-            least, fit = max(FEWEST_MOVED, min(FEWEST_OUT, s.boxes / 2), OUT_SHARE * s.boxes), NEARLY_ALL
-        else:
-            least, fit = max(FEWEST_MOVED, MOVED_SHARE * s.boxes), FIT_MOVED
-        if layout != own and fits[layout] >= fit * s.boxes and s.out >= least:
-            likely.append(layout)
+    likely = [layout for layout in LAYOUTS if layout != own and _moved(own, layout, s)]
+    x_first = max((s.fits[layout] for layout in likely), default=0)
+    if own != CENTRE and x_first < FIT_MOVED * max(s.fits[Y_FIRST:]):  # fractions fit alike with x and y first
+        likely = [layout for layout in range(Y_FIRST, 2 * Y_FIRST) if _moved(own, layout, s)] or likely
     if s.boxes < FEWEST or not likely:
         return None
-    most = max(fits[layout] for layout in likely)
-    what = " or ".join(WORDS[layout] for layout in likely if fits[layout] == most)
+    most = max(s.fits[layout] for layout in likely)
+    what = " or ".join(_words(layout, s.fits) for layout in likely if s.fits[layout] == most)
     wrong = "do not lie in their images, or have no size" if own == CORNERS else "stick out of their images"
     return _sentence(of, s.out, f"{wrong} as they are read, and {most} lie inside under another reading", what, own)
 
 
+def _moved(own: int, layout: int, s: Signs) -> bool:
+    """Tell whether enough boxes stick out that would lie in their images in another layout."""
+    if layout >= Y_FIRST:
+        least, fit = max(FEWEST_OUT, OUT_SHARE * s.boxes), FIT_MOVED
+    elif CORNERS in (own, layout):
+        least, fit = max(FEWEST_MOVED, min(FEWEST_OUT, s.boxes / 2), OUT_SHARE * s.boxes), NEARLY_ALL
+    else:
+        least, fit = max(FEWEST_MOVED, MOVED_SHARE * s.boxes), FIT_MOVED
+    return s.fits[layout] >= fit * s.boxes and s.out >= least
+
+
 def _as(own: int, fits: Sequence[int], of: int) -> str:
     """Name the layout where it is another than the format's own."""
-    best = max(range(3), key=lambda layout: (fits[layout], layout == own))
-    return "" if fits[own] == fits[best] or fits[best] < NEARLY_ALL * of else f", as {WORDS[best]}"
+    best = max(range(len(fits)), key=lambda layout: (fits[layout], layout == own, -layout))
+    if best >= Y_FIRST and max(fits[:Y_FIRST]) >= FIT_MOVED * fits[best]:
+        best = max(LAYOUTS, key=lambda layout: (fits[layout], layout == own))
+    return "" if fits[own] == fits[best] or fits[best] < NEARLY_ALL * of else f", as {_words(best, fits)}"
+
+
+def _words(layout: int, fits: Sequence[int]) -> str:
+    """Name a layout; corners with both orders of x and y, where their images do not tell which it is."""
+    few, many = sorted((fits[CORNERS], fits[CORNERS + Y_FIRST]))
+    if layout % Y_FIRST == CORNERS:
+        if few >= FIT_MOVED * many:
+            return EITHER_CORNERS
+        layout = CORNERS if fits[CORNERS] == many else CORNERS + Y_FIRST
+    return WORDS[layout]
 
 
 def _sentence(of: Set, count: int, wrong: str, likely: str, own: int) -> str:

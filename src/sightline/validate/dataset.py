@@ -192,6 +192,17 @@ class Folder:
                 return shown(text[len(str(home)) + 1 :])
         return shown(os.path.relpath(text, self.root))
 
+    @property
+    def title(self) -> str:
+        """The last part of the set's name, which messages that begin with the whole name need not repeat."""
+        last = self.name.rstrip("/").rpartition("/")[2]
+        return self.root.resolve().name if last in ("", ".", "..") else last
+
+    def place(self, path: Path | str) -> str:
+        """Name a path as the place of a finding: by the set's name where it is the set itself."""
+        named = self.relative(path)
+        return self.title if named == "." else named
+
 
 def shown(path: str) -> str:
     """Replace bytes of a file name that are no UTF-8, which Python keeps as lone surrogates."""

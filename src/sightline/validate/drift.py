@@ -132,7 +132,7 @@ def variation_noise(train: Floats, other: Floats, n: float, m: float) -> float:
 def verdict(drift: Sequence[Drift]) -> str:
     """Say in one sentence whether the splits look like train."""
     if not drift:
-        return "There is nothing to compare: train, or each other split, holds no image."
+        return "There is nothing to compare: train, or every other split, has no image."
     if not any(item.distance > LEAST for item in drift):
         return "Every split looks like train."
     splits = dict.fromkeys(item.split for item in drift)
@@ -155,7 +155,7 @@ def _judge(what: What, split: Split, distance: float, noise: float, *, differs: 
     if drifted:
         sentence = differs
     elif distance > LEAST:
-        sentence = f"too few images to tell whether {split} differs from train; as it looks, {differs}"
+        sentence = f"too few images to tell whether {split} differs from train; so far, {differs}"
     return Drift(
         what=what, split=split, distance=round(distance, 4), noise=round(noise, 4), drifted=drifted, sentence=sentence
     )
@@ -188,7 +188,7 @@ def _classes(train: Ints, other: Ints, sizes: tuple[float, float], split: Split,
         split,
         float(np.abs(p_all - q_all).sum() / 2),
         variation_noise(p_all, q_all, *sizes),
-        differs=f"class '{names[most]}' makes {shares}",
+        differs=f"class '{names[most]}' makes up {shares}",
         same="hold the classes in the same shares",
     )
 

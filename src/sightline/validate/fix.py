@@ -1,7 +1,7 @@
 """Writes a repaired copy of a source, in its own format, and a list of every change.
 
 Only what has one right answer is repaired: boxes are clipped, those without area and repeated ones go, leaked copies
-leave the held-out split, images that can be saved are written anew. An image with an object that cannot be read is left
+leave the held-out split, images that can be saved are saved. An image with an object that cannot be read is left
 out whole: without that object it would teach that nothing is there. So is one that has two versions of its labels.
 """
 
@@ -13,9 +13,8 @@ import hashlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from sightline.artifacts import Document
 from sightline.config import RunConfig
@@ -36,8 +35,10 @@ from sightline.validate import (
     splits,
     writers,
 )
+from sightline.validate.changes import COPIES, LEFT_OUT, WRITTEN, Change
 from sightline.validate.dataset import Entry, Found, Reading, Sample
 from sightline.validate.index import Index, IndexedDataset
+from sightline.validate.refusal import LISTED, UNDECIDED, too_few
 from sightline.validate.scan import scan
 from sightline.validate.similarity import CLOSER
 from sightline.validate.snapshot.names import plain_name
@@ -45,54 +46,9 @@ from sightline.validate.source import opened
 
 CHANGES = "changes.csv"
 DISTINCT = "SELECT DISTINCT rule, place, change FROM change"
-WRITTEN = {  # what the copy has otherwise, just by being written from what was understood
-    "clipped-box": "clipped the box to the image",
-    "zero-area-box": "removed the box",
-    "duplicate-box": "removed the repeated box",
-    "missing-label": "wrote an empty label: the image is taken as background",
-    "label-name": "named the label like its image",
-    "class-gap": "numbered the classes anew",
-    "duplicate-name": "made the classes one",
-    "repeated-number": "numbered the annotations anew",
-    "crowd-region": "left out the crowd",
-    "mask-ignored": "left out masks and keypoints",
-    "grouping-class": "left out the class",
-    "other-image": "wrote the name of the image that was taken",
-    "class-numbers": "wrote the classes in the order of their numbers",
-    "no-split": "left out what is in no split",
-    "unused-file": "left out what is not used",
-    "data-path": "wrote paths anew",
-    "orphan-label": "left out the label",
-    "missing-image": "left out the annotation",
-    "unsupported-suffix": "left out the image",
-}
-LEFT_OUT = {
-    "unreadable-image": "left out the image",
-    "truncated-image": "left out the image",
-    "damaged-image": "left out the image: a part of its picture is wrong",
-    "huge-image": "left out the image",
-    "turned-boxes": "left out the image: its boxes are of another picture",
-    "size-mismatch": "left out the image: its boxes are of a picture of another size",
-    "label-syntax": "left out the image: an object in it cannot be read",
-    "wrong-task": "left out the image: an object in it is no box",
-    "class-range": "left out the image: an object in it has no class",
-    "box-outside": "left out the image: an object in it lies elsewhere",
-    "duplicate-id": "left out the image: nobody can say which boxes are its own",
-    "shared-label": "left out the image: its labels may be another's",
-    "conflicting-labels": "left out the image: nobody can say which of its labels are right",
-}
-COPIES = {"duplicate-image": "removed the copy", "leaked-image": "removed the copy from the held-out split"}
 MOVED = ("leaked-copy", "leaked-augmentation")
 LOST = ("unreadable-image", "truncated-image")
 IMAGES = ("trailing-bytes", "wrong-suffix", "exif-orientation", "alpha-channel", "deep-pixels")
-
-
-class Change(NamedTuple):
-    """One thing that was changed."""
-
-    rule: str
-    where: str
-    change: str
 
 
 class Fixed(Document):
@@ -109,8 +65,9 @@ class Fixed(Document):
 def fix(source: str, config: RunConfig, out: Path) -> Fixed:
     """Write the repaired copy into `out`, which must not exist or be empty, with `changes.csv` in it.
 
-    Raises StageInputError for a place that is taken, DataError for a source that cannot be read as a detection set, or
-    that has something wrong with it as a whole which only its owner can decide.
+    Raises StageInputError for a place that is taken, DataError for a source that cannot be read as a detection set,
+    that has something wrong with it as a whole which only its owner can decide, or of which next to nothing would be
+    left. Then nothing is written.
     """
     writers.check_free(out)
     with contextlib.ExitStack() as stack:
@@ -118,7 +75,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         rows = stack.enter_context(index.opened(None))
         saved = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-saved-")))
         rows.rows("CREATE TEMP TABLE change (rule TEXT, place TEXT, change TEXT, of TEXT)")
-        rows.rows("CREATE TEMP TABLE anew (source TEXT PRIMARY KEY, sha256 TEXT)")
+        rows.rows("CREATE TEMP TABLE resaved (source TEXT PRIMARY KEY, sha256 TEXT)")
         rows.rows("CREATE INDEX item_kin ON item (kin)")
         reading = formats.read(folder, config.data.format, config.data.voc_origin)
         scan(reading, rows, config)
@@ -127,43 +84,71 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
             scan(_instead(reading, lost), rows, config)
         gate.link(rows)
         pairing.find(rows)
-        _check_decided(rows, reading, config.data.policy)
+        _check_decided(rows, reading, config.data.policy, folder.title)
+        of = _size(rows)
         with rows.together():
+            _leave_out(rows)
+            left = _size(rows)
             _repair(rows, config.data.policy)
-        classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin)
+        classes, renumber = layout.number_classes(rows, reading, config.data.voc_origin, folder.title)
         spelled = list(class_names.find(classes))
         classes, renumber, omitted = class_names.merge(rows, classes, renumber, config.data.policy.thresholds)
         for found in spelled:
-            rows.rows("INSERT INTO change VALUES (?, ?, 'made the classes one', NULL)", (found.rule, found.where))
+            rows.rows("INSERT INTO change VALUES (?, ?, 'merged the classes', NULL)", (found.rule, found.where))
         splits.assign(rows, folder.name, reading.declared, make=False)
         layout.name_images(rows)
         _renamed(rows)
         dataset = IndexedDataset(rows, classes, renumber, omitted)
-        writers.write(dataset, reading.format, out, image_bytes=lambda sample: _bytes(rows, sample))
         counts = dataset.counts()
+        kept = tuple(sum(getattr(part, what) for part in counts.values()) for what in ("images", "boxes"))
+        if too_few(*left, *of) or not kept[0] or (of[1] and not kept[1]):
+            raise _nothing_left(rows, folder.name, of, kept)
+        writers.write(dataset, reading.format, out, image_bytes=lambda sample: _bytes(rows, sample))
         _list(rows, out / CHANGES)
         changes = Counter(dict(rows.rows(f"SELECT rule, COUNT(*) FROM ({DISTINCT}) GROUP BY 1").fetchall()))
         return Fixed(
             folder=str(out),
             format=reading.format,
-            images=sum(part.images for part in counts.values()),
-            boxes=sum(part.boxes for part in counts.values()),
+            images=kept[0],
+            boxes=kept[1],
             changes=dict(changes.most_common()),
             changes_file=str(out / CHANGES),
         )
 
 
-def _check_decided(rows: Index, reading: Reading, policy: Policy) -> None:
+def _size(rows: Index) -> tuple[int, int]:
+    """Count the images, and the boxes that their labels name."""
+    return int(rows.value("SELECT COUNT(*) FROM item")), int(rows.value("SELECT TOTAL(count) FROM item"))
+
+
+def _nothing_left(rows: Index, name: str, of: Sequence[int], kept: Sequence[int]) -> DataError:
+    """Return the error for a set of which next to nothing would be left, with what leaves the images out."""
+    removed = [*LEFT_OUT, "zero-area-box"]
+    marks = ", ".join("?" * len(removed))
+    counts = rows.rows(
+        f"SELECT rule, change, COUNT(*) FROM ({DISTINCT}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1",
+        removed,
+    ).fetchall()
+    problems = [f"{rule} {count}: {change}" for rule, change, count in counts]
+    return DataError(
+        f"Nothing was written: of the {of[0]} images and {of[1]} boxes of {name}, a repaired copy would keep {kept[0]} "
+        f"image{'s' * (kept[0] != 1)} and {kept[1]} box{'es' * (kept[1] != 1)}, too few to be of use. Correct the "
+        "source; `sightline validate` without --fix lists every problem:",
+        problems,
+    )
+
+
+def _check_decided(rows: Index, reading: Reading, policy: Policy, name: str) -> None:
     """Refuse where a copy would only hide what is wrong with a whole set, and that is an error. Raises DataError."""
-    rows.add(None, conventions.judge(rows, reading.format))
-    query = f"SELECT rule, place, message FROM problem WHERE rule IN {gate.UNDECIDED}"
+    rows.add(None, conventions.judge(rows, reading.format, name))
+    query = f"SELECT rule, place, message FROM problem WHERE rule IN {UNDECIDED}"
     found = rows.rows(query).fetchall()
     problems = [f"{place}: {message} [{rule}]" for rule, place, message in found if policy.of(rule).severity == "error"]
     if problems:
         raise DataError(
             "Nothing was written: what is wrong with the set as a whole has no single right answer. Correct it, or "
             "make it a warning in the policy if it is right as it stands:",
-            problems[: gate.SHOWN],
+            problems[:LISTED],
         )
 
 
@@ -204,17 +189,21 @@ def _instead(reading: Reading, saved: dict[str, str]) -> Reading:
     return reading
 
 
-def _repair(rows: Index, policy: Policy) -> None:
-    """Decide about every image, and note each decision. What is left out is removed from the index."""
+def _leave_out(rows: Index) -> None:
+    """Note what the copy has otherwise, and remove images from the index that cannot be repaired."""
     for rule, change in {**WRITTEN, **LEFT_OUT}.items():
         of = "NULL" if rule in LEFT_OUT else "(SELECT source FROM item WHERE id = item)"
         rows.rows(f"INSERT INTO change SELECT rule, place, ?, {of} FROM problem WHERE rule = ?", (change, rule))
         if rule in LEFT_OUT:
             rows.rows("DELETE FROM item WHERE id IN (SELECT item FROM problem WHERE rule = ?)", (rule,))
-    rows.rows("INSERT INTO change SELECT rule, place, 'listed once', place FROM problem WHERE rule = 'duplicate-image'")
     # Listed twice, each time with labels of its own: the image is there once, with those that came first.
     rows.rows("DELETE FROM item WHERE source IN (SELECT place FROM problem WHERE rule = 'conflicting-labels')")
     rows.rows("DELETE FROM item WHERE sha256 IS NULL")
+
+
+def _repair(rows: Index, policy: Policy) -> None:
+    """Repair images that are left, and take copies apart."""
+    rows.rows("INSERT INTO change SELECT rule, place, 'listed once', place FROM problem WHERE rule = 'duplicate-image'")
     for better in list(_images(rows)):
         _note(rows, better, better.where)
     while _apart(rows, policy):  # what moves to another split may be a copy of something there
@@ -253,7 +242,7 @@ def _note(rows: Index, change: Change, of: str) -> None:
 
 
 def _images(rows: Index) -> Iterator[Change]:
-    """Write images anew that have something wrong with them, where that can be done."""
+    """Save images again that have something wrong with them, where that can be done."""
     marks = ", ".join("?" * len(IMAGES))
     wrong = rows.rows(
         "SELECT item.id, image, source, MIN(rule), sha256 FROM problem JOIN item ON item.id = problem.item "
@@ -268,7 +257,7 @@ def _images(rows: Index) -> Iterator[Change]:
         except (ValueError, OSError):
             continue  # it can be used as it is
         if saved is not None:
-            rows.rows("INSERT OR IGNORE INTO anew VALUES (?, ?)", (source, sha256))
+            rows.rows("INSERT OR IGNORE INTO resaved VALUES (?, ?)", (source, sha256))
             _compared_as(rows, id, saved[0])
             names = (plain_name(stem) + saved[1], f"{plain_name(stem)}-{sha256[:8]}{saved[1]}")
             rows.rows("UPDATE item SET own = ?, alternative = ? WHERE id = ?", (*names, id))
@@ -292,7 +281,7 @@ def _renamed(rows: Index) -> None:
 
 
 def _bytes(rows: Index, sample: Sample) -> bytes:
-    original = rows.value("SELECT sha256 FROM anew WHERE source = ?", (sample.source,))
+    original = rows.value("SELECT sha256 FROM resaved WHERE source = ?", (sample.source,))
     if original is None:
         return writers.unchanged(sample)
     data = writers.unchanged(sample._replace(sha256=original))

@@ -11,27 +11,24 @@ from typing import NamedTuple
 
 from sightline.artifacts import DataDocument, Example, Finding, Split, SplitCounts
 from sightline.config import RunConfig
-from sightline.errors import DataError, DataRejected
+from sightline.errors import DataError
 from sightline.policy import Policy, Thresholds
 from sightline.rules import OF_BOXES, RULES, dropped
 from sightline.validate import across, class_names, conventions, layout, pairing, splits
 from sightline.validate.dataset import Found, Reading, missing
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
+from sightline.validate.refusal import UNDECIDED
 from sightline.validate.statistics import Statistics
 
-SHOWN = 20  # errors that a message lists, and examples of a rule in the report
+SHOWN = 20  # examples of a rule in the report
 NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
 WHERE_BOXES = {  # where each format has what is missing
-    "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images, a .txt an image.",
+    "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
-    "voc": "In Pascal VOC, boxes are the <object>s of the .xml of an image.",
+    "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of each image.",
 }
-UNDECIDED = (
-    "box-convention",
-    "class-order",
-    "misaligned-labels",
-    "unpaired-label",
-)  # of a whole set: only its owner knows what is right
+# What is wrong with a whole set comes first: single boxes and images may be wrong for that reason alone.
+CAUSES = (*UNDECIDED, "class-gap", "duplicate-name", "similar-names", "class-numbers")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -51,6 +48,7 @@ def judge(
     images, a split without boxes.
     """
     policy = config.data.policy
+    title = reading.folder.title if reading.folder else name
     link(index)
     pairing.find(index)
     omitted = _quarantine(index, policy)
@@ -58,7 +56,7 @@ def judge(
         across.compare(index, policy, films=trainable and bool(missing(reading.declared)))
     omitted |= _quarantine(index, policy, across.RULES)
     totals = _totals(index)
-    classes, renumber = layout.number_classes(index, reading, config.data.voc_origin)
+    classes, renumber = layout.number_classes(index, reading, config.data.voc_origin, title)
     split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
@@ -73,7 +71,7 @@ def judge(
     counts = dataset.counts(statistics.add)
     with index.together():
         index.add(None, [*_set_rules(counts, classes, policy.thresholds), *class_names.find(classes)])
-        index.add(None, [*conventions.judge(index, reading.format)])
+        index.add(None, [*conventions.judge(index, reading.format, title)])
     findings = _findings(index, policy, totals)
     severities = Counter[str]()
     for finding in findings:
@@ -122,7 +120,7 @@ def link(index: Index) -> None:
 
 
 def _totals(index: Index) -> dict[str, int]:
-    """Count all images and boxes that the source speaks of, also those that cannot be opened or read."""
+    """Count all images and boxes that the source names, also those that cannot be opened or read."""
     images = int(index.value("SELECT COUNT(*) FROM item"))
     gone = int(index.value("SELECT COUNT(*) FROM problem WHERE item IS NULL AND rule IN (?, ?)", NO_ITEM))
     return {"images": images + gone, "boxes": int(index.value("SELECT TOTAL(count) FROM item"))}
@@ -176,7 +174,7 @@ def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thre
 
 
 def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Finding]:
-    """Sum up rule by rule: errors first, what is found most often first."""
+    """Sum up rule by rule: errors first, causes before what may follow from them, what is found most often first."""
     result = []
     for rule, count in index.rows("SELECT rule, COUNT(*) FROM problem GROUP BY 1").fetchall():
         setting = policy.of(rule)
@@ -196,7 +194,12 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Find
                 examples=list(_examples(index, rule, SHOWN)),
             )
         )
-    return sorted(result, key=lambda finding: (finding.severity, not finding.rejected, -finding.count, finding.rule))
+    return sorted(result, key=_rank)
+
+
+def _rank(finding: Finding) -> tuple[str, bool, int, int, str]:
+    cause = CAUSES.index(finding.rule) if finding.rule in CAUSES else len(CAUSES)
+    return finding.severity, not finding.rejected, cause, -finding.count, finding.rule
 
 
 def handling(rule: str, severity: str, rejected: bool) -> str:
@@ -239,49 +242,8 @@ def _untrainable(name: str, format: str, counts: Mapping[Split, SplitCounts], dr
     """Say which split has no box: train learns from boxes, val chooses by them, test scores on them."""
     gone = f" {dropped[0]} images and {dropped[1]} boxes were left out, see the report." if any(dropped) else ""
     if not any(part.images for part in counts.values()):
-        return f"{name} holds no images that {format} annotations speak of.{gone}"
+        return f"{name} holds no images that {format} annotations refer to.{gone}"
     empty = [f"{split} split ({part.images} images)" for split, part in counts.items() if not part.boxes]
     if not empty:
         return None
     return f"{name} has no box in its {', '.join(empty)}; expected labelled objects. {WHERE_BOXES[format]}{gone}"
-
-
-def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
-    """Return the error for a refused source: by which rules, the worst of what they found, and where all of it is.
-
-    DataError is for a source that no rule refuses, and that cannot be trained on.
-    """
-    name = document.source
-    refusing = [finding for finding in document.findings if finding.rejected]
-    if not refusing:
-        return DataError(f"{document.unusable} (report: {report})")
-    shares: dict[str, int] = {}  # of each rule some, so that none hides behind another
-    for place, finding in enumerate(sorted(refusing, key=lambda finding: len(finding.examples))):
-        share = max((SHOWN - sum(shares.values())) // (len(refusing) - place), 1)
-        shares[finding.rule] = min(share, len(finding.examples))
-    lines = [
-        f"{example.where}: {example.message} [{finding.rule}]"
-        for finding in refusing
-        for example in finding.examples[: shares[finding.rule]]
-    ]
-    count = sum(finding.count for finding in refusing)
-    if count > len(lines):
-        lines.append(f"… and {count - len(lines)} more")
-    by = ", ".join(f"{finding.rule} {finding.count}{_limit(finding)}" for finding in refusing)
-    undecided = any(finding.rule in UNDECIDED for finding in refusing)
-    repair = "" if undecided else " (validate --fix OUT writes a copy with what can be repaired)"
-    return DataRejected(
-        f"{name} has {count} error{'s' * (count > 1)} in labels or images: {by}. Nothing was stored. All of them, with "
-        f"pictures: {report}{repair}",
-        lines,
-    )
-
-
-def _limit(finding: Finding) -> str:
-    """Say what would have been tolerated, if anything."""
-    limits = []
-    if finding.max_count is not None:
-        limits.append(f"{finding.max_count}")
-    if finding.max_fraction is not None:
-        limits.append(f"{finding.max_fraction:.3g} of {finding.of}")
-    return f" (tolerated: {' and '.join(limits)})" if limits else ""

@@ -83,7 +83,7 @@ def ended(data: bytes, kind: str) -> tuple[bytes, list[str]]:
         end = _last_end(data, structure.end) if kind == "MPO" else structure.end
         if wrong := _lost(data[: structure.end]):
             raise ValueError(f"is damaged: {wrong.message}")
-        return data[:end], [f"cut {len(data) - end} bytes behind its end"]
+        return data[:end], [f"cut {len(data) - end} bytes after its end"]
     body = _trimmed(data)
     if _lost(body + END):
         raise ValueError("ends too early, or is damaged: a part of its picture is missing")

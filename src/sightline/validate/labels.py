@@ -11,7 +11,7 @@ from sightline.validate.pictures import Facts
 
 MICRO = 1_000_000  # canonical fractions have six decimals, and are kept as whole millionths
 OVERSHOOT = 1e-6  # fractions: what rounding to six decimals adds; not worth moving an edge for
-TOLERANCE = 1e-3  # fractions: how far an edge may stick out without a word; half a pixel at 500
+TOLERANCE = 1e-3  # fractions: how far an edge may stick out before it is reported; half a pixel at 500
 MOSTLY = 0.5  # share of a box's area that must lie inside
 
 Micro = tuple[int | str, int, int, int, int]  # class, cx, cy, w, h in millionths of the upright image
@@ -149,10 +149,15 @@ def _overhang(box: Box, whole: Edges, inside: Edges, frame: Frame) -> Found | No
 def _tiny(box: Box, edges: Edges, scale: float, frame: Frame) -> Found:
     width, height = (edges[2] - edges[0]) * frame.width, (edges[3] - edges[1]) * frame.height
     message = (
-        f"{frame.named(box)} of {frame.entry.source} is {width:.3g}x{height:.3g} pixels, "
-        f"{width * scale:.2g}x{height * scale:.2g} when trained at {frame.image_size}"
+        f"{frame.named(box)} of {frame.entry.source} is {_pixels(width)}x{_pixels(height)} pixels, "
+        f"{_pixels(width * scale)}x{_pixels(height * scale)} when trained at {frame.image_size}"
     )
     return Found("tiny-box", frame.where(box), message, edges, -min(width, height) * scale)
+
+
+def _pixels(length: float) -> str:
+    """Show a length: whole pixels from 10 on, two digits below."""
+    return f"{length:.0f}" if length >= 10 else f"{length:.2g}"
 
 
 def overlapping(

@@ -10,8 +10,11 @@ from sightline.validate.index import LIVE, Index
 SUSPECT_BOXES = 50  # boxes from which on their pixels say something about where counting began
 
 
-def number_classes(index: Index, reading: Reading, origin: int) -> tuple[list[str], dict[int, int]]:
-    """Return the class names, and the index among them of each number that labels in the index hold."""
+def number_classes(index: Index, reading: Reading, origin: int, name: str) -> tuple[list[str], dict[int, int]]:
+    """Return the class names, and the index among them of each number that labels in the index hold.
+
+    `name` is that of the set, for what is found about all of it.
+    """
     if reading.classes is not None:
         return reading.classes, {number: number for number in range(len(reading.classes))}
     used: set[int] = set()
@@ -27,8 +30,8 @@ def number_classes(index: Index, reading: Reading, origin: int) -> tuple[list[st
             first_pixels += int((np.abs(corner - 1) < 0.01).any(axis=1).sum())
             zero_pixels += int((corner < 0.5).any(axis=1).sum())
     if reading.format == "voc" and not origin and boxes >= SUSPECT_BOXES and first_pixels and not zero_pixels:
-        message = f"{first_pixels} of {boxes} boxes begin at pixel 1 and none at 0"
-        index.add(None, [Found("pixel-origin", ".", message)])
+        message = f"{first_pixels} of {boxes} boxes begin at pixel 1, and none at 0"
+        index.add(None, [Found("pixel-origin", name, message)])
     names = sorted(name for number, name in index.rows("SELECT id, name FROM class") if number in used)
     numbers = dict(index.rows("SELECT name, id FROM class"))
     return names, {numbers[name]: place for place, name in enumerate(names)}

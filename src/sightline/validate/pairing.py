@@ -57,7 +57,7 @@ def _apart(index: Index) -> Iterator[Found]:
     ).fetchall()
     if len(pairs) >= PAIRED_SHARE * fewer:
         for image, label in pairs:
-            yield Found("unpaired-label", image, f"has no label file, and '{label}' of its name has no image")
+            yield Found("unpaired-label", image, f"has no label file, and '{label}', which has its name, has no image")
 
 
 def _other_images(index: Index) -> Iterator[tuple[int, Found]]:
@@ -77,7 +77,7 @@ def _other_images(index: Index) -> Iterator[tuple[int, Found]]:
             unused = _stems(os.path.dirname(path)).get(named.casefold())  # of an image that is not annotated
             other = unused and f"{os.path.dirname(source)}/{unused}".removeprefix("/")
         if other and other != source:  # else it is its own name in another case
-            message = f"has an annotation whose <filename> is '{named}', and {other} is another image"
+            message = f"has an annotation whose <filename> is '{named}', and {other} is a different image"
             yield item, Found("other-image", source, message)
 
 

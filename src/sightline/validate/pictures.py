@@ -103,7 +103,7 @@ def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[Facts | Non
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # to open a pipe may take forever
-            return None, [Found("unreadable-image", source, "is no regular file; expected an image")]
+            return None, [Found("unreadable-image", source, "is not a regular file; expected an image")]
         if status.st_size > LARGEST_FILE:
             size = f"{status.st_size / 2**30:.1f} GiB"
             return None, [Found("huge-image", source, f"is a file of {size}; expected an image")]
@@ -207,7 +207,7 @@ def _ending(source: str, data: bytes) -> list[Found]:
     if end <= data.rfind(SCAN):
         message = f"has no end marker after {len(data)} bytes"
         return [Found("truncated-image", source, message, badness=1.0)]
-    return [Found("trailing-bytes", source, f"has {len(data) - end - 2} bytes behind its end marker")]
+    return [Found("trailing-bytes", source, f"has {len(data) - end - 2} bytes after its end marker")]
 
 
 def exif_orientation(image: Image.Image) -> int:

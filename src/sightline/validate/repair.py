@@ -100,7 +100,7 @@ def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
         result = result.convert("RGB")
         done.append("CMYK made RGB")
     if image.info.get("compression") in TIFF_UNREAD:
-        done.append("compressed anew")
+        done.append("compressed again")
     if see_through(result, loaded=True):
         result = _flattened(result)
         done.append("transparency laid on white")
@@ -122,7 +122,7 @@ def _encoded(picture: Image.Image, original: Image.Image, kind: str) -> bytes:
         sampling = max(JpegImagePlugin.get_sampling(original), 0)  # -1, an unusual one: all of the colour is kept
         quarter = picture.size != original.size
         options = {"quality": QUALITY, "subsampling": 0 if quarter and sampling == SUBSAMPLED_WIDE else sampling}
-    profile = None if original.mode == "CMYK" else original.info.get("icc_profile")  # it speaks of those four colours
+    profile = None if original.mode == "CMYK" else original.info.get("icc_profile")  # it describes those four colours
     buffer = io.BytesIO()
     picture.save(buffer, kind, icc_profile=profile, **options)
     return buffer.getvalue()

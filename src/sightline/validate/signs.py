@@ -12,7 +12,8 @@ from sightline.validate.dataset import Edges, Parsed
 Format = Literal["yolo", "coco", "voc"]
 Quad = tuple[float, float, float, float]
 
-CENTRE, TOPLEFT, CORNERS = range(3)
+CENTRE, TOPLEFT, CORNERS = LAYOUTS = range(3)
+Y_FIRST = len(LAYOUTS)  # added to a layout: the same, with y before x and height before width
 OWN = {"yolo": CENTRE, "coco": TOPLEFT, "voc": CORNERS}
 SLACK = 0.01  # of the image: how far a box may stick out and still fit a convention
 OUT = 0.05  # of a box's own side, and at least OUT_IMAGE of the image's: what counts as sticking out
@@ -21,6 +22,9 @@ NO_FRACTION = 2.0  # from here on a number is no fraction, however far its box s
 SMALL_IMAGE = 16  # pixels: in a smaller image a fraction may be a real pixel
 ROOMY = 200  # pixels: in a smaller image percents may be pixels
 SAME_AREA = 0.01  # relative difference
+HALF = 0.5  # of a box: if less of it is visible, it lies elsewhere
+THOUSAND = 1000  # the scale that language models and some services give boxes in
+FAR = 750  # of a thousand: numbers of that scale reach beyond, those of somewhat larger images need not
 
 
 class Signs(NamedTuple):
@@ -28,13 +32,20 @@ class Signs(NamedTuple):
 
     boxes: int = 0
     out: int = 0  # of the format's own unit, not within the image as they are read
+    away: int = 0  # of these, not within the image in any layout, and mostly outside as they are read
     centre: int = 0  # of the own unit, within the image when read as that
     topleft: int = 0
     corners: int = 0
+    centre_yx: int = 0  # the same with y first
+    topleft_yx: int = 0
+    corners_yx: int = 0
     other: int = 0  # of another unit than the format's own
     other_centre: int = 0  # of these
     other_topleft: int = 0
     other_corners: int = 0
+    other_centre_yx: int = 0
+    other_topleft_yx: int = 0
+    other_corners_yx: int = 0
     percent: int = 0  # of these in YOLO, that may be percents of the image, and in which layout
     percent_centre: int = 0
     percent_topleft: int = 0
@@ -43,8 +54,38 @@ class Signs(NamedTuple):
     upper: int = 0
     right: int = 0
     lower: int = 0
+    thousand_centre: int = 0  # away, or in YOLO of another unit: within 0 to 1000, in which layout
+    thousand_topleft: int = 0
+    thousand_corners: int = 0
+    thousand_far: int = 0  # of these, with a number above FAR
     areas: int = 0  # whose `area` tells corners from sizes
     areas_of_corners: int = 0
+
+    @property
+    def fits(self) -> tuple[int, ...]:
+        """Return the boxes of the own unit that lie in their images, by layout, then by layout with y first."""
+        return self[_OWN : _OWN + 2 * Y_FIRST]
+
+    @property
+    def other_fits(self) -> tuple[int, ...]:
+        """Return the same for boxes of another unit."""
+        return self[_OTHER + 1 : _OTHER + 1 + 2 * Y_FIRST]
+
+    @property
+    def percent_fits(self) -> tuple[int, ...]:
+        """Return the same for percents, which look alike whether x or y comes first."""
+        return (self.percent_centre, self.percent_topleft, self.percent_corners) * 2
+
+    @property
+    def thousand_fits(self) -> tuple[int, ...]:
+        """Return the same for numbers from 0 to 1000."""
+        return (self.thousand_centre, self.thousand_topleft, self.thousand_corners) * 2
+
+
+_PLACE = {name: place for place, name in enumerate(Signs._fields)}
+_OUT, _AWAY, _OWN, _OTHER = (_PLACE[name] for name in ("out", "away", "centre", "other"))
+_PERCENT, _LEFT, _THOUSAND = (_PLACE[name] for name in ("percent", "left", "thousand_centre"))
+_FAR, _AREAS = _PLACE["thousand_far"], _PLACE["areas"]
 
 
 def of_image(format: Format, parsed: Parsed, where: str, width: int, height: int) -> str | None:
@@ -87,42 +128,61 @@ def _count(
         other = largest > NO_FRACTION
         scale = (1, 1)
     if other:
-        count[5] += 1
-        _fit(count, 6, quad, (1, 1) if pixels else (width, height))
+        count[_OTHER] += 1
+        _fit_both(count, _OTHER + 1, quad, (1, 1) if pixels else (width, height))
+        if not pixels:
+            _thousand(count, quad, largest)
         if not pixels and largest <= 100 * (1 + SLACK) and min(width, height) >= ROOMY:
             _percent(count, quad)
         return 3
-    _fit(count, 2, quad, scale)
+    fits = _fit_both(count, _OWN, quad, scale)
+    read = edges(own, (a / scale[0], b / scale[1], c / scale[0], d / scale[1]))
+    out = _sticks_out(read)
+    if out and pixels and not any(fits) and _elsewhere(read):
+        count[_AWAY] += 1
+        _thousand(count, quad, largest)
     if own == TOPLEFT and area and _area(count, quad, area):
         return 2
-    if _sticks_out(own, (a / scale[0], b / scale[1], c / scale[0], d / scale[1])):
-        count[1] += 1
+    if out:
+        count[_OUT] += 1
         return 1
     return 0
 
 
-def _fit(count: list[int], start: int, quad: Quad, scale: tuple[float, float]) -> None:
-    """Count in which layouts a box lies in the image; its numbers are up to `scale`."""
+def _fit_both(count: list[int], start: int, quad: Quad, scale: tuple[float, float]) -> list[bool]:
+    """Count, and return, in which layouts a box lies in the image, with x first and with y first."""
+    a, b, c, d = quad
+    fits = [*_fits(quad, scale), *_fits((b, a, d, c), scale)]
+    for layout, fit in enumerate(fits):
+        count[start + layout] += fit
+    return fits
+
+
+def _fits(quad: Quad, scale: tuple[float, float]) -> tuple[bool, bool, bool]:
+    """Tell in which layouts a box lies in the image; its numbers are up to `scale`."""
     low, high = -SLACK, 1 + SLACK
     a, b, c, d = quad[0] / scale[0], quad[1] / scale[1], quad[2] / scale[0], quad[3] / scale[1]
     if a < low or b < low:
-        return
-    if c > 0 and d > 0:
-        if a + c <= high and b + d <= high:
-            count[start + TOPLEFT] += 1
-        if a - c / 2 >= low and b - d / 2 >= low and a + c / 2 <= high and b + d / 2 <= high:
-            count[start + CENTRE] += 1
-    if a < c <= high and b < d <= high:
-        count[start + CORNERS] += 1
+        return False, False, False
+    sized = c > 0 and d > 0
+    centre = sized and a - c / 2 >= low and b - d / 2 >= low and a + c / 2 <= high and b + d / 2 <= high
+    return centre, sized and a + c <= high and b + d <= high, a < c <= high and b < d <= high
+
+
+def _thousand(count: list[int], quad: Quad, largest: float) -> None:
+    for layout, fit in enumerate(_fits(quad, (THOUSAND, THOUSAND))):
+        count[_THOUSAND + layout] += fit
+    count[_FAR] += FAR < largest <= THOUSAND * (1 + SLACK)
 
 
 def _percent(count: list[int], quad: Quad) -> None:
-    count[9] += 1
-    _fit(count, 10, quad, (100, 100))
-    count[13] += quad[0] < 30
-    count[14] += quad[1] < 30
-    count[15] += quad[0] > 60
-    count[16] += quad[1] > 60
+    count[_PERCENT] += 1
+    for layout, fit in enumerate(_fits(quad, (100, 100))):
+        count[_PERCENT + 1 + layout] += fit
+    count[_LEFT] += quad[0] < 30
+    count[_LEFT + 1] += quad[1] < 30
+    count[_LEFT + 2] += quad[0] > 60
+    count[_LEFT + 3] += quad[1] > 60
 
 
 def _area(count: list[int], quad: Quad, area: float) -> bool:
@@ -130,23 +190,32 @@ def _area(count: list[int], quad: Quad, area: float) -> bool:
     a, b, c, d = quad
     sizes, corners = c * d, (c - a) * (d - b)
     if c <= a or d <= b or abs(sizes - corners) <= 2 * SAME_AREA * max(sizes, corners):
-        count[17] += c <= a or d <= b
+        count[_AREAS] += c <= a or d <= b
         return False
     with_ends = (c - a + 1) * (d - b + 1)  # of tools that count the last pixel
-    count[17] += 1
+    count[_AREAS] += 1
     fits = any(abs(area - of) <= SAME_AREA * of for of in (corners, with_ends))
-    count[18] += fits
+    count[_AREAS + 1] += fits
     return fits
 
 
-def _sticks_out(own: int, quad: Quad) -> bool:
-    """Tell a box of which a good part lies outside, or that has its corners the wrong way round."""
-    x0, y0, x1, y1 = edges(own, quad)
+def _sticks_out(read: Edges) -> bool:
+    """Tell whether a good part of a box lies outside, or its corners are the wrong way round."""
+    x0, y0, x1, y1 = read
     w, h = x1 - x0, y1 - y0
     if w < 0 or h < 0:
         return True
     across, down = max(OUT_IMAGE, OUT * w), max(OUT_IMAGE, OUT * h)
     return x0 < -across or x1 > 1 + across or y0 < -down or y1 > 1 + down
+
+
+def _elsewhere(read: Edges) -> bool:
+    """Tell whether a box begins to the right of its image or below it, or lies there for the most part."""
+    x0, y0, x1, y1 = read
+    if x0 > 1 or y0 > 1:
+        return True
+    visible = (min(x1, 1) - max(x0, 0)) * (min(y1, 1) - max(y0, 0))
+    return x0 >= 0 and y0 >= 0 and x1 > x0 and y1 > y0 and visible < HALF * (x1 - x0) * (y1 - y0)
 
 
 def edges(layout: int, quad: Quad) -> Edges:

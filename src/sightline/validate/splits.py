@@ -61,7 +61,7 @@ def _check_declared(index: Index, name: str, declared: Collection[Split]) -> Non
     for split in sorted(declared):
         if not index.value("SELECT EXISTS (SELECT 1 FROM item WHERE split = ?)", (split,)):
             raise DataError(
-                f"{name}: the {split} split is named and holds no images. Put labelled images into it, or remove its "
+                f"{name}: the {split} split is named but holds no images. Put labelled images into it, or remove its "
                 "mention, and it is made from train by content hash."
             )
     if declared and "train" not in declared:

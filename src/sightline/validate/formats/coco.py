@@ -157,7 +157,7 @@ class _Document:
             yield Found("missing-image", f"{self.where}: annotations[{number}]", message)
         repeated, count = self.table.repeated(self.file)
         if count:
-            more = f", and {count - 1} more do so" if count > 1 else ""
+            more = f", and so do {count - 1} more" if count > 1 else ""
             message = f"has an id that an earlier annotation has too{more}; each box is used"
             yield Found("repeated-number", f"{self.where}: annotations[{repeated}]", message)
         for entry in self.table.images(self.file):

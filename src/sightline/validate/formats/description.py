@@ -46,7 +46,7 @@ def numbered(where: str, names: Mapping[int, str]) -> Names:
     numbers = sorted(names)
     if numbers != list(range(len(numbers))):
         shown = f"{', '.join(map(str, numbers[:20]))}{', …' * (len(numbers) > 20)}"
-        message = f"names has the numbers {shown}; expected 0 to {len(numbers) - 1}; numbered anew"
+        message = f"names has the numbers {shown}; expected 0 to {len(numbers) - 1}; renumbered"
         found.append(Found("class-gap", where, message))
     first: dict[str, int] = {}
     index: dict[str, int] = {}

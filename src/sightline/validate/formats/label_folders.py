@@ -42,7 +42,7 @@ class LabelFolders:
             if len(fitting) == 1:
                 shown = self._folder.relative
                 message = f"has no labels in {shown(usual)}, where they usually are; took {shown(fitting[0])}"
-                self.found.append(Found("data-path", shown(images), message))
+                self.found.append(Found("data-path", self._folder.place(images), message))
                 return fitting[0]
             if fitting:
                 break

@@ -166,7 +166,7 @@ class _Entries:
             else:
                 label, exists = f"{place}/{near.name}", True
                 if not near.same:
-                    message = f"has no label file of its name; '{relative(label)}' is nearly so, and has no image"
+                    message = f"has no label file of its name; '{relative(label)}' nearly has it, and has no image"
                     yield Found("label-name", relative(image), message)
         yield Entry(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
 
@@ -274,7 +274,7 @@ class _Entries:
                 f"not fit each other, such as '{self.folder.relative(f'{place}/{orphans[0]}')}' and "
                 f"'{self.folder.relative(self.first_bare[place])}'; expected labels that are named like their images"
             )
-            yield Found("unpaired-label", self.folder.relative(place), message)
+            yield Found("unpaired-label", self.folder.place(place), message)
 
 
 def _unique(stems: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
