@@ -767,7 +767,7 @@ class Maintained(Moody):
     def _answer(self) -> None:
         data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         key, _, query = self.path.partition("?")
-        kind, body = "application/xml", b""
+        status, kind, body = 200, "application/xml", b""
         if page := time.monotonic() < Maintained.until:
             kind, body = "text/html", b"<html><body>maintenance</body></html>"
         elif "location" in query:
@@ -777,8 +777,8 @@ class Maintained(Moody):
         elif key == "/bucket":
             body = EMPTY.encode()
         else:
-            body = Maintained.held[key]
-        self.send_response(200)
+            status, body = (200, Maintained.held[key]) if key in Maintained.held else (404, b"")
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         if not page:
             self.send_header("ETag", '"0"')

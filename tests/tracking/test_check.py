@@ -29,7 +29,12 @@ pytestmark = [
 ]
 
 
-EXPERIMENT = {"experiment_id": "7", "name": "x", "artifact_location": "mlflow-artifacts:/7", "lifecycle_stage": "active"}
+EXPERIMENT = {
+    "experiment_id": "7",
+    "name": "x",
+    "artifact_location": "mlflow-artifacts:/7",
+    "lifecycle_stage": "active",
+}
 MLFLOW = {"experiments/search": {"experiments": [EXPERIMENT]}, "experiments/get": {"experiment": EXPERIMENT}}
 ODD: dict[str, tuple[int, str]] = {  # what a server may answer, and no MLflow does
     **{"empty": (200, ""), "no content": (204, ""), "list": (200, "[]"), "null": (200, "null"), "text": (200, '"hi"')},
@@ -147,7 +152,11 @@ def test_an_api_that_does_not_work_is_told_apart_from_one_that_is_healthy(
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
-        (200, "<html>Sign in</html>", "it answers with a page, not as MLflow's API does: a login page or another service"),
+        (
+            200,
+            "<html>Sign in</html>",
+            "it answers with a page, not as MLflow's API does: a login page or another service",
+        ),
         (200, "[]", "it answers, but not as MLflow's API does: another service, most likely"),
         (404, "<html>nothing</html>", "its API answers 404. Fix MLFLOW_TRACKING_URI, or use an MLflow server of ver"),
         (403, '{"error_code": "PERMISSION_DENIED", "message": "not you"}', "PERMISSION_DENIED: not you. Set MLFLOW_TR"),
@@ -169,7 +178,11 @@ def test_one_cause_is_said_once_with_what_to_do(
 @pytest.mark.parametrize(
     ("status", "text", "words"),
     [
-        (403, '{"error_code": "PERMISSION_DENIED", "message": "read only"}', "PERMISSION_DENIED: read only. Set MLFLOW_"),
+        (
+            403,
+            '{"error_code": "PERMISSION_DENIED", "message": "read only"}',
+            "PERMISSION_DENIED: read only. Set MLFLOW_",
+        ),
         (500, '{"error_code": "INTERNAL_ERROR", "message": "database is locked"}', "database is locked. See the serv"),
         (503, "<html>down</html>", "its API answers 503. See the server's own log"),
         (200, "<html>Sign in</html>", "it answers with a page, not as MLflow's API does"),
@@ -193,9 +206,9 @@ def test_a_registry_of_its_own_is_asked_before_and_blamed_after(
 ) -> None:
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
     for uri, words in {
-        nobody: f"No MLflow server answers at {nobody}: connection refused. Start one, fix MLFLOW_REGISTRY_URI, or unset",
+        nobody: f"No MLflow server answers at {nobody}: connection refused. Start one, fix MLFLOW_REGISTRY_URI, or",
         "garbage://x": "MLFLOW_REGISTRY_URI is 'garbage://x', expected an address that begins with one of http://",
-        "http://127.0.0.1:99999": "MLFLOW_REGISTRY_URI is 'http://127.0.0.1:99999', in which the port is no number from 1",
+        "http://127.0.0.1:99999": "MLFLOW_REGISTRY_URI is 'http://127.0.0.1:99999', in which the port is no number",
         "sqlite:////proc/nowhere/models.db": "The registry database /proc/nowhere/models.db cannot be made",
         fake("page"): "it answers with a page",
     }.items():
@@ -310,7 +323,6 @@ def made(path: Path, version: str = "") -> sqlite3.Connection:
 
 
 def test_databases_that_mlflow_could_not_use_are_known_without_loading_it(tmp_path: Path) -> None:
-    start = time.monotonic()
     with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE experiments (a INTEGER)")
     with contextlib.closing(sqlite3.connect(tmp_path / "empty-of-ours.db")) as other:
@@ -328,11 +340,12 @@ def test_databases_that_mlflow_could_not_use_are_known_without_loading_it(tmp_pa
         "damaged": "is damaged (",
         "cut": "is damaged (",
     }.items():
-        (problem,) = ask(f"sqlite:///{tmp_path}/{name}.db")
+        with check.asking(f"sqlite:///{tmp_path}/{name}.db", RegisterConfig()) as asked:
+            assert asked.child is None
+            (problem,) = asked.problems()
         assert f"The tracking database {tmp_path}/{name}.db {words}" in problem
         assert "\n" not in problem
     assert ask(f"sqlite:///{tmp_path}/new.db") == []
-    assert time.monotonic() - start < 3
 
 
 def test_what_does_not_fit_in_the_embedded_database_is_known_without_loading_mlflow(

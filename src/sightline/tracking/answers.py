@@ -81,7 +81,11 @@ def advice(error: BaseException, variable: str) -> str:
     if code == "RESOURCE_DOES_NOT_EXIST":
         opened = os.environ.get("MLFLOW_RUN_ID")
         return "Correct MLFLOW_RUN_ID, or unset it." if opened and opened in said else "Restore it there."
-    if number >= 500 or code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED") or number == 429:
+    if (
+        number >= 500
+        or code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+        or number == 429
+    ):
         return "See the server's own log."
     return "Correct what it names."
 
@@ -96,7 +100,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     link: BaseException | None = error
     while link is not None:
         yield link
-        inner = next((each for each in (getattr(link, "reason", None), *link.args) if isinstance(each, Exception)), None)
+        inner = next(
+            (each for each in (getattr(link, "reason", None), *link.args) if isinstance(each, Exception)), None
+        )
         link = inner or link.__cause__ or link.__context__
 
 

@@ -114,7 +114,8 @@ def _version(asked: sqlite3.Connection) -> str | None:
 def _migrations() -> list[Path]:
     """Return the files of MLflow's that bring a database from version to version, `<revision>_<words>.py`."""
     spec = importlib.util.find_spec("mlflow")
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     return sorted((Path(spec.origin).parent / "store" / "db_migrations" / "versions").glob("*_*.py"))
 
 

@@ -25,7 +25,17 @@ from sightline import progress
 from sightline.errors import TrackingError
 from sightline.storage import cache_root
 from sightline.storage.files import database_uri
-from sightline.tracking.answers import CREDENTIALS, NOT_MLFLOW, NOTHING, PAGE, SIGN_IN, advice, message, not_mlflow, reason
+from sightline.tracking.answers import (
+    CREDENTIALS,
+    NOT_MLFLOW,
+    NOTHING,
+    PAGE,
+    SIGN_IN,
+    advice,
+    message,
+    not_mlflow,
+    reason,
+)
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 RUN_TAG = "sightline.run_id"
@@ -242,7 +252,9 @@ def keep_messages() -> None:
     """Have MLflow's client raise what a failing server says, which by its default it drops for the status alone."""
     from mlflow.utils.rest_utils import http_request
 
-    names = [each.name for each in inspect.signature(http_request).parameters.values() if each.default is not each.empty]
+    names = [
+        each.name for each in inspect.signature(http_request).parameters.values() if each.default is not each.empty
+    ]
     values = dict(zip(names, http_request.__defaults__, strict=True))
     http_request.__defaults__ = tuple({**values, "raise_on_status": False}.values())
 
