@@ -109,7 +109,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _database(error: BaseException) -> str | None:
     """Return a database's own words, without the statement and the parameters that SQLAlchemy adds."""
     for link in _chain(error):
-        if type(link).__module__.startswith("sqlalchemy."):
+        if type(link).__module__.startswith(("sqlalchemy.", "alembic.")):
             said = str(getattr(link, "orig", None) or link).partition("\n")[0]
             return re.sub(r"^\([\w.]+\) ", "", CREDENTIALS.sub("://", said))[:LENGTH].rstrip(". ")
     return None

@@ -264,6 +264,7 @@ def hush() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its statements; the reason is said by us
 
 
 @contextlib.contextmanager
