@@ -21,7 +21,7 @@ import pytest
 from sightline.config import RegisterConfig
 from sightline.draw import draw
 from sightline.errors import TrackingError
-from sightline.tracking import check, server
+from sightline.tracking import answers, check, server
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -169,7 +169,7 @@ def test_one_cause_is_said_once_with_what_to_do(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = fake(f"later {json.dumps([status, text])}")
     server.hush()
-    server.keep_messages()
+    answers.keep_messages()
     (problem,) = check.of_server(uri, "sightline", "detector")
     assert f"MLflow at {uri} does not answer for the experiment, its experiments" in problem
     assert words in problem

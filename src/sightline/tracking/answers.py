@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import inspect
 import os
 import re
 import socket
@@ -37,6 +38,17 @@ def not_mlflow(body: str) -> str:
     if not plain:
         return NOTHING
     return NOT_MLFLOW if plain[0] in '[{"' or plain in ("null", "true", "false") or plain.isdecimal() else PAGE
+
+
+def keep_messages() -> None:
+    """Have MLflow's client raise what a failing server says, which by its default it drops for the status alone."""
+    from mlflow.utils.rest_utils import http_request
+
+    names = [
+        each.name for each in inspect.signature(http_request).parameters.values() if each.default is not each.empty
+    ]
+    values = dict(zip(names, http_request.__defaults__, strict=True))
+    http_request.__defaults__ = tuple({**values, "raise_on_status": False}.values())
 
 
 def reason(error: BaseException) -> str:

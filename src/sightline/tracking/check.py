@@ -17,7 +17,7 @@ from typing import Any
 
 from sightline.config import RegisterConfig
 from sightline.tracking import embedded
-from sightline.tracking.answers import NOT_MLFLOW, advice, reason
+from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
 from sightline.tracking.server import (
     QUIET,
     READ_SECONDS,
@@ -27,7 +27,6 @@ from sightline.tracking.server import (
     TRACKING,
     UNITY,
     hush,
-    keep_messages,
     read,
     redact,
     registry_uri,

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
-import inspect
 import logging
 import os
 import ssl
@@ -32,6 +31,7 @@ from sightline.tracking.answers import (
     PAGE,
     SIGN_IN,
     advice,
+    keep_messages,
     message,
     not_mlflow,
     reason,
@@ -246,17 +246,6 @@ def _of_registry(error: BaseException) -> bool:
     """Tell whether it was the model registry that was asked."""
     frames = traceback.walk_tb(error.__traceback__)
     return any("model_registry" in frame.f_globals.get("__name__", "") for frame, _ in frames)
-
-
-def keep_messages() -> None:
-    """Have MLflow's client raise what a failing server says, which by its default it drops for the status alone."""
-    from mlflow.utils.rest_utils import http_request
-
-    names = [
-        each.name for each in inspect.signature(http_request).parameters.values() if each.default is not each.empty
-    ]
-    values = dict(zip(names, http_request.__defaults__, strict=True))
-    http_request.__defaults__ = tuple({**values, "raise_on_status": False}.values())
 
 
 def hush() -> None:
