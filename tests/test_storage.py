@@ -556,11 +556,17 @@ def test_something_that_is_no_object_store_is_told(s3: str, tmp_path: Path, monk
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    for status, answer in ((200, "something that is not S3's XML"), (404, "HTTP status 404"), (501, "HTTP status 501")):
-        Page.status, Page.asked = status, 0
+    for status, body, answer in (
+        (200, "<!doctype html><html><br>console", "answers with something that is not S3's XML"),
+        (200, "<html><body>maintenance</body></html>", "answers with something that is not S3's XML"),
+        (200, "<feed xmlns='urn:x'><title>news</title></feed>", "answers with something that is not S3's XML"),
+        (404, "<html>", "answered HTTP status 404"),
+        (501, "<html>", "answered HTTP status 501"),
+    ):
+        Page.status, Page.body, Page.asked = status, body, 0
         with pytest.raises(StorageError) as caught:
             open_store("s3://bucket")
-        assert f"answered {answer} (tried once)" in caught.value.message
+        assert f"{answer} (tried once)" in caught.value.message
         assert Page.asked == 1
     server.shutdown()
     server.server_close()
@@ -570,11 +576,12 @@ class Page(BaseHTTPRequestHandler):
     """A web page where an object store was expected."""
 
     status = 200
+    body = ""
     asked = 0
 
     def do_GET(self) -> None:
         Page.asked += 1
-        body = b"<!doctype html><html><br>console"
+        body = Page.body.encode()
         self.send_response(Page.status)
         self.send_header("Content-Type", "text/html")
         self.send_header("Content-Length", str(len(body)))
@@ -734,7 +741,14 @@ def test_a_busy_or_failing_server_is_asked_again(moody: type[Moody], status: int
         (404, xml("NoSuchBucket"), "there is no bucket 'bucket'"),
         (400, xml("InvalidArgument"), r"answered InvalidArgument \(tried once\)"),
         (501, xml("NotImplemented"), r"answered NotImplemented \(tried once\)"),
-        (507, xml("XMinioStorageFull"), r"answered XMinioStorageFull \(tried once\)"),
+        (507, xml("XMinioStorageFull"), r"the object store at \S+ is full \(XMinioStorageFull; tried once\). Delete"),
+        (403, xml("QuotaExceeded"), r"is full \(QuotaExceeded; tried once\)"),
+        (400, xml("XMinioAdminBucketQuotaExceeded"), r"is full \(XMinioAdminBucketQuotaExceeded; tried once\)"),
+        (507, "<html>full</html>", r"is full \(HTTP status 507; tried once\)"),
+        (403, "<html>no</html>", r"access refused by \S+ \(HTTP status 403\). Check AWS_ACCESS_KEY_ID"),
+        (401, "", r"access refused by \S+ \(HTTP status 401\)"),
+        (403, xml("AllAccessDisabled"), r"access refused by \S+ \(AllAccessDisabled\)"),
+        (403, xml("RequestTimeTooSkewed"), r"its clock and this machine's differ too much"),
     ],
 )
 def test_an_answer_that_stays_is_not_waited_for(moody: type[Moody], status: int, body: str, words: str) -> None:
@@ -742,6 +756,77 @@ def test_an_answer_that_stays_is_not_waited_for(moody: type[Moody], status: int,
     with pytest.raises(StorageError, match=words):
         open_store("s3://bucket")
     assert len(moody.asked) == 1
+
+
+class Maintained(Moody):
+    """An S3 server that shows a page with status 200 instead of itself for a while, whatever it is asked."""
+
+    until = 0.0
+    held: ClassVar[dict[str, bytes]] = {}
+
+    def _answer(self) -> None:
+        data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        key, _, query = self.path.partition("?")
+        status, kind, body = 200, "application/xml", b""
+        if page := time.monotonic() < Maintained.until:
+            kind, body = "text/html", b"<html><body>maintenance</body></html>"
+        elif "location" in query:
+            body = b"<LocationConstraint/>"
+        elif self.command == "PUT":
+            Maintained.held[key] = data
+        elif key == "/bucket":
+            body = EMPTY.encode()
+        else:
+            status, body = (200, Maintained.held[key]) if key in Maintained.held else (404, b"")
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        if not page:
+            self.send_header("ETag", '"0"')
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_PUT = do_HEAD = _answer  # noqa: N815
+
+
+def test_a_page_of_a_server_that_worked_before_is_waited_out_and_never_taken_for_bytes(
+    s3: str, fresh: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_REGION", raising=False)  # so that the page is asked for the region too
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Maintained)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    store = S3Store("s3://bucket")
+    store.put_bytes("a", b"abc")
+    (tmp_path / "file").write_bytes(b"file")
+    uses: tuple[Callable[[], object], ...] = (
+        lambda: store.put_bytes("a", b"new"),
+        lambda: store.get_bytes("a"),
+        lambda: store.size("a"),
+        lambda: store.upload([Transfer("file", tmp_path / "file")]),
+        lambda: list(store.entries()),
+        lambda: S3Store("s3://bucket").get_bytes("a"),
+    )
+    results = []
+    for use in uses:
+        Maintained.until = time.monotonic() + 0.4
+        results.append(use())
+        assert time.monotonic() > Maintained.until
+    assert results == [None, b"new", 3, 4, [], b"new"]
+    assert Maintained.held["/bucket/file"] == b"file"
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "1")
+    Maintained.until = time.monotonic() + 60
+    with pytest.raises(StorageError, match=r"answers with something that is not S3's XML \(tried \d times in 1 s\)"):
+        S3Store("s3://bucket").get_bytes("a")
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", ["a..b", "192.168.0.1", "a.-b"])
+def test_a_bucket_that_s3_does_not_allow_is_refused_before_it_is_asked_for(s3: str, name: str) -> None:
+    with pytest.raises(StorageUsageError, match="names no bucket; expected s3://bucket/prefix"):
+        S3Store(f"s3://{name}/prefix")
 
 
 def test_errors_inside_an_answer_that_says_success_are_seen(moody: type[Moody], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -19,7 +20,8 @@ import pytest
 
 from sightline.config import RegisterConfig
 from sightline.draw import draw
-from sightline.tracking import check, server
+from sightline.errors import TrackingError
+from sightline.tracking import answers, check, server
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -27,11 +29,41 @@ pytestmark = [
 ]
 
 
+EXPERIMENT = {
+    "experiment_id": "7",
+    "name": "x",
+    "artifact_location": "mlflow-artifacts:/7",
+    "lifecycle_stage": "active",
+}
+MLFLOW = {"experiments/search": {"experiments": [EXPERIMENT]}, "experiments/get": {"experiment": EXPERIMENT}}
+ODD: dict[str, tuple[int, str]] = {  # what a server may answer, and no MLflow does
+    **{"empty": (200, ""), "no content": (204, ""), "list": (200, "[]"), "null": (200, "null"), "text": (200, '"hi"')},
+    **{"number": (200, '{"experiments": 5}'), "other": (200, '{"experiments": [{"foo": 1}]}'), "object": (200, "{}")},
+    **{"mute": (400, '{"message": null}'), "errors": (500, "[1, 2]"), "loop": (302, ""), "cut": (200, "{")},
+}
+
+
 class Fake(http.server.BaseHTTPRequestHandler):
     """Answers /health as MLflow does and everything else as its server's `mode` says."""
 
     def answer(self) -> None:
         mode, healthy = self.server.mode, self.path == "/health"
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        known = next((answer for path, answer in MLFLOW.items() if path in self.path), None)
+        if mode.startswith("later ") and not healthy:
+            status, text = (200, json.dumps(known)) if "/search" in self.path and known else json.loads(mode[6:])
+            self.send(status, text)
+            return
+        if mode.startswith("write ") and not healthy:
+            status, text = (200, json.dumps(known)) if known else json.loads(mode[6:])
+            self.send(status, text)
+            return
+        if mode == "close" and not healthy:
+            self.close_connection = True
+            return
+        if mode in ODD and not healthy:
+            self.send(*ODD[mode], cut=mode == "cut", to=self.path if mode == "loop" else None)
+            return
         if mode == "hang" and not healthy:
             self.server.released.wait(60)
             return
@@ -46,6 +78,15 @@ class Fake(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     do_GET = do_POST = answer  # noqa: N815
+
+    def send(self, status: int, text: str, cut: bool = False, to: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html" if text.startswith("<") else "application/json")
+        self.send_header("Content-Length", str(len(text) + 100 * cut))
+        if to:
+            self.send_header("Location", to)
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -71,6 +112,14 @@ def fake() -> Iterator[Callable[[str], str]]:
         serving.server_close()
 
 
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """Address at which nobody listens; the port is held, so that nobody comes."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
@@ -80,6 +129,15 @@ def fake() -> Iterator[Callable[[str], str]]:
         ("403", "it refuses the credentials (403"),
         ("404", "there is no MLflow at this address (404)"),
         ("page", "it answers with a page, not as MLflow's API does: a login page"),
+        ("empty", "it answers with nothing, where MLflow's API answers with JSON. Fix MLFLOW_TRACKING_URI"),
+        ("no content", "it answers with nothing, where MLflow's API answers with JSON (204). Fix MLFLOW_TRACKING_URI"),
+        *((odd, "it answers, but not as MLflow's API does") for odd in ("list", "null", "text", "number", "other")),
+        ("object", "it answers, but not as MLflow's API does: another service, most likely. Fix MLFLOW_TRACKING_URI"),
+        ("mute", "its API answers 400. See"),
+        ("errors", "its API answers 500: [1, 2]. See"),
+        ("loop", "it sends a request from address to address without end. Fix"),
+        ("cut", "its answer was cut, or cannot be decoded. Fix"),
+        ("close", "it closes the connection without an answer. Fix"),
     ],
 )
 def test_an_api_that_does_not_work_is_told_apart_from_one_that_is_healthy(
@@ -89,6 +147,86 @@ def test_an_api_that_does_not_work_is_told_apart_from_one_that_is_healthy(
     assert server.unreachable(uri) is None
     (problem,) = check.of_server(uri.replace("http://", "http://anna:s3cret@"), "sightline", "detector")
     assert problem.startswith(f"MLflow at {uri} cannot be used: {words}")
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "words"),
+    [
+        (
+            200,
+            "<html>Sign in</html>",
+            "it answers with a page, not as MLflow's API does: a login page or another service",
+        ),
+        (200, "[]", "it answers, but not as MLflow's API does: another service, most likely"),
+        (404, "<html>nothing</html>", "its API answers 404. Fix MLFLOW_TRACKING_URI, or use an MLflow server of ver"),
+        (403, '{"error_code": "PERMISSION_DENIED", "message": "not you"}', "PERMISSION_DENIED: not you. Set MLFLOW_TR"),
+        (500, '{"error_code": "INTERNAL_ERROR", "message": null}', "INTERNAL_ERROR. See the server's own log"),
+    ],
+)
+def test_one_cause_is_said_once_with_what_to_do(
+    fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, status: int, text: str, words: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = fake(f"later {json.dumps([status, text])}")
+    server.hush()
+    answers.keep_messages()
+    (problem,) = check.of_server(uri, "sightline", "detector")
+    assert f"MLflow at {uri} does not answer for the experiment, its experiments" in problem
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "words"),
+    [
+        (
+            403,
+            '{"error_code": "PERMISSION_DENIED", "message": "read only"}',
+            "PERMISSION_DENIED: read only. Set MLFLOW_",
+        ),
+        (500, '{"error_code": "INTERNAL_ERROR", "message": "database is locked"}', "database is locked. See the serv"),
+        (503, "<html>down</html>", "its API answers 503. See the server's own log"),
+        (200, "<html>Sign in</html>", "it answers with a page, not as MLflow's API does"),
+    ],
+)
+def test_a_write_that_is_refused_is_explained_by_its_kind(
+    fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, status: int, text: str, words: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    uri = fake(f"write {json.dumps([status, text])}")
+    with pytest.raises(TrackingError) as caught, server.client(uri) as mlflow:
+        mlflow.create_run("7")
+    assert f"MLflow at {uri} refused: " in caught.value.message
+    assert words in caught.value.message
+    assert caught.value.message.endswith("Nothing is lost: run this stage again.")
+    assert "start it" not in caught.value.message.lower()
+
+
+def test_a_registry_of_its_own_is_asked_before_and_blamed_after(
+    fake: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, nobody: str, tmp_path: Path
+) -> None:
+    tracking = f"sqlite:///{tmp_path}/mlflow.db"
+    for uri, words in {
+        nobody: f"No MLflow server answers at {nobody}: connection refused. Start one, fix MLFLOW_REGISTRY_URI, or",
+        "garbage://x": "MLFLOW_REGISTRY_URI is 'garbage://x', expected an address that begins with one of http://",
+        "http://127.0.0.1:99999": "MLFLOW_REGISTRY_URI is 'http://127.0.0.1:99999', in which the port is no number",
+        "sqlite:////proc/nowhere/models.db": "The registry database /proc/nowhere/models.db cannot be made",
+        fake("page"): "it answers with a page",
+    }.items():
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+        (problem,) = ask(tracking)
+        assert words in problem
+        assert "TRACKING_URI" not in problem
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    working = fake(f"write {json.dumps([404, '{}'])}")
+    refusing = fake("write " + json.dumps([403, '{"error_code": "PERMISSION_DENIED", "message": "read only"}']))
+    for uri, words in {
+        nobody: "connection refused. Start it, or fix MLFLOW_REGISTRY_URI. Nothing is lost",
+        refusing: f"MLflow at {refusing} refused: PERMISSION_DENIED: read only",
+    }.items():
+        monkeypatch.setenv("MLFLOW_REGISTRY_URI", uri)
+        with pytest.raises(TrackingError) as caught, server.client(working, "register") as mlflow:
+            mlflow.create_registered_model("detector")
+        assert words in caught.value.message
 
 
 def test_tls_where_there_is_none_is_said(fake: Callable[[str], str]) -> None:
@@ -153,8 +291,11 @@ def test_addresses_that_cannot_be_are_known_at_once(tmp_path: Path) -> None:
         "localhost:5000": "expected an address that begins with",
         "nonsense://x": "expected an address that begins with",
         "/tmp/mlruns": "expected an address that begins with",
-        "http://[::1": "expected an address that begins with",
-        "http://localhost:port": "No MLflow server answers",
+        "http://[::1": "MLFLOW_TRACKING_URI is 'http://[::1', in which the brackets of an IPv6 address do not close",
+        "http://localhost:port": "in which the port is no number from 1 to 65535. Correct it, or unset it",
+        "http://localhost:99999": "in which the port is no number from 1 to 65535",
+        "http://": "in which the host is missing",
+        " http://localhost:1": "with a space before or after the address",
         "sqlite:////proc/nowhere/mlflow.db": "/proc is no folder that can be written",
         f"sqlite:///{tmp_path}": "is no file that can be written",
         f"sqlite:///{tmp_path}/text": "is no SQLite database",
@@ -167,15 +308,85 @@ def test_addresses_that_cannot_be_are_known_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - start < 10
 
 
-def test_what_was_deleted_in_the_embedded_database_is_known_without_loading_mlflow(tmp_path: Path) -> None:
-    path = tmp_path / "mlflow.db"
-    with sqlite3.connect(path) as made:
-        made.execute("CREATE TABLE experiments (experiment_id INTEGER, name TEXT, lifecycle_stage TEXT)")
-        made.execute("INSERT INTO experiments VALUES (7, 'gone', 'deleted'), (8, 'here', 'active')")
-    made.close()
-    (problem,) = ask(f"sqlite:///{path}", experiment="gone")
-    assert "experiments restore --experiment-id 7" in problem
-    assert ask(f"sqlite:///{path}", experiment="here") == []
+def made(path: Path, version: str = "") -> sqlite3.Connection:
+    """Make a database with the few of MLflow's tables that are looked at."""
+    made = sqlite3.connect(path, isolation_level=None)
+    made.execute(
+        "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, lifecycle_stage TEXT)"
+    )
+    made.execute("CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, lifecycle_stage TEXT, artifact_uri TEXT)")
+    made.execute("CREATE TABLE tags (run_uuid TEXT, key TEXT, value TEXT)")
+    made.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    if version:
+        made.execute("INSERT INTO alembic_version VALUES (?)", (version,))
+    return made
+
+
+def test_databases_that_mlflow_could_not_use_are_known_without_loading_it(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE experiments (a INTEGER)")
+    with contextlib.closing(sqlite3.connect(tmp_path / "empty-of-ours.db")) as other:
+        other.execute("CREATE TABLE users (a INTEGER)")
+    made(tmp_path / "newer.db", "ffffffffffff").close()
+    (tmp_path / "damaged.db").write_bytes(b"SQLite format 3\0" + os.urandom(5000))
+    with contextlib.closing(made(tmp_path / "cut.db")) as cut:
+        cut.executemany("INSERT INTO tags VALUES (?, ?, ?)", [("r", "k", "v" * 500)] * 500)
+    (tmp_path / "cut.db").write_bytes((tmp_path / "cut.db").read_bytes()[:60_000])
+    (tmp_path / "new.db").touch()
+    for name, words in {
+        "other": "belongs to another application",
+        "empty-of-ours": "belongs to another application: it has tables, and none of MLflow's. Name another file",
+        "newer": "is of a newer MLflow than",
+        "damaged": "is damaged (",
+        "cut": "is damaged (",
+    }.items():
+        with check.asking(f"sqlite:///{tmp_path}/{name}.db", RegisterConfig()) as asked:
+            assert asked.child is None
+            (problem,) = asked.problems()
+        assert f"The tracking database {tmp_path}/{name}.db {words}" in problem
+        assert "\n" not in problem
+    assert ask(f"sqlite:///{tmp_path}/new.db") == []
+
+
+def test_what_does_not_fit_in_the_embedded_database_is_known_without_loading_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with contextlib.closing(made(tmp_path / "mlflow.db")) as filled:
+        filled.executemany(
+            "INSERT INTO experiments VALUES (?, ?, ?, ?)",
+            [
+                (7, "gone", tmp_path.as_uri(), "deleted"),
+                (8, "here", tmp_path.as_uri(), "active"),
+                (9, "moved", "file:///proc/moved/mlartifacts", "active"),
+                (10, "bucket", "wasbs://mlflow@lab.blob.core.windows.net/x", "active"),
+                (11, "served", "mlflow-artifacts:/11", "active"),
+                (12, "odd", "nonsense://x", "active"),
+            ],
+        )
+        filled.executemany(
+            "INSERT INTO runs VALUES (?, 8, ?, ?)",
+            [("a" * 32, "active", tmp_path.as_uri()), ("b" * 32, "deleted", tmp_path.as_uri())],
+        )
+        filled.execute("INSERT INTO tags VALUES (?, ?, 'another')", ("a" * 32, server.RUN_TAG))
+    for experiment, words in {
+        "gone": "experiments restore --experiment-id 7",
+        "moved": "store artifacts at file:///proc/moved/mlartifacts, which cannot be written here. Choose another regi",
+        "bucket": "for which azure.storage.blob is not installed here. Choose another register.experiment",
+        "served": "which a server passes on, and this is its database. Name the server with MLFLOW_TRACKING_URI",
+        "odd": "which no library of MLflow's stores",
+    }.items():
+        (problem,) = ask(uri, experiment=experiment)
+        assert words in problem
+    assert ask(uri, experiment="here") == []
+    monkeypatch.setenv("SIGHTLINE_RUN_ID", "mine")
+    for run, words in {"c": "there is no such run at", "b": "a run that is deleted", "a": "records another"}.items():
+        monkeypatch.setenv("MLFLOW_RUN_ID", run * 32)
+        (problem,) = ask(uri, experiment="here")
+        assert f"MLFLOW_RUN_ID names {run * 32}" in problem
+        assert words in problem
+    (problem,) = ask(f"sqlite:///{tmp_path}/not-made-yet.db")
+    assert "there is no such run" in problem
 
 
 def test_a_run_is_refused_with_all_that_is_known_while_data_alone_asks_no_server(

@@ -52,8 +52,8 @@ def run(
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()
-    if why := server.unreachable(server.tracking_uri(runs)):
-        raise ConfigError("The run cannot start:", [why, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
+    if away := server.away(server.tracking_uri(runs)):
+        raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
             "parameters": dict(parameters),

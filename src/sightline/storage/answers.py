@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from xml.etree import ElementTree
 
@@ -13,6 +14,9 @@ REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Expir
 BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
         "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
         "XMinioServerNotInitialized")  # fmt: skip
+FULL = re.compile(r"\w*(StorageFull|QuotaExceeded|InsufficientStorage\w*)")  # of MinIO, Ceph and others
+# Of minio, for an answer that is no XML, and for XML, text, dates and numbers that are not S3's.
+UNREADABLE = (ElementTree.ParseError, ValueError)
 # HTTP statuses after which the same request may work.
 PASSING = (408, 425, 429, *(status for status in range(500, 600) if status not in (501, 505, 507, 511)))
 
@@ -26,15 +30,34 @@ class Busy(MinioException):  # type: ignore[misc]
         self.code = code
 
 
+class NotS3(ValueError):
+    """An answer that says success and lacks what every S3 server sends: a proxy's page, most likely."""
+
+
 def code_of(error: Exception) -> str:
     """Return S3's word for an error, or the HTTP status where there is none."""
-    if isinstance(error, S3Error | Busy):
+    if isinstance(error, S3Error | Busy) and error.code:
         return str(error.code)
+    return f"HTTP status {status_of(error)}"
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status of an answer; null for one that says success, and where there is none."""
+    if isinstance(error, S3Error):
+        return int(error.response.status)
     if isinstance(error, ServerError):
-        return f"HTTP status {error.status_code}"
-    if isinstance(error, InvalidResponseError):
-        return f"HTTP status {error._code}"
-    return "something that is not S3's XML"
+        return int(error.status_code)
+    return int(error._code) if isinstance(error, InvalidResponseError) else None
+
+
+def refused(error: Exception) -> bool:
+    """Tell whether the server knows what was asked, and does not allow it; some say so without XML."""
+    return code_of(error) in REFUSED or status_of(error) in (401, 403)
+
+
+def full(error: Exception) -> bool:
+    """Tell whether the server has no room left, on its disks or in a quota."""
+    return bool(FULL.fullmatch(code_of(error))) or status_of(error) == 507
 
 
 def may_pass(error: Exception, known: bool) -> bool:
@@ -44,14 +67,10 @@ def may_pass(error: Exception, known: bool) -> bool:
     """
     if isinstance(error, Busy):
         return True
-    if isinstance(error, S3Error):
-        return error.code in BUSY or error.response.status in PASSING
-    if isinstance(error, ServerError):
-        return error.status_code in PASSING
-    if isinstance(error, InvalidResponseError):
-        return error._code in PASSING
-    if isinstance(error, ElementTree.ParseError):
+    if isinstance(error, UNREADABLE):
         return known
+    if (status := status_of(error)) is not None:
+        return code_of(error) in BUSY or status in PASSING
     if isinstance(error, urllib3.exceptions.SSLError):
         return isinstance(_cause(error), ssl.SSLEOFError | ssl.SSLZeroReturnError)  # cut, not refused
     return True
@@ -73,4 +92,4 @@ def reason(error: Exception) -> str:
     if isinstance(error, urllib3.exceptions.HTTPError):
         timed_out = isinstance(error, urllib3.exceptions.TimeoutError)
         return getattr(_cause(error), "strerror", None) or ("timed out" if timed_out else type(error).__name__)
-    return code_of(error)
+    return "it answers with something that is not S3's XML" if isinstance(error, UNREADABLE) else code_of(error)

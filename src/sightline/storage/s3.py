@@ -14,15 +14,25 @@ from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from xml.etree import ElementTree
 
 import urllib3
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
-from minio.helpers import MIN_PART_SIZE
+from minio.helpers import MIN_PART_SIZE, check_bucket_name
 
 from sightline.errors import StorageError, StorageUsageError
-from sightline.storage.answers import BUSY, REFUSED, Busy, code_of, may_pass, nameless, reason
+from sightline.storage.answers import (
+    BUSY,
+    UNREADABLE,
+    Busy,
+    NotS3,
+    code_of,
+    full,
+    may_pass,
+    nameless,
+    reason,
+    refused,
+)
 from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key
 from sightline.storage.client import connect, endpoint, patience
 from sightline.storage.patience import Outage, Patience
@@ -33,17 +43,26 @@ PAGE = 1000  # keys per request to list or delete, the most that S3 takes
 NAMELESS = 3  # seconds to try for where a server's name is unknown and it has never answered: a mistake, most likely
 
 
+def _is_bucket(name: str) -> bool:
+    """Tell whether a bucket can have this name, by S3's rules and by minio's, which would end in its ValueError."""
+    try:
+        check_bucket_name(name)
+    except ValueError:
+        return False
+    return bool(BUCKET.fullmatch(name))
+
+
 class S3Store(Store):
     """Keys are objects below one prefix of a bucket."""
 
     def __init__(self, uri: str) -> None:
         """Take `s3://bucket/prefix`; talks to nobody yet. Raises StorageUsageError."""
         self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not BUCKET.fullmatch(self.bucket):
+        if not _is_bucket(self.bucket):
             shown = "with a user or password in it" if "@" in self.bucket else repr(uri)
             raise StorageUsageError(
                 f"An S3 address {shown} names no bucket; expected s3://bucket/prefix, the bucket's name 3 to 63 small "
-                "letters, digits, dots and hyphens."
+                "letters, digits, dots and hyphens, and no IP address."
             )
         self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
@@ -66,7 +85,12 @@ class S3Store(Store):
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store `data`; readers see the old bytes or the new ones, never a mixture."""
         name = self._name(key)
-        self._retry(lambda: self._client.put_object(self.bucket, name, BytesIO(data), len(data)), key)
+
+        def send() -> None:
+            if not self._client.put_object(self.bucket, name, BytesIO(data), len(data)).etag:
+                raise NotS3
+
+        self._retry(send, key)
 
     def get_bytes(self, key: str) -> bytes:
         """Return the bytes under a key. Raises MissingObject."""
@@ -140,6 +164,8 @@ class S3Store(Store):
                 return
             raise
         try:
+            if "etag" not in response.headers:
+                raise NotS3
             yield from response.stream(CHUNK, decode_content=False)
         finally:
             response.close()
@@ -147,7 +173,14 @@ class S3Store(Store):
 
     def _stat(self, key: str) -> Any:
         name = self._name(key)
-        return self._retry(lambda: self._client.stat_object(self.bucket, name), key)
+
+        def ask() -> Any:
+            found = self._client.stat_object(self.bucket, name)
+            if not found.etag:
+                raise NotS3
+            return found
+
+        return self._retry(ask, key)
 
     def _name(self, key: str) -> str:
         return self.prefix + check_key(key)
@@ -161,7 +194,9 @@ class S3Store(Store):
             while True:
                 try:
                     result = call()
-                except (MinioException, urllib3.exceptions.HTTPError, ElementTree.ParseError) as error:
+                except (MinioException, urllib3.exceptions.HTTPError, *UNREADABLE) as error:
+                    if isinstance(error, UNREADABLE):
+                        self._client._region_map.clear()  # minio may have taken a word of the page for the region
                     known = self._outage.answered_once
                     budget = self.wait if known or not nameless(error) else min(NAMELESS, self.wait)
                     if not may_pass(error, known) or not tries.again(reason(error), budget):
@@ -173,8 +208,14 @@ class S3Store(Store):
     def _explain(self, error: Exception, key: str, tries: Patience) -> StorageError:
         """Say what happened to a request about `key` (empty: about the bucket) and what to do."""
         where = f"{self.uri}/{key}" if key else self.uri
-        code = code_of(error)
         times = f"tried {tries.attempts} times in {tries.waited:.0f} s" if tries.attempts > 1 else "tried once"
+        if isinstance(error, UNREADABLE):
+            return StorageError(
+                f"{where}: {self.address} answers with something that is not S3's XML ({times}). Check that "
+                "SIGHTLINE_S3_ENDPOINT is the address of an S3 server, and that no proxy in front of it shows a page "
+                "of its own, then run again: transfers continue."
+            )
+        code = code_of(error)
         if code == "NoSuchBucket":
             return StorageUsageError(
                 f"{where}: there is no bucket {self.bucket!r} at {self.address}. Create it, or correct the name or "
@@ -182,7 +223,17 @@ class S3Store(Store):
             )
         if code == "NoSuchKey":
             return MissingObject(f"{where} does not exist (endpoint {self.address}).")
-        if code in REFUSED:
+        if full(error):
+            return StorageError(
+                f"{where}: the object store at {self.address} is full ({code}; {times}). Delete what is not needed "
+                "there, or raise its quota, then run again: what has arrived is used."
+            )
+        if code == "RequestTimeTooSkewed":
+            return StorageUsageError(
+                f"{where}: access refused by {self.address} ({code}): its clock and this machine's differ too much. "
+                "Set them."
+            )
+        if refused(error):
             return StorageUsageError(
                 f"{where}: access refused by {self.address} ({code}). Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
                 "and, where used, AWS_SESSION_TOKEN and AWS_REGION, and what they may do with the bucket."

@@ -7,52 +7,43 @@ MLflow takes seconds to load and a server may hang, so a child process asks:
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from sightline.config import RegisterConfig
-from sightline.storage.files import unwritable
+from sightline.tracking import embedded
+from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
 from sightline.tracking.server import (
     QUIET,
     READ_SECONDS,
+    REGISTRY,
     REMOTE,
     RUN_TAG,
-    database,
+    TRACKING,
+    UNITY,
     hush,
     read,
-    reason,
     redact,
+    registry_uri,
     scheme,
     unreachable,
     waiting,
 )
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
-SQLITE = b"SQLite format 3\0"
-LIBRARIES = {  # of MLflow's own clients of a store
-    "s3": "boto3",
-    "gs": "google.cloud.storage",
-    "wasbs": "azure.storage.blob",
-    "abfss": "azure.storage.filedatalake",
-}
-IS_PROMPT = "mlflow.prompt.is_prompt"
+MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Check:
     """The question and, once it is there, the answer."""
 
     def __init__(self, uri: str, known: list[str], child: subprocess.Popen[str] | None) -> None:
-        """Take what is known at once, and the child that finds out the rest."""
+        """Take what is known at once, and the child that finds out the rest; `uri` is what it asks, or one of two."""
         self.uri, self.known, self.child = uri, known, child
 
     def problems(self) -> list[str]:
@@ -63,193 +54,180 @@ class Check:
             with waiting(self.uri, "validate"):
                 answer, noise = self.child.communicate(timeout=LOADING_SECONDS)
         except subprocess.TimeoutExpired:
-            return [f"MLflow at {redact(self.uri)} could not be asked within {LOADING_SECONDS} s."]
+            return [*self.known, f"MLflow at {redact(self.uri)} could not be asked within {LOADING_SECONDS} s."]
         lines = answer.splitlines()
         if self.child.returncode or not lines:
             last = (noise.strip().splitlines() or ["it ended without a reason"])[-1]
-            return [f"MLflow at {redact(self.uri)} could not be asked: {last}"]
-        self.known, self.child = json.loads(lines[-1]), None
+            return [*self.known, f"MLflow at {redact(self.uri)} could not be asked: {last}"]
+        self.known, self.child = [*self.known, *json.loads(lines[-1])], None
         return self.known
 
 
 @contextlib.contextmanager
 def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
     """Ask while the block runs. What is left of the question when the block ends is dropped."""
-    if why := unreachable(uri):
-        yield Check(uri, [why], None)
-    elif scheme(uri) == "sqlite":
-        yield Check(uri, of_file(uri, config), None)
-    else:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "sightline.tracking.check"],
-            stdin=subprocess.PIPE,  # an address may hold a password, which a command line would show
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env={**os.environ, **QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
-            | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONWARNINGS": "ignore"},
-        )
-        assert child.stdin
-        child.stdin.write(json.dumps({"uri": uri, **config.model_dump()}))
-        child.stdin.close()
-        child.stdin = None
+    known: list[str] = []
+    rest: dict[str, str] = {}
+    for variable, address in ((TRACKING, uri), (REGISTRY, registry_uri(uri))):
+        if not address:
+            continue
+        if why := unreachable(address, variable):
+            known.append(why)
+        elif scheme(address) == "sqlite":
+            found = embedded.problems(address, config, variable)
+            known += found
+            rest |= {} if found or not embedded.dated(address) else {variable: address}
+        else:
+            rest[variable] = address
+    if not rest:
+        yield Check(uri, known, None)
+        return
+    child = subprocess.Popen(
+        [sys.executable, "-m", "sightline.tracking.check"],
+        stdin=subprocess.PIPE,  # an address may hold a password, which a command line would show
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, **QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
+        | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONWARNINGS": "ignore"},
+    )
+    assert child.stdin
+    settings = {"uri": rest.get(TRACKING), "registry": rest.get(REGISTRY)}
+    child.stdin.write(json.dumps({**settings, **config.model_dump()}))
+    child.stdin.close()
+    child.stdin = None
+    try:
+        yield Check(next(iter(rest.values())), known, child)
+    finally:
+        child.kill()
+        child.communicate()
+
+
+class _Questions:
+    """Questions to one server; what cannot be answered for one reason is one problem, however often it was asked."""
+
+    def __init__(self, uri: str, variable: str) -> None:
+        self.uri, self.variable = uri, variable
+        self.failed: dict[tuple[str, str], list[str]] = {}
+
+    def ask(self, what: str, question: Callable[[], Any], *absent: str) -> Any:
+        """Return the answer; null if there is none, or where the server says that there is no such thing."""
+        import mlflow
+
         try:
-            yield Check(uri, [], child)
-        finally:
-            child.kill()
-            child.communicate()
+            return question()
+        except mlflow.MlflowException as error:
+            if error.error_code not in absent:
+                self.failed.setdefault((reason(error), advice(error, self.variable)), []).append(what)
 
-
-def of_file(uri: str, config: RegisterConfig) -> list[str]:
-    """Say what is wrong with a SQLite database, without loading MLflow."""
-    path = database(uri)
-    if path is None:
+    def problems(self) -> list[str]:
+        """Return what was not answered, and why."""
         return [
-            f"MLFLOW_TRACKING_URI is '{redact(uri)}', a database in memory, which ends with each stage; name a file."
+            f"MLflow at {redact(self.uri)} does not answer for {', '.join(asked[:-1])}{' and ' * (len(asked) > 1)}"
+            f"{asked[-1]}: {why}. {what_to_do}"
+            for (why, what_to_do), asked in self.failed.items()
         ]
-    if not path.exists():
-        return _cannot_write(path.parent, f"The tracking database {path}")
-    if not path.is_file() or not os.access(path, os.R_OK | os.W_OK):
-        return [f"The tracking database {path} is no file that can be written. Fix MLFLOW_TRACKING_URI."]
-    with path.open("rb") as file:
-        if file.read(len(SQLITE)) not in (SQLITE, b""):
-            return [f"The tracking database {path} is no SQLite database. Fix MLFLOW_TRACKING_URI."]
-    problems = []
-    for experiment, stage in _rows(
-        path, "SELECT experiment_id, lifecycle_stage FROM experiments WHERE name = ?", config.experiment
-    ):
-        problems += [_deleted(uri, config.experiment, str(experiment))] if stage != "active" else []
-    prompt = (
-        "SELECT 1 FROM registered_model_tags WHERE name = ? AND key = '" + IS_PROMPT + "' AND lower(value) = 'true'"
-    )
-    problems += [_prompt(uri, config.model_name)] if _rows(path, prompt, config.model_name) else []
-    return problems
-
-
-def _rows(path: Path, query: str, value: str) -> list[tuple[Any, ...]]:
-    """Return what a database that is being made, or of another version, may not hold yet as nothing."""
-    with (
-        contextlib.suppress(sqlite3.Error),
-        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as asked,
-    ):
-        return asked.execute(query, (value,)).fetchall()
-    return []
-
-
-def _cannot_write(folder: Path, what: str) -> list[str]:
-    """Say that a folder, or what is there of its path, is none that can be written in."""
-    there = unwritable(folder)
-    return (
-        [f"{what} cannot be made: {there} is no folder that can be written. Fix MLFLOW_TRACKING_URI."] if there else []
-    )
-
-
-def _deleted(uri: str, name: str, identifier: str) -> str:
-    return (
-        f"register.experiment: the MLflow experiment '{name}' at {redact(uri)} is deleted. Restore it with `mlflow "
-        f"experiments restore --experiment-id {identifier}`, or choose another."
-    )
-
-
-def _prompt(uri: str, name: str) -> str:
-    return f"register.model_name: '{name}' is a prompt in MLflow's registry at {redact(uri)}; choose another name."
 
 
 def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
-    """Say what is wrong with a server, by reads alone; the first one stands for all where it fails."""
+    """Say what is wrong with a tracking server, by reads alone; the first one stands for all where it fails."""
     if why := read(uri):
         return [f"MLflow at {redact(uri)} cannot be used: {why}."]
     import mlflow
 
     client = mlflow.MlflowClient(uri)
-    problems: list[str] = []
-
-    def ask(what: str, question: Callable[[], Any], *absent: str) -> Any:
-        try:
-            return question()
-        except mlflow.MlflowException as error:
-            if error.error_code not in absent:
-                problems.append(f"MLflow at {redact(uri)} does not answer for {what}: {reason(error)}.")
-
-    missing = "RESOURCE_DOES_NOT_EXIST"
-    found = ask("the experiment", lambda: client.get_experiment_by_name(experiment), missing)
-    if found is not None and found.lifecycle_stage != "active":
-        problems.append(_deleted(uri, experiment, found.experiment_id))
-    place = found or ask("its experiments", lambda: client.get_experiment("0"), missing)
+    questions = _Questions(uri, TRACKING)
+    ask, problems = questions.ask, []
+    found = ask("the experiment", lambda: client.get_experiment_by_name(experiment), MISSING)
+    if found is not None and not (found.experiment_id and found.lifecycle_stage in ("active", "deleted")):
+        return [f"MLflow at {redact(uri)} cannot be used: {NOT_MLFLOW}. Fix {TRACKING}."]
+    if found is not None and found.lifecycle_stage == "deleted":
+        problems.append(embedded.deleted(uri, experiment, found.experiment_id))
+    place = found or ask("its experiments", lambda: client.get_experiment("0"), MISSING)
     if place is not None:
-        problems += _artifacts(uri, place.artifact_location or "")
         ask("logged models, which it has since version 3", lambda: client.search_logged_models([place.experiment_id]))
+    location, way_out = place.artifact_location if place else "", "choose register.experiment"
     if given := os.environ.get("MLFLOW_RUN_ID"):
-        problems += _opened(given, ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given)))
-    ask("the model registry", lambda: client.get_registered_model(model_name), missing)  # a prompt counts as missing
-    if ask("prompts", lambda: client.get_prompt(model_name), missing, "ENDPOINT_NOT_FOUND") is not None:
-        problems.append(_prompt(uri, model_name))
-    return problems
+        run = ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given))
+        if run is not None:
+            problems += embedded.opened(given, run.info.lifecycle_stage, run.data.tags.get(RUN_TAG))
+            location, way_out = run.info.artifact_uri, "unset MLFLOW_RUN_ID"
+    if location:
+        passing = "Start the server with --artifacts-destination, which passes them on"
+        problems += embedded.artifacts(uri, location, f"{passing}, or {way_out}.")
+    if registry_uri(uri) is None:
+        problems += _models(uri, model_name, questions)
+    return problems + questions.problems()
 
 
-def _artifacts(uri: str, location: str) -> list[str]:
-    """Say why files cannot go where the server wants them: beside itself, or to a service without its library."""
-    said = f"MLflow at {redact(uri)} has clients store artifacts at {redact(location)}, "
-    way_out = "Start the server with --artifacts-destination, which passes them on, or choose register.experiment."
-    kind = urlsplit(location).scheme
-    if kind in ("", "file"):
-        folder = Path(url2pathname(urlsplit(location).path))
-        return [f"{said}which cannot be written here. {way_out}"] if unwritable(folder) else []
-    library = LIBRARIES.get(kind)
-    if library and not _installed(library):
-        return [f"{said}for which {library} is not installed here. {way_out}"]
-    return []
+def of_registry(uri: str, model_name: str) -> list[str]:
+    """Say what is wrong with a server that is the model registry alone."""
+    if scheme(uri) in REMOTE and (why := read(uri, REGISTRY)):
+        return [f"MLflow at {redact(uri)} cannot be used: {why}."]
+    questions = _Questions(uri, REGISTRY)
+    return _models(uri, model_name, questions) + questions.problems()
 
 
-def _installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it would be in
-        return False
+def _models(uri: str, name: str, questions: _Questions) -> list[str]:
+    import mlflow
+
+    client = mlflow.MlflowClient(uri, registry_uri=uri)
+    questions.ask("the model registry", lambda: client.get_registered_model(name), MISSING)  # so is a prompt
+    prompt = questions.ask("prompts", lambda: client.get_prompt(name), MISSING, "ENDPOINT_NOT_FOUND")
+    return [embedded.prompt(uri, name)] if prompt is not None else []
 
 
-def _opened(given: str, run: Any) -> list[str]:
-    """Say why the run that MLFLOW_RUN_ID names cannot be ours."""
-    if run is None:
-        return []
-    if run.info.lifecycle_stage != "active":
-        return [f"MLFLOW_RUN_ID names {given}, a run that is deleted. Unset it, or restore the run."]
-    ours = os.environ.get("SIGHTLINE_RUN_ID")
-    theirs = run.data.tags.get(RUN_TAG)
-    if ours and theirs not in (None, ours):
-        return [f"MLFLOW_RUN_ID names {given}, which records another pipeline run, {theirs}. Unset it."]
-    return []
-
-
-def of_database(uri: str) -> list[str]:
-    """Say why a database server takes no connection."""
+def of_database(uri: str, variable: str = TRACKING) -> list[str]:
+    """Say why a database takes no connection, or holds tables that MLflow neither uses nor brings up to date itself."""
     import sqlalchemy
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.db import utils
 
+    what = f"The {'registry' if variable == REGISTRY else 'tracking'} database {redact(uri)}"
     try:
-        with sqlalchemy.create_engine(uri).connect():
+        engine = sqlalchemy.create_engine(uri)
+        with engine.connect():
+            if utils._all_tables_exist(engine):
+                utils._verify_schema(engine)
             return []
+    except MlflowException:
+        return [
+            f"{what} has the tables of another version of MLflow. Copy it, then run `mlflow db upgrade` with its "
+            f"address, or name another with {variable}."
+        ]
     except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-        return [f"The tracking database {redact(uri)} cannot be used: {reason(error)}. Fix MLFLOW_TRACKING_URI."]
+        return [f"{what} cannot be used: {reason(error)}. Fix {variable}."]
 
 
-def main(settings: Mapping[str, str]) -> list[str]:
+def main(settings: Mapping[str, str | None]) -> list[str]:
     """Return the problems; what takes longer than it may is one."""
-    uri = settings["uri"]
     hush()
     import mlflow  # noqa: F401 - loaded before the clock starts
+
+    keep_messages()
 
     def late(*_: Any) -> None:
         raise TimeoutError
 
     signal.signal(signal.SIGALRM, late)
-    signal.alarm(READ_SECONDS)
-    try:
-        if scheme(uri) in REMOTE:
-            return of_server(uri, settings["experiment"], settings["model_name"])
-        return of_database(uri)
-    except TimeoutError:
-        return [f"MLflow at {redact(uri)} took a request and gave no answer within {READ_SECONDS} s."]
+    experiment, model_name = str(settings["experiment"]), str(settings["model_name"])
+    problems: list[str] = []
+    for variable, uri in ((TRACKING, settings.get("uri")), (REGISTRY, settings.get("registry"))):
+        if not uri:
+            continue
+        signal.alarm(READ_SECONDS)
+        try:
+            if scheme(uri) not in (*REMOTE, *UNITY):
+                problems += of_database(uri, variable)
+            elif variable == REGISTRY:
+                problems += of_registry(uri, model_name)
+            else:
+                problems += of_server(uri, experiment, model_name)
+        except TimeoutError:
+            problems.append(f"MLflow at {redact(uri)} took a request and gave no answer within {READ_SECONDS} s.")
+        signal.alarm(0)
+    return problems
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import hashlib
 import http.client
 import logging
 import os
-import re
 import ssl
 import sys
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,14 +24,27 @@ from sightline import progress
 from sightline.errors import TrackingError
 from sightline.storage import cache_root
 from sightline.storage.files import database_uri
+from sightline.tracking.answers import (
+    CREDENTIALS,
+    NOT_MLFLOW,
+    NOTHING,
+    PAGE,
+    SIGN_IN,
+    advice,
+    keep_messages,
+    message,
+    not_mlflow,
+    reason,
+)
 
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
 RUN_TAG = "sightline.run_id"
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
 QUIET_SECONDS = 5  # of waiting, before it is said
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 REMOTE = ("http", "https", "databricks")
-CREDENTIALS = re.compile(r"://[^/?#\s]*@")
+UNITY = ("databricks-uc", "uc")  # registries alone
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -39,9 +52,6 @@ QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",  # a server that passes artifacts on answers after it has stored them
 }
-SIGN_IN = (
-    "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server expects"
-)
 
 
 class Place(NamedTuple):
@@ -55,7 +65,13 @@ class Place(NamedTuple):
 def tracking_uri(runs: Path | None = None) -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
     folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
-    return os.environ.get("MLFLOW_TRACKING_URI") or database_uri(folder)
+    return os.environ.get(TRACKING) or database_uri(folder)
+
+
+def registry_uri(tracking: str) -> str | None:
+    """Return `MLFLOW_REGISTRY_URI`, or null where the tracking server is the model registry too."""
+    uri = os.environ.get(REGISTRY)
+    return uri if uri and uri != tracking else None
 
 
 def redact(uri: str) -> str:
@@ -66,7 +82,7 @@ def redact(uri: str) -> str:
 def scheme(uri: str) -> str:
     """Return the scheme without the driver: `postgresql` of `postgresql+psycopg2://…`; empty if there is none."""
     try:
-        return "databricks" if uri == "databricks" else urlsplit(uri).scheme.partition("+")[0]
+        return uri if uri in ("databricks", "databricks-uc") else urlsplit(uri).scheme.partition("+")[0]
     except ValueError:
         return ""
 
@@ -79,19 +95,50 @@ def database(uri: str) -> Path | None:
     return Path(path).absolute() if path and path != ":memory:" else None
 
 
-def unreachable(uri: str) -> str | None:
+def lock_file(path: Path) -> Path:
+    """Return the file that is locked while one process makes the tables of a database."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def unreachable(uri: str, variable: str = TRACKING) -> str | None:
     """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; null if it may be."""
-    if scheme(uri) not in SCHEMES:
+    way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
+    if why := _malformed(uri):
+        return f"{variable} is '{redact(uri)}', {why}. Correct it, or {way_out}."
+    if scheme(uri) not in (*SCHEMES, *(UNITY if variable == REGISTRY else ())):
         return (
-            f"MLFLOW_TRACKING_URI is '{redact(uri)}', expected an address that begins with one of "
-            f"{', '.join(f'{name}://' for name in SCHEMES)}, or unset it to use the embedded database."
+            f"{variable} is '{redact(uri)}', expected an address that begins with one of "
+            f"{', '.join(f'{name}://' for name in SCHEMES)}, or {way_out}."
         )
     if reason := silence(uri):
-        return (
-            f"No MLflow server answers at {redact(uri)}: {reason}. Start one, fix MLFLOW_TRACKING_URI, or unset it to "
-            "use the embedded database."
-        )
+        return f"No MLflow server answers at {redact(uri)}: {reason}. Start one, fix {variable}, or {way_out}."
     return None
+
+
+def away(uri: str) -> list[str]:
+    """Say of the tracking server and, where it is another one, of the model registry why it cannot be reached."""
+    registry = registry_uri(uri)
+    problems = (unreachable(uri), unreachable(registry, REGISTRY) if registry else None)
+    return [problem for problem in problems if problem]
+
+
+def _malformed(uri: str) -> str | None:
+    """Say why a text is no address, whatever its scheme."""
+    if uri != uri.strip():
+        return "with a space before or after the address"
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "in which the brackets of an IPv6 address do not close"
+    if parts.scheme not in ("http", "https"):
+        return None
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        return "in which the port is no number from 1 to 65535"
+    return None if parts.hostname else "in which the host is missing"
 
 
 def silence(uri: str) -> str | None:
@@ -111,7 +158,7 @@ def silence(uri: str) -> str | None:
         return str(getattr(error, "strerror", None) or error).lower() or type(error).__name__
 
 
-def read(uri: str) -> str | None:
+def read(uri: str, variable: str = TRACKING) -> str | None:
     """Ask an MLflow server for one experiment, through MLflow's own client; say what is wrong, or null.
 
     The one request that shows more than that a server listens: credentials, TLS, a login page, a broken database.
@@ -132,48 +179,27 @@ def read(uri: str) -> str | None:
             json=request, timeout=READ_SECONDS, max_retries=0, raise_on_status=False,
         )  # fmt: skip
     except (MlflowException, RequestException, OSError, ValueError) as error:
-        return f"{reason(error)}. Fix the server, or MLFLOW_TRACKING_URI"
-    said = _message(answer)
+        return f"{reason(error)}. Fix the server, or {variable}"
+    said = message(answer)
     if answer.status_code in (401, 403):
         return f"it refuses the credentials ({answer.status_code}{said}). {SIGN_IN}"
     if answer.status_code == 404:
-        return f"there is no MLflow at this address ({answer.status_code}). Fix MLFLOW_TRACKING_URI"
+        return f"there is no MLflow at this address ({answer.status_code}). Fix {variable}"
+    if answer.status_code == 204:
+        return f"{NOTHING} (204). Fix {variable}"
     if answer.status_code != 200:
         return f"its API answers {answer.status_code}{said}. See the server's own log"
     try:
-        if not isinstance(answer.json(), dict):
-            raise ValueError
+        found = answer.json()
     except ValueError:
-        return (
-            "it answers with a page, not as MLflow's API does: a login page or another service. "
-            f"{SIGN_IN}, or fix MLFLOW_TRACKING_URI"
-        )
+        found = None
+    if not isinstance(found, dict):
+        why = not_mlflow(answer.text)
+        return f"{why}. {SIGN_IN}, or fix {variable}" if why == PAGE else f"{why}. Fix {variable}"
+    held = found.get("experiments", [])
+    if not isinstance(held, list) or not all(isinstance(each, dict) and each.get("experiment_id") for each in held):
+        return f"{NOT_MLFLOW}. Fix {variable}"
     return None
-
-
-def _message(answer: Any) -> str:
-    """Return what a server says beside its status, as `: words`; nothing for a page."""
-    try:
-        said = str(answer.json()["message"])
-    except (ValueError, KeyError, TypeError):
-        said = "" if "<" in answer.text else answer.text
-    said = " ".join(said.split())[:200]
-    return f": {said}" if said else ""
-
-
-def reason(error: BaseException) -> str:
-    """Say in a line and without credentials why MLflow or its transport failed."""
-    said = str(error)
-    if "timed out" in said.lower() or "TimeoutError" in said:
-        seconds = re.search(r"timeout=(\d+)", said)
-        return f"it took a request and gave no answer {f'within {seconds[1]} s' if seconds else 'in time'}"
-    if found := re.search(r"SSLError\(.*?'(.*?)( \(_ssl\.c:\d+\))?'\)", said, re.DOTALL):
-        return f"TLS failed ({found[1]}): is it http or https, and are the certificates known here"
-    if found := re.search(r"too many (\d+) error responses", said):
-        return f"its API answers {found[1]}"
-    if isinstance(error, ModuleNotFoundError):
-        return f"a library that this address needs is not installed here ({said})"
-    return CREDENTIALS.sub("://", said.partition("\n")[0][:400].rstrip(". ")) or type(error).__name__
 
 
 @contextlib.contextmanager
@@ -182,31 +208,44 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
 
     Says, as `stage`, when it has to wait.
     """
-    advice = "Nothing is lost: start it, or fix MLFLOW_TRACKING_URI, and run this stage again."
-    if why := silence(uri):
-        raise TrackingError(f"No MLflow server answers at {redact(uri)}: {why}. {advice}")
+    again = "Nothing is lost: run this stage again."
+    registry = registry_uri(uri) if stage == "register" else None
+    for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
+        if address and (why := silence(address)):
+            raise TrackingError(
+                f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"
+            )
     hush()
     import mlflow
     from requests.exceptions import RequestException
 
+    keep_messages()
     failures: tuple[type[Exception], ...] = (mlflow.MlflowException, RequestException, ModuleNotFoundError)
-    if scheme(uri) not in REMOTE:
+    if not {scheme(address) for address in (uri, registry) if address} <= {*REMOTE, *UNITY}:
         from alembic.util import CommandError
         from sqlalchemy.exc import SQLAlchemyError
 
         failures += (SQLAlchemyError, CommandError)
     with waiting(uri, stage):
-        if scheme(uri) in REMOTE and (why := read(uri)):
-            raise TrackingError(
-                f"MLflow at {redact(uri)} cannot be used: {why}. Nothing is lost: run this stage again."
-            )
+        for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
+            if address and scheme(address) in REMOTE and (why := read(address, variable)):
+                raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}. {again}")
         try:
             mlflow.set_tracking_uri(uri)  # the model flavours know no other way
             with _one_at_a_time(uri):
                 connected = mlflow.MlflowClient(uri)
             yield connected
         except failures as error:
-            raise TrackingError(f"MLflow at {redact(uri)} refused: {reason(error)}. {advice}") from None
+            address, variable = (registry, REGISTRY) if registry and _of_registry(error) else (uri, TRACKING)
+            raise TrackingError(
+                f"MLflow at {redact(address)} refused: {reason(error)}. {advice(error, variable)} {again}"
+            ) from None
+
+
+def _of_registry(error: BaseException) -> bool:
+    """Tell whether it was the model registry that was asked."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any("model_registry" in frame.f_globals.get("__name__", "") for frame, _ in frames)
 
 
 def hush() -> None:
@@ -214,6 +253,7 @@ def hush() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its statements; the reason is said by us
 
 
 @contextlib.contextmanager
@@ -252,7 +292,7 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
         return
     file = database(uri)
     if file:
-        path = file.with_name(f".{file.name}.lock")
+        path = lock_file(file)
     else:
         path = cache_root() / "locks" / f"mlflow-{hashlib.sha256(uri.encode()).hexdigest()[:16]}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str
         if errors or target is None or found is None:
             refuse(errors, tracking.problems())
             raise AssertionError  # one of them was raised
-        refuse([], tracking.known)
+        refuse([], tracking.known and tracking.problems())
         return target, weights.pin(found, target)
 
 
