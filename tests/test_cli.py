@@ -11,9 +11,9 @@ import pytest
 from rich.table import Table
 
 from sightline.artifacts import Example, Finding
+from sightline.assignments import keys
 from sightline.cli import ending
 from sightline.cli.options import styled
-from sightline.config import keys
 from sightline.presets import resolve
 from sightline.rules import RULES
 from sightline.terminal import Terminal, visible, visible_error
@@ -98,7 +98,7 @@ def test_options_that_would_be_passed_over_are_refused_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--data", "--run", "--report", "--policy", "--fix"])
+@pytest.mark.parametrize("option", ["--data", "--run", "--report", "--policy", "--fix", "--images", "--preset"])
 def test_an_empty_option_is_refused(tmp_path, option):
     options = {"--data": "quickstart", option: ""}
     done = sightline("validate", *(word for pair in options.items() for word in pair), cwd=tmp_path)

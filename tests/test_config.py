@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.config import RunConfig, keys, parse_assignments
+from sightline.assignments import keys, parse_assignments
+from sightline.config import RunConfig, TrainConfig
 from sightline.errors import ConfigError
 from sightline.presets import PRESETS, resolve
 from sightline.tasks import parameters_to_values
@@ -91,12 +92,53 @@ def test_overrides_must_be_a_json_object(text: str) -> None:
         ("register.model_name=a/b", "expected at most 256 letters"),
         ("train.epochs=true", "train.epochs: got true, expected no switch"),
         ("train.lr0=on", "train.lr0: got true, expected no switch"),
+        ("train.lr0=1e-320", "train.lr0: got 1e-320, expected a number, at least 1e-08 and at most 1"),
+        ("train.lrf=1e-320", "train.lrf: got 1e-320, expected a number, at least"),
+        (
+            "train.warmup_epochs=1e308",
+            "train.warmup_epochs: got 1e+308, expected a number, at least 0 and at most",
+        ),
+        (f"train.patience={10**38}", "expected a whole number, at least 1 and at most 10000"),
+        (f"train.nominal_batch={10**38}", "expected a whole number, at least 1 and at most 65536"),
+        (f"train.augment.close_mosaic={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        (f"train.freeze={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        ("export.tolerance=1e-300", "export.tolerance: got 1e-300, expected a number, at least 0.001 and at most 1"),
+        ("train.epochs=1:30", "train.epochs: got '1:30', expected a whole number"),
+        ("train.lr0=1:30.5", "train.lr0: got '1:30.5', expected a number"),
+        ("train.epochs=2026-11-21", "train.epochs: got '2026-11-21', expected a whole number"),
+        ("register.alias=", "register.alias: got '', expected at most 255 letters"),
+        ("register.alias=null", "register.alias: got null, expected text"),
+        ("weights.source=", "weights.source: got '', expected text that is not empty"),
+        ("weights.sha256=ABC", "weights.sha256: got 'ABC', expected a sha256: 64 digits 0 to 9 and a to f"),
+        ("data.format=json", "data.format: got 'json', expected auto, yolo, coco or voc"),
+        ("data.voc_origin=2", "data.voc_origin: got 2, expected 0 or 1"),
+        ("weights.trust=maybe", "weights.trust: got 'maybe', expected true or false"),
+        ("train.lr0=.nan", "train.lr0: got nan, expected a number"),
     ],
 )
 def test_what_mlflow_or_training_would_refuse_later_is_refused_here(assignment: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve("fast", parse_assignments([assignment]))
     assert words in str(caught.value)
+
+
+def test_a_digest_in_capitals_is_the_same_digest() -> None:
+    digest = "F59B3D833E2FF32E194B5BB8E08D211DC7C5BDF144B90D2C8412C47CCFC83B36"
+    assert resolve("fast", parse_assignments([f"weights.sha256={digest}"])).weights.sha256 == digest.lower()
+
+
+def test_numbers_mean_what_everybody_reads() -> None:
+    texts = ["1:30", "010", "1e-3", "1.5", "-7", "0x10", "2.5E+2", ".5", "0", "1_000"]
+    values = [parse_assignments([f"train.epochs={text}"])["train.epochs"] for text in texts]
+    assert values == ["1:30", "010", 0.001, 1.5, -7, 16, 250.0, 0.5, 0, 1000]
+
+
+def test_the_last_batch_is_what_the_others_leave_over() -> None:
+    def left(images: int, batch: int, processes: int = 1) -> int:
+        return TrainConfig(batch=batch, cpu_processes=processes).last_batch(images)
+
+    assert [left(144, 11), left(144, 16), left(145, 16), left(1, 16), left(9, 1)] == [1, 16, 1, 1, 1]
+    assert [left(143, 22, 2), left(144, 22, 2), left(145, 8, 4)] == [6, 6, 1]  # 72 images each; 37 each
 
 
 def test_gpus_and_cpu_processes_contradict_each_other() -> None:

@@ -283,7 +283,7 @@ WRONG: list[tuple[Callable[[np.ndarray], Any], str]] = [
     (lambda a: Image.fromarray(a[..., 0].astype(np.int32)), "mode I"),
     (lambda _: Image.new("RGB", (0, 0)), "of one pixel or more"),
     (lambda _: "a\0b", "null byte"),
-    (lambda _: "", "cannot be read: No such file"),
+    (lambda _: "", "'' is no path, expected that of an image"),
 ]
 
 
@@ -298,6 +298,10 @@ def test_what_is_no_image_is_named(detector: Detector, photo: Path, wrong: Calla
     [
         *(({"confidence": value}, ConfigError, "confidence: got ") for value in (2, -0.1, "0.5", True, [0.5])),
         ({"confidence": float("nan")}, ConfigError, "confidence: got nan, expected a number from 0 to 1"),
+        ({"confidence": 10**400}, ConfigError, "confidence: got 1000.*, expected a number from 0 to 1"),
+        ({"model": "a" * 5000}, ModelFileError, r"^a{80}… \(5000 characters\) is not there; expected"),
+        ({"model": "/dev/null"}, ModelFileError, "/dev/null is no regular file; expected"),
+        ({"model": ""}, ModelFileError, "model: got '', expected the path of an ONNX file"),
         ({"iou": 5}, ConfigError, "iou: got 5, expected a number from 0 to 1"),
         ({"device": "gpu"}, DeviceError, "device: got 'gpu', expected one of auto, cpu, cuda"),
         ({"model": None}, ModelFileError, "model: got None"),
@@ -312,8 +316,14 @@ def test_wrong_arguments_of_a_detector_are_named(
         Detector(**{"model": quickstart.folder / "export" / "model.onnx", **arguments})
 
 
+def test_a_number_that_python_does_not_write_is_refused_too() -> None:
+    with pytest.raises(ConfigError, match="iou: got a value of type int, expected a number from 0 to 1"):
+        Detector("model.onnx", iou=10**9000)
+
+
 def test_wrong_batch_is_refused_at_once_and_not_as_an_empty_result(detector: Detector, photo: Path) -> None:
-    for batch in (0, -1, 1.5, None):
+    assert len(list(detector.stream([photo] * 3, batch=np.int64(2)))) == 3  # type: ignore[arg-type]
+    for batch in (0, -1, 1.5, None, True, np.int64(0)):
         with pytest.raises(ConfigError, match="batch: got"):
             detector.stream([photo], batch=batch)  # type: ignore[arg-type]
 

@@ -55,6 +55,44 @@ def test_patterns_stand_for_the_files_they_match(model: Path, photos: Path, tmp_
     ]
 
 
+def test_results_of_before_are_not_looked_at(model: Path, photos: Path, tmp_path: Path) -> None:
+    def look(image: Path, to: Path) -> list[str]:
+        said.clear()
+        return names(predict([image], model=model, to=to, say=said.append))
+
+    said: list[str] = []
+    with pytest.raises(DataError) as raised:
+        look(photos, photos)
+    assert "is searched for images, so results cannot go there" in raised.value.problems[0]
+    assert not list(photos.glob("*.jpg"))
+    assert look(photos / "**" / "*.[pj]*g", photos / "out") == ["a.png", "c[1].png", "d.png"]
+    assert look(photos / "**" / "*.[pj]*g", photos / "out") == ["a.png", "c[1].png", "d.png"]
+    assert said == [f"left out of {photos}/**/*.[pj]*g: 3 in {photos}/out, where results go"]
+    assert look(photos / "more", photos) == ["d.png"]
+    assert look(photos / "[mo]*", photos / "out") == ["d.png"]  # not the folder of results
+    with pytest.raises(DataError, match=r"matches only files in .*; choose another --to"):
+        look(photos / "*.jpg", photos)
+    assert look(photos / "out" / "0000-a.jpg", photos / "out") == ["0000-a.jpg"]  # asked for by name
+
+
+@pytest.mark.parametrize("empty", [["--model", ""], ["--to", ""], ["--device", ""], ["--confidence", ""], [""]])
+def test_an_empty_path_is_refused(tmp_path: Path, command: Callable, empty: list[str]) -> None:
+    (tmp_path / "a.jpg").write_text("x")
+    options = {"--model": "m.onnx"} | ({empty[0]: ""} if len(empty) == 2 else {})
+    images = ["a.jpg"] if len(empty) == 2 else empty
+    done = command("predict", *(word for pair in options.items() for word in pair), *images, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "got ''" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+@pytest.mark.parametrize("value", ["nan", "2", "-1", "inf", "x"])
+def test_a_confidence_that_is_no_fraction_is_refused(tmp_path: Path, command: Callable, value: str) -> None:
+    done = command("predict", "--model", "m.onnx", f"--confidence={value}", "a.jpg", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"got '{value}', expected a number from 0 to 1" in done.stderr
+
+
 def test_what_is_left_out_of_a_folder_is_said(model: Path, photos: Path, tmp_path: Path, command: Callable) -> None:
     done = command("predict", "--model", str(model), "--to", "photos/out", "photos", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

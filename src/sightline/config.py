@@ -6,7 +6,7 @@ parameter, in error messages. Presets (see `presets`) are functions that return 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -15,21 +15,18 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from sightline import names
-from sightline.errors import ConfigError, did_you_mean
-from sightline.policy import Policy, explain, parse_yaml
+from sightline import expected, names
+from sightline.policy import Policy
 
 Format = Literal["auto", "yolo", "coco", "voc"]
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-POLICY = ("data", "policy")
-TEXTS: tuple[Any, ...] = (str, str | None)  # types of keys whose values are text, whatever YAML would make of it
+STRIDE = 32  # pixels of the image that are one at the deepest level of every official network
 
 
 class Part(BaseModel):
@@ -49,6 +46,14 @@ class Part(BaseModel):
 def _policy(value: Any) -> Any:
     """Take the name of a policy for the policy."""
     return {"base": value} if isinstance(value, str) else value
+
+
+def _digest(value: str | None) -> str | None:
+    """Take a sha256 in capitals, as Windows prints it, for the same in small letters."""
+    digest = value and value.strip().lower()
+    if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"got {expected.shown(value)}, expected a sha256: 64 digits 0 to 9 and a to f")
+    return digest
 
 
 class DataConfig(Part):
@@ -73,8 +78,8 @@ class WeightsConfig(Part):
         description="A path, an s3:// URI, an official name (yolo11n.pt), or an architecture to train from scratch "
         "(yolo11n.yaml).",
     )
-    sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="The sha256 that the file must have; official names bring theirs."
+    sha256: Annotated[str | None, AfterValidator(_digest)] = Field(
+        None, description="The sha256 that the file must have; official names bring theirs."
     )
     trust: bool = Field(False, description="Unpickle a checkpoint whose sha256 nobody vouched for.")
     download: bool = Field(False, description="Fetch an official name over the network if no cache has it.")
@@ -84,7 +89,7 @@ class Augmentation(Part):
     """Training-time image changes, in the engine's own terms."""
 
     mosaic: Fraction = Field(1.0, description="Probability that four images are stitched into one.")
-    close_mosaic: int = Field(10, ge=0, description="Last epochs that run without mosaic, at most all.")
+    close_mosaic: int = Field(10, ge=0, le=10_000, description="Last epochs that run without mosaic, at most all.")
     mixup: Fraction = Field(0.0, description="Probability that two images are blended.")
     hsv_h: Fraction = Field(0.015, description="Hue shift, as a fraction of the colour circle.")
     hsv_s: Fraction = Field(0.7, description="Saturation gain, as a fraction.")
@@ -109,18 +114,22 @@ class TrainConfig(Part):
     workers: int = Field(2, ge=0, le=64, description="Loader processes per training process.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and augmentation.")
     optimizer: Optimizer = Field("AdamW", description="Optimizer; never chosen behind your back.")
-    lr0: float = Field(0.001, gt=0, le=1, description="Learning rate after warm-up.")
-    lrf: float = Field(0.01, gt=0, le=1, description="Final learning rate as a fraction of lr0.")
+    lr0: float = Field(0.001, ge=1e-8, le=1, description="Learning rate after warm-up.")
+    lrf: float = Field(0.01, ge=1e-8, le=1, description="Final learning rate as a fraction of lr0.")
     momentum: float = Field(0.937, ge=0, lt=1, description="SGD momentum, or Adam's beta1.")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="L2 penalty at the nominal batch.")
     warmup_epochs: float = Field(
-        3.0, ge=0, description="Epochs of rising learning rate; the last epoch is never one of them."
+        3.0, ge=0, le=10_000, description="Epochs of rising learning rate; the last epoch is never one of them."
     )
-    nominal_batch: int = Field(64, ge=1, description="Batch at which gradients are applied and weight decay is meant.")
+    nominal_batch: int = Field(
+        64, ge=1, le=65_536, description="Batch at which gradients are applied and weight decay is meant."
+    )
     cosine: bool = Field(False, description="Cosine instead of linear learning-rate decay.")
-    patience: int = Field(100, ge=1, description="Epochs without a better val fitness before training stops.")
+    patience: int = Field(
+        100, ge=1, le=10_000, description="Epochs without a better val fitness before training stops."
+    )
     freeze: int = Field(
-        0, ge=0, description="Leading layers whose weights stay as they are; the last is never one of them."
+        0, ge=0, le=10_000, description="Leading layers whose weights stay as they are; the last is never one of them."
     )
     amp: bool = Field(True, description="Mixed precision on GPUs; the CPU always computes in float32.")
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
@@ -139,11 +148,30 @@ class TrainConfig(Part):
             )
         return self
 
+    def last_batch(self, images: int) -> int:
+        """Return how many of `images` are in the last batch of an epoch of a process; the engine shares them evenly."""
+        batch = min(self.batch // self.world_size, images)
+        return -(-images // self.world_size) % batch or batch
+
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainConfig:
         if self.batch % self.world_size:
             raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes")
         return self
+
+
+def single(image_size: int, batch: int, stride: int = STRIDE) -> list[str]:
+    """Say why a network of this stride cannot be trained, if one image would be a batch of its own.
+
+    At its deepest level the image is a single pixel then, of which batch normalisation knows no variance.
+    """
+    if image_size >= 2 * stride:
+        return []
+    return [
+        f"train.image_size: got {image_size} with train.batch {batch}, which leaves a single image for the last batch "
+        f"of an epoch: too few values for batch normalisation. Expected {2 * stride} pixels or more, or a train.batch "
+        "(per process) that leaves more than one image over"
+    ]
 
 
 class ExportConfig(Part):
@@ -154,7 +182,11 @@ class ExportConfig(Part):
     iou: Fraction = Field(0.7, description="Overlap (IoU) above which NMS drops the weaker of two boxes of a class.")
     max_det: int = Field(300, ge=1, le=3000, description="Most detections per image.")
     tolerance: float = Field(
-        0.05, gt=0, le=1, description="Largest difference of raw outputs from the checkpoint (pixels and scores)."
+        0.05,
+        ge=0.001,
+        le=1,
+        description="Largest difference of raw outputs from the checkpoint (pixels and scores); roundings alone give "
+        "up to 0.005.",
     )
 
 
@@ -205,89 +237,3 @@ class RunConfig(Part):
     def json_text(self) -> str:
         """Return the canonical JSON that stages pass on."""
         return self.model_dump_json(by_alias=True)
-
-
-def keys(types: tuple[Any, ...] = (), model: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key that `--set` and `overrides` accept, or those of some types."""
-    for name, field in model.model_fields.items():
-        key = prefix + (field.alias or name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
-            yield from keys(types, field.annotation, f"{key}.")
-        elif key != "preset" and (not types or field.annotation in types):
-            yield key
-
-
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML: scalars, or an object for data.policy.
-
-    A key of text takes what is written, also 2026-11-21 or 007; quotes around it are YAML's.
-
-    Raises ConfigError with every malformed assignment at once.
-    """
-    values: dict[str, Any] = {}
-    problems = []
-    for text in assignments:
-        key, separator, value = text.partition("=")
-        if not separator or not key.strip():
-            problems.append(f"got '{text}', expected key=value, such as train.epochs=10")
-            continue
-        try:
-            values[key.strip()] = value.strip() if _is_bare_text(key.strip(), value.strip()) else parse_yaml(value)
-        except ValueError as problem:
-            shown = text if len(text) <= 80 else f"{text[:80]}…"
-            problems.append(f"the value of '{shown}' cannot be read: {problem}")
-    if problems:
-        raise ConfigError("Some --set options cannot be read:", problems)
-    return values
-
-
-def _is_bare_text(key: str, value: str) -> bool:
-    return key in keys(TEXTS) and value[:1] not in ("", "'", '"') and value not in ("null", "~")
-
-
-def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """Return `base` with dotted keys replaced; every unknown key and bad value is reported at once.
-
-    Raises ConfigError.
-    """
-    tree = base.model_dump(by_alias=True)
-    known = list(keys())
-    problems = []
-    for key, value in values.items():
-        if key not in known:
-            problems.append(f"unknown key '{key}'{did_you_mean(key, known)}")
-            continue
-        *parents, leaf = key.split(".")
-        node = tree
-        for parent in parents:
-            node = node[parent]
-        node[leaf] = value
-    try:
-        config = RunConfig.model_validate(tree)
-    except ValidationError as error:
-        problems += [line for item in error.errors() for line in _explain(item)]
-    if problems:
-        raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
-    return config
-
-
-def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """Return `base` with those of `values` that can be applied: what can still be judged of a wrong configuration."""
-    config, taken = base, dict[str, Any]()
-    for key, value in values.items():
-        try:
-            config = apply(base, {**taken, key: value})
-        except ConfigError:
-            continue
-        taken[key] = value
-    return config
-
-
-def _explain(item: Mapping[str, Any]) -> list[str]:
-    """Say one pydantic error as 'key: got X, expected …'."""
-    if item["loc"][:2] == POLICY:
-        return explain(item, POLICY)
-    key = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "value_error":
-        return [f"{key}: {item['msg'].removeprefix('Value error, ')}"]
-    return [f"{key}: got {item['input']!r}; {item['msg'][0].lower()}{item['msg'][1:]}"]

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline import machine
-from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError
+from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, shortened
 from sightline.images import Image, Source, preprocess, read_image, several, unletterbox
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -143,9 +145,11 @@ class Detector:
         and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
         """
         if not isinstance(model, (str, os.PathLike)):
-            raise ModelFileError(f"model: got {model!r:.80}, expected the path of an ONNX file.")
+            raise ModelFileError(f"model: got {_shown(model)}, expected the path of an ONNX file.")
+        if not os.fspath(model):
+            raise ModelFileError("model: got '', expected the path of an ONNX file.")
         if device not in get_args(Device):
-            raise DeviceError(f"device: got {device!r}, expected one of {', '.join(get_args(Device))}.")
+            raise DeviceError(f"device: got {_shown(device)}, expected one of {', '.join(get_args(Device))}.")
         wanted = {"confidence": confidence, "iou": iou}
         asked = {name: _fraction(name, value) for name, value in wanted.items() if value is not None}
         self.session = _session(Path(model), device)
@@ -166,9 +170,9 @@ class Detector:
 
     def stream(self, images: Source | Iterable[Source], batch: int = BATCH) -> Iterator[Detections]:
         """Like calling, but one result at a time, holding no more than `batch` images in memory."""
-        if type(batch) is not int or batch < 1:
-            raise ConfigError(f"batch: got {batch!r}, expected a whole number of images, 1 or more.")
-        return self._stream(_read(several(images)), batch)
+        if isinstance(batch, bool) or not isinstance(batch, Integral) or batch < 1:
+            raise ConfigError(f"batch: got {_shown(batch)}, expected a whole number of images, 1 or more.")
+        return self._stream(_read(several(images)), min(int(batch), sys.maxsize))
 
     def _stream(self, images: Iterator[Image], batch: int) -> Iterator[Detections]:
         while chunk := list(islice(images, batch)):
@@ -215,9 +219,19 @@ def _fraction(name: str, value: object) -> float:
 
     Raises ConfigError if it is none.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise ConfigError(f"{name}: got {value!r:.80}, expected a number from 0 to 1.")
-    return float(value)
+    real = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    number: Any = value if real else math.nan  # compared before it is made a float, which some integers exceed
+    if not 0 <= number <= 1:
+        raise ConfigError(f"{name}: got {_shown(value)}, expected a number from 0 to 1.")
+    return float(number)
+
+
+def _shown(value: object) -> str:
+    """Show a wrong value in a message; Python does not write a number of thousands of digits."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return f"a value of type {type(value).__name__}"
 
 
 Selection = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
@@ -262,9 +276,10 @@ def _session(path: Path, device: Device) -> Any:
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # where the caller imported it before
-    if not path.is_file():
-        found = "is a folder" if path.is_dir() else "is not there"
-        raise ModelFileError(f"{path} {found}; expected an ONNX file that `sightline export` wrote.")
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name that is too long
+        absent = "is no regular file" if os.path.exists(path) else "is not there"  # noqa: PTH110
+        found = "is a folder" if os.path.isdir(path) else absent  # noqa: PTH112
+        raise ModelFileError(f"{shortened(path)} {found}; expected an ONNX file that `sightline export` wrote.")
     onnxruntime.set_default_logger_severity(4)  # its own messages repeat, less clearly, what is raised here
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -140,11 +141,33 @@ def of_system(error: OSError, *places: Path) -> SightlineError | None:
         there = [place for place in (*places, Path(tempfile.gettempdir())) if place.is_dir()]
         return no_room(Path(where) if where else min(there, key=lambda place: shutil.disk_usage(place).free), None)
     if error.errno in MENDABLE:
-        return StageInputError(f"{where or 'the device'}: {(error.strerror or str(error)).lower()}.")
+        return StageInputError(f"{shortened(where or 'the device')}: {(error.strerror or str(error)).lower()}.")
     return None
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the closest allowed word, or an empty string."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    """Return `; did you mean 'x'?` for the closest allowed word, or an empty string.
+
+    Of words that are equally close it is the one that begins like `word`. It ends a sentence: `did_you_mean(…) or '.'`.
+    """
+    close = difflib.get_close_matches(word, list(allowed), n=5, cutoff=0.5)
+    if not close:
+        return ""
+    nearest = max(close, key=lambda other: (_likeness(word, other), _shared(word, other)))
+    return f"; did you mean '{nearest}'?"
+
+
+def _shared(word: str, other: str) -> int:
+    """Return how many letters two words have in common at their beginning."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
+
+
+def _likeness(word: str, other: str) -> float:
+    """Return what `difflib.get_close_matches` sorts by."""
+    return difflib.SequenceMatcher(None, other, word).ratio()
+
+
+def shortened(text: object) -> str:
+    """Show a path or name in a message: a very long one by its beginning and its length."""
+    text = str(text)
+    return text if len(text) <= 300 else f"{text[:80]}… ({len(text)} characters)"

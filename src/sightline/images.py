@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import DataError
+from sightline.errors import DataError, shortened
 
 if TYPE_CHECKING:
     from PIL import Image as Pil
@@ -80,14 +80,16 @@ def _of_array(array: NDArray[Any]) -> Image:
 
 
 def _of_file(path: str) -> Image:
+    if not path:
+        raise DataError("'' is no path, expected that of an image.")
     try:
-        if path and Path(path).exists() and not Path(path).is_file():  # to open a pipe may take forever
+        if Path(path).exists() and not Path(path).is_file():  # to open a pipe may take forever
             kind = "a folder" if Path(path).is_dir() else "no regular file"
             raise DataError(f"{path} is {kind}, expected an image.")
         data = np.fromfile(path, np.uint8)
         decoded = cv2.imdecode(data, DEEP_COLOUR) if data.size else None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"{shortened(path)} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:  # a name with a NUL
         raise DataError(f"{path!r} cannot be read: {error}.") from None
     except cv2.error as error:  # larger than OpenCV's limits

@@ -12,16 +12,17 @@ A policy is `strict`, `default` or `lenient`, or a YAML file that starts from on
 
 from __future__ import annotations
 
-import reprlib
+import re
 from collections.abc import Mapping
-from os.path import expanduser
+from os.path import expanduser, isfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sightline.errors import ConfigError, did_you_mean
+from sightline import expected
+from sightline.errors import ConfigError, did_you_mean, shortened
 from sightline.rules import RULES, Severity
 
 Base = Literal["strict", "default", "lenient"]
@@ -35,8 +36,6 @@ TOLERATED = {"zero-area-box": 0.01}  # of `default`: the share of boxes that is 
 LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error that counts them
 MOST_BYTES = 1 << 20  # of a policy file
 MISTAGGED = (TypeError, AttributeError, LookupError, OverflowError)  # what PyYAML raises for values such as !!int ''
-LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most"}
-KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
 EXPECTED = {  # by place in a policy
     (): "strict, default, lenient, or an object with base, rules and thresholds",
     ("base",): "strict, default or lenient",
@@ -156,9 +155,10 @@ def load(value: str) -> dict[str, Any]:
     if value in BASES:
         return {"base": value}
     path = Path(expanduser(value))  # noqa: PTH111 - Path's raises for a user that does not exist
-    if not path.is_file():
+    if not isfile(path):  # noqa: PTH113 - Path's raises for a name that is too long
         raise ConfigError(
-            f"--policy: got '{value}', expected {', '.join(BASES)}, or a YAML file{did_you_mean(value, BASES)}."
+            f"--policy: got '{shortened(value)}', expected {', '.join(BASES)}, or a YAML file"
+            f"{did_you_mean(value, BASES) or '.'}"
         )
     if path.stat().st_size > MOST_BYTES:
         raise ConfigError(f"--policy: {value} has {path.stat().st_size} bytes, expected at most {MOST_BYTES}.")
@@ -177,7 +177,16 @@ def load(value: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what makes a small text a large value (aliases) and without keys that are given twice."""
+    """YAML without what makes a small text a large value (aliases) and without keys that are given twice.
+
+    Numbers are those that everybody reads alike: 1:30, which YAML 1.1 takes for 90, and 010, for 8, stay text, as does
+    a date; 1e-3 is a number.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float", ":timestamp"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -192,6 +201,19 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|\.[0-9]+([eE][-+]?[0-9]+)?"
+        r"|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
 
 
 def parse_yaml(text: str | bytes) -> Any:
@@ -224,8 +246,10 @@ def explain(item: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> list[str]:
     if item["type"] in ("extra_forbidden", "invalid_key"):
         return [f"{where}: is no setting{did_you_mean(place[-1], _names(place))}"]
     if place[:1] == ("rules",) and len(place) > 1 and place[2:] in ((), ("severity",)):
-        return [f"{where.removesuffix('.severity')}: got {_shown(item['input'])}, expected {SETTING}"]
-    return [f"{where}: got {_shown(item['input'])}, expected {EXPECTED.get(place) or _number(place)}"]
+        return [f"{where.removesuffix('.severity')}: got {expected.shown(item['input'])}, expected {SETTING}"]
+    part: type[Part] = Thresholds if place[:1] == ("thresholds",) else Setting
+    wanted = EXPECTED.get(place) or expected.words(part, place[-1])
+    return [f"{where}: got {expected.shown(item['input'])}, expected {wanted}"]
 
 
 def _names(place: tuple[str, ...]) -> list[str]:
@@ -233,18 +257,3 @@ def _names(place: tuple[str, ...]) -> list[str]:
     if len(place) == 1:
         return list(Policy.model_fields)
     return list(Thresholds.model_fields if len(place) == 2 else Setting.model_fields)
-
-
-def _number(place: tuple[str, ...]) -> str:
-    """Say what the number at a place can be, as its field declares it."""
-    part: type[Part] = Thresholds if place[0] == "thresholds" else Setting
-    schema = part.model_json_schema()["properties"][place[-1]]
-    schema = schema.get("anyOf", [schema])[0]
-    limits = [f"{words} {schema[key]:g}" for key, words in LIMITS.items() if key in schema]
-    return ", ".join([KINDS[schema["type"]], " and ".join(limits)] if limits else [KINDS[schema["type"]]])
-
-
-def _shown(value: Any) -> str:
-    """Show a value as it is written in YAML, a long one shortened."""
-    words = {"None": "null", "True": "'on'", "False": "'off'"}
-    return words.get(repr(value)) or reprlib.repr(value)

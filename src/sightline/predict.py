@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import tee
@@ -15,7 +16,7 @@ import cv2
 from sightline.artifacts import write_bytes, write_text
 from sightline.detect import Detector, Device
 from sightline.drawing import annotate, jpeg
-from sightline.errors import DataError
+from sightline.errors import DataError, shortened
 from sightline.images import read_image
 from sightline.progress import Ticker
 from sightline.validate.dataset import IMAGE_SUFFIXES
@@ -35,8 +36,9 @@ def predict(
     """Write an annotated copy of every image and `predictions.json` into `to`; returns what the JSON holds.
 
     `images` are files, folders (with all below them) and patterns such as `photos/**/*.jpg`. Which files of a folder
-    are left out is said by `say`, one line a folder. Raises DataError, before anything is written, naming every path
-    that is no readable image and every pattern that matches nothing.
+    are left out is said by `say`, one line a folder; what lies in `to` is a result of before, unless it is named.
+    Raises DataError, before anything is written, naming every path that is no readable image, every pattern that
+    matches nothing, and a `to` that is searched for images itself.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # decoders repeat, less clearly, what is raised
     paths, left_out = _expand(images, to)
@@ -67,11 +69,22 @@ def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
     left_out, problems = [], []
     for given in images:
         matches = _matches(given)
-        if not matches:
-            problems.append(f"{given} matches no file")
+        if matches != [given] and (results := [path for path in matches if _is_result(path, to)]):
+            matches = [path for path in matches if path not in results]
+            left_out.append(f"left out of {given}: {len(results)} in {to}, where results go")
+            if not matches:
+                problems.append(f"{given} matches only files in {to}, where results go; choose another --to")
+        elif not matches:
+            problems.append(f"{shortened(given)} matches no file")
         for path in matches:
-            if not path.is_dir():
+            if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for a name that is too long
                 paths.append(path)
+                continue
+            if path.resolve() == to.resolve():
+                problems.append(
+                    f"{path} is searched for images, so results cannot go there: the next search would find them. "
+                    f"Choose another --to, such as {path / 'predictions'}"
+                )
                 continue
             inside, others = _images_in(path, to)
             if others:
@@ -93,9 +106,15 @@ def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
 
 def _matches(given: Path) -> list[Path]:
     """Return what a pattern stands for, and a path as it is: what exists is never taken for a pattern."""
-    if given.exists() or not glob.has_magic(str(given)):
+    if os.path.exists(given) or not glob.has_magic(str(given)):  # noqa: PTH110 - Path's raises for too long a name
         return [given]
     return [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207 - takes any path
+
+
+def _is_result(path: Path, to: Path) -> bool:
+    """Tell whether what a pattern found is the folder of results, or a file in it."""
+    results = to.resolve()
+    return path.resolve() == results or (path.resolve().parent == results and not path.is_dir())
 
 
 def _images_in(folder: Path, to: Path) -> tuple[list[Path], Counter[str]]:
@@ -106,7 +125,7 @@ def _images_in(folder: Path, to: Path) -> tuple[list[Path], Counter[str]]:
     images: list[Path] = []
     others = Counter[str]()
     results = to.resolve()
-    inside = results != folder.resolve() and results.is_relative_to(folder.resolve())
+    inside = results.is_relative_to(folder.resolve())
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name.startswith("."):
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sightline.assignments import apply
 from sightline.config import (
     Augmentation,
     GateConfig,
@@ -12,7 +13,6 @@ from sightline.config import (
     RunConfig,
     TrainConfig,
     WeightsConfig,
-    apply,
 )
 from sightline.errors import ConfigError, did_you_mean
 

@@ -19,6 +19,17 @@ from pathlib import Path
 from typing import Any
 
 VARIABLE = "SIGHTLINE_PROGRESS"
+STAGE: dict[str, Any] = {"stage": str}
+NUMBER = int | float
+FIELDS: dict[str, dict[str, Any]] = {  # what an event of each kind has, besides its time
+    "start": STAGE | {"folders": dict},
+    "progress": STAGE | {"done": int, "total": int | None, "note": str},
+    "note": STAGE | {"note": str},
+    "end": STAGE | {"seconds": NUMBER},
+    "failed": STAGE | {"seconds": NUMBER},
+    "notice": {"text": str},
+}
+LATEST = 1e11  # seconds since 1970 that can be written as a date
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -68,7 +79,8 @@ class Ticker:
 def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     """Return the complete events after `offset` bytes, and the offset behind them.
 
-    What is no event is passed over: a disk that ran full cuts a line, and the next one follows in it.
+    What is no event is passed over, be it damaged or of another version: a disk that ran full cuts a line, and the next
+    one follows in it.
     """
     with open(path, "rb") as file:
         file.seek(offset)
@@ -76,9 +88,21 @@ def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
     end = data.rfind(b"\n") + 1
     found = []
     for line in data[:end].splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-    return [event for event in found if isinstance(event, dict) and "event" in event], offset + end
+    return [event for event in found if _is_event(event)], offset + end
+
+
+def _is_event(value: Any) -> bool:
+    """Tell whether a line holds all that readers of an event of its kind rely on."""
+    if not isinstance(value, dict) or value.get("event") not in tuple(FIELDS):
+        return False
+    fields = FIELDS[value["event"]] | {"time": NUMBER}
+    if not all(isinstance(value.get(name), kind) for name, kind in fields.items()):
+        return False
+    numbers = [value[name] for name, kind in fields.items() if kind is NUMBER]
+    folders = value["folders"] if "folders" in fields else {}
+    return all(0 <= n < LATEST for n in numbers) and all(isinstance(folder, str) for folder in folders.values())
 
 
 @contextlib.contextmanager

@@ -76,6 +76,42 @@ def test_one_id_one_command_and_a_killed_one_is_put_on_record_and_started_again(
     assert json.loads((folder / "summary.json").read_text()) == json.loads(again.stdout)
 
 
+DAMAGED = [
+    '{"event": "start", "time": 1}',
+    '{"event": "start", "time": 1, "stage": "train", "folders": null}',
+    '{"event": "start", "time": 1, "stage": "train", "folders": {"train": 3}}',
+    '{"event": "start", "time": 1, "stage": "x", "folders": {"../../x": "/etc"}}',
+    '{"event": "end", "time": 1}',
+    '{"event": "end", "time": 1, "stage": "validate", "seconds": "long"}',
+    '{"event": "failed", "stage": "validate", "seconds": 1}',
+    '{"event": "end", "time": 1e300, "stage": "validate", "seconds": 1e300}',
+    '{"event": "end", "time": NaN, "stage": "validate", "seconds": NaN}',
+    '{"event": "note", "time": 1, "stage": "train"}',
+    '{"event": "end", "time": 1, "stage": "report", "seconds": "1", "folders": 3}',
+    '{"event": ["start"], "time": 1}',
+    '{"event": "unheard", "time": 1}',
+    "[" * 100_000,
+]
+
+
+def test_damaged_events_of_a_dead_run_stop_no_other_run(command: Command, tmp_path: Path) -> None:
+    for number, line in enumerate([*DAMAGED, "\n".join(DAMAGED)]):
+        folder = tmp_path / "runs" / f"dead-{number}"
+        folder.mkdir(parents=True)
+        (folder / ".lock").touch()
+        (folder / "arguments.json").write_text("[]")
+        (folder / "progress.jsonl").write_text(line + "\n")
+    done = command("run", "--run-id", "other", "--data", "nowhere", "--preset", "quickstart", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "nowhere does not exist" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("it is now on record as failed") == len(DAMAGED) + 1
+    assert not (tmp_path / "x").exists()
+    for number in range(len(DAMAGED) + 1):
+        summary = json.loads((tmp_path / "runs" / f"dead-{number}" / "summary.json").read_text())
+        assert (summary["status"], summary["error"]["kind"]) == ("failed", "interrupted")
+
+
 @pytest.mark.parametrize(
     ("status", "words"),
     [
@@ -148,6 +184,11 @@ def test_home_that_cannot_be_written_is_said_before_anything_starts(
         ("--runs", os.fsdecode(b"\xff"), "cannot be printed"),
         ("--runs", "/".join(["x" * 200] * 3), "expected at most 300"),
         ("--run-id", "store", "none of mlartifacts"),
+        ("--run-id", "mlflow.db-journal", "none of mlartifacts, mlflow.db…, store, work"),
+        ("--run-id", "mlflow.db-wal", "none of mlartifacts"),
+        ("--run-id", "Store", "none of mlartifacts"),
+        ("--run-id", ".hidden", "the first of them a letter or digit"),
+        ("--runs", "~no-such-user/" + "x" * 400, "characters, expected at most 300"),
         ("--run-id", "x" * 129, "at most 128"),
         ("--run-id", "it's", "expected letters"),
         ("--run-id", "", "expected letters"),

@@ -11,7 +11,8 @@ import pytest
 
 from sightline import register, report
 from sightline.artifacts import RegisterDocument, ReportDocument, read
-from sightline.config import RunConfig, apply
+from sightline.assignments import apply
+from sightline.config import RunConfig
 from sightline.errors import StageInputError, TrackingError
 from sightline.presets import quickstart
 from sightline.result import SummaryDocument

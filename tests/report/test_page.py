@@ -191,6 +191,18 @@ def test_an_operating_point_near_1_is_written_and_drawn_where_it_is(tmp_path: Pa
     assert not any("-" in path for path in re.findall(r' d="([^"]+)"', html))  # nothing is drawn left of the axis
 
 
+def test_a_model_that_found_nothing_on_val_has_no_chosen_point(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    rewrite(folders, ExportDocument, confidence=0.5, confidence_f1=0.0)
+    rewrite(folders, EvaluateDocument, confidence=0.5)
+    html = page(folders)
+    text = Page(html).text
+    assert "0.500, which stands as a default: at no confidence was anything found on val that is there" in text
+    assert "No operating point could be chosen" in text
+    assert "is best" not in text
+    assert "operating point 0.5" not in html
+
+
 def test_documents_of_before_these_fields_can_be_read(tmp_path: Path) -> None:
     folders = write_run(tmp_path)
     for stage, field in (("export", "f1_curve"), ("evaluate", "gate")):

@@ -17,7 +17,7 @@ import pytest
 
 from sightline import report
 from sightline.artifacts import EvaluateDocument, ReportDocument, read
-from sightline.config import apply
+from sightline.assignments import apply
 from sightline.errors import TrackingError
 from sightline.presets import quickstart
 from sightline.result import ErrorReport, StageOutcome, SummaryDocument

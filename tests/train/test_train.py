@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import TrainDocument, read
+from sightline.artifacts import Epoch, TrainDocument, read
+from sightline.config import single
 from sightline.draw import draw
-from sightline.train import read_history
+from sightline.train import divergence, read_history
 from sightline.train.worker import unfit
 
 pytestmark = pytest.mark.timeout(300)
@@ -82,6 +85,69 @@ def test_an_image_size_is_a_multiple_of_the_networks_own_stride() -> None:
 
     assert unfit(Network, 29, 640) == []
     assert unfit(Network, 0, 96) == ["train.image_size: got 96, expected a multiple of this network's stride, 64"]
+
+
+def test_a_last_batch_of_one_small_image_is_refused_in_validate_and_in_train(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    lone = ["--set", "train.image_size=32", "--set", "train.batch=11"]  # of 144 images
+    words = "train.image_size: got 32 with train.batch 11, which leaves a single image for the last batch"
+    start = ["validate", "--data", "data", "--weights", "yolo11n.yaml", "--run"]
+    done = command(*start, "lone", *OPTIONS, *lone, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (tmp_path / "lone" / "validate" / "validate.json").exists()
+    command(*start, "run", *OPTIONS, cwd=tmp_path)
+    done = command("train", "--run", "run", *lone, cwd=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert single(64, 1, 64) != []  # a network of six levels
+    assert single(64, 1) == []
+
+
+def test_a_training_that_diverges_fails_and_names_the_learning_rate(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    wild = ["train.lr0=1", "train.optimizer=SGD", "train.momentum=0.99", "train.batch=8", "train.nominal_batch=8"]
+    options = [text for value in (*wild, "train.warmup_epochs=1") for text in ("--set", value)]
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, *options, cwd=tmp_path)
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "train.lr0: got 1 with SGD and train.momentum 0.99, and the training diverged" in done.stderr
+    assert "Lower train.lr0" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "run" / "train").iterdir()) == ["train.log"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "val", "map50", "diverged"),
+    [
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.0, True),
+        ((None, None, None), (None, None, None), 0.0, True),
+        ((2.2, 4.8, 2.1), (0.0, 0.0, 0.0), 0.0, True),
+        ((0.0, 0.00006, 0.0), (3.0, 4.0, 4.0), 0.0, False),
+        ((3.9, 4.8, 4.1), (3.0, 4.0, 4.0), 0.0, False),  # learned too little
+        ((3.9, 4.8, 4.1), (None, None, None), 0.0, False),  # val overflows in mixed precision
+        ((None, None, None), (None, None, None), 0.3, False),  # one batch of the epoch was no number
+    ],
+)
+def test_only_a_training_without_anything_to_learn_from_has_diverged(
+    losses: tuple[float | None, ...], val: tuple[float | None, ...], map50: float, diverged: bool
+) -> None:
+    names = ("box_loss", "class_loss", "dfl_loss")
+    values = {**dict(zip(names, losses, strict=True)), **{f"val_{n}": v for n, v in zip(names, val, strict=True)}}
+    epoch = Epoch(epoch=1, seconds=1, learning_rate=0.1, precision=0, recall=0, map50=map50, map50_95=0, **values)
+    assert divergence.found_nothing(epoch) == diverged
+
+
+def test_weights_that_a_checkpoint_cannot_hold_are_broken() -> None:
+    code = (
+        "import torch\n"
+        "from sightline.train.divergence import are_broken\n"
+        "for value in (1.0, 65000.0, 65504.0, -1e9, float('nan'), float('inf')):\n"
+        "    weights = torch.ones(3)\n"
+        "    weights[1] = value\n"
+        "    print(are_broken({'count': torch.tensor(99999), 'weight': weights}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False", "False", "True", "True", "True", "True"]
 
 
 def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sightline.config import parse_assignments
+from sightline.assignments import parse_assignments
 from sightline.errors import ConfigError
 from sightline.policy import BASES, Policy, load
 from sightline.presets import resolve
@@ -126,7 +126,7 @@ def test_settings_that_cannot_be_kept_are_refused(tmp_path):
     [
         ("rules:\n  tiny-box: off\n  tiny-box: error\n", "line 3: 'tiny-box' is given twice"),
         ("base: strict\nbase: strict\n", "line 2: 'base' is given twice"),
-        ("base: 2001-99-99", "month must be in 1..12"),
+        ("base: !!timestamp 2001-99-99", "month must be in 1..12"),
         ("[" * 3000, "nested too deeply"),
         ("a: &a [1, 1]\nb: [*a, *a]\n", "line 2: aliases (*) are not taken"),
         ("base: !!int ''", "does not fit its tag"),

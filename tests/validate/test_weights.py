@@ -70,7 +70,14 @@ def test_architecture_needs_no_file() -> None:
         ("yolo11n.pt", "is in no cache"),
         ("yolo11.yaml", "with a size n, s, m, l or x"),
         ("yolo11m-seg.yaml", "expected one of"),
-        ("yollo11n.pt", "did you mean 'yolo11n'?"),
+        ("yollo11n.pt", "did you mean 'yolo11n'? Give a path"),
+        ("yolo11n-pose.pt", "did you mean 'yolo11n'? Give a path"),
+        ("yolov8s-seg.pt", "did you mean 'yolov8s'? Give a path"),
+        ("zzz.pt", "no official name. Give a path"),
+        ("a" * 5000, "(5000 characters)' is not there"),
+        ("~no-such-user/best.pt", "no such file"),
+        ("s3://bucket", "weights.source: 's3://bucket' names no object; expected s3://bucket/key"),
+        ("s3://bucket/", "weights.source: 's3://bucket/' names no object"),
     ],
 )
 def test_what_cannot_be_found_says_what_can(source: str, words: str) -> None:

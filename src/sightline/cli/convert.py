@@ -12,7 +12,7 @@ from rich.text import Text
 
 from sightline.artifacts import DataDocument, Document, Finding
 from sightline.cli import ending
-from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, show, values
+from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, given, given_path, show, values
 from sightline.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,9 +38,16 @@ class ConvertDocument(Document):
 
 def convert(
     source: Annotated[
-        str, typer.Argument(help="Labelled images, as for validate; or a snapshot: digest, URI or run directory.")
+        str,
+        typer.Argument(
+            parser=given,
+            metavar="SOURCE",
+            help="Labelled images, as for validate; or a snapshot: digest, URI or run directory.",
+        ),
     ],
-    to_folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder that does not exist yet.")],
+    to_folder: Annotated[
+        Path, typer.Argument(parser=given_path, metavar="OUT", help="Folder that does not exist yet.")
+    ],
     to: Annotated[str, typer.Option("--to", help="Format: yolo, coco or voc.")],
     format: Format = None,
     images: Images = None,
@@ -58,7 +65,7 @@ def convert(
     from sightline.validate import checked, refusal, writers
 
     if to not in FORMATS:
-        raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS)}.")
+        raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS) or '.'}")
     writers.check_free(to_folder)
     named = values(
         assign, format=format, images=images, weights=None, sha256=None, trust=False, download=False, policy=policy

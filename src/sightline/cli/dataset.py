@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.cli.convert import convert
-from sightline.cli.options import Json, err, out, show, styled
+from sightline.cli.options import Json, err, given, out, show, styled
 from sightline.errors import ConfigError, StageInputError
 from sightline.storage import Store, Stored, default_store, open_store
 
@@ -30,10 +30,16 @@ app = typer.Typer(
 app.command()(convert)
 
 StoreUri = Annotated[
-    str | None, typer.Option("--store", help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.")
+    str | None,
+    typer.Option(
+        "--store",
+        parser=given,
+        metavar="<str>",
+        help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.",
+    ),
 ]
 NAMES = "A digest or its first 6 digits or more, a snapshot's URI, or the run directory it came from."
-Name = Annotated[str, typer.Argument(help=NAMES)]
+Name = Annotated[str, typer.Argument(parser=given, help=NAMES)]
 UNITS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 SHOWN = 12  # digits of a digest
 

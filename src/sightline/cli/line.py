@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sightline.assignments import parse_assignments
 from sightline.cli import ending
 from sightline.cli.options import (
     Assign,
+    Confidence,
     Data,
     DeviceName,
     Download,
@@ -27,6 +30,7 @@ from sightline.cli.options import (
     bars,
     err,
     finish_dead,
+    given,
     given_path,
     out,
     tell,
@@ -35,7 +39,6 @@ from sightline.cli.options import (
 from sightline.cli.options import (
     device as device_of,
 )
-from sightline.config import parse_assignments
 from sightline.errors import ConfigError
 from sightline.presets import preset_for, resolve
 from sightline.storage.files import file_uri
@@ -46,7 +49,12 @@ from sightline.terminal import print_json
 def run(
     data: Data = "quickstart",
     preset: Annotated[
-        str | None, typer.Option(help="Recipe: quickstart, fast, balanced (default for real data) or accurate.")
+        str | None,
+        typer.Option(
+            parser=given,
+            metavar="<str>",
+            help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
+        ),
     ] = None,
     weights: Weights = None,
     format: Format = None,
@@ -117,7 +125,7 @@ def _location(data: str) -> str:
     """Return where the data is, whatever the working directory; an unusual path becomes a URI, escaped."""
     if data == "quickstart" or "://" in data:
         return data
-    path = Path(data).expanduser().resolve()
+    path = Path(os.path.expanduser(data)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
     uri = file_uri(path)
     return str(path) if uri == f"file://{path}" else uri
 
@@ -129,13 +137,17 @@ def _all_gpus(count: int) -> int:
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'.")
+        list[Path],
+        typer.Argument(parser=given_path, help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'."),
     ],
-    model: Annotated[Path, typer.Option(help="ONNX file that `sightline export` wrote.")],
-    to: Annotated[Path, typer.Option(help="Folder for the annotated images and predictions.json.")] = Path(
-        "predictions"
-    ),
-    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="Default: the file's own.")] = None,
+    model: Annotated[
+        Path, typer.Option(parser=given_path, metavar="<path>", help="ONNX file that `sightline export` wrote.")
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(parser=given_path, metavar="<path>", help="Folder for the annotated images and predictions.json."),
+    ] = Path("predictions"),
+    confidence: Confidence = None,
     device: DeviceName = "auto",
     as_json: Json = False,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from sightline import progress
 from sightline.artifacts import Document
-from sightline.config import parse_assignments
+from sightline.assignments import parse_assignments
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome
 from sightline.policy import load as load_policy
@@ -36,6 +37,17 @@ def given_path(text: str | Path) -> Path:
     return Path(given(str(text)))
 
 
+def fraction(text: str | float) -> float:
+    """Take a number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise typer.BadParameter(f"got '{text}', expected a number from 0 to 1.")
+    return number
+
+
 Data = Annotated[
     str,
     typer.Option(
@@ -45,8 +57,13 @@ Data = Annotated[
         "`quickstart`.",
     ),
 ]
-Format = Annotated[str | None, typer.Option(help="Annotation format: auto, yolo, coco or voc.")]
-Images = Annotated[str | None, typer.Option(help="Folder of the images, where it lies outside the annotations.")]
+Format = Annotated[
+    str | None, typer.Option(parser=given, metavar="<str>", help="Annotation format: auto, yolo, coco or voc.")
+]
+Images = Annotated[
+    str | None,
+    typer.Option(parser=given, metavar="<str>", help="Folder of the images, where it lies outside the annotations."),
+]
 PolicyName = Annotated[
     str | None,
     typer.Option(
@@ -58,12 +75,20 @@ PolicyName = Annotated[
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml)."),
+    typer.Option(
+        parser=given,
+        metavar="<str>",
+        help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml).",
+    ),
 ]
-WeightsSha256 = Annotated[str | None, typer.Option(help="The sha256 that the weights must have.")]
+WeightsSha256 = Annotated[
+    str | None, typer.Option(parser=given, metavar="<str>", help="The sha256 that the weights must have.")
+]
 TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint nobody vouched for.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
-Preset = Annotated[str, typer.Option(help="Recipe: quickstart, fast, balanced or accurate.")]
+Preset = Annotated[
+    str, typer.Option(parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced or accurate.")
+]
 Assign = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a configuration key; see `sightline config`.")
 ]
@@ -71,6 +96,7 @@ Run = Annotated[
     Path,
     typer.Option(parser=given_path, metavar="<path>", help="Run directory: stages read and write their folders in it."),
 ]
+Confidence = Annotated[float | None, typer.Option(parser=fraction, metavar="<0 to 1>", help="Default: the file's own.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON on stdout, and nothing else there.")]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -84,7 +110,10 @@ def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if run:
-            runs = claim.usable(run, "--run").parent
+            folder = claim.usable(run, "--run")
+            if claim.OURS.fullmatch(folder.name):
+                raise ConfigError(f"--run: got '{run}', expected another name than {claim.OURS_SHOWN}.")
+            runs = folder.parent
             os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
             os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
             finish_dead(runs)
@@ -132,7 +161,7 @@ def values(
     """Join named options and --set into dotted keys; --set comes last and wins."""
     named: dict[str, Any] = {
         "data.format": format,
-        "data.images": str(Path(images).resolve()) if images and Path(images).exists() else images,
+        "data.images": _absolute(images) if images else None,
         "data.policy": load_policy(policy) if policy else None,
         "weights.source": weights,
         "weights.sha256": sha256,
@@ -140,6 +169,12 @@ def values(
         "weights.download": download or None,
     }
     return {**{key: value for key, value in named.items() if value is not None}, **parse_assignments(assignments)}
+
+
+def _absolute(images: str) -> str:
+    """Return a path that exists as an absolute one: what it is relative to, other processes do not know."""
+    there = os.path.exists(images)  # noqa: PTH110 - Path's raises for a name that is too long
+    return str(Path(images).resolve()) if there else images
 
 
 def device(name: str) -> Any:

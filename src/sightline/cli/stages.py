@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from sightline.artifacts import ValidateDocument, decimals, read
+from sightline.assignments import apply, parse_assignments
 from sightline.cli import ending
 from sightline.cli.options import (
     Assign,
@@ -22,7 +23,7 @@ from sightline.cli.options import (
 from sightline.cli.options import (
     device as device_of,
 )
-from sightline.config import RunConfig, apply, parse_assignments
+from sightline.config import RunConfig
 from sightline.stages import NAMES
 
 
@@ -67,9 +68,11 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
             out=run / "export",
         )
     parity = document.parity
+    best = document.confidence_f1
+    chosen = f"mean F1 {best:.3f} on val" if best else "a default: nothing that is there was found on val"
     lines = [
         f"{run}/export/{document.onnx} · opset {document.opset} · sha256 {document.sha256}",
-        f"operating confidence {decimals(document.confidence)} (mean F1 {document.confidence_f1:.3f} on val)",
+        f"operating confidence {decimals(document.confidence)} ({chosen})",
         f"parity: raw outputs within {parity.max_abs_diff:.2g}; "
         f"{parity.matched} detections matched, {parity.unmatched} not",
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -141,7 +142,8 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str
 
     for source in (data, config.data.images):
         place = home(source) if source else None
-        if place and out_folder.expanduser().resolve().is_relative_to(place.resolve()):
+        target = Path(os.path.expanduser(out_folder)).resolve()  # noqa: PTH111 - Path's raises: no such user
+        if place and target.is_relative_to(place.resolve()):
             raise ConfigError(f"--fix: {out_folder} lies within {source}; expected a folder outside of the source.")
     from sightline.validate.fix import fix
 

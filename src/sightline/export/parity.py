@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.artifacts import Parity
+from sightline.config import ExportConfig
 from sightline.detect import Detections, Detector
 from sightline.errors import ExportError
 from sightline.images import Image, preprocess, unletterbox
@@ -24,6 +25,7 @@ from sightline.scoring import FLOOR, ROUNDING
 SAME_BOX = 0.95  # IoU above which two boxes are the same detection
 SAME_PIXELS = 0.1  # or as near as this, in original pixels: a sliver at the edge moves little and overlaps badly
 SAME_SCORE = 0.01  # share of a score by which two differ that are the same
+UNTRAINED = 1e-8  # a score below what the engine's first biases give, even with a thousand classes (8e-7)
 Array = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
@@ -82,10 +84,12 @@ def check(checkpoint: Any, detector: Detector, images: list[Image], tolerance: f
 def _reason(parity: Parity, highest: float) -> str:
     """Say why parity was not shown."""
     if not parity.matched and not parity.unmatched:
+        advice = "It has learned too little: train longer (train.epochs), or start from pretrained weights."
+        if highest < UNTRAINED:
+            advice = "An untrained network gives more: its training diverged. Lower train.lr0 or train.momentum."
         return (
             f"The checkpoint finds nothing above confidence {FLOOR} on {parity.images} val images (its highest score "
-            f"there: {highest:.2g}), so nothing shows that the exported file equals it. It has learned too little: "
-            "train longer (train.epochs), or start from pretrained weights."
+            f"there: {highest:.2g}), so nothing shows that the exported file equals it. {advice}"
         )
     reasons = []
     if parity.max_abs_diff > parity.tolerance:
@@ -95,10 +99,14 @@ def _reason(parity: Parity, highest: float) -> str:
             f"{parity.unmatched} of {parity.matched + parity.unmatched} detections above confidence "
             f"{parity.confidence:.10g} have no partner of the same box, class and score"
         )
-    return (
-        f"The exported file does not compute what the checkpoint computes: {'; '.join(reasons)}. Another export.opset "
-        "may compute it."
+    usual = ExportConfig().tolerance
+    rounded = not parity.unmatched and parity.max_abs_diff <= usual
+    advice = (
+        f"Every detection agrees, and roundings alone differ as much: raise export.tolerance (default: {usual})."
+        if rounded
+        else "Another export.opset may compute it."
     )
+    return f"The exported file does not compute what the checkpoint computes: {'; '.join(reasons)}. {advice}"
 
 
 def _finite(pairs: list[tuple[Answer, Answer]]) -> None:

@@ -10,14 +10,19 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, shortened
 from sightline.stages import NAMES
 
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# What else lies in the folder of all runs; SQLite puts files beside the database (mlflow.db-journal, -wal, -shm).
+OURS = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
+OURS_SHOWN = "mlartifacts, mlflow.db…, store, work"
 LONGEST = 300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
 LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
@@ -25,7 +30,7 @@ EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
 def usable(folder: Path, option: str) -> Path:
     """Return a folder that runs work in, absolute. Raises ConfigError if engine or runner cannot use such a path."""
-    absolute = folder.expanduser().resolve()
+    absolute = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
     if len(os.fsencode(absolute)) > LONGEST:
         raise ConfigError(f"{option}: got a path of {len(str(absolute))} characters, expected at most {LONGEST}.")
     if not str(absolute).isprintable() or "{{$" in str(absolute) or "?" in str(absolute):
@@ -34,6 +39,15 @@ def usable(folder: Path, option: str) -> Path:
             "'{{$', line breaks, or anything else that cannot be printed. Choose another folder."
         )
     return absolute
+
+
+def check_id(run_id: str) -> None:
+    """Raise ConfigError for what cannot be the name of a run."""
+    if not RUN_ID.fullmatch(run_id) or OURS.fullmatch(run_id):
+        raise ConfigError(
+            f"--run-id: got '{shortened(run_id)}', expected letters, digits, '.', '_' and '-', at most 128, the first "
+            f"of them a letter or digit, and none of {OURS_SHOWN}."
+        )
 
 
 class Taken(ConfigError):

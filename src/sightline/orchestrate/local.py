@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -27,9 +26,6 @@ from sightline.result import SummaryDocument
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-OURS = ("mlartifacts", "mlflow.db", "store", "work")  # what else lies in the folder of all runs
-
 
 def run(
     parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
@@ -44,11 +40,7 @@ def run(
     from sightline.tracking import server
 
     runs = claim.usable(runs, "--runs")
-    if not RUN_ID.fullmatch(run_id) or run_id in OURS:
-        raise ConfigError(
-            f"--run-id: got '{run_id}', expected letters, digits, '.', '_' and '-', at most 128 and none of "
-            f"{', '.join(OURS)}."
-        )
+    claim.check_id(run_id)
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()

@@ -76,7 +76,7 @@ def _started_at(folder: Path) -> str:
     """Return when the run began: its arguments say it; they are written first."""
     try:
         return str(json.loads((folder / claim.ARGUMENTS).read_bytes())["started_at"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return _time(folder.stat().st_mtime)
 
 
@@ -97,7 +97,7 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for event in events:
         if event["event"] == "start":
-            found |= {stage: Path(source) for stage, source in event["folders"].items() if Path(source).is_dir()}
+            found |= {stage: Path(source) for stage, source in event["folders"].items() if _there(stage, source)}
     for stage, source in found.items():
         shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
     # A failed stage may have left a log, which is worth reading, and no document; a data report stands for itself.
@@ -107,6 +107,10 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
         for stage, names in documents.items()
         if any((folder / stage / name).exists() for name in names)
     }
+
+
+def _there(stage: str, source: str) -> bool:
+    return stage in stages.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
 
 
 def _link(source: str, target: str) -> None:

@@ -196,7 +196,14 @@ def _curves(document: EvaluateDocument, exported: ExportDocument | None) -> list
         return Line(name, [x for x, _ in points], [y for _, y in points], tone, dashed)
 
     choice = exported.f1_curve if exported else None
-    if choice:
+    chosen = exported is None or exported.confidence_f1 > 0
+    if not chosen:
+        lines = [line("precision", curves.precision, 1), line("recall", curves.recall, 2), line("F1", curves.f1, 3)]
+        note = (
+            "No operating point could be chosen: at no confidence was anything found on val that is there. Shown are "
+            f"all boxes together on {document.split}. IoU 0.50."
+        )
+    elif choice:
         lines = [
             line("mean F1, val", choice, 3, left=low),
             line(f"precision, {document.split}", curves.precision, 1, True, low),
@@ -226,9 +233,9 @@ def _curves(document: EvaluateDocument, exported: ExportDocument | None) -> list
             note,
             lines,
             "confidence",
-            (low, 1.0) if choice else RATES,
+            (low, 1.0) if choice and chosen else RATES,
             RATES,
-            mark=document.confidence,
+            mark=document.confidence if chosen else None,
             mark_label=f"operating point {decimals(document.confidence)}",
         ),
     ]

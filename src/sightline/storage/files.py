@@ -50,7 +50,7 @@ def local_path(uri: str) -> Path:
     if not separator:
         if not uri:
             raise StorageUsageError("The store's address is empty; expected a path, file:///folder or s3://bucket.")
-        return Path(os.path.normpath(Path(uri).expanduser().absolute()))
+        return Path(os.path.normpath(Path(os.path.expanduser(uri)).absolute()))  # noqa: PTH111 - Path's raises
     if scheme != "file":
         raise StorageUsageError(f"Scheme {scheme}:// is not supported; expected a path, file:// or s3://.")
     if not rest.startswith("/"):

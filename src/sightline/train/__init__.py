@@ -12,11 +12,11 @@ from typing import Any
 
 from sightline import machine, provenance
 from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
-from sightline.config import TrainConfig
+from sightline.config import TrainConfig, single
 from sightline.errors import ConfigError, TrainError
 from sightline.stages import moment, running
 from sightline.storage import fetch_uri, sha256_file
-from sightline.train import fault, resources
+from sightline.train import divergence, fault, resources
 from sightline.train.launch import launch
 from sightline.train.room import room
 from sightline.train.worker import REFUSED, RESULT
@@ -31,9 +31,9 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
     `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
     checkpoint (`…/weights/<sha256>.pt`).
 
-    Raises ConfigError for settings that the network cannot follow, DeviceError if the GPUs are not there or the machine
-    is too small, TrainError if the engine stops before its last epoch, and StorageError if snapshot or weights cannot
-    be fetched.
+    Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
+    GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
+    StorageError if snapshot or weights cannot be fetched.
     """
     with contextlib.ExitStack() as stack:
         seconds = stack.enter_context(running("train", out))
@@ -41,24 +41,28 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         stack.enter_context(room(out, work, BEST, LAST))
         resources.check(config, weights, out, work)
         data = fetch(snapshot, splits=("train", "val"))
+        if config.last_batch(data.count("train")) == 1:
+            _refuse(single(config.image_size, config.batch))
         digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
         model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
         job = work / "job.json"
         job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
         ended = launch(job, config.world_size, out / LOG, _environment(config))
         if (work / REFUSED).exists():
-            problems = (work / REFUSED).read_text(encoding="utf-8").splitlines()
-            raise ConfigError("This network cannot be trained as configured:", problems)
+            _refuse((work / REFUSED).read_text(encoding="utf-8").splitlines())
         result = work / RESULT
         if ended.exit_code or not result.exists():
             log = (out / LOG).read_text(encoding="utf-8", errors="replace")
             reason = fault.explain(ended.exit_code, log, work, ended.watch, config).rstrip()
             raise TrainError(f"Training stopped before its last epoch: {reason} The engine's whole log is {out / LOG}.")
-        for name in (BEST, LAST):
-            write_bytes(out / name, (work / "weights" / name).read_bytes())
         history = read_history(work / "results.csv")
         # Of equals the engine keeps the later.
         best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
+        if divergence.found_nothing(best):
+            what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or no numbers"
+            _refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
+        for name in (BEST, LAST):
+            write_bytes(out / name, (work / "weights" / name).read_bytes())
         outcome = json.loads(result.read_text(encoding="utf-8"))
         document = TrainDocument(
             snapshot=snapshot,
@@ -83,6 +87,11 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         )
         document.write(out)
     return document
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise ConfigError("This network cannot be trained as configured:", problems)
 
 
 def engine_options(config: TrainConfig, data_yaml: Path, model: str, save_dir: Path) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from sightline import engine, machine
+from sightline.config import single
 from sightline.process import end_with
 from sightline.progress import Ticker
-from sightline.train import fault
+from sightline.train import divergence, fault
 
 RESULT = "result.json"
 REFUSED = "refused.txt"  # why this network cannot be trained as configured, which only the engine could tell
@@ -77,6 +78,15 @@ def trainer_class() -> Any:
                 refuse(self.save_dir, [f"the starting weights cannot be loaded: {type(error).__name__}: {error}"])
             refuse(self.save_dir, unfit(self.model, self.args.freeze or 0, self.args.imgsz))
             return state
+
+        def _build_train_pipeline(self) -> None:
+            """Load images; a batch of a single small one is refused in our words."""
+            try:
+                super()._build_train_pipeline()
+            except ValueError as error:
+                if "BatchNorm" in str(error):
+                    refuse(self.save_dir, single(self.args.imgsz, self.args.batch, self.stride))
+                raise
 
         def _setup_ddp(self) -> None:
             if self.device.type != "cpu":
@@ -173,7 +183,16 @@ def run(job: dict[str, Any]) -> None:
     trainer.add_callback("on_train_start", announce)
     if RANK in (-1, 0):
         report_progress(trainer)
-    trainer.train()
+        weights = divergence.Watch(trainer)
+    try:
+        trainer.train()
+    except RuntimeError as error:
+        if "NaN" in str(error):
+            refuse(trainer.save_dir, [_diverged(trainer, "its losses stay no numbers (NaN or infinite)")])
+        raise
+    if RANK in (-1, 0) and weights.best_is_broken:
+        what = "the weights of its best epoch are no numbers, or too large for a checkpoint (float16)"
+        refuse(trainer.save_dir, [_diverged(trainer, what)])
     print(f"process {max(RANK, 0)} ends with weights {weights_digest(trainer)}", flush=True)
     if RANK in (-1, 0):
         result = {
@@ -182,6 +201,11 @@ def run(job: dict[str, Any]) -> None:
             "engine": engine.version(),
         }
         (Path(job["engine"]["save_dir"]) / RESULT).write_text(json.dumps(result), encoding="utf-8")
+
+
+def _diverged(trainer: Any, what: str) -> str:
+    arguments = trainer.args
+    return divergence.reason(arguments.optimizer, arguments.lr0, arguments.momentum, what)
 
 
 def main(path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sightline.artifacts import DataDocument, ValidateDocument
-from sightline.config import RunConfig
+from sightline.config import RunConfig, single
+from sightline.errors import ConfigError
 
 
 def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -> RunConfig:
@@ -46,7 +47,9 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
                     raise checked.refused(report, out, target)
-                preflight.refuse([], tracking.problems())
+                lone = config.train.last_batch(report.splits["train"].images) == 1
+                unfit = single(config.train.image_size, config.train.batch) if lone else []
+                preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshot.publish(result.dataset, target, source)
         document = ValidateDocument(
             source=source,

@@ -13,7 +13,8 @@ from typing import Any
 
 from sightline import presets
 from sightline.artifacts import Weights
-from sightline.config import RunConfig, applicable
+from sightline.assignments import applicable
+from sightline.config import RunConfig
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
 from sightline.storage import FileStore, Store, open_store
 from sightline.storage.files import unwritable

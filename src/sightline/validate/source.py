@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from sightline import progress
-from sightline.errors import DataError, did_you_mean
+from sightline.errors import DataError, did_you_mean, shortened
 from sightline.storage import Transfer, fetch_uri, open_store
 from sightline.storage.files import local_path
 from sightline.validate import archive, budget
@@ -45,7 +45,7 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
         pictures = None
         if images is not None:
             below = root / images
-            pictures = below if below.is_dir() else _local(images, stack, "data.images: ").root
+            pictures = below if os.path.isdir(below) else _local(images, stack, "data.images: ").root
         yield Folder(root, source, pictures, root.resolve() if fenced else None, file)
 
 
@@ -63,19 +63,20 @@ def look(uri: str) -> None:
     if separator and scheme != "file":
         raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, a data.yaml, or s3://bucket/prefix.")
     path = local_path(uri)
-    if not path.exists():
-        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"{uri} does not exist{did_you_mean(path.name, near) or '.'}")
+    if not os.path.exists(path):
+        near = [entry.name for entry in path.parent.iterdir()] if os.path.isdir(path.parent) else []
+        raise DataError(f"{shortened(uri)} does not exist{did_you_mean(path.name, near) or '.'}")
 
 
 def home(source: str) -> Path | None:
     """Return the folder on this disk that a source is read from; None for an archive or another place."""
     if "://" in source and not source.startswith("file://"):
         return None
-    path = local_path(source).expanduser()
-    if path.is_dir():
+    path = local_path(source)
+    if os.path.isdir(path):
         return path
-    return path.parents[named.levels(PurePosixPath(path))] if path.is_file() and named.describes(path.name) else None
+    described = named.describes(path.name) and os.path.isfile(path)
+    return path.parents[named.levels(PurePosixPath(path))] if described else None
 
 
 def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> Local:

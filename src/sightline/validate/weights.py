@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sightline.artifacts import Weights
 from sightline.config import RunConfig, WeightsConfig
-from sightline.errors import WeightsError, did_you_mean
+from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
 from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
 from sightline.validate.checkpoint import ENGINE_LICENCE, read_checkpoint
 
@@ -89,7 +89,7 @@ def _from_scratch(config: WeightsConfig) -> Found:
     if name not in NAMES:
         raise WeightsError(
             f"weights.source: got architecture '{source}', expected one of yolov8, yolo11, yolo12, yolo26 with a size "
-            f"n, s, m, l or x, such as yolo11n.yaml{did_you_mean(name, NAMES)}"
+            f"n, s, m, l or x, such as yolo11n.yaml{did_you_mean(name, NAMES) or '.'}"
         )
     if config.sha256:
         raise WeightsError(
@@ -103,16 +103,19 @@ def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
     """Return a local file with the weights, copied into `folder` where they come from elsewhere."""
     source = config.source
     if source.startswith("s3://"):
-        return fetch_uri(source, folder / source.rsplit("/", 1)[1])
-    path = Path(source.removeprefix("file://")).expanduser()
-    if path.is_file():
+        try:
+            return fetch_uri(source, folder / "fetched.pt")
+        except StorageUsageError as error:
+            raise WeightsError(f"weights.source: {error}") from None
+    path = Path(os.path.expanduser(source.removeprefix("file://")))
+    if os.path.isfile(path):
         return path
     name = source if source.endswith(".pt") else f"{source}.pt"
     if "/" in source or name.removesuffix(".pt") not in NAMES:
         raise WeightsError(
-            f"weights.source: '{source}' is not there: no such file, and no official name{did_you_mean(name, NAMES)}. "
-            f"Give a path, an s3:// URI, an official name ({', '.join(PINS)}), or an architecture to train from "
-            "scratch (yolo11n.yaml)."
+            f"weights.source: '{shortened(source)}' is not there: no such file, and no official name"
+            f"{did_you_mean(name.removesuffix('.pt'), NAMES) or '.'} Give a path, an s3:// URI, an official name "
+            f"({', '.join(PINS)}), or an architecture to train from scratch (yolo11n.yaml)."
         )
     expected = config.sha256 or PINS.get(name)
     if not expected:

@@ -58,6 +58,10 @@ class Snapshot:
     classes: list[str]
     data_yaml: Path
 
+    def count(self, split: Split) -> int:
+        """Return how many images a split has."""
+        return parse((self.root / "manifest.json").read_bytes(), self.uri, self.digest).splits[split].images
+
     def samples(self, split: str) -> list[Labelled]:
         """Return the images of a fetched split, in the order of names."""
         return [_labelled(sample) for sample in self.stream(split)]

@@ -1,0 +1,52 @@
+"""Notices a training that diverged: the engine clips what overflows, goes on, and ends as if all were well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sightline.artifacts import Epoch
+
+LARGEST = 65504.0  # of float16, in which checkpoints are saved: the engine clips what is larger, and NaN becomes 0
+PATIENCE = 3  # epochs in a row whose weights are broken, after which nothing good can come any more
+
+
+class Watch:
+    """Looks at the averaged weights of every epoch that are about to be saved, on rank 0."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Follow the engine's trainer."""
+        self.best_is_broken = False  # whether the weights of the best epoch so far are
+        self._row = 0
+        trainer.add_callback("on_model_save", self._saved)
+
+    def _saved(self, trainer: Any) -> None:
+        broken = are_broken(trainer.ema.ema.state_dict())
+        self._row = self._row + 1 if broken else 0
+        if trainer.best_fitness == trainer.fitness:
+            self.best_is_broken = broken
+        if self.best_is_broken and self._row >= PATIENCE:
+            trainer.stop = True
+
+
+def are_broken(state: Mapping[str, Any]) -> bool:
+    """Tell whether any weight is NaN, infinite, or beyond what a checkpoint can hold."""
+    return any(not (value.abs() < LARGEST).all() for value in state.values() if value.is_floating_point())
+
+
+def found_nothing(best: Epoch) -> bool:
+    """Tell whether the best epoch found nothing and had no loss to learn from: no number, or exactly 0 in every term.
+
+    A loss that is not known counts as no number, in training alone: on val it overflows in mixed precision by itself.
+    """
+    training = (best.box_loss, best.class_loss, best.dfl_loss)
+    val = (best.val_box_loss, best.val_class_loss, best.val_dfl_loss)
+    return best.map50 == 0 and (not any(training) or all(loss == 0 for loss in val))
+
+
+def reason(optimizer: str, lr0: float, momentum: float, what: str) -> str:
+    """Say which settings made the training diverge, as `what` shows."""
+    return (
+        f"train.lr0: got {lr0:g} with {optimizer} and train.momentum {momentum:g}, and the training diverged: {what}. "
+        "Lower train.lr0 (usual are 0.01 with SGD and MuSGD, 0.001 with Adam and AdamW), or train.momentum"
+    )
