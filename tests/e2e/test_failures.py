@@ -198,7 +198,7 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
         (["train", "--run", "/dev/null/x"], 2, "not a directory"),
         (["run", "--runs", "/proc/nope"], 2, "/proc/nope"),
         (["run", "--run-id", "../up"], 2, "expected letters, digits"),
-        (["validate", "--data", "x" * 300, "--weights", "yolo11n.yaml", "--run", "r"], 2, "name too long"),
+        (["validate", "--data", "x" * 300, "--weights", "yolo11n.yaml", "--run", "r"], 2, "does not exist"),
         (["validate", "--data", "s3://", "--weights", "yolo11n.yaml", "--run", "r"], 2, "got no bucket"),
         (["report", "--run", "nowhere"], 2, "nothing to report on"),
         (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg cannot be read"),

@@ -82,7 +82,7 @@ def test_bytes_that_are_no_whole_image_are_named(sets, refuse):
     for name, word in (
         ("0.png", "ends too early"),
         ("1.png", "is empty"),
-        ("2.png", "is not an image"),
+        ("2.png", "is no image but a web page"),
         ("x.jpg", "marker"),
     ):
         assert word in told[f"images/train/{name}"]

@@ -101,7 +101,7 @@ def test_a_named_split_without_images_is_refused_with_a_way_out(sets, refuse):
     path = root / "test/_annotations.coco.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"images": [], "annotations": []}))
     message = refuse(root, DataError).message
-    assert "the test split is named and holds no images" in message
+    assert "the test split is named but holds no images" in message
     assert "remove its mention" in message
 
 

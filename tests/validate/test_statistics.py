@@ -227,7 +227,7 @@ def test_a_class_that_takes_over_is_named_with_its_shares() -> None:
 
     found = drifted(take_over)
     assert list(found) == ["classes"]
-    assert found["classes"].sentence.startswith("class 'white' makes 2")
+    assert found["classes"].sentence.startswith("class 'white' makes up 2")
     assert found["classes"].sentence.endswith("% in test")
 
 
@@ -277,7 +277,7 @@ def test_a_handful_of_images_is_said_to_be_too_few_to_tell() -> None:
     sizes = next(item for item in drift if item.what == "box sizes")
     assert not sizes.drifted
     assert sizes.sentence.startswith(
-        "too few images to tell whether test differs from train; as it looks, test has smaller"
+        "too few images to tell whether test differs from train; so far, test has smaller"
     )
     assert "as far as so few images can tell" in verdict(drift)
 
