@@ -88,7 +88,11 @@ def test_damage_in_the_middle_is_seen_by_decoding_or_checksum(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"", "is empty"), (b"<html>404</html>", "is no image but a web page"), (encoded(photo(), "GIF"), "unsupported kind")],
+    [
+        (b"", "is empty"),
+        (b"<html>404</html>", "is no image but a web page"),
+        (encoded(photo(), "GIF"), "unsupported kind"),
+    ],
 )
 def test_what_is_no_image_is_said_so(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)

@@ -276,9 +276,7 @@ def test_a_handful_of_images_is_said_to_be_too_few_to_tell() -> None:
     drift = statistics(images("train", 1000, 1), images("test", 4, 1, halve)).drift()
     sizes = next(item for item in drift if item.what == "box sizes")
     assert not sizes.drifted
-    assert sizes.sentence.startswith(
-        "too few images to tell whether test differs from train; so far, test has smaller"
-    )
+    assert sizes.sentence.startswith("too few images to tell whether test differs from train; so far, test has smaller")
     assert "as far as so few images can tell" in verdict(drift)
 
 
