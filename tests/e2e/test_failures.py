@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,9 +71,16 @@ def test_damaged_training_is_done_again_in_paths_of_any_kind(command: Callable, 
 def test_full_disk_in_training_names_folder_need_and_rest(command: Callable, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk], capture_output=True, check=False)
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", disk], capture_output=True, check=False)
     if made.returncode:
         pytest.skip(f"needs the right to mount a small file system: {made.stderr.decode().strip()}")
+
+    def fill_once_the_training_is_under_way() -> None:
+        while not list(disk.glob("runs/a/tmp/sightline-train-*/job.json")):
+            time.sleep(0.05)
+        (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - 4_000_000))
+
+    threading.Thread(target=fill_once_the_training_is_under_way, daemon=True).start()
     try:
         done = command("run", "--json", "--runs", str(disk / "runs"), "--run-id", "a", *TINY, cwd=tmp_path,
                        SIGHTLINE_STORE=f"file://{disk}/store")  # fmt: skip
