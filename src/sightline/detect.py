@@ -272,7 +272,7 @@ def cuda_devices() -> int:
 
 def _session(path: Path, device: Device) -> Any:
     """Open an ONNX Runtime session on the wished device."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.31 keeps a device id in ~/.cache and sends events, unasked
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.31 keeps a device id and events to send in ~/.cache
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # where the caller imported it before

@@ -18,8 +18,6 @@ from sightline.validate.snapshot.catalog import digest_in, manifests, stored
 from sightline.validate.snapshot.manifest import FOLDER, Manifest, manifest_path, parse, sizes
 from sightline.validate.snapshot.pull import packs_folder
 
-GRACE = 24 * 3600.0  # seconds; a publish in progress has sent packs that no manifest names yet
-
 
 class PruneDocument(Document):
     """What was deleted, or would be."""
