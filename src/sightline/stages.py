@@ -31,6 +31,12 @@ def stop_on_signals() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
+def ignore_signals() -> None:
+    """Let no further signal change the exit code of a command that is done: Python takes a while to end."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def moment(seconds: float | None = None) -> str:
     """Return a time in seconds since 1970, by default the present, in UTC as ISO 8601 with milliseconds."""
     when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)

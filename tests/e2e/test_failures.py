@@ -135,10 +135,13 @@ def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
         assert run.poll() is None
         time.sleep(0.2)
     assert workers(tmp_path)
-    for end in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):  # somebody in a hurry
-        run.send_signal(end)
-        time.sleep(0.2)
-    output, _ = run.communicate(timeout=60)
+    run.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + 60
+    while run.poll() is None:  # somebody in a hurry, up to the very end of the process
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+    output, _ = run.communicate()
     summary = json.loads((tmp_path / "runs" / "stopped" / "summary.json").read_text())
     assert run.returncode == 130
     assert summary["status"] == "failed"

@@ -16,7 +16,7 @@ from sightline import __version__, machine, terminal
 from sightline.cli import dataset, line, stages, validate
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, of_system
-from sightline.stages import stop_on_signals
+from sightline.stages import ignore_signals, stop_on_signals
 
 EXITS = (
     "Exit codes: 0 done, 1 our fault or an outage, 2 usage, configuration or bad input, 3 rejected by a gate, "
@@ -65,8 +65,10 @@ def main() -> None:
     try:
         code = _run()
     except KeyboardInterrupt:
-        err.print("interrupted")
         code = 130
+        ignore_signals()
+        err.print("interrupted")
+    ignore_signals()
     if error := terminal.lost():
         err.print(styled(("error:", "bold red"), f" The output could not be written: {error.strerror}."))
         code = code or 1
