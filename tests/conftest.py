@@ -22,6 +22,8 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of one trained quickstart in one process: it takes minutes to make."""

@@ -18,10 +18,10 @@ import onnx
 import pytest
 from PIL import Image
 
+from sightline.boxes import iou_matrix
 from sightline.detect import Contract, Detections, Detector, cuda_devices
 from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, SightlineError
-from sightline.images import preprocess, read_image, unletterbox
-from sightline.matching import iou_matrix
+from sightline.preprocess import preprocess, read_image, unletterbox
 
 from .conftest import Finished
 

@@ -27,9 +27,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline import machine
 from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, shortened
-from sightline.images import Image, Source, preprocess, read_image, several, unletterbox
+from sightline.preprocess import Image, Source, preprocess, read_image, several, unletterbox
+from sightline.runtime import machine
 
 Device = Literal["auto", "cpu", "cuda"]
 KEY = "sightline"

@@ -13,13 +13,13 @@ from typing import Any
 
 import cv2
 
-from sightline.artifacts import write_bytes, write_text
+from sightline.annotate import annotate, jpeg
 from sightline.detect import Detector, Device
-from sightline.drawing import annotate, jpeg
+from sightline.documents import write_bytes, write_text
 from sightline.errors import DataError, shortened
-from sightline.images import read_image
-from sightline.progress import Ticker
-from sightline.validate.dataset import IMAGE_SUFFIXES
+from sightline.image_files.images import IMAGE_SUFFIXES
+from sightline.preprocess import read_image
+from sightline.runtime.progress import Ticker
 
 STEM = 50  # characters of an image's name in that of its copy, which file systems limit to 255 bytes
 

@@ -31,6 +31,16 @@ class Rule(NamedTuple):
         return any(words in self.handling for words in ("left out", "kept once", "the first is kept"))
 
 
+class Issue(NamedTuple):
+    """One thing that a rule found. `box` are the edges of the box it is about, fractions of the upright image."""
+
+    rule: str
+    where: str
+    message: str
+    box: tuple[float, float, float, float] | None = None  # x0, y0, x1, y1
+    badness: float = 0.0  # orders the examples of a rule: the worst come first
+
+
 _LIST = (
     # --- images
     Rule("unreadable-image", "error", "a file that is not an image, or whose pixels cannot be decoded",

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.artifacts import Sample, SampleDocument, write_bytes
+from sightline.annotate import annotate, jpeg
+from sightline.boxes import match_by_class
 from sightline.config import SampleConfig
 from sightline.detect import Detections, Detector, Device
-from sightline.drawing import annotate, jpeg
-from sightline.evaluate import SPLIT, exported_model
-from sightline.images import read_image
-from sightline.matching import match_by_class
+from sightline.documents import Sample, SampleDocument, write_bytes
+from sightline.preprocess import read_image
+from sightline.runtime.stage_frame import running
 from sightline.scoring import IOU, detect_all
-from sightline.stages import running
-from sightline.validate.snapshot import Labelled, fetch
+from sightline.shipped import SPLIT, exported_model
+from sightline.snapshots import Labelled, fetch
 
 
 def run(*, export: Path, snapshot: str, config: SampleConfig, out: Path, device: Device = "auto") -> SampleDocument:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.boxes import match_by_class
 from sightline.detect import Detections, Detector
-from sightline.matching import match_by_class
-from sightline.progress import Ticker
-from sightline.validate.snapshot import Labelled
+from sightline.runtime.progress import Ticker
+from sightline.snapshots import Labelled
 
 FLOOR = 0.001  # detections below it are never looked at; the engine's own floor when it measures AP
 IOU = 0.5

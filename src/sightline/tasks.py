@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from sightline import machine
-from sightline.artifacts import write_text
 from sightline.config import RunConfig, TrainConfig
+from sightline.documents import write_text
 from sightline.errors import ConfigError, SightlineError
-from sightline.stages import end_with_command, stop_on_signals
+from sightline.runtime import machine
+from sightline.runtime.stage_frame import end_with_command, stop_on_signals
 
 machine.limit_threads()  # before a stage imports numpy
 
@@ -99,7 +99,7 @@ def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def mistakes(parameters: Mapping[str, Any], store: str) -> list[str]:
     """Say what of the pipeline's parameters validate would refuse, its questions to the tracking server aside."""
-    from sightline.presets import preset_for
+    from sightline.config.presets import preset_for
     from sightline.validate import preflight
 
     try:
@@ -123,15 +123,15 @@ def validate(
 
     Returns its URI, the weights, the training configuration, the whole configuration, and the digest of the code.
     """
-    from sightline import stages
     from sightline import validate as stage
-    from sightline.presets import preset_for
+    from sightline.config.presets import preset_for
+    from sightline.runtime import stage_frame
 
     with _user_errors():
         try:
             config = stage.resolve(preset or preset_for(data), parameters_to_values(parameters), data)
         except ConfigError as error:
-            stages.failed("validate", error)
+            stage_frame.failed("validate", error)
             raise
         document = stage.run(source=data, config=config, out=Path(folder))
         shutil.copyfile(Path(folder) / "data.html", page)
@@ -197,7 +197,7 @@ def sample(*, export: str, snapshot: str, config: str, folder: str) -> None:
 
 def verdict(*, evaluate: str) -> str:
     """Return the gate's verdict, `register` or `reject`."""
-    from sightline.artifacts import EvaluateDocument, read
+    from sightline.documents import EvaluateDocument, read
 
     with _user_errors():
         return read(EvaluateDocument, Path(evaluate)).verdict

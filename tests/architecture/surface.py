@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from typer.main import get_command
 
-from sightline.assignments import keys
 from sightline.cli import app
+from sightline.config.assignments import keys
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.draw import draw
+from sightline.datasets.synthetic import draw
 
 HEAVY = ("torch", "ultralytics", "mlflow", "kfp", "onnxruntime", "onnx")
 

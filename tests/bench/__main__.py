@@ -37,8 +37,8 @@ from typing import Any
 
 from rich.console import Console
 
-from sightline import provenance
-from sightline.presets import resolve
+from sightline.config.presets import resolve
+from sightline.runtime import provenance
 from sightline.train import engine_options
 from tests.bench import data, detect, leaks, tables
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from sightline.validate import jpeg
+from sightline.image_files import jpeg
 from tests.bench import datasets
 
 PICTURES = 40

@@ -162,9 +162,9 @@ def _cpu() -> tuple[float, float]:
 
 def ultralytics(root: Path) -> dict[str, Any]:
     """The engine's own scan of images and labels, as it happens before training, without its cache files."""
-    from sightline import engine
+    from sightline import ultralytics_env
 
-    engine.prepare()
+    ultralytics_env.prepare()
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.utils import NUM_THREADS
 
@@ -187,14 +187,14 @@ def ultralytics(root: Path) -> dict[str, Any]:
 
 def check(root: Path, depth: str) -> dict[str, Any]:
     """The data gate alone: every rule, statistics, page and list of problems."""
-    from sightline import machine
-    from sightline.presets import resolve
-    from sightline.validate import checked
+    from sightline.config.presets import resolve
+    from sightline.runtime import machine
+    from sightline.validate import validated_source
 
     config = resolve("balanced", {"data.policy": {"thresholds": {"decode": depth == "everything"}}})
 
     def work(folder: Path) -> int:
-        with checked.opened(str(folder), config) as result:
+        with validated_source.opened(str(folder), config) as result:
             document = result.report(root.parent / "report", 0)
         assert document.verdict == "passed", document.findings
         return document.images
@@ -208,8 +208,8 @@ def snapshot(root: Path) -> dict[str, Any]:
 
 
 def _stage(root: Path, source: Callable[[Path], str]) -> dict[str, Any]:
-    from sightline import machine
-    from sightline.presets import resolve
+    from sightline.config.presets import resolve
+    from sightline.runtime import machine
     from sightline.storage import default_store
     from sightline.validate import run
 
@@ -230,8 +230,8 @@ def steps(root: Path) -> dict[str, Any]:
     """What one image costs one core, step by step, in microseconds: the best of three passes over 300 images."""
     import hashlib
 
-    from sightline.validate import jpeg
-    from sightline.validate.pictures import FINER, THUMB
+    from sightline.image_files import jpeg
+    from sightline.image_files.images import FINER, THUMB
 
     paths = sorted((root / "images" / "train").iterdir())[:300]
     contents = [path.read_bytes() for path in paths]

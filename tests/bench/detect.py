@@ -85,7 +85,7 @@ def ours(model: str, images: list[str]) -> dict[str, float]:
 
 def engine(weights: str, image_size: int, images: list[str]) -> dict[str, float]:
     """Time the engine's prediction with the settings of the detector: square input, one class a box."""
-    from sightline import engine as prepared
+    from sightline import ultralytics_env as prepared
 
     prepared.prepare()
     from ultralytics import YOLO

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from sightline.presets import resolve
-from sightline.validate import across, copies, formats, index, near
-from sightline.validate.kin import Kin
-from sightline.validate.pictures import THUMB
+from sightline.config.presets import resolve
+from sightline.datasets import formats
+from sightline.datasets.sources import opened
+from sightline.image_files.images import THUMB
+from sightline.validate import index
+from sightline.validate.checks import copies, cross_image, near_duplicates
+from sightline.validate.checks.image_groups import Kin
+from sightline.validate.checks.similarity import same_picture
 from sightline.validate.scan import scan
-from sightline.validate.similarity import same_picture
-from sightline.validate.source import opened
 from tests.bench import scenes
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +62,7 @@ def found(root: str, count: str) -> dict[str, Any]:
         reading = formats.read(folder, "auto", 0)
         scan(reading, rows, config)
         scanned = time.monotonic()
-        across.compare(rows, config.data.policy, films=False)
+        cross_image.compare(rows, config.data.policy, films=False)
         compared = time.monotonic()
         told = {place for (place,) in rows.rows("SELECT place FROM problem WHERE rule = 'leaked-copy'")}
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -95,16 +97,16 @@ def _all_pairs(rows: index.Index, levels: float) -> Iterator[str]:
     """Yield the held-out images that one of an earlier split is a copy of, by comparing each with each."""
     comparison = copies.Copies(rows, levels)
     rank = Kin(rows).bytes()
-    for id, held_out in rows.rows(f"SELECT id, {across.HELD_OUT} FROM item"):
+    for id, held_out in rows.rows(f"SELECT id, {cross_image.HELD_OUT} FROM item"):
         rank[id] = held_out
-    ids, parts = zip(*near._thumbs(rows), strict=True)
+    ids, parts = zip(*near_duplicates._thumbs(rows), strict=True)
     all_ids, thumbs = np.concatenate(ids), np.concatenate(parts)
     ranks = np.array([rank[id] for id in all_ids])
     items = comparison._items(set(all_ids.tolist()))
     for place in np.flatnonzero(ranks):
         earlier = np.flatnonzero(ranks < ranks[place])
         difference = np.abs(thumbs[earlier] - thumbs[place])
-        close = earlier[(difference.max(axis=1) <= levels) & (difference.mean(axis=1) <= near.MEAN_LEVELS)]
+        close = earlier[(difference.max(axis=1) <= levels) & (difference.mean(axis=1) <= near_duplicates.MEAN_LEVELS)]
         id = int(all_ids[place])
         others = [int(other) for other in all_ids[close] if comparison._comparable(items[id], items[int(other)])]
         comparison._look({id, *others}, items)
@@ -117,26 +119,30 @@ def searched(kind: str, count: str) -> dict[str, Any]:
     """Count how many copies are among the neighbours, of thumbnails drawn at random, and time the nearest of all."""
     images, (differs, coding) = int(count), KINDS[kind]
     rng = np.random.default_rng(0)
-    ground = rng.uniform(30, 220, (scenes.SCENES, near.CELLS)) if kind == "fixed cameras" else np.full((1, 1), 128.0)
-    thumbs = ground[rng.integers(0, len(ground), images)] + rng.normal(0, differs, (images, near.CELLS))
+    ground = (
+        rng.uniform(30, 220, (scenes.SCENES, near_duplicates.CELLS))
+        if kind == "fixed cameras"
+        else np.full((1, 1), 128.0)
+    )
+    thumbs = ground[rng.integers(0, len(ground), images)] + rng.normal(0, differs, (images, near_duplicates.CELLS))
     if kind == "fixed cameras":
         for _ in range(3):
-            place = rng.integers(0, near.CELLS, images)
+            place = rng.integers(0, near_duplicates.CELLS, images)
             thumbs[np.arange(images), place] += rng.choice([-1, 1], images) * rng.uniform(5, 30, images)
     sources = rng.choice(images, images // 20, replace=False)
-    copied = thumbs[sources] + rng.normal(0, coding, (len(sources), near.CELLS))
+    copied = thumbs[sources] + rng.normal(0, coding, (len(sources), near_duplicates.CELLS))
     drawn = np.vstack([thumbs, copied]).astype(np.float16)
     with index.opened(None) as rows:
         sql = "INSERT INTO item (id, image, split, source, seen, sha256, thumb) VALUES (?1, ?1, '', ?1, 1, ?2, ?3)"
         rows.many(sql, ((n + 1, f"{n * 7919 % len(drawn):09}", thumb.tobytes()) for n, thumb in enumerate(drawn)))
         start = time.monotonic()
-        codes = near.codes(rows)
+        codes = near_duplicates.codes(rows)
         first = codes.ids <= images
         hits = 0
-        for ids, others in near.neighbours(codes.of(~first), codes.of(first)):
+        for ids, others in near_duplicates.neighbours(codes.of(~first), codes.of(first)):
             hits += int((others == sources[ids - images - 1, None] + 1).any(axis=1).sum())
         across_seconds = time.monotonic() - start
-        for _ in near.neighbours(codes, codes):
+        for _ in near_duplicates.neighbours(codes, codes):
             pass
         seconds = time.monotonic() - start
     rival = time.monotonic()
@@ -163,5 +169,5 @@ def searched(kind: str, count: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    assert near.CELLS == THUMB * THUMB
+    assert near_duplicates.CELLS == THUMB * THUMB
     print(json.dumps({"found": found, "searched": searched}[sys.argv[1]](*sys.argv[2:])))

@@ -40,7 +40,7 @@ def test_known_training_is_not_repeated_unless_asked(command: Callable, tmp_path
 @pytest.mark.slow
 def test_damaged_training_is_done_again_in_paths_of_any_kind(command: Callable, tmp_path: Path) -> None:
     """Quotes, spaces and placeholders in paths reach the engine and the runner as they are."""
-    from sightline.draw import draw
+    from sightline.datasets.synthetic import draw
 
     strange = 'it\'s a "q" & $x `y` #1 100% %41 (b) ün\\c python3 -d'
     data = draw(tmp_path / f"{{{{$.inputs}}}} {strange} ?")
@@ -109,7 +109,7 @@ def test_all_configuration_mistakes_at_once_before_training(command: Callable, t
 
 
 def test_rejected_data_is_a_rejection_not_a_crash(command: Callable, tmp_path: Path) -> None:
-    from sightline.draw import draw
+    from sightline.datasets.synthetic import draw
 
     draw(tmp_path / "data")
     (tmp_path / "data" / "labels" / "train" / "smear_train_003.txt").write_text("0 0.5 0.5 0.2\nx 0.5 0.5 0.1 0.1\n")

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.artifacts import ClassScores
+from sightline.boxes import match
 from sightline.config import GateConfig
 from sightline.detect import Detections
+from sightline.documents import ClassScores
 from sightline.evaluate.gate import judge
 from sightline.evaluate.metrics import coco_results, coco_scores, coco_truth
-from sightline.matching import match
-from sightline.validate.snapshot import Labelled
+from sightline.snapshots import Labelled
 
 PUBLISHED = {
     "map50_95": 0.503647,

@@ -18,10 +18,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from sightline.artifacts import ExportDocument, read
 from sightline.config import DataConfig, RunConfig, TrainConfig, WeightsConfig
+from sightline.datasets.synthetic import draw
 from sightline.detect import Detections
-from sightline.draw import draw
+from sightline.documents import ExportDocument, read
 from sightline.export import parity
 from sightline.storage import sha256_file
 from sightline.validate import run as validate

@@ -10,8 +10,8 @@ import pytest
 from kfp import dsl
 from kfp.local import cache
 
-from sightline import progress
 from sightline.orchestrate import known
+from sightline.runtime import progress
 
 OUTPUTS = {"name": "x", "uri": ""}
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from sightline import register, report
-from sightline.artifacts import RegisterDocument, ReportDocument, read
-from sightline.assignments import apply
 from sightline.config import RunConfig
+from sightline.config.assignments import apply
+from sightline.config.presets import quickstart
+from sightline.documents import RegisterDocument, ReportDocument, SummaryDocument, read
 from sightline.errors import StageInputError, TrackingError
-from sightline.presets import quickstart
-from sightline.result import SummaryDocument
 from sightline.tracking import server
 
 from ..report.documents import write_run

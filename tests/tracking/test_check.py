@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sightline.config import RegisterConfig
-from sightline.draw import draw
+from sightline.datasets.synthetic import draw
 from sightline.errors import TrackingError
 from sightline.tracking import answers, check, server
 

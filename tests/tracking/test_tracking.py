@@ -16,11 +16,10 @@ from typing import Any
 import pytest
 
 from sightline import report
-from sightline.artifacts import EvaluateDocument, ReportDocument, read
-from sightline.assignments import apply
+from sightline.config.assignments import apply
+from sightline.config.presets import quickstart
+from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, read
 from sightline.errors import TrackingError
-from sightline.presets import quickstart
-from sightline.result import ErrorReport, StageOutcome, SummaryDocument
 from sightline.tracking import server
 
 from ..report.documents import train, write_run

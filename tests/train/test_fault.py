@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline import machine
 from sightline.config import TrainConfig
-from sightline.draw import draw
+from sightline.datasets.synthetic import draw
+from sightline.runtime import machine
 from sightline.train import fault
 from sightline.train.watch import Seen, Watch
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sightline import machine
 from sightline.config import TrainConfig
-from sightline.draw import draw
-from sightline.machine import Memory
+from sightline.datasets.synthetic import draw
+from sightline.runtime import machine
+from sightline.runtime.machine import Memory
 from sightline.train.resources import judge
 
 GB = 10**9

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline.artifacts import Epoch, TrainDocument, read
 from sightline.config import single
-from sightline.draw import draw
+from sightline.datasets.synthetic import draw
+from sightline.documents import Epoch, TrainDocument, read
 from sightline.train import divergence, read_history
 from sightline.train.worker import unfit
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sightline.config.presets import resolve
+from sightline.datasets.types import Box, Edges, Parsed
 from sightline.errors import DataError, DataRejected
-from sightline.presets import resolve
-from sightline.validate.conventions import Set, accuse
-from sightline.validate.dataset import Box, Edges, Parsed
-from sightline.validate.fix import fix
-from sightline.validate.signs import CENTRE, CORNERS, OWN, TOPLEFT, Format, Signs, edges, of_image
-from tests.validate.conftest import COUNTS, HEIGHT, WIDTH, Sets, found, picture, places
+from sightline.validate.checks.convention_counts import CENTRE, CORNERS, OWN, TOPLEFT, Format, Signs, edges, of_image
+from sightline.validate.checks.conventions import Set, accuse
+from sightline.validate.repair.fix import fix
+from tests.helpers.sets import COUNTS, HEIGHT, WIDTH, Sets, found, picture, places
 
 Quad = tuple[float, float, float, float]
 SIZE = (640, 480)

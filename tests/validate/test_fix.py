@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sightline.artifacts import DataDocument
+from sightline.config.presets import resolve
+from sightline.documents import DataDocument
 from sightline.errors import DataError, DataRejected
-from sightline.presets import resolve
 from sightline.validate import check
-from sightline.validate.fix import Fixed, fix
-from tests.validate.conftest import Sets, picture
+from sightline.validate.repair.fix import Fixed, fix
+from tests.helpers.sets import Sets, picture
 
 CLEAN = "0 0.5 0.45 0.5 0.5\n"
 

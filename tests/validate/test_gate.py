@@ -12,10 +12,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from sightline.artifacts import DataDocument, read
+from sightline import snapshots
+from sightline.documents import DataDocument, read
 from sightline.errors import DataRejected
-from sightline.validate import snapshot
-from tests.validate.conftest import found, places
+from tests.helpers.sets import found, places
 
 LABEL = "labels/train/3.txt"
 
@@ -93,7 +93,7 @@ def test_made_splits_keep_copies_and_augmentations_together(sets, validate, tmp_
     (root / "data.yaml").write_text("train: images\nnames: [cat]\n")
     document = validate(root)
     assert found(document, "error") == {}
-    kept = snapshot.fetch(document.snapshot)
+    kept = snapshots.fetch(document.snapshot)
     splits: dict[str, set[str]] = {}
     for split in ("train", "val", "test"):
         for sample in kept.samples(split):
@@ -190,7 +190,7 @@ def test_under_budget_items_are_dropped_with_their_reason_and_never_trained_on(s
     assert handlings["class-range"] == "dropped the image"
     assert handlings["tiny-box"] == "dropped the box"
     assert (document.dropped_images, document.dropped_boxes) == (1, 2)
-    kept = {sample.source: sample for sample in snapshot.fetch(document.snapshot).samples("train")}
+    kept = {sample.source: sample for sample in snapshots.fetch(document.snapshot).samples("train")}
     assert "images/train/3.png" not in kept
     assert len(kept["images/train/4.png"].boxes) == len(kept["images/train/5.png"].boxes) == 1
     rows = {row["rule"]: row["handling"] for row in problems(tmp_path)}

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sightline.image_files import images
 from sightline.policy import Thresholds
-from sightline.validate import near, pictures, repair
+from sightline.validate.checks import near_duplicates
+from sightline.validate.repair import image_bytes
 
 
 @pytest.fixture(autouse=True)
 def _prepared():
     before = Image.MAX_IMAGE_PIXELS
-    pictures.prepare(Thresholds())
+    images.prepare(Thresholds())
     yield
     Image.MAX_IMAGE_PIXELS = before
 
@@ -49,7 +51,7 @@ def inspect(path: Path, data: bytes, **thresholds):
     path.write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the scan does
-        facts, found = pictures.inspect(str(path), path.name, Thresholds(**thresholds))
+        facts, found = images.inspect(str(path), path.name, Thresholds(**thresholds))
     return facts, [item.rule for item in found]
 
 
@@ -96,7 +98,7 @@ def test_damage_in_the_middle_is_seen_by_decoding_or_checksum(tmp_path):
 )
 def test_what_is_no_image_is_said_so(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)
-    facts, [found] = pictures.inspect(str(tmp_path / "a.jpg"), "a.jpg", Thresholds())
+    facts, [found] = images.inspect(str(tmp_path / "a.jpg"), "a.jpg", Thresholds())
     assert facts is None
     assert found.rule == "unreadable-image"
     assert words in found.message
@@ -152,7 +154,7 @@ def deep_png(colours: int = 2) -> bytes:
 def test_sixteen_bits_of_colours_are_deep_and_a_float_image_without_a_number_is_unreadable(tmp_path):
     facts, rules = inspect(tmp_path / "a.png", deep_png())
     assert (facts.width, rules) == (8, ["deep-pixels"])
-    [data, _, done] = repair.reencode(deep_png(), ".png")
+    [data, _, done] = image_bytes.reencode(deep_png(), ".png")
     assert done == "cut to 8 bits"
     assert inspect(tmp_path / "a.png", data)[1] == []
     empty = encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF")
@@ -170,7 +172,7 @@ def test_what_is_no_file_is_told_and_nothing_waits_for_a_pipe(tmp_path):
         "loop": "too many levels of symbolic links",
     }
     for name, said in {**words, "gone": "cannot be read: no such file or directory"}.items():
-        facts, [found] = pictures.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
+        facts, [found] = images.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
         assert (facts, found.rule) == (None, "unreadable-image")
         assert said in found.message
 
@@ -184,7 +186,7 @@ def test_size_and_thumbnail_are_of_the_upright_picture(tmp_path, orientation):
     facts, _ = inspect(tmp_path / "a.jpg", encoded(stored, "JPEG", quality=95, exif=exif(orientation)))
     plain, _ = inspect(tmp_path / "b.jpg", encoded(upright, "JPEG", quality=95))
     assert (facts.width, facts.height) == (320, 240)
-    assert near.alike(facts.thumb, plain.thumb, 12)
+    assert near_duplicates.alike(facts.thumb, plain.thumb, 12)
 
 
 def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
@@ -209,7 +211,7 @@ def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
 def test_copies_look_the_same_after_encoding_and_resizing(tmp_path, change):
     first, _ = inspect(tmp_path / "a.png", encoded(photo(), "PNG"))
     second, _ = inspect(tmp_path / "b.jpg", change(photo()))
-    assert near.alike(first.thumb, second.thumb, Thresholds().near_levels)
+    assert near_duplicates.alike(first.thumb, second.thumb, Thresholds().near_levels)
 
 
 def test_other_pictures_and_moved_objects_do_not(tmp_path):
@@ -218,8 +220,8 @@ def test_other_pictures_and_moved_objects_do_not(tmp_path):
     moved = photo()
     moved.paste((255, 0, 0), (100, 100, 130, 130))
     changed, _ = inspect(tmp_path / "c.png", encoded(moved, "PNG"))
-    assert not near.alike(first.thumb, other.thumb, 12)
-    assert not near.alike(first.thumb, changed.thumb, 12)
+    assert not near_duplicates.alike(first.thumb, other.thumb, 12)
+    assert not near_duplicates.alike(first.thumb, changed.thumb, 12)
 
 
 def chessboard() -> Image.Image:
@@ -240,6 +242,6 @@ def test_a_sharp_grid_has_the_same_thumbnail_in_every_encoding_and_size(tmp_path
     if turned:
         image = image.transpose(Image.Transpose.ROTATE_90)
     data = encoded(image, format, quality=50, exif=exif(6 if turned else 1))
-    assert near.alike(thumb, inspect(other, data)[0].thumb, 8)
-    looks = [np.frombuffer(pictures.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
+    assert near_duplicates.alike(thumb, inspect(other, data)[0].thumb, 8)
+    looks = [np.frombuffer(images.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
     assert np.abs(looks[0] - looks[1]).max() <= 24

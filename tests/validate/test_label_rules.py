@@ -6,10 +6,10 @@ import random
 
 import pytest
 
+from sightline.datasets.types import Box, Edges, ImageRecord, Parsed
+from sightline.image_files.images import ImageInfo
 from sightline.policy import Thresholds
-from sightline.validate.dataset import Box, Edges, Entry, Parsed
-from sightline.validate.labels import Frame, Judged, judge, pairs
-from sightline.validate.pictures import Facts
+from sightline.validate.checks.labels import Frame, Judged, judge, pairs
 
 
 def check(
@@ -21,9 +21,9 @@ def check(
     image_size: int = 640,
     **thresholds: float,
 ) -> Judged:
-    entry = Entry("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
+    entry = ImageRecord("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
     parsed = Parsed(tuple(Box(label, edges, line) for line, (label, edges) in enumerate(boxes, 1)), size=declared)
-    facts = Facts("0" * 64, 1, *size, orientation, False, None)
+    facts = ImageInfo("0" * 64, 1, *size, orientation, False, None)
     frame = Frame(entry, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size)
     return judge(entry, parsed, facts, frame)
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.artifacts import DataDocument
+from sightline.config.presets import resolve
+from sightline.documents import DataDocument
 from sightline.errors import SightlineError
-from sightline.presets import resolve
-from sightline.validate import check, checked, near
-from sightline.validate.fix import fix
+from sightline.validate import check, validated_source
+from sightline.validate.checks import near_duplicates
 from sightline.validate.index import Index
+from sightline.validate.repair.fix import fix
 from tests.bench import scenes
-from tests.validate.conftest import found, places
+from tests.helpers.sets import found, places
 
 SIDE = (160, 120)
 LABEL = "0 0.5 0.5 0.2 0.2\n"
@@ -77,7 +78,7 @@ def splits(root: Path, parts: dict[str, dict[str, bytes]]) -> Path:
 
 
 def assigned(root: Path) -> dict[str, str]:
-    with checked.opened(str(root), resolve("balanced", {})) as result:
+    with validated_source.opened(str(root), resolve("balanced", {})) as result:
         return {Path(sample.source).name: sample.split for sample in result.dataset.samples()}
 
 
@@ -132,19 +133,25 @@ def test_a_copy_is_found_among_many_frames_of_its_own_split(tmp_path):
 @pytest.mark.parametrize("what", ["plain ground", "fixed cameras"])
 def test_copies_among_many_thousands_of_near_alike_are_found_by_the_search(tmp_path, what):
     rng = np.random.default_rng(1)
-    count, copies = near.SMALL + 900, 100
-    grounds = rng.uniform(30, 220, (8, near.CELLS)) if what == "fixed cameras" else np.full((1, near.CELLS), 128.0)
+    count, copies = near_duplicates.SMALL + 900, 100
+    grounds = (
+        rng.uniform(30, 220, (8, near_duplicates.CELLS))
+        if what == "fixed cameras"
+        else np.full((1, near_duplicates.CELLS), 128.0)
+    )
     thumbs = grounds[rng.integers(0, len(grounds), count)]
     thumbs = thumbs + rng.normal(0, 0.6, thumbs.shape)
     for _ in range(3):
-        thumbs[np.arange(count), rng.integers(0, near.CELLS, count)] += rng.uniform(10, 30, count)
-    drawn = np.vstack([thumbs, thumbs[:copies] + rng.normal(0, 0.2, (copies, near.CELLS))]).astype(np.float16)
+        thumbs[np.arange(count), rng.integers(0, near_duplicates.CELLS, count)] += rng.uniform(10, 30, count)
+    drawn = np.vstack([thumbs, thumbs[:copies] + rng.normal(0, 0.2, (copies, near_duplicates.CELLS))]).astype(
+        np.float16
+    )
     index = Index(tmp_path / "index.sqlite")
     sql = "INSERT INTO item (id, image, split, source, seen, sha256, thumb) VALUES (?1, ?1, '', ?1, 1, ?2, ?3)"
     index.many(sql, ((n + 1, f"{n * 7919 % len(drawn):09}", thumb.tobytes()) for n, thumb in enumerate(drawn)))
-    codes = near.codes(index)
+    codes = near_duplicates.codes(index)
     index.db.close()
-    pairs = near.neighbours(codes.of(codes.ids > count), codes.of(codes.ids <= count))
+    pairs = near_duplicates.neighbours(codes.of(codes.ids > count), codes.of(codes.ids <= count))
     hits = sum(int(id) - count in row for ids, others in pairs for id, row in zip(ids, others, strict=True))
     assert (codes.thumbs, hits) == (None, copies)
 

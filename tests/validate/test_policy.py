@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sightline.assignments import parse_assignments
+from sightline.config.assignments import parse_assignments
+from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.policy import BASES, Policy, load
-from sightline.presets import resolve
 from sightline.rules import OF_BOXES, RULES
 
 SETTING = "error, warning, off, or {severity, max_count, max_fraction}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.validate.repair import reencode
+from sightline.validate.repair.image_bytes import reencode
 
 END = b"\xff\xd9"
 WIDTH, HEIGHT = 83, 61  # no multiple of a JPEG block

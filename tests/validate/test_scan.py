@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sightline.artifacts import DataDocument, ValidateDocument, read
+from sightline.config.presets import resolve
+from sightline.documents import DataDocument, ValidateDocument, read
 from sightline.errors import DataError, SightlineError
-from sightline.presets import resolve
-from sightline.validate import check, pool
+from sightline.validate import check, worker_pool
 from sightline.validate.index import SAFE_SECONDS
-from tests.validate.conftest import Sets, picture
+from tests.helpers.sets import Sets, picture
 
 LABEL = "0 0.5 0.45 0.5 0.5\n"
 OPENED: list[str] | None = None
@@ -186,9 +186,9 @@ def film(root: Path, frames: int) -> None:
 
 
 def splits_of(root: Path) -> dict[str, str]:
-    from sightline.validate import checked
+    from sightline.validate import validated_source
 
-    with checked.opened(str(root), resolve("balanced", {})) as result:
+    with validated_source.opened(str(root), resolve("balanced", {})) as result:
         return {Path(sample.source).stem: sample.split for sample in result.dataset.samples()}
 
 
@@ -314,9 +314,9 @@ def two_cores() -> None:
 
 def test_many_cores_in_little_memory_get_few_processes():
     """A container with a limit of memory and none of cores, on a large machine."""
-    assert pool.size(cores=96, room=4 * 10**9) == 26
-    assert pool.size(cores=4, room=4 * 10**9) == 4
-    assert pool.size(cores=4, room=10**8) == 1
+    assert worker_pool.size(cores=96, room=4 * 10**9) == 26
+    assert worker_pool.size(cores=4, room=4 * 10**9) == 4
+    assert worker_pool.size(cores=4, room=10**8) == 1
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -417,4 +417,4 @@ def dies_in_the_middle_of_its_result(batch: int) -> bytes:
 @pytest.mark.usefixtures("two_cores")
 def test_a_worker_killed_while_it_hands_over_a_result_does_not_hang_the_run():
     with pytest.raises(SightlineError, match="was killed by SIGKILL"):
-        list(pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))
+        list(worker_pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from sightline.errors import DataError
+from sightline.validate.checks.image_groups import Kin
 from sightline.validate.index import Index
-from sightline.validate.kin import Kin
 from sightline.validate.splits import assign, place
 
 HASHES = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(1000)]

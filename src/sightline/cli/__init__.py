@@ -12,11 +12,12 @@ from typing import Annotated
 
 import typer
 
-from sightline import __version__, machine, terminal
-from sightline.cli import dataset, line, stages, validate
+from sightline import __version__
+from sightline.cli import dataset, run, stages, validate
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, of_system
-from sightline.stages import ignore_signals, stop_on_signals
+from sightline.runtime import machine, terminal
+from sightline.runtime.stage_frame import ignore_signals, stop_on_signals
 
 EXITS = (
     "Exit codes: 0 done, 1 our fault or an outage, 2 usage, configuration or bad input, 3 rejected by a gate, "
@@ -33,7 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    line.run,
+    run.run,
     validate.validate,
     stages.train,
     stages.export,
@@ -41,8 +42,8 @@ for command in (
     stages.sample,
     stages.report,
     stages.register,
-    line.predict,
-    line.config,
+    run.predict,
+    run.config,
 ):
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")

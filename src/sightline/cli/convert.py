@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from rich.text import Text
 
-from sightline.artifacts import DataDocument, Document, Finding
-from sightline.cli import ending
+from sightline.cli import output
 from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, given, given_path, show, values
+from sightline.documents import DataDocument, Document, RuleResult
 from sightline.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from sightline.validate.dataset import Dataset
+    from sightline.datasets.types import Dataset
 
 FORMATS = ("yolo", "coco", "voc")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
@@ -31,7 +31,7 @@ class ConvertDocument(Document):
     images: dict[str, int]
     boxes: int
     classes: list[str]
-    findings: list[Finding]
+    findings: list[RuleResult]
     dropped_images: int
     dropped_boxes: int
 
@@ -61,12 +61,14 @@ def convert(
 
     sightline dataset convert 3f2a9c ./for-a-labelling-tool --to coco
     """
-    from sightline.presets import resolve
-    from sightline.validate import checked, refusal, writers
+    from sightline.config.presets import resolve
+    from sightline.datasets.formats import writing
+    from sightline.validate import refusal
+    from sightline.validate import validated_source as checked
 
     if to not in FORMATS:
         raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS) or '.'}")
-    writers.check_free(to_folder)
+    writing.check_free(to_folder)
     named = values(
         assign, format=format, images=images, weights=None, sha256=None, trust=False, download=False, policy=policy
     )
@@ -75,7 +77,7 @@ def convert(
     checked_data: DataDocument | None = None
     with bars(as_json):
         if snapshot:
-            from sightline.validate.snapshot import SnapshotDataset
+            from sightline.snapshots import SnapshotDataset
 
             document = _write(SnapshotDataset(snapshot), source, to_folder, to)
         else:
@@ -85,7 +87,7 @@ def convert(
                     raise refusal.refusal(result.document, _command(told, assign))
                 checked_data = result.document
                 document = _write(result.dataset, source, to_folder, to, checked_data)
-    found = ending.found_lines(checked_data) if checked_data else []
+    found = output.found_lines(checked_data) if checked_data else []
     counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
     lines: list[str | Text] = [*found, f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"]
     show(document, as_json, lines)
@@ -99,8 +101,8 @@ def _command(options: dict[str, str | None], assign: list[str]) -> str:
 
 def _snapshot(source: str) -> str | None:
     """Return the URI of a snapshot that `source` names, None if it names anything else."""
+    from sightline.snapshots import catalog
     from sightline.storage import default_store, open_store
-    from sightline.validate.snapshot import catalog
 
     path = Path(source)
     if "/snapshots/" in source and "://" in source:
@@ -115,12 +117,12 @@ def _snapshot(source: str) -> str | None:
 def _write(
     dataset: Dataset, source: str, folder: Path, to: str, checked: DataDocument | None = None
 ) -> ConvertDocument:
-    from sightline.progress import Ticker
-    from sightline.validate import writers
+    from sightline.datasets.formats import writing
+    from sightline.runtime.progress import Ticker
 
     counts = dataset.counts()
     ticker = Ticker("validate", sum(part.images for part in counts.values()), "writing images")
-    writers.write(dataset, cast("writers.Format", to), folder, tick=ticker.tick)
+    writing.write(dataset, cast("writing.Format", to), folder, tick=ticker.tick)
     return ConvertDocument(
         source=source,
         folder=str(folder),

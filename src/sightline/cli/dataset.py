@@ -17,8 +17,8 @@ from sightline.errors import ConfigError, StageInputError
 from sightline.storage import Store, Stored, default_store, open_store
 
 if TYPE_CHECKING:
-    from sightline.validate.snapshot.diff import DiffDocument
-    from sightline.validate.snapshot.prune import PruneDocument
+    from sightline.snapshots.diff import DiffDocument
+    from sightline.snapshots.prune import PruneDocument
 
 app = typer.Typer(
     help="List, show, compare and delete the snapshots of a store; convert labelled images.",
@@ -70,7 +70,7 @@ def list_snapshots(store: StoreUri = None, as_json: Json = False) -> None:
 
     sightline dataset list --store s3://bucket/sightline --json
     """
-    from sightline.validate.snapshot import catalog
+    from sightline.snapshots import catalog
 
     document = catalog.listing(_opened(store))
     for problem in document.unreadable:
@@ -93,7 +93,7 @@ def show_snapshot(snapshot: Name, store: StoreUri = None, as_json: Json = False)
 
     sightline dataset show runs/mine --json
     """
-    from sightline.validate.snapshot import catalog
+    from sightline.snapshots import catalog
 
     document = catalog.described(catalog.find(snapshot, _opened(store)))
     origin = f" from {document.source}" if document.source else ""
@@ -123,8 +123,8 @@ def diff(before: Name, after: Name, store: StoreUri = None, as_json: Json = Fals
 
     sightline dataset diff runs/monday runs/tuesday --json
     """
-    from sightline.validate.snapshot import catalog
-    from sightline.validate.snapshot.diff import diff as compare
+    from sightline.snapshots import catalog
+    from sightline.snapshots.diff import diff as compare
 
     opened = _opened(store)
     document = compare(catalog.find(before, opened), catalog.find(after, opened))
@@ -183,8 +183,8 @@ def prune(
 
     sightline dataset prune --cache --older-than 8w --yes
     """
-    from sightline.validate.snapshot import catalog
-    from sightline.validate.snapshot import prune as work
+    from sightline.snapshots import catalog
+    from sightline.snapshots import prune as work
 
     if sum((bool(snapshots), keep is not None, older_than is not None)) != 1:
         raise ConfigError("prune needs exactly one of: snapshots to delete, --keep, --older-than.")
@@ -215,8 +215,8 @@ def _seconds(option: str, text: str) -> float:
 
 def _meant(name: str, store: Store | None, entries: list[Stored]) -> str:
     """Return the digest of a snapshot that is to be deleted. Raises StageInputError if it is none of the entries."""
-    from sightline.validate.snapshot import catalog
-    from sightline.validate.snapshot.manifest import address
+    from sightline.snapshots import catalog
+    from sightline.snapshots.manifest import address
 
     uri = catalog.made_by(name)
     if uri and store and address(uri)[0] != store.uri:

@@ -12,14 +12,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from sightline import progress
-from sightline.artifacts import Document
-from sightline.assignments import parse_assignments
+from sightline.config.assignments import parse_assignments
+from sightline.documents import Document
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome
 from sightline.policy import load as load_policy
+from sightline.runtime import progress
+from sightline.runtime.terminal import Terminal, print_json, visible
 from sightline.storage.files import file_uri
-from sightline.terminal import Terminal, print_json, visible
 
 out = Terminal(highlight=False, soft_wrap=True, emoji=False)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)

@@ -6,8 +6,8 @@ import json
 
 import typer
 
-from sightline.artifacts import DataDocument
 from sightline.cli.options import out
+from sightline.documents import DataDocument
 from sightline.policy import BASES, Policy, Thresholds
 from sightline.rules import RULES, dropped
 

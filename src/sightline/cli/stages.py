@@ -6,9 +6,7 @@ from pathlib import Path
 
 import typer
 
-from sightline.artifacts import ValidateDocument, decimals, read
-from sightline.assignments import apply, parse_assignments
-from sightline.cli import ending
+from sightline.cli import output
 from sightline.cli.options import (
     Assign,
     DeviceName,
@@ -24,7 +22,9 @@ from sightline.cli.options import (
     device as device_of,
 )
 from sightline.config import RunConfig
-from sightline.stages import NAMES
+from sightline.config.assignments import apply, parse_assignments
+from sightline.documents import ValidateDocument, decimals, read
+from sightline.runtime.stage_frame import NAMES
 
 
 def _validated(run: Path, assignments: list[str]) -> tuple[ValidateDocument, RunConfig]:
@@ -99,10 +99,10 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
         )
     show(document, as_json, [])
     if not as_json:
-        out.print(ending.scores_table(document.per_class, document.map50, document.map50_95))
+        out.print(output.scores_table(document.per_class, document.map50, document.map50_95))
         tell([styled("verdict: ", (document.verdict, "bold"), " · ", " · ".join(document.reasons))])
     if document.verdict == "reject":
-        raise typer.Exit(ending.REJECTED)
+        raise typer.Exit(output.REJECTED)
 
 
 def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
@@ -131,7 +131,7 @@ def _folders(run: Path) -> dict[str, Path]:
 def _conclude(run: Path) -> None:
     """Bring the summary and the page of the run directory up to what its stages now say."""
     from sightline import report as stage
-    from sightline.result import SummaryDocument
+    from sightline.documents import SummaryDocument
 
     known = (run / "summary.json").exists()
     started_at = read(SummaryDocument, run).started_at if known else None

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from sightline.artifacts import DataDocument, ValidateDocument
-from sightline.cli import ending
+from sightline.cli import output
 from sightline.cli.options import (
     Assign,
     Data,
@@ -31,6 +30,7 @@ from sightline.cli.options import (
 )
 from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig
+from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 from sightline.storage import check_cache
 
@@ -86,8 +86,8 @@ def validate(
 
     sightline validate --data labels.zip --format voc --images ./photos --run runs/mine --json
     """
-    from sightline import presets
     from sightline import validate as stage
+    from sightline.config import presets
 
     of_weights = {
         "--weights": weights,
@@ -138,14 +138,14 @@ def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_we
 
 def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str:
     """Write a repaired copy, and say what was changed. Raises ConfigError for a copy within what it is a copy of."""
-    from sightline.validate.source import home
+    from sightline.datasets.sources import home
 
     for source in (data, config.data.images):
         place = home(source) if source else None
         target = Path(os.path.expanduser(out_folder)).resolve()  # noqa: PTH111 - Path's raises: no such user
         if place and target.is_relative_to(place.resolve()):
             raise ConfigError(f"--fix: {out_folder} lies within {source}; expected a folder outside of the source.")
-    from sightline.validate.fix import fix
+    from sightline.validate.repair.fix import fix
 
     with bars(as_json):
         done = fix(data, config, out_folder)
@@ -161,7 +161,7 @@ def _told(document: ValidateDocument | DataDocument, folder: Path) -> list[str |
     counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
     classes = f"{len(document.classes)} class{'es' * (len(document.classes) != 1)}"
     return [
-        *ending.found_lines(document),
+        *output.found_lines(document),
         f"{document.format} · {classes} · {' · '.join(counts)}",
         *([document.split_rule] if document.split_rule else []),
         *([f"snapshot {document.snapshot}"] if isinstance(document, ValidateDocument) else []),

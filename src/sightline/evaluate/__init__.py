@@ -8,27 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from sightline import scoring
-from sightline.artifacts import (
+from sightline.boxes import match
+from sightline.config import GateConfig
+from sightline.detect import Detections, Detector, Device
+from sightline.documents import (
     Backgrounds,
     ClassScores,
     ConfusionMatrix,
     Curve,
     Curves,
     EvaluateDocument,
-    ExportDocument,
-    read,
 )
-from sightline.config import GateConfig
-from sightline.detect import Detections, Detector, Device
-from sightline.errors import StageInputError
 from sightline.evaluate import gate as gates
 from sightline.evaluate.metrics import CocoScores, coco_results, coco_scores, coco_truth
-from sightline.matching import match
-from sightline.stages import moment, running, same_snapshot
-from sightline.storage import sha256_file
-from sightline.validate.snapshot import Labelled, fetch
-
-SPLIT = "test"
+from sightline.runtime.stage_frame import moment, running
+from sightline.shipped import SPLIT, exported_model
+from sightline.snapshots import Labelled, fetch
 
 
 def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Device = "auto") -> EvaluateDocument:
@@ -87,20 +82,6 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
         )
         document.write(out)
     return document
-
-
-def exported_model(export: Path, snapshot: str) -> tuple[ExportDocument, Path]:
-    """Return an export's document and its file, whose bytes are the exported ones, made from that snapshot.
-
-    Raises StageInputError.
-    """
-    exported = read(ExportDocument, export)
-    same_snapshot(exported.snapshot, snapshot, f"The export in {export}")
-    model = export / exported.onnx
-    digest = sha256_file(model) if model.is_file() else "nothing"
-    if digest != exported.sha256:
-        raise StageInputError(f"{model} has sha256 {digest}, but {exported.sha256} was exported. Export again.")
-    return exported, model
 
 
 def class_scores(

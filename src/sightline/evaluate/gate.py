@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sightline.artifacts import ClassScores
 from sightline.config import GateConfig
+from sightline.documents import ClassScores
 
 Verdict = Literal["register", "reject"]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.artifacts import Curve, SizeScores
 from sightline.detect import Detections
-from sightline.validate.snapshot import Labelled
+from sightline.documents import Curve, SizeScores
+from sightline.snapshots import Labelled
 
 IOU50, IOU75 = 0, 5  # positions in COCO's thresholds 0.50, 0.55, … 0.95
 ALL, SMALL, MEDIUM, LARGE = range(4)  # positions in its areas

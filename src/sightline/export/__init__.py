@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sightline import engine, scoring
-from sightline.artifacts import Curve, ExportDocument, TrainDocument, read
+from sightline import scoring, ultralytics_env
 from sightline.config import ExportConfig
 from sightline.detect import Contract, Detector
+from sightline.documents import Curve, ExportDocument, TrainDocument, read
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity
-from sightline.images import read_image
-from sightline.stages import running, same_snapshot
+from sightline.preprocess import read_image
+from sightline.runtime.stage_frame import running, same_snapshot
+from sightline.snapshots import Snapshot, fetch
 from sightline.storage import sha256_file
-from sightline.validate.snapshot import Snapshot, fetch
 
 ONNX = "model.onnx"
 PARITY_IMAGES = 16
@@ -33,7 +33,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         if not checkpoint.is_file() or sha256_file(checkpoint) != trained.checkpoint_sha256:
             raise StageInputError(f"{checkpoint} is not the file that {train / 'train.json'} describes. Train again.")
         data = fetch(snapshot, splits=("val",))
-        engine.prepare()
+        ultralytics_env.prepare()
         model = onnx_file.load_checkpoint(checkpoint)
         onnx_file.select_head(model, config.nms_free, config.max_det)
         work = out / f".{ONNX}"

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.artifacts import Parity
+from sightline.boxes import iou_matrix
 from sightline.config import ExportConfig
 from sightline.detect import Detections, Detector
+from sightline.documents import Parity
 from sightline.errors import ExportError
-from sightline.images import Image, preprocess, unletterbox
-from sightline.matching import iou_matrix
+from sightline.preprocess import Image, preprocess, unletterbox
 from sightline.scoring import FLOOR, ROUNDING
 
 SAME_BOX = 0.95  # IoU above which two boxes are the same detection

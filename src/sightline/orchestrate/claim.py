@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sightline.errors import ConfigError, shortened
-from sightline.stages import NAMES
+from sightline.runtime.stage_frame import NAMES
 
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline import progress
-from sightline.artifacts import write_text
+from sightline.documents import write_text
+from sightline.runtime import progress
 from sightline.storage import sha256_file
 
 SUFFIX = ".files"  # of the list beside an entry

@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline import progress, stages
-from sightline.artifacts import write_text
+from sightline.documents import SummaryDocument, write_text
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
-from sightline.result import SummaryDocument
+from sightline.runtime import progress, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
@@ -71,8 +70,8 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         **os.environ,
         "SIGHTLINE_RUNS": str(runs),
         "SIGHTLINE_RUN_ID": run_id,
-        stages.ERROR_VARIABLE: str(processes.error_file(folder)),
-        stages.COMMAND_VARIABLE: str(os.getpid()),
+        stage_frame.ERROR_VARIABLE: str(processes.error_file(folder)),
+        stage_frame.COMMAND_VARIABLE: str(os.getpid()),
         progress.VARIABLE: str(folder / claim.EVENTS),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",
@@ -91,7 +90,7 @@ class _Interruptions:
         self._runner: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Interruptions:
-        self._before = {number: signal.signal(number, self._came) for number in stages.ENDS}
+        self._before = {number: signal.signal(number, self._came) for number in stage_frame.ENDS}
         return self
 
     def __exit__(self, *_: object) -> None:

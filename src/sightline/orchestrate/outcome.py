@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline import progress, stages
+from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, read_error
 from sightline.errors import SightlineError, no_room
 from sightline.orchestrate import claim, processes
-from sightline.result import ErrorReport, StageOutcome, SummaryDocument, read_error
+from sightline.runtime import progress, stage_frame
 
 INTERRUPTED = 130  # exit code
 SPARSE = 1 << 20  # bytes that are free where a disk counts as full
@@ -110,7 +110,7 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
 
 
 def _there(stage: str, source: str) -> bool:
-    return stage in stages.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
+    return stage in stage_frame.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
 
 
 def _link(source: str, target: str) -> None:
@@ -142,14 +142,14 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
 def _death(events: list[dict[str, Any]]) -> ErrorReport | None:
     """Return the error of a run whose command was killed; null if all its stages had been through by then."""
     ended = {event["stage"] for event in events if event["event"] == "end"}
-    if stages.NAMES[-1] in ended:
+    if stage_frame.NAMES[-1] in ended:
         return None
     message = "Interrupted: the command was killed, or its machine stopped."
     return ErrorReport(stage=_last_stage(events), kind="interrupted", message=message, exit_code=INTERRUPTED)
 
 
 def _last_stage(events: list[dict[str, Any]]) -> str:
-    return next((event["stage"] for event in reversed(events) if "stage" in event), stages.NAMES[0])
+    return next((event["stage"] for event in reversed(events) if "stage" in event), stage_frame.NAMES[0])
 
 
 def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
@@ -158,7 +158,7 @@ def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list
     ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
     notes = {event["stage"]: event["note"] for event in events if event["event"] == "note"}
     outcomes = []
-    for name in stages.NAMES:
+    for name in stage_frame.NAMES:
         seconds, status = None, "cached" if name in folders else "skipped"
         if name in ends:
             seconds, status = ends[name]["seconds"], "done" if ends[name]["event"] == "end" else "failed"

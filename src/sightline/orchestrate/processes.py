@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sightline.stages import ERROR_VARIABLE
+from sightline.runtime.stage_frame import ERROR_VARIABLE
 
 PATIENCE = 30.0  # seconds that a process has to end by itself; torchrun waits as long for its workers
 

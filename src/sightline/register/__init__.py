@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sightline.artifacts import (
+from sightline import summary
+from sightline.documents import (
+    ErrorReport,
     EvaluateDocument,
     ExportDocument,
     RegisterDocument,
     ReportDocument,
+    StageOutcome,
+    SummaryDocument,
     TrainDocument,
     ValidateDocument,
     read,
 )
 from sightline.errors import StageInputError, TrackingError
-from sightline.register import registry
-from sightline.report import page, record_end, summary
-from sightline.result import ErrorReport, StageOutcome, SummaryDocument
-from sightline.stages import moment, running, same_snapshot
+from sightline.pages import run_page
+from sightline.runtime.stage_frame import moment, running, same_snapshot
 from sightline.storage import sha256_file
-from sightline.tracking import records, server
+from sightline.tracking import records, registry, server
 
 
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
@@ -61,10 +63,10 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
                 )
                 result = finished(model.summary, reported, document)
                 # The report said that registration follows; now it says which version it became.
-                records.conclude(mlflow, reported.run_id, result, page.render(result, folders))
+                records.conclude(mlflow, reported.run_id, result, run_page.render(result, folders))
         except TrackingError as error:
             result = failed(model.summary, error)
-            record_end(result, folders, page.render(result, folders), server.tracking_uri())
+            records.record_end(result, folders, run_page.render(result, folders), server.tracking_uri())
             raise
         result.write(out)
         document.write(out)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sightline.artifacts import ReportDocument, write_text
+from sightline import summary
 from sightline.config import RegisterConfig
+from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load, write_text
 from sightline.errors import StageInputError, TrackingError
-from sightline.report import page, summary
-from sightline.result import ErrorReport, StageOutcome, SummaryDocument
-from sightline.stages import running
+from sightline.pages import run_page
+from sightline.runtime.stage_frame import running
 from sightline.tracking import records, server
 
 PAGE = "report.html"
@@ -39,25 +38,13 @@ def conclude(
         message = "The model was accepted, but the pipeline ended without registering it; see pipeline.log."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
         result = result.model_copy(update={"status": "failed", "error": error})
-    html = page.render(result, folders)
+    html = run_page.render(result, folders)
     write_text(out / PAGE, html)
     result.write(out)
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
     if result.status == "failed" and begun:
-        record_end(result, folders, html, server.tracking_uri(out.parent))
+        records.record_end(result, folders, html, server.tracking_uri(out.parent))
     return result
-
-
-def record_end(result: SummaryDocument, folders: Mapping[str, Path], html: str, uri: str) -> None:
-    """Give the MLflow run of a failed run its end, if one was opened; an outage here is said and changes nothing."""
-    config = summary.load(folders).config
-    try:
-        with server.client(uri) as mlflow:
-            found = records.find(mlflow, result.run_id, config.register_.experiment) if config else None
-            if found:
-                records.conclude(mlflow, found.run_id, result, html)
-    except TrackingError as error:
-        print(f"The run's MLflow record still says that it goes on. {error}", file=sys.stderr)
 
 
 def run(
@@ -74,10 +61,10 @@ def run(
     if "validate" not in folders:
         raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")
     with running("report", out, **folders) as seconds:
-        documents = summary.load(folders)
+        documents = load(folders)
         result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
         result.write(out)
-        write_text(out / PAGE, page.render(result, folders))
+        write_text(out / PAGE, run_page.render(result, folders))
         config = documents.validate.config.register_ if documents.validate else RegisterConfig()
         with server.client(server.tracking_uri()) as mlflow:
             place = records.place(
@@ -88,7 +75,7 @@ def run(
                 started_at=result.started_at,
                 parameters=records.parameters(documents),
             )
-            html = page.render(result, folders, place)
+            html = run_page.render(result, folders, place)
             write_text(out / PAGE, html)
             records.record(mlflow, place, documents, folders)
             records.conclude(mlflow, place.run_id, result, html)

@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sightline import machine
 from sightline.errors import FULL, ConfigError, StorageError, StorageUsageError, no_room
+from sightline.runtime import machine
 from sightline.storage.patience import interrupted
 
 CHUNK = 1 << 20  # bytes held in memory per transfer

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sightline import progress
+from sightline.runtime import progress
 
 FIRST_DELAY, LONGEST_DELAY = 0.25, 5.0  # seconds between attempts, doubled each time
 QUIET = 5.0  # seconds of an outage before it is said

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import Document, EvaluateDocument, TrainDocument
+from sightline.config.assignments import flat
+from sightline.documents import Document, Documents, EvaluateDocument, SummaryDocument, TrainDocument, load
 from sightline.errors import TrackingError
-from sightline.report.summary import Documents, flat
-from sightline.result import SummaryDocument
-from sightline.tracking.server import RUN_TAG, Place, database, redact
+from sightline.tracking.server import RUN_TAG, Place, client, database, redact
 
 KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
 BATCH = 1000  # MLflow's own limit of metrics in one request
@@ -126,6 +126,18 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
         mlflow.update_run(mlflow_run, state)
     elif state != before.status or not before.end_time:
         mlflow.set_terminated(mlflow_run, state, milliseconds(summary.finished_at))
+
+
+def record_end(result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str) -> None:
+    """Give the MLflow run of a failed run its end, if one was opened; an outage here is said and changes nothing."""
+    config = load(folders).config
+    try:
+        with client(uri) as mlflow:
+            found = find(mlflow, result.run_id, config.register_.experiment) if config else None
+            if found:
+                conclude(mlflow, found.run_id, result, page)
+    except TrackingError as error:
+        print(f"The run's MLflow record still says that it goes on. {error}", file=sys.stderr)
 
 
 def _state(summary: SummaryDocument) -> str:

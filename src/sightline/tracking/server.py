@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from sightline import progress
 from sightline.errors import TrackingError
+from sightline.runtime import progress
 from sightline.storage import cache_root
 from sightline.storage.files import database_uri
 from sightline.tracking.answers import (

@@ -10,17 +10,17 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sightline import machine, provenance
-from sightline.artifacts import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.config import TrainConfig, single
+from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
 from sightline.errors import ConfigError, TrainError
-from sightline.stages import moment, running
+from sightline.runtime import machine, provenance
+from sightline.runtime.stage_frame import moment, running
+from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, fault, resources
+from sightline.train.disk_full import room
 from sightline.train.launch import launch
-from sightline.train.room import room
 from sightline.train.worker import REFUSED, RESULT
-from sightline.validate.snapshot import fetch
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.artifacts import Epoch
+from sightline.documents import Epoch
 
 LARGEST = 65504.0  # of float16, in which checkpoints are saved: the engine clips what is larger, and NaN becomes 0
 PATIENCE = 3  # epochs in a row whose weights are broken, after which nothing good can come any more

@@ -13,9 +13,9 @@ from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline import machine
 from sightline.config import TrainConfig
-from sightline.machine import size_text
+from sightline.runtime import machine
+from sightline.runtime.machine import size_text
 from sightline.train.watch import Watch
 
 RECORD = "failed-{rank}.json"  # what a process leaves that ends with an exception

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from sightline.process import end_with
+from sightline.runtime.parent_process import end_with
 
 if __name__ == "__main__":
     from torch.distributed.run import main

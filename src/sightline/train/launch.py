@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline import progress
+from sightline.runtime import progress
 from sightline.train.watch import Watch
 
 

@@ -10,10 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
-from sightline import machine, progress, provenance
 from sightline.config import TrainConfig
 from sightline.errors import DeviceError, no_room
-from sightline.machine import Memory, size_text
+from sightline.runtime import machine, progress, provenance
+from sightline.runtime.machine import Memory, size_text
 
 # Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
 # 12 and 26; of a size the leanest architecture counts, so that nothing is refused that could work.

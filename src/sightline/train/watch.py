@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from sightline import machine
+from sightline.runtime import machine
 
 INTERVAL = 0.5  # seconds between looks
 PROC = Path("/proc")

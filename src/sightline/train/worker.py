@@ -21,10 +21,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline import engine, machine
+from sightline import ultralytics_env
 from sightline.config import single
-from sightline.process import end_with
-from sightline.progress import Ticker
+from sightline.runtime import machine
+from sightline.runtime.parent_process import end_with
+from sightline.runtime.progress import Ticker
 from sightline.train import divergence, fault
 
 RESULT = "result.json"
@@ -176,7 +177,7 @@ def run(job: dict[str, Any]) -> None:
             os.environ.pop(name, None)
     if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
         tempfile.tempdir = "/tmp"
-    engine.prepare()
+    ultralytics_env.prepare()
     from ultralytics.utils import RANK
 
     trainer = trainer_class()(overrides=job["engine"])
@@ -198,7 +199,7 @@ def run(job: dict[str, Any]) -> None:
         result = {
             "device": "cuda" if trainer.device.type == "cuda" else "cpu",
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "engine": engine.version(),
+            "engine": ultralytics_env.version(),
         }
         (Path(job["engine"]["save_dir"]) / RESULT).write_text(json.dumps(result), encoding="utf-8")
 

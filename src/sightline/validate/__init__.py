@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import DataDocument, ValidateDocument
 from sightline.config import RunConfig, single
+from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 
 
@@ -32,25 +32,26 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     tracking server that cannot be used and for several of these, and StorageError from the store. Then nothing is left
     behind that a later stage would read.
     """
-    from sightline.provenance import code_digest
-    from sightline.stages import moment, running
+    from sightline import snapshots
+    from sightline.runtime.provenance import code_digest
+    from sightline.runtime.stage_frame import moment, running
     from sightline.storage import default_store
-    from sightline.validate import checked, preflight, snapshot
+    from sightline.validate import preflight, validated_source
 
     with running("validate", out) as seconds:
         (out / ValidateDocument.file_name()).unlink(missing_ok=True)
-        checked.remove(out)
+        validated_source.remove(out)
         started_at = moment()
         with preflight.asking(config) as tracking:
             target, pinned = preflight.prepare(config, tracking, source=source, store=store or default_store())
-            with checked.opened(source, config) as result:
+            with validated_source.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
-                    raise checked.refused(report, out, target)
+                    raise validated_source.refused(report, out, target)
                 lone = config.train.last_batch(report.splits["train"].images) == 1
                 unfit = single(config.train.image_size, config.train.batch) if lone else []
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
-                published = snapshot.publish(result.dataset, target, source)
+                published = snapshots.publish(result.dataset, target, source)
         document = ValidateDocument(
             source=source,
             format=report.format,
@@ -80,12 +81,12 @@ def check(source: str, config: RunConfig, out: Path) -> DataDocument:
     """
     import time
 
-    from sightline.validate import checked, refusal
+    from sightline.validate import refusal, validated_source
 
     start = time.monotonic()
-    checked.remove(out)
-    with checked.opened(source, config) as result:
+    validated_source.remove(out)
+    with validated_source.opened(source, config) as result:
         report = result.report(out, round(time.monotonic() - start, 3))
     if report.verdict == "rejected":
-        raise refusal.refusal(report, str(out / checked.PAGE))
+        raise refusal.refusal(report, str(out / validated_source.PAGE))
     return report

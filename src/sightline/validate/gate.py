@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline.artifacts import DataDocument, Example, Finding, Split, SplitCounts
 from sightline.config import RunConfig
+from sightline.datasets.statistics import Statistics
+from sightline.datasets.types import Reading, missing
+from sightline.documents import DataDocument, Example, RuleResult, Split, SplitCounts
 from sightline.errors import DataError
 from sightline.policy import Policy, Thresholds
-from sightline.rules import OF_BOXES, RULES, dropped
-from sightline.validate import across, class_names, conventions, layout, pairing, splits
-from sightline.validate.dataset import Found, Reading, missing
+from sightline.rules import OF_BOXES, RULES, Issue, dropped
+from sightline.validate import canonical_layout, splits
+from sightline.validate.checks import class_names, conventions, cross_image, pairing
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.refusal import UNDECIDED
-from sightline.validate.statistics import Statistics
 
 SHOWN = 20  # examples of a rule in the report
 NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
@@ -53,19 +54,19 @@ def judge(
     pairing.find(index)
     omitted = _quarantine(index, policy)
     with index.together():
-        across.compare(index, policy, films=trainable and bool(missing(reading.declared)))
-    omitted |= _quarantine(index, policy, across.RULES)
+        cross_image.compare(index, policy, films=trainable and bool(missing(reading.declared)))
+    omitted |= _quarantine(index, policy, cross_image.RULES)
     totals = _totals(index)
-    classes, renumber = layout.number_classes(index, reading, config.data.voc_origin, title)
+    classes, renumber = canonical_layout.number_classes(index, reading, config.data.voc_origin, title)
     split_rule, unusable = None, None
     try:
         split_rule = splits.assign(index, name, reading.declared, make=trainable)
-        while split_rule and across.torn(index, policy):
+        while split_rule and cross_image.torn(index, policy):
             split_rule = splits.assign(index, name, reading.declared, make=trainable)
     except DataError as error:
         unusable = error.message
         splits.assign(index, name, reading.declared, make=False)
-    layout.name_images(index)
+    canonical_layout.name_images(index)
     dataset = IndexedDataset(index, classes, renumber, omitted)
     statistics = Statistics(classes)
     counts = dataset.counts(statistics.add)
@@ -151,29 +152,29 @@ def _quarantine(index: Index, policy: Policy, rules: Sequence[str] | None = None
     return omitted
 
 
-def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Found]:
+def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Issue]:
     """Judge what each split holds of each class."""
     for split, part in counts.items():
         absent = [name for name in classes if not part.boxes_per_class[name]]
         if part.images:
-            yield from (Found("class-absent", split, f"has no box of '{name}'") for name in absent)
+            yield from (Issue("class-absent", split, f"has no box of '{name}'") for name in absent)
     train = counts["train"]
     most = max(train.boxes_per_class.values(), default=0)
     commonest = next((name for name, boxes in train.boxes_per_class.items() if boxes == most), "")
     for name, boxes in train.boxes_per_class.items():
         if 0 < boxes < thresholds.min_boxes:
             message = f"has {boxes} box{'es' * (boxes > 1)} of '{name}', expected at least {thresholds.min_boxes}"
-            yield Found("few-boxes", "train", message, badness=-boxes)
+            yield Issue("few-boxes", "train", message, badness=-boxes)
         if boxes and most > thresholds.max_imbalance * boxes:
             message = f"has {boxes} of '{name}' and {most} of '{commonest}', {most / boxes:.0f} times as many"
-            yield Found("class-imbalance", "train", message, badness=most / boxes)
+            yield Issue("class-imbalance", "train", message, badness=most / boxes)
     if train.backgrounds > thresholds.max_backgrounds * train.images:
         share = train.backgrounds / train.images
         message = f"has {train.backgrounds} of {train.images} images without a box ({share:.0%})"
-        yield Found("many-backgrounds", "train", message, badness=share)
+        yield Issue("many-backgrounds", "train", message, badness=share)
 
 
-def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Finding]:
+def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[RuleResult]:
     """Sum up rule by rule: errors first, causes before what may follow from them, what is found most often first."""
     result = []
     for rule, count in index.rows("SELECT rule, COUNT(*) FROM problem GROUP BY 1").fetchall():
@@ -182,7 +183,7 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Find
             continue
         rejected = setting.exceeded(count, _of(rule, totals))
         result.append(
-            Finding(
+            RuleResult(
                 rule=rule,
                 severity=setting.severity,
                 count=count,
@@ -197,7 +198,7 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Find
     return sorted(result, key=_rank)
 
 
-def _rank(finding: Finding) -> tuple[str, bool, int, int, str]:
+def _rank(finding: RuleResult) -> tuple[str, bool, int, int, str]:
     cause = CAUSES.index(finding.rule) if finding.rule in CAUSES else len(CAUSES)
     return finding.severity, not finding.rejected, cause, -finding.count, finding.rule
 
@@ -220,7 +221,7 @@ def _examples(index: Index, rule: str, most: int) -> Iterator[Example]:
         yield Example(where=place, message=message, image=image, box=json.loads(box) if box else None)
 
 
-def write_csv(index: Index, findings: Sequence[Finding], path: Path) -> None:
+def write_csv(index: Index, findings: Sequence[RuleResult], path: Path) -> None:
     """Write every problem as a row, rule by rule in the order of the report."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

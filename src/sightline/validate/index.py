@@ -20,9 +20,10 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from sightline.artifacts import Split
+from sightline.datasets.types import SYNONYMS, Dataset, Label, Sample
+from sightline.documents import Split
+from sightline.rules import Issue
 from sightline.storage import cache_root
-from sightline.validate.dataset import SYNONYMS, Dataset, Found, Label, Sample
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (
@@ -85,7 +86,7 @@ class Index:
         self.db.execute("COMMIT")
 
     def add(
-        self, item: int | None, found: Iterable[Found], about: Iterable[int | None] | None = None, *,
+        self, item: int | None, found: Iterable[Issue], about: Iterable[int | None] | None = None, *,
         lasting: bool = False,
     ) -> None:  # fmt: skip
         """Write findings; `about` are the labels they are about, `lasting` ones stay while the item's files do."""

@@ -11,16 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline import presets
-from sightline.artifacts import Weights
-from sightline.assignments import applicable
-from sightline.config import RunConfig
+from sightline import weights
+from sightline.config import RunConfig, presets
+from sightline.config.assignments import applicable
+from sightline.datasets.sources import look
+from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
 from sightline.storage import FileStore, Store, open_store
 from sightline.storage.files import unwritable
 from sightline.tracking import check, server
-from sightline.validate import weights
-from sightline.validate.source import look
 
 
 def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> RunConfig:
@@ -87,7 +86,7 @@ def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:
 
 def _look(
     config: RunConfig, source: str | None, store: str, folder: Path
-) -> tuple[list[SightlineError], Store | None, weights.Found | None]:
+) -> tuple[list[SightlineError], Store | None, weights.Issue | None]:
     errors: list[SightlineError] = []
 
     @contextlib.contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sightline.artifacts import DataDocument, Finding
+from sightline.documents import DataDocument, RuleResult
 from sightline.errors import DataError, DataRejected
-from sightline.validate.changes import LEFT_OUT
+from sightline.validate.repair.changes import LEFT_OUT
 
 LISTED = 20  # errors that a message lists
 LEAST_LEFT = 0.1  # of the images and of the boxes: with less in it, a repaired copy is of no use
@@ -47,7 +47,7 @@ def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
     )
 
 
-def _lines(refusing: Sequence[Finding]) -> list[str]:
+def _lines(refusing: Sequence[RuleResult]) -> list[str]:
     """Return the worst findings of each rule; what may follow from a cause takes one line for each rule."""
     causes = {effect: f.rule for f in refusing for effect in FOLLOWING.get(f.rule, ())}
     alone = [finding for finding in refusing if finding.rule not in causes]
@@ -81,5 +81,5 @@ def _hopeless(document: DataDocument) -> bool:
     return worst.rule in LEFT_OUT and too_few(images, boxes, document.images, document.boxes)
 
 
-def _limit(finding: Finding) -> str:
+def _limit(finding: RuleResult) -> str:
     return f" ({finding.allowed} of {finding.of} allowed)" if finding.allowed else ""

@@ -11,17 +11,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from sightline import progress
 from sightline.config import RunConfig
+from sightline.datasets.formats.files import cannot_be_read
+from sightline.datasets.sources import STAGE
+from sightline.datasets.types import ImageRecord, Parsed, Reading
+from sightline.image_files import images
 from sightline.policy import Thresholds
-from sightline.validate import pairing, pictures, pool, signs
-from sightline.validate.dataset import Entry, Found, Parsed, Reading
-from sightline.validate.desk import Desk, Job, Result, marks
-from sightline.validate.formats.files import cannot_be_read
+from sightline.rules import Issue
+from sightline.runtime import progress
+from sightline.validate import worker_pool
+from sightline.validate.checks import convention_counts, pairing
+from sightline.validate.checks.labels import Frame, judge
+from sightline.validate.checks.unreferenced import unused
+from sightline.validate.incremental import Desk, Job, Result, marks
 from sightline.validate.index import Index
-from sightline.validate.labels import Frame, judge
-from sightline.validate.source import STAGE
-from sightline.validate.unused import unused
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
 USUAL_LABEL = 2**14  # bytes that nearly every label file fits in: memory for the largest costs more than the reading
@@ -32,7 +35,7 @@ UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects t
 class Worker(NamedTuple):
     """What a process needs to know of the source."""
 
-    format: signs.Format
+    format: convention_counts.Format
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None
     classes: list[str] | None
     relative: bool
@@ -49,7 +52,7 @@ class Worker(NamedTuple):
         entry, facts, image_found = job.entry, job.facts, list(job.image_found)
         now = job.marks or marks(entry)  # before the files are read
         if facts is None:
-            facts, image_found = pictures.inspect(entry.image, entry.source, self.thresholds)
+            facts, image_found = images.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
         boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
         if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
@@ -57,16 +60,16 @@ class Worker(NamedTuple):
             return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
-        fits = signs.of_image(self.format, parsed, entry.where, facts.width, facts.height)
+        fits = convention_counts.of_image(self.format, parsed, entry.where, facts.width, facts.height)
         named = pairing.image_named(parsed.image, entry.image)
         return Result(now, facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
 
-    def _parsed(self, entry: Entry) -> Parsed:
+    def _parsed(self, entry: ImageRecord) -> Parsed:
         if entry.parsed is not None:
             return entry.parsed
         where = entry.where.removesuffix(":{}")
         if entry.label is None or self.parse is None:
-            return Parsed(found=(Found("missing-label", entry.source, f"has no label file {where}"),))
+            return Parsed(found=(Issue("missing-label", entry.source, f"has no label file {where}"),))
         try:
             with open(entry.label, "rb", buffering=0) as file:
                 data = file.read(USUAL_LABEL)
@@ -86,8 +89,8 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     ticker = progress.Ticker(STAGE, 0, "checking images")
     desk = Desk(index)
     index.begin(_meaning(reading))
-    pictures.prepare(thresholds)  # before processes are forked from this one: they inherit it
-    for jobs, results in pool.worked(worker.run, desk.batches(reading.entries(), ticker), FEW):
+    images.prepare(thresholds)  # before processes are forked from this one: they inherit it
+    for jobs, results in worker_pool.worked(worker.run, desk.batches(reading.entries(), ticker), FEW):
         with index.together():
             desk.store(jobs, results)
         ticker.tick(len(jobs))

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 
-from sightline.artifacts import Split
+from sightline.datasets.types import missing
+from sightline.documents import Split
 from sightline.errors import DataError
-from sightline.validate.dataset import missing
 from sightline.validate.index import LIVE, Index
 
 VAL_FROM, TEST_FROM = 0.70, 0.85

@@ -1,0 +1,58 @@
+"""Draws detections on images."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.detect import Detections
+from sightline.preprocess import Image
+
+# Okabe and Ito's palette (BGR), told apart also by the colour-blind: https://jfly.uni-koeln.de/color/
+PALETTE = ((178, 114, 0), (0, 159, 230), (115, 158, 0), (167, 121, 204), (233, 180, 86), (0, 94, 213), (66, 228, 240))
+MISSED = (40, 40, 220)
+LEAST_SIDE = 480  # smaller images are enlarged, so that lines and letters do not cover the objects
+
+
+def annotate(image: Image, found: Detections, missed: NDArray[np.float64] | None = None) -> Image:
+    """Return a copy, enlarged where small, with a box, name and score for each detection.
+
+    `missed`, (n, 4) x1 y1 x2 y2 in pixels of `image`, are labelled objects that were not found; they get dashes.
+    """
+    scale = max(1, round(LEAST_SIDE / max(image.shape[:2])))
+    canvas = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), np.uint8).copy()
+    if not len(found):
+        _tag(canvas, "No findings", (8, 8), (90, 90, 90))
+    for box in () if missed is None else missed:
+        x1, y1, x2, y2 = (int(value) for value in np.rint(box * scale))
+        for a, b in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
+            _dashes(canvas, a, b)
+        _tag(canvas, "missed", (x1, y2), MISSED)
+    for box, score, index in zip(found.boxes, found.scores, found.classes, strict=True):
+        colour = PALETTE[int(index) % len(PALETTE)]
+        x1, y1, x2, y2 = (int(value) for value in np.rint(box * scale))
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
+        _tag(canvas, f"{found.names[index]} {score:.2f}", (x1, y1 - 16), colour)
+    return canvas
+
+
+def jpeg(image: Image) -> bytes:
+    """Return a JPEG of a picture."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def _dashes(canvas: Image, start: tuple[int, int], end: tuple[int, int], length: int = 6) -> None:
+    count = max(1, int(np.hypot(end[0] - start[0], end[1] - start[1])) // length)
+    points = np.linspace(start, end, count + 1).astype(int)
+    for index in range(0, count, 2):
+        cv2.line(canvas, tuple(points[index].tolist()), tuple(points[index + 1].tolist()), MISSED, 2, cv2.LINE_AA)
+
+
+def _tag(canvas: Image, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Write white on colour, kept inside the image."""
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+    x = max(0, min(corner[0], canvas.shape[1] - width - 6))
+    y = max(0, min(corner[1], canvas.shape[0] - height - 8))
+    cv2.rectangle(canvas, (x, y), (x + width + 6, y + height + 6), colour, -1)
+    cv2.putText(canvas, text, (x + 3, y + height + 3), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1, cv2.LINE_AA)

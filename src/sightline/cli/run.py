@@ -1,0 +1,187 @@
+"""The commands that go over the whole line, and the two that need no run: predict and config."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli import output
+from sightline.cli.options import (
+    Assign,
+    Confidence,
+    Data,
+    DeviceName,
+    Download,
+    Format,
+    Images,
+    Json,
+    PolicyName,
+    Preset,
+    TrustWeights,
+    Weights,
+    WeightsSha256,
+    bars,
+    err,
+    finish_dead,
+    given,
+    given_path,
+    out,
+    tell,
+    values,
+)
+from sightline.cli.options import (
+    device as device_of,
+)
+from sightline.config.assignments import parse_assignments
+from sightline.config.presets import preset_for, resolve
+from sightline.errors import ConfigError
+from sightline.runtime.terminal import print_json
+from sightline.storage.files import file_uri
+from sightline.tasks import inert
+
+
+def run(
+    data: Data = "quickstart",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            parser=given,
+            metavar="<str>",
+            help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
+        ),
+    ] = None,
+    weights: Weights = None,
+    format: Format = None,
+    images: Images = None,
+    policy: PolicyName = None,
+    weights_sha256: WeightsSha256 = None,
+    trust_weights: TrustWeights = False,
+    download: Download = False,
+    gpus: Annotated[
+        int | None,
+        typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
+    ] = None,
+    assign: Assign = [],  # noqa: B006
+    runs: Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")] = Path("runs"),
+    run_id: Annotated[
+        str | None,
+        typer.Option(help="Name of this run; one that failed is started again. Default: time and preset."),
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole line on this machine: validate, train, export, evaluate, sample, report, register.
+
+    sightline run                                              (the quickstart, on data it draws)
+
+    sightline run --data ./bccd --weights yolo11n.pt --preset fast --set train.epochs=20
+
+    sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
+    """
+    from sightline import orchestrate
+    from sightline.runtime import provenance
+    from sightline.train import resources
+
+    preset = preset or preset_for(data)
+    named = values(
+        assign,
+        format=format,
+        images=images,
+        weights=weights,
+        sha256=weights_sha256,
+        trust=trust_weights,
+        download=download,
+        policy=policy,
+    )
+    on_cpu = named.get("train.cpu_processes", 1) != 1
+    found = 0 if on_cpu else _all_gpus(len(provenance.visible_gpus()))
+    named.setdefault("train.gpus", found if gpus is None else gpus)
+    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
+        wanted = resolve(preset, named)
+        resources.check(wanted.train, wanted.weights.source or "", runs)
+    named_run = run_id is not None
+    run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    finish_dead(runs)
+    summary = orchestrate.run(
+        {"data": _location(data), "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": inert(named)},
+        runs=runs,
+        run_id=run_id,
+        cache=not no_cache,
+        quiet=as_json and not err.is_terminal,
+    )
+    if as_json:
+        print_json(summary.model_dump_json(indent=2, by_alias=True))
+    else:
+        output.tell(summary, runs / run_id, out, named=named_run)
+    raise typer.Exit(output.exit_code(summary))
+
+
+def _location(data: str) -> str:
+    """Return where the data is, whatever the working directory; an unusual path becomes a URI, escaped."""
+    if data == "quickstart" or "://" in data:
+        return data
+    path = Path(os.path.expanduser(data)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
+    uri = file_uri(path)
+    return str(path) if uri == f"file://{path}" else uri
+
+
+def _all_gpus(count: int) -> int:
+    """Return the largest power of two of GPUs: every preset's batch can be shared among so many."""
+    return 1 << (count.bit_length() - 1) if count else 0
+
+
+def predict(
+    images: Annotated[
+        list[Path],
+        typer.Argument(parser=given_path, help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'."),
+    ],
+    model: Annotated[
+        Path, typer.Option(parser=given_path, metavar="<path>", help="ONNX file that `sightline export` wrote.")
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(parser=given_path, metavar="<path>", help="Folder for the annotated images and predictions.json."),
+    ] = Path("predictions"),
+    confidence: Confidence = None,
+    device: DeviceName = "auto",
+    as_json: Json = False,
+) -> None:
+    """Detect in images: annotated copies, predictions.json, and a finding per image.
+
+    sightline predict --model runs/mine/export/model.onnx photo.jpg
+
+    sightline predict --model model.onnx --to out --confidence 0.5 ./photos
+    """
+    from sightline.predict import predict as work
+
+    notes: list[str] = []
+    with bars(as_json):
+        results = work(images, model=model, to=to, confidence=confidence, device=device_of(device), say=notes.append)
+    for note in notes:
+        err.print(note)
+    if as_json:
+        print_json(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            tell([f"{result['image']}: {result['finding']}"])
+        tell([f"annotated images and predictions.json are in {to}"])
+
+
+def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """List every configuration key with its value under a preset and its meaning.
+
+    sightline config --preset fast
+
+    sightline config --preset fast --set train.epochs=5 --json
+    """
+    resolved = resolve(preset, parse_assignments(assign))
+    if as_json:
+        print_json(resolved.model_dump_json(indent=2, by_alias=True))
+    else:
+        out.print(output.config_table(resolved))

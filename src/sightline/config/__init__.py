@@ -1,0 +1,27 @@
+"""The configuration of a run: its schema, its presets, and how values are given by dotted keys."""
+
+from __future__ import annotations
+
+from sightline.config.run_config import (
+    DataConfig,
+    ExportConfig,
+    GateConfig,
+    RegisterConfig,
+    RunConfig,
+    SampleConfig,
+    TrainConfig,
+    WeightsConfig,
+    single,
+)
+
+__all__ = [
+    "DataConfig",
+    "ExportConfig",
+    "GateConfig",
+    "RegisterConfig",
+    "RunConfig",
+    "SampleConfig",
+    "TrainConfig",
+    "WeightsConfig",
+    "single",
+]

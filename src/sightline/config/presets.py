@@ -1,0 +1,91 @@
+"""Presets: each is a function that returns a whole configuration, so a recipe can be read in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sightline.config.assignments import apply
+from sightline.config.run_config import Augmentation, GateConfig, RegisterConfig, RunConfig, TrainConfig, WeightsConfig
+from sightline.errors import ConfigError, did_you_mean
+
+
+def quickstart() -> RunConfig:
+    """A small detector from scratch on drawn blood smears, on two CPU cores in two minutes."""
+    return RunConfig(
+        preset="quickstart",
+        weights=WeightsConfig(source="yolo11n.yaml"),
+        train=TrainConfig(
+            epochs=20,
+            image_size=160,
+            batch=8,
+            nominal_batch=8,
+            lr0=0.004,
+            warmup_epochs=1.0,
+            augment=Augmentation(mosaic=0.0, close_mosaic=0),
+        ),
+        gate=GateConfig(min_map50=0.8),
+        register_=RegisterConfig(model_name="quickstart-smear"),
+    )
+
+
+def fast() -> RunConfig:
+    """A first answer: a nano model at 320 pixels for a dozen epochs, sensible on a CPU."""
+    return RunConfig(
+        preset="fast",
+        train=TrainConfig(
+            epochs=12,
+            image_size=320,
+            nominal_batch=16,
+            warmup_epochs=1.0,
+            augment=Augmentation(close_mosaic=3),
+        ),
+    )
+
+
+def balanced() -> RunConfig:
+    """The default for real data: a nano model at 640 pixels, stopped when val no longer improves."""
+    return RunConfig(
+        preset="balanced",
+        weights=WeightsConfig(source="yolo11n.pt"),
+        train=TrainConfig(epochs=100, patience=25, nominal_batch=16, workers=4),
+    )
+
+
+def accurate() -> RunConfig:
+    """Score before time: a small (11 M parameters) instead of a nano model, longer, with cosine decay and mixup."""
+    return RunConfig(
+        preset="accurate",
+        weights=WeightsConfig(source="yolov8s.pt"),
+        train=TrainConfig(
+            epochs=300,
+            patience=50,
+            nominal_batch=16,
+            workers=8,
+            cosine=True,
+            augment=Augmentation(mixup=0.1, close_mosaic=20),
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], RunConfig]] = {f.__name__: f for f in (quickstart, fast, balanced, accurate)}
+
+
+def preset_for(data: str) -> str:
+    """Return the preset of a data URI for which none was chosen."""
+    return "quickstart" if data == "quickstart" else "balanced"
+
+
+def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
+    """Return the preset's configuration with dotted keys replaced.
+
+    Raises ConfigError for an unknown preset, unknown keys and bad values, all at once.
+    """
+    if preset in PRESETS:
+        return apply(PRESETS[preset](), values)
+    problem = f"preset: got '{preset}', expected one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}"
+    try:
+        apply(balanced(), values)
+    except ConfigError as error:
+        raise ConfigError(error.message, [problem, *error.problems]) from None
+    raise ConfigError("The configuration is wrong (`sightline config` lists every key):", [problem])

@@ -1,0 +1,1 @@
+"""Pascal VOC: the reader and the writer."""

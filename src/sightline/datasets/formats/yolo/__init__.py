@@ -1,0 +1,1 @@
+"""YOLO in its dialects: the reader and the writer."""

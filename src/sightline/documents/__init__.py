@@ -1,0 +1,123 @@
+"""What passes between the stages and what a run ends with: JSON documents of a frozen, documented schema."""
+
+from __future__ import annotations
+
+from sightline.documents.base import (
+    SPLITS,
+    Document,
+    Part,
+    Sha256,
+    Split,
+    decimals,
+    read,
+    write_bytes,
+    write_text,
+)
+from sightline.documents.data import (
+    DataDocument,
+    Distributions,
+    Drift,
+    Example,
+    Histogram,
+    RuleResult,
+    SplitCounts,
+)
+from sightline.documents.evaluate import (
+    Backgrounds,
+    ClassScores,
+    ConfusionMatrix,
+    Curves,
+    EvaluateDocument,
+    SizeScores,
+)
+from sightline.documents.export import (
+    Curve,
+    ExportDocument,
+    Parity,
+)
+from sightline.documents.register import (
+    RegisterDocument,
+)
+from sightline.documents.report import (
+    ReportDocument,
+)
+from sightline.documents.run_folder import (
+    Documents,
+    load,
+)
+from sightline.documents.sample import (
+    Sample,
+    SampleDocument,
+)
+from sightline.documents.summary import (
+    ErrorReport,
+    StageOutcome,
+    SummaryData,
+    SummaryDocument,
+    SummaryEvaluate,
+    SummaryExport,
+    SummaryRegister,
+    SummaryTrain,
+    read_error,
+)
+from sightline.documents.train import (
+    Attempt,
+    BestEpoch,
+    Epoch,
+    Hardware,
+    TrainDocument,
+)
+from sightline.documents.validate import (
+    ValidateDocument,
+    Weights,
+)
+
+__all__ = [
+    "SPLITS",
+    "Attempt",
+    "Backgrounds",
+    "BestEpoch",
+    "ClassScores",
+    "ConfusionMatrix",
+    "Curve",
+    "Curves",
+    "DataDocument",
+    "Distributions",
+    "Document",
+    "Documents",
+    "Drift",
+    "Epoch",
+    "ErrorReport",
+    "EvaluateDocument",
+    "Example",
+    "ExportDocument",
+    "Hardware",
+    "Histogram",
+    "Parity",
+    "Part",
+    "RegisterDocument",
+    "ReportDocument",
+    "RuleResult",
+    "Sample",
+    "SampleDocument",
+    "Sha256",
+    "SizeScores",
+    "Split",
+    "SplitCounts",
+    "StageOutcome",
+    "SummaryData",
+    "SummaryDocument",
+    "SummaryEvaluate",
+    "SummaryExport",
+    "SummaryRegister",
+    "SummaryTrain",
+    "TrainDocument",
+    "ValidateDocument",
+    "Weights",
+    "decimals",
+    "load",
+    "read",
+    "read_error",
+    "write_bytes",
+    "write_text",
+]

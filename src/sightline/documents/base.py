@@ -1,0 +1,93 @@
+"""The documents that pass between stages: one JSON file a stage, each of a frozen, documented schema.
+
+Absent is null everywhere: a class or size bucket without samples has no score, not -1, NaN or 0.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sightline.errors import FULL, StageInputError, no_room
+
+SCHEMA_VERSION = 1
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """A frozen piece of a document that refuses unknown keys, NaN and infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Part):
+    """What a stage leaves behind; `file_name` is where, inside the stage's folder."""
+
+    schema_version: int = SCHEMA_VERSION
+
+    @classmethod
+    def file_name(cls) -> str:
+        """`TrainDocument` is stored in `train.json`."""
+        return f"{cls.__name__.removesuffix('Document').lower()}.json"
+
+    def write(self, folder: Path) -> Path:
+        """Write the document into a stage's folder; it appears whole or not at all."""
+        path = folder / self.file_name()
+        write_text(path, self.model_dump_json(indent=2, by_alias=True) + "\n")
+        return path
+
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
+    """Read a stage's document out of its folder.
+
+    Raises StageInputError if it is not there or does not fit the schema.
+    """
+    path = folder / kind.file_name()
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise StageInputError(
+            f"{folder} holds no {path.name}; expected the folder that `sightline {path.stem}` wrote."
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise StageInputError(
+            f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"
+        ) from None
+
+
+def decimals(confidence: float) -> str:
+    """Return a confidence with three decimals, or with all where it has more: 0.9996 is not 1."""
+    return f"{confidence:.3f}" if round(confidence, 3) == confidence else f"{confidence:.10g}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Like `write_bytes`, for UTF-8 text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place and rename it, so that no reader ever sees half of it.
+
+    The name gets a new file each time: runs share files by hard links, and the other name keeps the old bytes.
+    Raises StorageError where the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        raise (no_room(path, len(data)) if error.errno in FULL else error) from None
+    finally:
+        beside.unlink(missing_ok=True)

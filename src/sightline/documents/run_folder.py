@@ -1,0 +1,63 @@
+"""All that the stages of one run left, read out of their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.config import RunConfig
+from sightline.documents.base import AnyDocument, read
+from sightline.documents.data import DataDocument
+from sightline.documents.evaluate import EvaluateDocument
+from sightline.documents.export import ExportDocument
+from sightline.documents.register import RegisterDocument
+from sightline.documents.report import ReportDocument
+from sightline.documents.sample import SampleDocument
+from sightline.documents.train import TrainDocument
+from sightline.documents.validate import ValidateDocument
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What the stages of a run wrote; null where a stage was not reached."""
+
+    validate: ValidateDocument | None
+    data: DataDocument | None
+    train: TrainDocument | None
+    export: ExportDocument | None
+    evaluate: EvaluateDocument | None
+    sample: SampleDocument | None
+    report: ReportDocument | None
+    register: RegisterDocument | None
+
+    @property
+    def config(self) -> RunConfig | None:
+        """The configuration as it was used: what training was told last, over what validate resolved."""
+        if self.validate is None:
+            return None
+        if self.train is None:
+            return self.validate.config
+        return self.validate.config.model_copy(update={"train": self.train.config})
+
+
+def load(folders: Mapping[str, Path]) -> Documents:
+    """Read every document that is there; `folders` maps a stage's name to its folder.
+
+    Raises StageInputError for a document that does not fit its schema.
+    """
+
+    def find(kind: type[AnyDocument]) -> AnyDocument | None:
+        folder = folders.get("validate" if kind is DataDocument else kind.file_name().removesuffix(".json"))
+        return read(kind, folder) if folder and (folder / kind.file_name()).exists() else None
+
+    return Documents(
+        validate=find(ValidateDocument),
+        data=find(DataDocument),
+        train=find(TrainDocument),
+        export=find(ExportDocument),
+        evaluate=find(EvaluateDocument),
+        sample=find(SampleDocument),
+        report=find(ReportDocument),
+        register=find(RegisterDocument),
+    )

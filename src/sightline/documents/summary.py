@@ -1,0 +1,126 @@
+"""The consolidated result of a run: what `summary.json` holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from sightline.documents.base import Document, Part, Score, Sha256, Split
+from sightline.documents.evaluate import ClassScores
+from sightline.documents.export import Parity
+from sightline.documents.train import BestEpoch, Hardware
+
+
+class SummaryData(Part):
+    """The data, in short."""
+
+    source: str
+    snapshot: str | None = Field(description="Null where the data gate refused the source.")
+    classes: list[str]
+    images: dict[Split, int]
+    boxes: dict[Split, int]
+    issues: dict[Literal["error", "warning"], int]
+    dropped: dict[Literal["images", "boxes"], int] = Field(description="What quarantine left out of training.")
+
+
+class SummaryTrain(Part):
+    """Training, in short."""
+
+    weights: str
+    weights_sha256: Sha256 | None
+    seed: int
+    world_size: int
+    epochs_completed: int
+    attempts: int
+    seconds: float
+    best: BestEpoch
+
+
+class SummaryExport(Part):
+    """The file, in short."""
+
+    onnx: str
+    sha256: Sha256
+    opset: int
+    confidence: Score
+    parity: Parity
+
+
+class SummaryEvaluate(Part):
+    """The score, in short."""
+
+    split: Split
+    images: int
+    map50_95: Score | None
+    map50: Score | None
+    map75: Score | None
+    precision: Score | None
+    recall: Score | None
+    f1: Score | None
+    confidence: Score
+    per_class: list[ClassScores]
+    verdict: Literal["register", "reject"]
+    reasons: list[str]
+
+
+class SummaryRegister(Part):
+    """The model version, in short."""
+
+    model_name: str
+    version: str
+    aliases: list[str]
+    tracking_uri: str
+    run_id: str
+
+
+class StageOutcome(Part):
+    """How one stage went."""
+
+    name: str
+    seconds: float | None
+    status: Literal["done", "cached", "failed", "skipped"]
+    note: str | None = Field(default=None, description="What is unusual about it, such as why it was done again.")
+
+
+class ErrorReport(Part):
+    """Why a run failed."""
+
+    stage: str
+    kind: str
+    message: str
+    exit_code: int
+
+
+class SummaryDocument(Document):
+    """The whole run on one page; a part that was not reached is null."""
+
+    run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
+    name: str | None = Field(None, description="What people call the run; several may be called the same.")
+    status: Literal["registered", "rejected", "failed"] | None = Field(
+        description="Null while the run goes on: an accepted model is `registered` once the registry holds it."
+    )
+    rejected_by: Literal["data", "score"] | None
+    started_at: str = Field(description="ISO 8601, UTC.")
+    finished_at: str
+    git_commit: str | None
+    packages: dict[str, str]
+    hardware: Hardware | None
+    data: SummaryData | None
+    train: SummaryTrain | None
+    export: SummaryExport | None
+    evaluate: SummaryEvaluate | None
+    register_: SummaryRegister | None = Field(alias="register")
+    stages: list[StageOutcome]
+    error: ErrorReport | None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
+
+
+def read_error(path: Path) -> ErrorReport | None:
+    """Read the error document of a failed stage, if one was written."""
+    if not path.exists():
+        return None
+    return ErrorReport.model_validate(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,42 @@
+"""What validate leaves: the snapshot, the weights and the configuration of a run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from sightline.config import RunConfig
+from sightline.documents.base import Document, Part, Sha256, Split
+from sightline.documents.data import RuleResult, SplitCounts
+
+
+class Weights(Part):
+    """Starting weights, pinned."""
+
+    source: str = Field(description="What the user asked for.")
+    uri: str | None = Field(description="Where the pinned bytes lie in the store; null when training from scratch.")
+    sha256: Sha256 | None = Field(description="Digest of those bytes; null when training from scratch.")
+    architecture: str | None = Field(description="Engine architecture file for training from scratch, else null.")
+    licence: str = Field(description="Licence under which the weights may be used, as far as known.")
+
+
+class ValidateDocument(Document):
+    """What was read and what was made of it. `data.json` beside it is the data report."""
+
+    source: str
+    format: Literal["yolo", "coco", "voc"]
+    snapshot: str = Field(description="URI of the snapshot's folder in the store.")
+    digest: Sha256 = Field(description="Digest over image bytes, labels, class names, splits and file names.")
+    classes: list[str]
+    splits: dict[Split, SplitCounts]
+    split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
+    uploaded_bytes: int = Field(description="Bytes that this run added to the store.")
+    findings: list[RuleResult] = Field(description="What the rules found and the policy let pass.")
+    dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")
+    dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
+    weights: Weights
+    config: RunConfig
+    code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")
+    started_at: str = Field(description="When the stage, and with it the run, began: ISO 8601, UTC.")
+    seconds: float

@@ -1,0 +1,133 @@
+"""Progress of long work as events in a file, drawn as bars by whoever is at the terminal.
+
+Stages run in processes of their own (KFP tasks, torchrun ranks), so they cannot draw. They append one JSON line per
+event to the file that `SIGHTLINE_PROGRESS` names; `display` follows that file and draws it. Without the variable
+(inside a cluster) events go nowhere and the stage's log lines remain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "SIGHTLINE_PROGRESS"
+STAGE: dict[str, Any] = {"stage": str}
+NUMBER = int | float
+FIELDS: dict[str, dict[str, Any]] = {  # what an event of each kind has, besides its time
+    "start": STAGE | {"folders": dict},
+    "progress": STAGE | {"done": int, "total": int | None, "note": str},
+    "note": STAGE | {"note": str},
+    "end": STAGE | {"seconds": NUMBER},
+    "failed": STAGE | {"seconds": NUMBER},
+    "notice": {"text": str},
+}
+LATEST = 1e11  # seconds since 1970 that can be written as a date
+
+
+def emit(event: str, **fields: Any) -> None:
+    """Append one event; a single small write in append mode, so processes do not mix lines."""
+    path = os.environ.get(VARIABLE)
+    if path:
+        line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
+        # Progress is no result: a full disk must not end the work, or hide the error that says so.
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+            file.write(line)
+
+
+def advance(stage: str, done: int, total: int, note: str = "") -> None:
+    """Say how far a stage is, in whatever unit `total` counts."""
+    emit("progress", stage=stage, done=done, total=total, note=note)
+
+
+def notice(text: str) -> None:
+    """Tell the person at the terminal something that ends nothing: as an event, or, where nobody follows, on stderr."""
+    if VARIABLE in os.environ:
+        emit("notice", text=text)
+    else:
+        print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+class Ticker:
+    """Counts items of one stage and reports at most ten times a second, and always the last one."""
+
+    def __init__(self, stage: str, total: int, note: str = "") -> None:
+        """Start at 0 of `total`."""
+        self.stage, self.total, self.note = stage, total, note
+        self.done = 0
+        self._last = 0.0
+        self._lock = threading.Lock()
+        advance(stage, 0, total, note)
+
+    def tick(self, count: int = 1) -> None:
+        """Count `count` finished items; safe to call from several threads."""
+        with self._lock:
+            self.done += count
+            now = time.monotonic()
+            if now - self._last > 0.1 or self.done == self.total:
+                self._last = now
+                advance(self.stage, self.done, self.total, self.note)
+
+
+def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """Return the complete events after `offset` bytes, and the offset behind them.
+
+    What is no event is passed over, be it damaged or of another version: a disk that ran full cuts a line, and the next
+    one follows in it.
+    """
+    with open(path, "rb") as file:
+        file.seek(offset)
+        data = file.read()
+    end = data.rfind(b"\n") + 1
+    found = []
+    for line in data[:end].splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            found.append(json.loads(line))
+    return [event for event in found if _is_event(event)], offset + end
+
+
+def _is_event(value: Any) -> bool:
+    """Tell whether a line holds all that readers of an event of its kind rely on."""
+    if not isinstance(value, dict) or value.get("event") not in tuple(FIELDS):
+        return False
+    fields = FIELDS[value["event"]] | {"time": NUMBER}
+    if not all(isinstance(value.get(name), kind) for name, kind in fields.items()):
+        return False
+    numbers = [value[name] for name, kind in fields.items() if kind is NUMBER]
+    folders = value["folders"] if "folders" in fields else {}
+    return all(0 <= n < LATEST for n in numbers) and all(isinstance(folder, str) for folder in folders.values())
+
+
+@contextlib.contextmanager
+def display(quiet: bool = False, path: Path | None = None) -> Iterator[Path]:
+    """Draw the events that this process and its children emit while the block runs, on stderr.
+
+    `path` keeps the events in a file; without it a temporary file is used. `quiet` records and draws nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-"))
+            path = Path(folder) / "progress.jsonl"
+        path.touch()
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = str(path)
+        stack.callback(_restore, before)
+        if not quiet:
+            from sightline.runtime.progress_bars import Bars
+
+            stack.enter_context(Bars(path))
+        yield path
+
+
+def _restore(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = before

@@ -1,0 +1,94 @@
+"""Where a result comes from: code, packages and machine."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from sightline.documents import Hardware
+from sightline.runtime import machine
+
+PACKAGES = (
+    "sightline",
+    "torch",
+    "torchvision",
+    "ultralytics-opencv-headless",
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "ijson",
+    "opencv-python-headless",
+    "onnx",
+    "onnxruntime-gpu",
+    "faster-coco-eval",
+    "mlflow",
+    "kfp",
+    "minio",
+    "pydantic",
+)
+
+
+def git_commit() -> str | None:
+    """Return the commit of the source tree, with `-dirty` behind it where files differ; null outside a checkout.
+
+    Images carry no git: there the build argument `SIGHTLINE_GIT_COMMIT` says it.
+    """
+    if os.environ.get("SIGHTLINE_GIT_COMMIT"):
+        return os.environ["SIGHTLINE_GIT_COMMIT"]
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return None
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    return commit and commit + ("-dirty" if git("status", "--porcelain") else "")
+
+
+def code_digest() -> str:
+    """Return the sha256 over Sightline's own source files and the versions of the packages that decide a result."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    digest.update(repr(sorted(packages().items())).encode())
+    return digest.hexdigest()
+
+
+def packages() -> dict[str, str]:
+    """Return the installed versions of the packages that decide a result."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), **found}
+
+
+def visible_gpus() -> list[str]:
+    """Return the names of the NVIDIA GPUs that this process may use, asked of the driver's tool, without torch."""
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not shutil.which("nvidia-smi"):
+        return []
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False)
+    names = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
+    return names if allowed is None else names[: len([entry for entry in allowed.split(",") if entry.strip("- ")])]
+
+
+def hardware() -> Hardware:
+    """Describe what this process may use of its machine."""
+    return Hardware(
+        machine=f"{platform.system()} {platform.machine()}",
+        cpu_count=machine.cores(),
+        memory_bytes=machine.memory().most,
+        gpus=visible_gpus(),
+    )

@@ -1,0 +1,114 @@
+"""What every stage does around its work: a folder, a clock, progress events, and an error document when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sightline.documents import ErrorReport, write_text
+from sightline.errors import SightlineError, StageInputError, of_system
+from sightline.runtime import progress
+
+NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
+ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
+COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LAST_WORDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
+
+
+def stop_on_signals() -> None:
+    """Let a polite end (SIGTERM, a closed terminal) stop the work as Ctrl-C does, so that nothing is left running."""
+    for number in ENDS:
+        signal.signal(number, signal.default_int_handler)
+
+
+def ignore_signals() -> None:
+    """Let no further signal change the exit code of a command that is done: Python takes a while to end."""
+    for number in ENDS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def moment(seconds: float | None = None) -> str:
+    """Return a time in seconds since 1970, by default the present, in UTC as ISO 8601 with milliseconds."""
+    when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return when.isoformat(timespec="milliseconds")
+
+
+def end_with_command() -> None:
+    """End this process soon after the command that `SIGHTLINE_COMMAND` names, however that ended: kill -9 as well.
+
+    Without the variable, as on a cluster, there is nothing to wait for.
+    """
+    command = os.environ.get(COMMAND_VARIABLE)
+    if not command:
+        return
+
+    def watch() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            waiting = select.poll()
+            waiting.register(os.pidfd_open(int(command)), select.POLLIN)
+            waiting.poll()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LAST_WORDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextlib.contextmanager
+def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], float]]:
+    """Run the block as a stage that writes into `out`; yields a clock of the seconds since the start.
+
+    The start event carries the folders of the stage and of what it reads, by which the orchestrator finds them,
+    wherever the runner put them. Raises StorageError where the disk is full.
+    """
+    start = time.monotonic()
+
+    def seconds() -> float:
+        return round(time.monotonic() - start, 3)
+
+    folders = {name: str(path.resolve()) for name, path in {stage: out, **inputs}.items()}
+    progress.emit("start", stage=stage, folders=folders)
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            yield seconds
+        except OSError as error:
+            raise (of_system(error, out) or error) from None
+    except BaseException as error:
+        failed(stage, error, seconds())
+        with contextlib.suppress(OSError):
+            out.rmdir()  # only if the stage had nothing to leave
+        raise
+    progress.emit("end", stage=stage, seconds=seconds())
+
+
+def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
+    """Tell whoever follows that a stage failed, and write its error document where somebody wants it."""
+    path = os.environ.get(ERROR_VARIABLE)
+    if path:
+        if isinstance(error, SightlineError):
+            report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
+        elif isinstance(error, KeyboardInterrupt):
+            report = ErrorReport(stage=stage, kind="interrupted", message="Interrupted.", exit_code=130)
+        else:
+            report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
+        with contextlib.suppress(OSError, SightlineError):  # where even that finds no room, the output still says it
+            write_text(Path(path), json.dumps(report.model_dump()))
+    progress.emit("failed", stage=stage, seconds=seconds)
+
+
+def same_snapshot(made: str, snapshot: str, what: str) -> None:
+    """Raise StageInputError if `what` was made from other data than `snapshot`."""
+    if made != snapshot:
+        raise StageInputError(
+            f"{what} was made from {made}, but the data is {snapshot}. Repeat the stages from train on."
+        )

@@ -1,0 +1,143 @@
+"""The whole run in one document, put together from what the stages left behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from sightline.documents import (
+    DataDocument,
+    Documents,
+    ErrorReport,
+    EvaluateDocument,
+    ExportDocument,
+    RegisterDocument,
+    StageOutcome,
+    SummaryData,
+    SummaryDocument,
+    SummaryEvaluate,
+    SummaryExport,
+    SummaryRegister,
+    SummaryTrain,
+    TrainDocument,
+    ValidateDocument,
+    load,
+)
+from sightline.runtime.stage_frame import NAMES, moment
+
+
+def summarise(
+    *,
+    run_id: str,
+    name: str | None = None,
+    folders: Mapping[str, Path],
+    started_at: str | None = None,
+    stages: Sequence[StageOutcome] = (),
+    error: ErrorReport | None = None,
+) -> SummaryDocument:
+    """Consolidate a run. Without `stages`, those that left a document count as done.
+
+    `started_at` is ISO 8601; without it the run began when validate did.
+    The status is null as long as nothing is decided: a stage of an accepted run that registration still follows.
+    """
+    from sightline.runtime import provenance
+
+    documents = load(folders)
+    status, rejected_by = _status(documents, error)
+    train = documents.train
+    return SummaryDocument(
+        run_id=run_id,
+        name=name,
+        status=status,
+        rejected_by=rejected_by,
+        started_at=started_at or (documents.validate.started_at if documents.validate else moment()),
+        finished_at=moment(),
+        git_commit=provenance.git_commit(),
+        packages={**provenance.packages(), **(train.packages if train else {})},
+        hardware=train.hardware if train else None,
+        data=_data(documents.validate or documents.data),
+        train=_train(train),
+        export=_export(documents.export),
+        evaluate=_evaluate(documents.evaluate),
+        register_=registered(documents.register) if documents.register else None,
+        stages=list(stages) or outcomes(documents),
+        error=error,
+    )
+
+
+def outcomes(documents: Documents) -> list[StageOutcome]:
+    """Name the stages that left a document, in the order of the line."""
+    return [
+        StageOutcome(name=name, seconds=document.seconds, status="done")
+        for name, document in vars(documents).items()
+        if document and name in NAMES
+    ]
+
+
+def _status(
+    documents: Documents, error: ErrorReport | None
+) -> tuple[Literal["registered", "rejected", "failed"] | None, Literal["data", "score"] | None]:
+    """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
+    if error:
+        return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
+    if documents.evaluate and documents.evaluate.verdict == "reject":
+        return "rejected", "score"
+    if documents.register:
+        return "registered", None
+    return None, None
+
+
+def _data(document: ValidateDocument | DataDocument | None) -> SummaryData | None:
+    """Sum the data up; of a refused source only the data report is there."""
+    if document is None:
+        return None
+    severities = Counter[str]()
+    for finding in document.findings:
+        severities[finding.severity] += finding.count
+    return SummaryData(
+        source=document.source,
+        snapshot=document.snapshot if isinstance(document, ValidateDocument) else None,
+        classes=document.classes,
+        images={split: counts.images for split, counts in document.splits.items()},
+        boxes={split: counts.boxes for split, counts in document.splits.items()},
+        issues={"error": severities["error"], "warning": severities["warning"]},
+        dropped={"images": document.dropped_images, "boxes": document.dropped_boxes},
+    )
+
+
+def _train(document: TrainDocument | None) -> SummaryTrain | None:
+    if document is None:
+        return None
+    return SummaryTrain(
+        weights=document.weights,
+        weights_sha256=document.weights_sha256,
+        seed=document.seed,
+        world_size=document.world_size,
+        epochs_completed=document.epochs_completed,
+        attempts=len(document.attempts),
+        seconds=document.seconds,
+        best=document.best,
+    )
+
+
+def _export(document: ExportDocument | None) -> SummaryExport | None:
+    return SummaryExport.model_validate(_shared(document, SummaryExport)) if document else None
+
+
+def _evaluate(document: EvaluateDocument | None) -> SummaryEvaluate | None:
+    return SummaryEvaluate.model_validate(_shared(document, SummaryEvaluate)) if document else None
+
+
+def registered(document: RegisterDocument) -> SummaryRegister:
+    """Return the model version, in short."""
+    return SummaryRegister.model_validate(_shared(document, SummaryRegister))
+
+
+def _shared(
+    document: ExportDocument | EvaluateDocument | RegisterDocument,
+    short: type[SummaryExport] | type[SummaryEvaluate] | type[SummaryRegister],
+) -> dict[str, Any]:
+    """Return the fields of a document that its short form has under the same name."""
+    return {name: getattr(document, name) for name in short.model_fields}

@@ -1,0 +1,128 @@
+"""What can be saved of a bad image file, and nothing else: bytes in, better bytes out, and what was done in words.
+
+Without loss: bytes behind a JPEG's end, and zeros before its end marker, are cut; a JPEG's end marker is added if
+nothing but it is missing (see `jpeg`); a file gets the suffix of what it is. With new pixels: a picture stored turned
+is made upright, transparency is laid on white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8),
+CMYK becomes RGB. Then PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own colour
+subsampling; the profile of colours stays, EXIF does not; of several pictures in a file the first is kept.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from sightline.image_files import jpeg, png
+from sightline.image_files.images import (
+    DEEP,
+    SUFFIXES,
+    TIFF_UNREAD,
+    TURNS,
+    UNDECODABLE,
+    cut_to_eight_bits,
+    eight_bits,
+    exif_orientation,
+    see_through,
+)
+from sightline.image_files.signatures import FORMATS
+
+QUALITY = 95
+SUBSAMPLED_WIDE = 1  # Pillow's number for 4:2:2, which a quarter turn makes 4:4:0: that, it cannot write
+LOSSLESS: dict[str, dict[str, Any]] = {
+    "PNG": {},
+    "BMP": {},
+    "WEBP": {"lossless": True},
+    "TIFF": {"compression": "tiff_lzw"},
+}
+
+
+def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
+    """Return better bytes, the suffix they belong under, and what was done; None where nothing needs doing.
+
+    `suffix` is what the file has now, such as `.jpg`. Raises ValueError, with the reason, for what cannot be saved.
+    """
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, about odd tags, which name no file
+        return _reencoded(data, suffix)
+
+
+def _reencoded(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
+    kind = _kind(data)
+    done: list[str] = []
+    try:
+        if kind in jpeg.KINDS:
+            data, done = jpeg.ended(data, kind)
+        if suffix.lower() not in SUFFIXES[kind]:
+            suffix = SUFFIXES[kind][0]
+            done.append(f"named {suffix}, which it is")
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            better, words = _better(image, data)
+            if words:
+                data = _encoded(better, image, kind)
+    except UNDECODABLE as error:
+        raise ValueError(str(error) or f"cannot be decoded ({type(error).__name__})") from None
+    done += words
+    return (data, suffix, "; ".join(done)) if done else None
+
+
+def _kind(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.format or ""
+    except UnidentifiedImageError:
+        raise ValueError(f"is none of {', '.join(FORMATS)}") from None
+    except (*UNDECODABLE, Image.DecompressionBombError) as error:
+        raise ValueError(str(error) or f"cannot be opened ({type(error).__name__})") from None
+
+
+def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
+    """Decode a picture, and return it as training should see it and what was done for it."""
+    done = []
+    if image.format == "PNG":
+        image.load()  # or `exif_orientation` would, and pass over what is wrong
+    orientation = exif_orientation(image)
+    image.load()
+    if image.format == "PNG" and ((broken := png.damage(data)) or png.lacks_rows(data, image)):
+        raise ValueError(broken.message if broken else "ends too early: rows are missing")
+    result: Image.Image = image
+    if orientation in TURNS:
+        # Pillow turns a TIFF by itself; the copy has no tags of the old file, which would turn it once more.
+        result = image.copy() if image.format == "TIFF" else image.transpose(TURNS[orientation])
+        done.append(f"made upright (EXIF orientation {orientation})")
+    if result.mode in DEEP:
+        result = eight_bits(result)
+        done.append("scaled to 8 bits")
+    elif cut_to_eight_bits(image, data):
+        done.append("cut to 8 bits")
+    if result.mode == "CMYK":
+        result = result.convert("RGB")
+        done.append("CMYK made RGB")
+    if image.info.get("compression") in TIFF_UNREAD:
+        done.append("compressed again")
+    if see_through(result, loaded=True):
+        result = _flattened(result)
+        done.append("transparency laid on white")
+    return result, done
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    grey = image.mode in ("1", "L", "LA", "La")
+    picture = image.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert("L" if grey else "RGB")
+
+
+def _encoded(picture: Image.Image, original: Image.Image, kind: str) -> bytes:
+    """Write a picture in the format of the original."""
+    options = LOSSLESS.get(kind)
+    if options is None:
+        kind = "JPEG"
+        sampling = max(JpegImagePlugin.get_sampling(original), 0)  # -1, an unusual one: all of the colour is kept
+        quarter = picture.size != original.size
+        options = {"quality": QUALITY, "subsampling": 0 if quarter and sampling == SUBSAMPLED_WIDE else sampling}
+    profile = None if original.mode == "CMYK" else original.info.get("icc_profile")  # it describes those four colours
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, icc_profile=profile, **options)
+    return buffer.getvalue()

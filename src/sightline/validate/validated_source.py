@@ -1,0 +1,135 @@
+"""A source, opened and put through the gate: what passed, and the report on what did not."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sightline.config import RunConfig
+from sightline.datasets import formats
+from sightline.datasets.sources import QUICKSTART
+from sightline.datasets.sources import opened as opened_source
+from sightline.datasets.types import Edges, Folder, Reading
+from sightline.documents import DataDocument, write_text
+from sightline.errors import DataError, DataRejected, StorageError
+from sightline.pages import data_page
+from sightline.runtime.provenance import code_digest
+from sightline.storage import Store, Transfer
+from sightline.validate import gate, index, refusal
+from sightline.validate.index import Index, IndexedDataset
+from sightline.validate.scan import scan
+
+PAGE, PROBLEMS = "data.html", "problems.csv"
+FILES = (DataDocument.file_name(), PAGE, PROBLEMS)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A source that was read. Lives as long as the block of `opened`."""
+
+    folder: Folder
+    reading: Reading
+    index: Index
+    dataset: IndexedDataset
+    document: DataDocument
+
+    def report(self, out: Path, seconds: float) -> DataDocument:
+        """Write data.json, data.html and problems.csv into `out`."""
+        document = self.document.model_copy(update={"seconds": seconds})
+        out.mkdir(parents=True, exist_ok=True)
+        gate.write_csv(self.index, document.findings, out / PROBLEMS)
+        write_text(out / PAGE, data_page.render(document, self.picture))
+        document.write(out)
+        return document
+
+    def picture(self, source: str) -> data_page.Picture | None:
+        """Return an image of the source with its boxes, to be drawn; None if it is none of the source's images."""
+        row = self.index.rows("SELECT id, image, labels FROM item WHERE source = ? LIMIT 1", (source,)).fetchone()
+        if row is None:
+            return None
+        names = self.dataset.classes
+        outlines = [data_page.Outline(names[c], _edges(*box)) for c, *box in self.dataset.labels(row[0], row[2])]
+        return data_page.Picture(os.fsdecode(row[1]), outlines)
+
+
+def _edges(cx: float, cy: float, w: float, h: float) -> Edges:
+    return cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2
+
+
+@contextlib.contextmanager
+def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterator[Checked]:
+    """Read a source and judge it. Raises DataError for one that cannot be read as a detection set.
+
+    Without `trainable` missing splits are not made, and a split without boxes is no reason to refuse it.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(opened_source(source, config.data.images))
+        key = None if source == QUICKSTART else _key(folder, config)
+        try:
+            try:
+                result = _judged(folder, source, config, trainable, key, stack)
+            except sqlite3.DatabaseError as error:
+                if key is None or error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise
+                index.remove(key)  # damaged, by a machine that lost power; it is only a memory
+                result = _judged(folder, source, config, trainable, None, stack)
+            yield result
+        except sqlite3.DatabaseError as error:
+            raise StorageError(
+                f"The index of {source} cannot be written ({error}). It lies in SIGHTLINE_CACHE or TMPDIR: free some "
+                "space there, or point them elsewhere."
+            ) from None
+
+
+def _judged(
+    folder: Folder, source: str, config: RunConfig, trainable: bool, key: str | None, stack: contextlib.ExitStack
+) -> Checked:
+    """Read and judge, with an index that stays open as long as `stack`."""
+    with contextlib.ExitStack() as own:
+        rows = own.enter_context(index.opened(key))
+        reading = formats.read(folder, config.data.format, config.data.voc_origin)
+        scan(reading, rows, config)
+        judgement = gate.judge(rows, reading, config, folder.name, source, trainable=trainable)
+        stack.push(own.pop_all())
+    return Checked(folder, reading, rows, judgement.dataset, judgement.document)
+
+
+def _key(folder: Folder, config: RunConfig) -> str | None:
+    """Name all that decides what is found in a single file; None for a source that is gone afterwards."""
+    if folder.fence is not None:
+        return None
+    thresholds = config.data.policy.thresholds.model_dump()
+    images = str(folder.images.resolve()) if folder.images else None
+    return json.dumps(
+        [
+            *(str(folder.root.resolve()), str(folder.file), images, config.data.format, config.data.voc_origin),
+            *(thresholds, config.train.image_size, code_digest()),
+        ]
+    )
+
+
+def remove(out: Path) -> None:
+    """Remove the report of an earlier run, should this one fail."""
+    for name in FILES:
+        (out / name).unlink(missing_ok=True)
+
+
+def refused(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
+    """Return the error for a refused source.
+
+    A failed task of a cluster keeps no files, so with a store that is not a folder here the report goes there as well.
+    """
+    runs, run = os.environ.get("SIGHTLINE_RUNS"), os.environ.get("SIGHTLINE_RUN_ID")
+    # In a pipeline `out` is the runner's own folder, whose files the orchestrator puts into the run directory.
+    report = f"{runs}/{run}/validate/{PAGE}" if runs and run else str(out / PAGE)
+    if store.uri.startswith("s3://"):
+        prefix = f"rejected/{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
+        store.upload([Transfer(f"{prefix}/{name}", out / name) for name in FILES])
+        report = f"{store.uri}/{prefix}/{PAGE}"
+    return refusal.refusal(document, report)

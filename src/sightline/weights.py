@@ -1,0 +1,173 @@
+"""Starting weights: found, pinned to a sha256, and known to be a detector, before anything unpickles them.
+
+A checkpoint is a pickle, and unpickling runs code. So nobody loads it before its digest is known: official names bring
+theirs, other files need `weights.sha256` or the user's word (`weights.trust`). Until then only the pickle's opcodes
+are read, which tell a detector from a pose or segmentation model without torch.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from sightline.checkpoint_pickle import ENGINE_LICENCE, read_checkpoint
+from sightline.config import RunConfig, WeightsConfig
+from sightline.documents import Weights
+from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
+from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
+
+# Published by Ultralytics in the assets release v8.4.0; sha256 of the released files.
+PINS = {
+    "yolov8n.pt": "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
+    "yolov8s.pt": "1f47a78bf100391c2a140b7ac73a1caae18c32779be7d310658112f7ac9aa78a",
+    "yolo11n.pt": "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1",
+    "yolo26n.pt": "9b09cc8bf347f0fc8a5f7657480587f25db09b34bf33b0652110fb03a8ad4fef",
+}
+NAMES = [f"yolo{family}{size}" for family in ("v8", "11", "12", "26") for size in "nsmlx"]
+LAYERS = {"yolov8": 23, "yolo11": 24, "yolo12": 22, "yolo26": 24}  # modules of the engine's architecture files
+NMS_FREE = ("yolo26",)  # families with a one-to-one head
+RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
+
+
+@dataclass(frozen=True)
+class Issue:
+    """Weights before they are in the store, and what is known of the network without loading it."""
+
+    path: Path | None  # null when training from scratch
+    pinned: Weights  # its `uri` is still null
+    layers: int | None  # null where the file does not say
+    nms_free: bool  # whether there is a one-to-one head
+
+    def unfit(self, config: RunConfig) -> list[str]:
+        """Say which settings this network cannot follow."""
+        problems = []
+        if self.layers is not None and config.train.freeze >= self.layers:
+            problems.append(
+                f"train.freeze: got {config.train.freeze}, but {self.pinned.source} has {self.layers} layers; expected "
+                f"at most {self.layers - 1}, which leaves the head to train"
+            )
+        if config.export.nms_free and not self.nms_free:
+            problems.append(
+                f"export.nms_free: got true, but {self.pinned.source} has no one-to-one head; of the official models "
+                "only yolo26 has one"
+            )
+        return problems
+
+
+def pin(found: Issue, store: Store) -> Weights:
+    """Put found weights into the store under their digest. Raises StorageError."""
+    if found.path is None:
+        return found.pinned
+    key = f"weights/{found.pinned.sha256}.pt"
+    store.upload([Transfer(key, found.path, found.pinned.sha256)])
+    return found.pinned.model_copy(update={"uri": f"{store.uri}/{key}"})
+
+
+def find(config: WeightsConfig, store: Store | None, folder: Path) -> Issue:
+    """Find the starting weights and check them; what is fetched is in `folder`. Nothing is unpickled.
+
+    Raises WeightsError: nothing found, an unpinned or different digest, no checkpoint, not a detector.
+    """
+    source = config.source
+    if source.endswith((".yaml", ".yml")):
+        return _from_scratch(config)
+    path = _find(config, store, folder)
+    content = read_checkpoint(source, path)  # first: it says more than a digest does, and runs nothing
+    digest = sha256_file(path)
+    _check_digest(config, path.name, digest)
+    pinned = Weights(source=source, uri=None, sha256=digest, architecture=None, licence=content.licence)
+    return Issue(path, pinned, content.layers, content.nms_free)
+
+
+def _from_scratch(config: WeightsConfig) -> Issue:
+    source = config.source
+    name = source.rsplit(".", 1)[0]
+    if name not in NAMES:
+        raise WeightsError(
+            f"weights.source: got architecture '{source}', expected one of yolov8, yolo11, yolo12, yolo26 with a size "
+            f"n, s, m, l or x, such as yolo11n.yaml{did_you_mean(name, NAMES) or '.'}"
+        )
+    if config.sha256:
+        raise WeightsError(
+            f"weights.sha256: got a digest, but {source} is trained from scratch, without a file that could have it."
+        )
+    pinned = Weights(source=source, uri=None, sha256=None, architecture=f"{name}.yaml", licence=ENGINE_LICENCE)
+    return Issue(None, pinned, LAYERS[name[:-1]], name[:-1] in NMS_FREE)
+
+
+def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
+    """Return a local file with the weights, copied into `folder` where they come from elsewhere."""
+    source = config.source
+    if source.startswith("s3://"):
+        try:
+            return fetch_uri(source, folder / "fetched.pt")
+        except StorageUsageError as error:
+            raise WeightsError(f"weights.source: {error}") from None
+    path = Path(os.path.expanduser(source.removeprefix("file://")))  # noqa: PTH111
+    if path.is_file():
+        return path
+    name = source if source.endswith(".pt") else f"{source}.pt"
+    if "/" in source or name.removesuffix(".pt") not in NAMES:
+        raise WeightsError(
+            f"weights.source: '{shortened(source)}' is not there: no such file, and no official name"
+            f"{did_you_mean(name.removesuffix('.pt'), NAMES) or '.'} Give a path, an s3:// URI, an official name "
+            f"({', '.join(PINS)}), or an architecture to train from scratch (yolo11n.yaml)."
+        )
+    expected = config.sha256 or PINS.get(name)
+    if not expected:
+        raise WeightsError(
+            f"weights.source: '{name}' is an official name without a sha256 known here (known: {', '.join(PINS)}). "
+            "Pass the digest you trust with --weights-sha256."
+        )
+    cached = cache_root() / "weights" / name
+    places = [Path(os.environ["SIGHTLINE_WEIGHTS"]) / name] if "SIGHTLINE_WEIGHTS" in os.environ else []
+    for place in (*places, cached):
+        if place.is_file():
+            return place
+    if store and store.exists(f"weights/{expected}.pt"):
+        return fetch_uri(f"{store.uri}/weights/{expected}.pt", folder / name)
+    if config.download:
+        return _download(name, expected, cached)
+    raise WeightsError(
+        f"weights.source: '{name}' is in no cache: looked in {', '.join(str(p) for p in (*places, cached))}"
+        f"{f' and {store.uri}/weights' if store else ''}. Name its path, or its folder in SIGHTLINE_WEIGHTS, or allow "
+        "the network (--download)."
+    )
+
+
+def _download(name: str, expected: str, target: Path) -> Path:
+    """Fetch an official file, keeping it only if it has the expected digest."""
+    url = f"{os.environ.get('SIGHTLINE_WEIGHTS_URL', RELEASE)}/{name}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{name}.{os.getpid()}.part")
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer, part.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+        digest = sha256_file(part)
+        if digest != expected:
+            raise WeightsError(f"{url} has sha256 {digest}, expected {expected}. The file was thrown away.")
+        part.replace(target)
+    except (urllib.error.URLError, OSError) as error:
+        raise WeightsError(f"{url} could not be downloaded: {error}. Put the file at {target} yourself.") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _check_digest(config: WeightsConfig, name: str, digest: str) -> None:
+    official = config.source.removesuffix(".pt") in NAMES and not Path(config.source).is_file()
+    expected = config.sha256 or (PINS.get(name) if official else None)
+    if expected and digest != expected:
+        raise WeightsError(
+            f"weights.source: {config.source} has sha256 {digest}, expected {expected}. "
+            "The file is damaged or not the one that was meant."
+        )
+    if not expected and digest not in PINS.values() and not config.trust:
+        raise WeightsError(
+            f"weights.source: nobody vouched for {config.source}; loading a checkpoint runs code from it. "
+            f"Its sha256 is {digest}. Pass --weights-sha256 with the digest you were given, or --trust-weights."
+        )

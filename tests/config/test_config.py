@@ -1,0 +1,163 @@
+"""Configuration: dotted keys, presets, and mistakes that explain themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from sightline.config import RunConfig, TrainConfig
+from sightline.config.assignments import keys, parse_assignments
+from sightline.config.presets import PRESETS, resolve
+from sightline.errors import ConfigError
+from sightline.tasks import parameters_to_values
+
+PARAMETERS = {
+    "policy": "default",
+    "format": "auto",
+    "weights": "",
+    "epochs": 0,
+    "image_size": 0,
+    "batch": 0,
+    "gpus": "0",
+    "model_name": "",
+    "min_map50": 0.0,
+    "min_map50_95": 0.0,
+    "seed": 0,
+    "overrides": "{}",
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_preset_is_whole_and_survives_json(preset: str) -> None:
+    config = resolve(preset, {})
+    assert config.preset == preset
+    assert RunConfig.model_validate_json(config.json_text()) == config
+
+
+def test_every_key_has_a_meaning() -> None:
+    assert len(list(keys())) > 40
+    for part in ("train", "gate", "export", "data", "weights", "sample", "register_"):
+        for name, field in type(getattr(RunConfig(), part)).model_fields.items():
+            assert field.description, f"{part}.{name}"
+
+
+def test_all_mistakes_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("balanced", {"train.epoch": 1, "train.batch": "x", "gate.min_map50": 2, "train.image_size": 100})
+    text = str(caught.value)
+    assert "did you mean 'train.epochs'?" in text
+    assert "train.batch: got 'x'" in text
+    assert "gate.min_map50: got 2" in text
+    assert "multiple of 32" in text
+
+
+def test_batch_must_be_shared_evenly() -> None:
+    with pytest.raises(ConfigError, match="batch 15 cannot be shared evenly by 2 processes"):
+        resolve("fast", {"train.batch": 15, "train.gpus": 2})
+
+
+def test_values_are_yaml_scalars() -> None:
+    assert parse_assignments(["train.epochs=3", "gate.min_map50=null", "train.cosine=true", "data.format=voc"]) == {
+        "train.epochs": 3,
+        "gate.min_map50": None,
+        "train.cosine": True,
+        "data.format": "voc",
+    }
+
+
+def test_untouched_pipeline_parameters_leave_the_preset_alone() -> None:
+    assert resolve("quickstart", parameters_to_values(PARAMETERS)) == resolve("quickstart", {"train.gpus": 0})
+
+
+def test_overrides_win_over_parameters() -> None:
+    values = parameters_to_values({**PARAMETERS, "epochs": 5, "overrides": '{"train.epochs": 7}'})
+    assert resolve("fast", values).train.epochs == 7
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
+def test_overrides_must_be_a_json_object(text: str) -> None:
+    with pytest.raises(ConfigError, match="overrides"):
+        parameters_to_values({**PARAMETERS, "overrides": text})
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("register.alias=latest", "which MLflow keeps for itself"),
+        ("register.alias=Latest", "which MLflow keeps for itself"),
+        ("register.alias=V12", "which MLflow keeps for itself"),
+        (f"register.alias={'a' * 256}", "… of 256 characters, expected at most 255 letters"),
+        (f"register.experiment={'x' * 600}", "… of 600 characters, expected 1 to 256 characters"),
+        ("register.experiment='  '", "not only spaces"),
+        ('register.experiment="a\\nb"', "that can be printed"),
+        ("register.model_name=a/b", "expected at most 256 letters"),
+        ("train.epochs=true", "train.epochs: got true, expected no switch"),
+        ("train.lr0=on", "train.lr0: got true, expected no switch"),
+        ("train.lr0=1e-320", "train.lr0: got 1e-320, expected a number, at least 1e-08 and at most 1"),
+        ("train.lrf=1e-320", "train.lrf: got 1e-320, expected a number, at least"),
+        (
+            "train.warmup_epochs=1e308",
+            "train.warmup_epochs: got 1e+308, expected a number, at least 0 and at most",
+        ),
+        (f"train.patience={10**38}", "expected a whole number, at least 1 and at most 10000"),
+        (f"train.nominal_batch={10**38}", "expected a whole number, at least 1 and at most 65536"),
+        (f"train.augment.close_mosaic={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        (f"train.freeze={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        ("export.tolerance=1e-300", "export.tolerance: got 1e-300, expected a number, at least 0.001 and at most 1"),
+        ("train.epochs=1:30", "train.epochs: got '1:30', expected a whole number"),
+        ("train.lr0=1:30.5", "train.lr0: got '1:30.5', expected a number"),
+        ("train.epochs=2026-11-21", "train.epochs: got '2026-11-21', expected a whole number"),
+        ("register.alias=", "register.alias: got '', expected at most 255 letters"),
+        ("register.alias=null", "register.alias: got null, expected text"),
+        ("weights.source=", "weights.source: got '', expected text that is not empty"),
+        ("weights.sha256=ABC", "weights.sha256: got 'ABC', expected a sha256: 64 digits 0 to 9 and a to f"),
+        ("data.format=json", "data.format: got 'json', expected auto, yolo, coco or voc"),
+        ("data.voc_origin=2", "data.voc_origin: got 2, expected 0 or 1"),
+        ("weights.trust=maybe", "weights.trust: got 'maybe', expected true or false"),
+        ("train.lr0=.nan", "train.lr0: got nan, expected a number"),
+    ],
+)
+def test_what_mlflow_or_training_would_refuse_later_is_refused_here(assignment: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("fast", parse_assignments([assignment]))
+    assert words in str(caught.value)
+
+
+def test_a_digest_in_capitals_is_the_same_digest() -> None:
+    digest = "F59B3D833E2FF32E194B5BB8E08D211DC7C5BDF144B90D2C8412C47CCFC83B36"
+    assert resolve("fast", parse_assignments([f"weights.sha256={digest}"])).weights.sha256 == digest.lower()
+
+
+def test_numbers_mean_what_everybody_reads() -> None:
+    texts = ["1:30", "010", "1e-3", "1.5", "-7", "0x10", "2.5E+2", ".5", "0", "1_000"]
+    values = [parse_assignments([f"train.epochs={text}"])["train.epochs"] for text in texts]
+    assert values == ["1:30", "010", 0.001, 1.5, -7, 16, 250.0, 0.5, 0, 1000]
+
+
+def test_the_last_batch_is_what_the_others_leave_over() -> None:
+    def left(images: int, batch: int, processes: int = 1) -> int:
+        return TrainConfig(batch=batch, cpu_processes=processes).last_batch(images)
+
+    assert [left(144, 11), left(144, 16), left(145, 16), left(1, 16), left(9, 1)] == [1, 16, 1, 1, 1]
+    assert [left(143, 22, 2), left(144, 22, 2), left(145, 8, 4)] == [6, 6, 1]  # 72 images each; 37 each
+
+
+def test_gpus_and_cpu_processes_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match="gpus is 2 and cpu_processes 4: expected one of them"):
+        resolve("fast", {"train.gpus": 2, "train.cpu_processes": 4})
+
+
+def test_a_key_of_text_takes_what_is_written() -> None:
+    assert parse_assignments(
+        [
+            "register.experiment=2026-11-21",
+            "register.model_name=007",
+            "register.experiment =a: b #c",
+            "data.images=null",
+        ]
+    ) == {
+        "register.experiment": "a: b #c",
+        "register.model_name": "007",
+        "data.images": None,
+    }
+    config = resolve("fast", parse_assignments(["register.experiment='tonight''s run'", "register.alias=vision"]))
+    assert (config.register_.experiment, config.register_.alias) == ("tonight's run", "vision")

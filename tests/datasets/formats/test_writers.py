@@ -1,0 +1,379 @@
+"""What is written in a format is what the data set holds, to the last decimal, or nothing is written at all."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sightline.datasets import formats
+from sightline.datasets.formats import pixel_boxes
+from sightline.datasets.formats.coco import writer as coco
+from sightline.datasets.formats.voc import writer as voc
+from sightline.datasets.formats.writing import Format, write
+from sightline.datasets.formats.yolo import writer as yolo
+from sightline.datasets.types import Box, Dataset, Folder, Label, Reading, Sample
+from sightline.documents import Split
+from sightline.errors import DataError, StageInputError
+from sightline.rules import Issue
+
+from .strategies import MemoryDataset, Plan, class_names, classes, labels, plans, sizes
+
+FORMATS: tuple[Format, ...] = ("yolo", "coco", "voc")
+FEW = settings(max_examples=40, deadline=None)
+HALF = (0, 0.5, 0.5, 0.5, 0.5)
+PLAN = Plan(
+    ["cat", "no", "never used"],
+    [
+        ("train", "a.jpg", (40, 20), ((0, 0.5, 0.45, 0.5, 0.5), (1, 0.25, 0.25, 0.5, 0.5))),
+        ("train", "b.png", (40, 20), ()),
+        ("test", "a.png", (3, 7), (HALF,)),
+    ],
+)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return MemoryDataset(PLAN, tmp_path / "source")
+
+
+def listing(root: Path) -> list[str]:
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def from_edges(edges: tuple[float, ...], width: int, height: int) -> tuple[float, ...]:
+    """What the gate makes of edges in pixels."""
+    x0, y0, x1, y1 = edges[0] / width, edges[1] / height, edges[2] / width, edges[3] / height
+    return tuple(round(value * 1_000_000) / 1_000_000 for value in ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0))
+
+
+class TestPureFunctions:
+    @given(data=st.data(), size=sizes())
+    def test_edges_in_pixels_are_the_same_label_again(self, data: st.DataObject, size: tuple[int, int]) -> None:
+        label = data.draw(labels(3, size))
+        assert from_edges(pixel_boxes.edges(label, *size), *size) == label[1:]
+
+    def test_boxes_on_whole_pixels_stay_on_them(self) -> None:
+        for size in (333, 640, 1001, 1920):
+            for low, high in ((0, 1), (10, 97), (13, 330), (1, 333)):
+                center, _, extent, _ = from_edges((low, low, high, high), size, size)
+                assert pixel_boxes.edges((0, center, center, extent, extent), size, size) == (low, low, high, high)
+
+    @given(names=classes())
+    def test_data_yaml_keeps_every_name_for_readers_that_guess_types_and_those_that_do_not(
+        self, names: list[str]
+    ) -> None:
+        text = yolo.description(names, ["train", "test"])
+        assert yaml.safe_load(text)["names"] == dict(enumerate(names))
+        assert list(yaml.load(text, Loader=yaml.BaseLoader)["names"].values()) == names
+        assert [yaml.safe_load(text)[key] for key in ("train", "test")] == ["images/train", "images/test"]
+        assert "val" not in yaml.safe_load(text)
+
+    def test_data_yaml_has_no_path_which_the_engine_would_look_for_where_it_is_started(self) -> None:
+        assert "path" not in yaml.safe_load(yolo.description(["a"], ["train"]))
+
+    @given(data=st.data(), names=classes(), size=sizes())
+    def test_a_coco_annotation_is_the_same_label_again(
+        self, data: st.DataObject, names: list[str], size: tuple[int, int]
+    ) -> None:
+        label = data.draw(labels(len(names), size))
+        sample = Sample("train", "a.jpg", "", "a.jpg", "", 0, *size, (label,))
+        entry = json.loads(json.dumps(coco.annotation(label, sample, 5, 9)))
+        x, y, w, h = entry["bbox"]
+        assert from_edges((x, y, x + w, y + h), *size) == label[1:]
+        assert {c["id"]: c["name"] for c in coco.categories(names)}[entry["category_id"]] == names[label[0]]
+        assert (entry["image_id"], entry["id"], entry["iscrowd"], entry["segmentation"]) == (5, 9, 0, [])
+        assert entry["area"] == pytest.approx(w * h, abs=1e-4)
+        assert min(w, h) > 0.99
+
+    @given(data=st.data(), names=classes(), size=sizes())
+    def test_a_voc_annotation_is_the_same_labels_again(
+        self, data: st.DataObject, names: list[str], size: tuple[int, int]
+    ) -> None:
+        boxes = tuple(data.draw(st.lists(labels(len(names), size), max_size=3)))
+        sample = Sample("train", "a.jpg", "", "a.jpg", "", 0, *size, boxes)
+        root = ElementTree.fromstring(voc.annotation(sample, "b.jpg", names))
+        found = []
+        for element in root.iter("object"):
+            texts = [element.findtext(f"bndbox/{edge}") or "" for edge in ("xmin", "ymin", "xmax", "ymax")]
+            assert not any("e" in text or text.endswith(".0") for text in texts)
+            found.append((names.index(element.findtext("name") or ""), *from_edges(tuple(map(float, texts)), *size)))
+        assert tuple(found) == boxes
+        assert [root.findtext(f"size/{key}") for key in ("width", "height", "depth")] == [*map(str, size), "3"]
+        assert root.findtext("filename") == "b.jpg"
+
+    @given(name=class_names())
+    def test_voc_takes_every_name_without_control_characters_and_outer_spaces(self, name: str) -> None:
+        assert voc.unsayable([name]) == []
+
+    @pytest.mark.parametrize("name", [" a", "a ", "\u00a0a", "a\rb", "a\x00", "a\x1bb", "\ud800", "a\uffff", "\n"])
+    def test_voc_refuses_a_name_that_would_come_back_different(self, name: str) -> None:
+        assert voc.unsayable(["a", name]) == [name]
+
+
+class TestFolders:
+    def test_yolo_has_a_label_file_for_every_image_and_no_empty_split(self, dataset: Dataset, tmp_path: Path) -> None:
+        write(dataset, "yolo", tmp_path / "out")
+        assert listing(tmp_path / "out") == [
+            *("data.yaml", "images/test/a.png", "images/train/a.jpg", "images/train/b.png"),
+            *("labels/test/a.txt", "labels/train/a.txt", "labels/train/b.txt"),
+        ]
+        labels = tmp_path / "out" / "labels"
+        assert (labels / "train" / "b.txt").read_bytes() == b""
+        assert (labels / "train" / "a.txt").read_text() == (
+            "0 0.500000 0.450000 0.500000 0.500000\n1 0.250000 0.250000 0.500000 0.500000\n"
+        )
+        assert (tmp_path / "out" / "images" / "test" / "a.png").read_bytes() == b"test/a.png"
+
+    def test_coco_lists_every_class_and_numbers_from_one_in_each_file(self, dataset: Dataset, tmp_path: Path) -> None:
+        write(dataset, "coco", tmp_path / "out")
+        assert listing(tmp_path / "out") == [
+            *("test/_annotations.coco.json", "test/a.png"),
+            *("train/_annotations.coco.json", "train/a.jpg", "train/b.png"),
+        ]
+        document = json.loads((tmp_path / "out" / "train" / "_annotations.coco.json").read_text())
+        assert list(document) == ["info", "licenses", "categories", "images", "annotations"]
+        assert [(c["id"], c["name"]) for c in document["categories"]] == [(1, "cat"), (2, "no"), (3, "never used")]
+        assert document["images"] == [
+            {"id": 1, "file_name": "a.jpg", "width": 40, "height": 20},
+            {"id": 2, "file_name": "b.png", "width": 40, "height": 20},
+        ]
+        assert [(a["id"], a["image_id"], a["category_id"], a["bbox"]) for a in document["annotations"]] == [
+            (1, 1, 1, [10, 4, 20, 10]),
+            (2, 1, 2, [0, 0, 20, 10]),
+        ]
+        other = json.loads((tmp_path / "out" / "test" / "_annotations.coco.json").read_text())
+        assert [(a["id"], a["image_id"]) for a in other["annotations"]] == [(1, 1)]
+
+    def test_coco_without_a_box_is_still_json(self, tmp_path: Path) -> None:
+        write(MemoryDataset(Plan(["a"], [("val", "a.jpg", (9, 9), ())]), tmp_path / "source"), "coco", tmp_path / "out")
+        document = json.loads((tmp_path / "out" / "val" / "_annotations.coco.json").read_text())
+        assert (len(document["images"]), document["annotations"]) == (1, [])
+
+    def test_voc_gives_each_image_of_all_splits_a_name_of_its_own(self, tmp_path: Path) -> None:
+        images: list[tuple[Split, str]] = [
+            *(("train", "a.jpg"), ("train", "a-val.jpg"), ("val", "A.png"), ("test", "a.jpg"), ("test", " .b .jpg")),
+        ]
+        plan = Plan(["x"], [(split, name, (8, 8), (HALF,)) for split, name in images])
+        write(MemoryDataset(plan, tmp_path / "source"), "voc", tmp_path / "out")
+        lists = {path.stem: path.read_text().splitlines() for path in (tmp_path / "out/ImageSets/Main").iterdir()}
+        assert lists == {"train": ["a-val", "a"], "val": ["A-val-2"], "test": ["b", "a-test"]}
+        assert listing(tmp_path / "out" / "JPEGImages") == ["A-val-2.png", "a-test.jpg", "a-val.jpg", "a.jpg", "b.jpg"]
+        assert (tmp_path / "out" / "JPEGImages" / "A-val-2.png").read_bytes() == b"val/A.png"
+        assert [path.stem for path in (tmp_path / "out" / "Annotations").iterdir() if path.stem == "a-test"]
+
+    @pytest.mark.parametrize("format", FORMATS)
+    def test_the_same_set_gives_the_same_bytes(self, format: Format, dataset: Dataset, tmp_path: Path) -> None:
+        for name in ("one", "two"):
+            write(dataset, format, tmp_path / name)
+        assert listing(tmp_path / "one") == listing(tmp_path / "two")
+        for name in listing(tmp_path / "one"):
+            assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+    def test_other_bytes_can_take_the_place_of_an_image(self, dataset: Dataset, tmp_path: Path) -> None:
+        ticks: list[int] = []
+        write(
+            dataset,
+            "yolo",
+            tmp_path / "out",
+            image_bytes=lambda sample: f"new {sample.name}".encode(),
+            tick=lambda: ticks.append(1),
+        )
+        assert (tmp_path / "out/images/train/b.png").read_bytes() == b"new b.png"
+        assert len(ticks) == 3
+
+
+class Broken(MemoryDataset):
+    """Ends with an error, or Ctrl-C, after the first image."""
+
+    error: BaseException
+
+    def samples(self, split: Split | None = None) -> Iterator[Sample]:
+        yield next(super().samples())
+        raise self.error
+
+
+class TestWholeOrNotAtAll:
+    @pytest.mark.parametrize("format", FORMATS)
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("damaged"), OSError(28, "No space left")])
+    def test_nothing_is_left_of_work_that_ended_early(
+        self, format: Format, error: BaseException, tmp_path: Path
+    ) -> None:
+        dataset = Broken(PLAN, tmp_path / "source")
+        dataset.error = error
+        with pytest.raises(type(error)):
+            write(dataset, format, tmp_path / "below" / "out")
+        assert list((tmp_path / "below").iterdir()) == []
+
+    @pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"other"), lambda path: path.unlink()])
+    def test_an_image_that_changed_since_it_was_checked_ends_the_work(
+        self, change: Callable[[Path], None], dataset: Dataset, tmp_path: Path
+    ) -> None:
+        change(Path(next(dataset.samples("test")).image))
+        with pytest.raises(DataError, match=r"test/a\.png changed while it was being read") as caught:
+            write(dataset, "yolo", tmp_path / "out")
+        assert caught.value.exit_code == 2
+        assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+    def test_a_folder_with_something_in_it_is_left_alone(self, dataset: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine.txt").write_text("mine")
+        with pytest.raises(StageInputError, match="is not empty") as caught:
+            write(dataset, "yolo", tmp_path / "out")
+        assert caught.value.exit_code == 2
+        assert listing(tmp_path / "out") == ["mine.txt"]
+
+    def test_a_file_is_left_alone(self, dataset: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "out").write_text("mine")
+        with pytest.raises(StageInputError, match="is a file"):
+            write(dataset, "coco", tmp_path / "out")
+        assert (tmp_path / "out").read_text() == "mine"
+
+    def test_an_empty_folder_is_taken_also_through_a_link(self, dataset: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "link").symlink_to("elsewhere")
+        write(dataset, "yolo", tmp_path / "link")
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "elsewhere" / "data.yaml").is_file()
+
+    def test_a_mount_point_is_refused_before_the_work_rather_than_after_it(self, dataset: Dataset) -> None:
+        with pytest.raises(StageInputError, match="is a mount point"):
+            write(dataset, "yolo", Path("/proc"))
+
+    def test_voc_says_every_class_name_that_it_cannot_hold(self, tmp_path: Path) -> None:
+        plan = replace(PLAN, classes=["cat ", "no", "\x07bell"])
+        with pytest.raises(DataError, match="VOC cannot hold") as caught:
+            write(MemoryDataset(plan, tmp_path / "source"), "voc", tmp_path / "out")
+        assert caught.value.problems == ("'cat '", "'\\x07bell'")
+        assert not (tmp_path / "out").exists()
+
+
+class Endless(Dataset):
+    """Many images without a list of them."""
+
+    def __init__(self, count: int) -> None:
+        self.classes, self.count = ["a"], count
+
+    def samples(self, split: Split | None = None) -> Iterator[Sample]:
+        for number in range(self.count):
+            label: Label = (0, 0.5, 0.5, 0.1, 0.1)
+            yield Sample("train", f"{number:07}.jpg", "", "", "", 0, 9, 9, (label,) * 2)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_memory_does_not_grow_with_the_set(format: Format, tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        write(Endless(count), format, tmp_path / str(count), image_bytes=lambda sample: b"")
+        result = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return result
+
+    peak(10)  # what is allocated once
+    few, many = peak(100), peak(1100)
+    assert many < few + 250_000, (few, many)  # images alone take 300 bytes each, and objects as many
+
+
+class Read(NamedTuple):
+    """What the reader of a format finds in a folder; images by their bytes, boxes by class name."""
+
+    classes: list[str]
+    images: dict[str, tuple[Split, str, tuple[int, int]]]
+    boxes: dict[str, list[tuple[str, float, float, float, float]]]
+    found: list[str]
+
+
+def read(root: Path, format: Format, sizes: Mapping[str, tuple[int, int]]) -> Read:
+    """Read a folder; `sizes` are those of the images, which YOLO does not say."""
+    reading = formats.read(Folder(root, root.name), format)
+    images, boxes, found = {}, {}, []
+    for entry in reading.entries():
+        if isinstance(entry, Issue):
+            found.append(entry.rule)
+            continue
+        key = Path(entry.image).read_text()
+        parsed = entry.parsed
+        if parsed is None:
+            assert reading.parse is not None
+            assert entry.label is not None
+            parsed = reading.parse(Path(entry.label).read_bytes(), entry.label, reading.classes)
+        assert parsed.size in (None, sizes[key])
+        assert entry.split is not None
+        frame = (1, 1) if reading.relative else sizes[key]
+        found += [item.rule for item in parsed.found]
+        images[key] = entry.split, Path(entry.image).name, sizes[key]
+        boxes[key] = sorted((str(name(reading, box)), *from_edges(box.edges, *frame)) for box in parsed.boxes)
+    names = reading.classes or sorted({box[0] for found in boxes.values() for box in found})
+    return Read(names, images, boxes, found + [item.rule for item in reading.found])
+
+
+def name(reading: Reading, box: Box) -> str | int:
+    return reading.classes[box.label] if reading.classes is not None and isinstance(box.label, int) else box.label
+
+
+def expected(plan: Plan) -> dict[str, list[tuple[str, float, float, float, float]]]:
+    return {
+        f"{split}/{name}": sorted((plan.classes[b[0]], *b[1:]) for b in boxes) for split, name, _, boxes in plan.images
+    }
+
+
+def sizes_of(plan: Plan) -> dict[str, tuple[int, int]]:
+    return {f"{split}/{name}": size for split, name, size, _ in plan.images}
+
+
+def boxes_of(plan: Plan) -> int:
+    """Count the boxes: without any, VOC has no classes."""
+    return sum(map(len, expected(plan).values()))
+
+
+class Again(MemoryDataset):
+    """A data set as it was read, to be written in the next format."""
+
+    def __init__(self, read: Read, folder: Path) -> None:
+        numbers = {name: number for number, name in enumerate(read.classes)}
+        images = []
+        for key, (split, name, size) in read.images.items():
+            labels = tuple(sorted((numbers[box[0]], *box[1:]) for box in read.boxes[key]))
+            images.append((split, name, size, labels))
+        super().__init__(Plan(read.classes, images), folder, list(read.images))
+
+
+@FEW
+@given(plan=plans(), format=st.sampled_from(FORMATS))
+def test_what_is_written_and_read_again_is_the_same_to_the_last_decimal(plan: Plan, format: Format) -> None:
+    with TemporaryDirectory() as folder:
+        write(MemoryDataset(plan, Path(folder, "source")), format, Path(folder, "out"))
+        back = read(Path(folder, "out"), format, sizes_of(plan))
+    assert back.boxes == expected(plan)
+    assert back.found == []
+    used = {box[0] for boxes in back.boxes.values() for box in boxes}
+    assert back.classes == (sorted(used) if format == "voc" else plan.classes)
+    for key, (split, name, _) in back.images.items():
+        assert key.split("/", 1)[0] == split
+        assert format == "voc" or key == f"{split}/{name}"
+
+
+@settings(max_examples=15, deadline=None)
+@given(plan=plans().filter(boxes_of), chain=st.permutations(FORMATS))
+def test_a_chain_of_formats_ends_where_it_began(plan: Plan, chain: list[Format]) -> None:
+    with TemporaryDirectory() as folder:
+        dataset: Dataset = MemoryDataset(plan, Path(folder, "source"))
+        for number, format in enumerate([*chain, chain[0]]):
+            out = Path(folder, f"{number}")
+            write(dataset, format, out)
+            back = read(out, format, sizes_of(plan))
+            dataset = Again(back, Path(folder, f"again{number}"))
+    assert back.boxes == expected(plan)
+    assert {key: split for key, (split, _, _) in back.images.items()} == {
+        key: key.split("/", 1)[0] for key in back.boxes
+    }
