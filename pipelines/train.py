@@ -84,7 +84,7 @@ def sightline_train(
     }
     reported = report(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, name=dsl.PIPELINE_JOB_NAME_PLACEHOLDER, **folders)
     judged = verdict(evaluate=evaluated.outputs["folder"])
-    with dsl.If(judged.output == "register", name="accepted"):
+    with dsl.If(judged.output == "accepted", name="accepted"):
         registered = register(run_id=dsl.PIPELINE_JOB_ID_PLACEHOLDER, report=reported.outputs["folder"], **folders)
 
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):

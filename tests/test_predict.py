@@ -13,8 +13,7 @@ import pytest
 
 from sightline.errors import DataError
 from sightline.predict import predict
-
-from .conftest import Finished
+from tests.conftest import Finished
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from sightline.config.presets import quickstart
 from sightline.documents import ErrorReport, RegisterDocument, StageOutcome, SummaryDocument, load, read
 from sightline.errors import StageInputError
 from sightline.summary import summarise
-
-from .documents import CLASSES, write_run
+from tests.helpers.documents import CLASSES, write_run
 
 STARTED = "2026-11-21T08:07:11+00:00"
 DATA_REJECTED = ErrorReport(stage="validate", kind="data-rejected", message="2 errors", exit_code=3)
@@ -50,12 +49,12 @@ def test_an_accepted_run_has_no_status_until_the_registry_holds_its_model(tmp_pa
 @pytest.mark.parametrize(
     ("verdict", "error", "stages", "expected"),
     [
-        ("reject", None, None, ("rejected", "score")),
-        ("register", DATA_REJECTED, ["validate"], ("rejected", "data")),
-        ("register", DATA_REJECTED, [], ("rejected", "data")),
-        ("register", OUT_OF_MEMORY, ["validate"], ("failed", None)),
-        ("reject", OUT_OF_MEMORY, None, ("failed", None)),
-        ("register", None, [], (None, None)),
+        ("rejected", None, None, ("rejected", "score")),
+        ("accepted", DATA_REJECTED, ["validate"], ("rejected", "data")),
+        ("accepted", DATA_REJECTED, [], ("rejected", "data")),
+        ("accepted", OUT_OF_MEMORY, ["validate"], ("failed", None)),
+        ("rejected", OUT_OF_MEMORY, None, ("failed", None)),
+        ("accepted", None, [], (None, None)),
     ],
 )
 def test_status_tells_rejected_from_failed(

@@ -82,7 +82,7 @@ def _status(
     """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
     if error:
         return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
-    if documents.evaluate and documents.evaluate.verdict == "reject":
+    if documents.evaluate and documents.evaluate.verdict == "rejected":
         return "rejected", "score"
     if documents.register:
         return "registered", None

@@ -196,7 +196,7 @@ def sample(*, export: str, snapshot: str, config: str, folder: str) -> None:
 
 
 def verdict(*, evaluate: str) -> str:
-    """Return the gate's verdict, `register` or `reject`."""
+    """Return the gate's verdict, `accepted` or `rejected`."""
     from sightline.documents import EvaluateDocument, read
 
     with _user_errors():

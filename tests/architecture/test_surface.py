@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .surface import changes
+from tests.architecture.surface import changes
 
 
 def test_surface_is_as_agreed() -> None:

@@ -17,8 +17,7 @@ from sightline.documents import ValidateDocument, Weights
 from sightline.errors import ConfigError, SightlineError, StageInputError, StorageUsageError
 from sightline.snapshots import Published, fetch, publish
 from sightline.storage import Store, open_store
-
-from .memory import CAT, DOG, MemoryDataset, filled
+from tests.helpers.memory import CAT, DOG, MemoryDataset, filled
 
 DAY = 24 * 3600
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Finished, network_can_be_cut
+from tests.conftest import Finished, network_can_be_cut
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Finished
+from tests.conftest import Finished
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -109,11 +109,11 @@ WEAK = ClassScores(name="platelet", boxes=5, map50_95=0.2, map50=0.4, map75=0.1,
 @pytest.mark.parametrize(
     ("gate", "verdict", "words"),
     [
-        (GateConfig(), "register", "no minimum was configured"),
-        (GateConfig(min_map50=0.7), "register", "mAP50 0.700 reaches the minimum 0.700"),
-        (GateConfig(min_map50=0.71), "reject", "mAP50 0.700 is below the minimum 0.710"),
-        (GateConfig(min_precision=0.1), "reject", "precision no value is below"),
-        (GateConfig(min_class_ap50=0.5), "reject", "weakest class (platelet) 0.400 is below"),
+        (GateConfig(), "accepted", "no minimum was configured"),
+        (GateConfig(min_map50=0.7), "accepted", "mAP50 0.700 reaches the minimum 0.700"),
+        (GateConfig(min_map50=0.71), "rejected", "mAP50 0.700 is below the minimum 0.710"),
+        (GateConfig(min_precision=0.1), "rejected", "precision no value is below"),
+        (GateConfig(min_class_ap50=0.5), "rejected", "weakest class (platelet) 0.400 is below"),
     ],
 )
 def test_gate(gate: GateConfig, verdict: str, words: str) -> None:
@@ -124,7 +124,7 @@ def test_gate(gate: GateConfig, verdict: str, words: str) -> None:
 
 def test_no_score_is_never_accepted() -> None:
     verdict, reasons = judge(GateConfig(), map50=None, map50_95=None, precision=None, recall=None, per_class=[])
-    assert verdict == "reject"
+    assert verdict == "rejected"
     assert "there is no score" in reasons[0]
 
 

@@ -25,9 +25,8 @@ from sightline.documents import ExportDocument, read
 from sightline.export import parity
 from sightline.storage import sha256_file
 from sightline.validate import run as validate
-
-from ..conftest import Finished
-from ..report import documents
+from tests.conftest import Finished
+from tests.helpers import documents
 
 pytestmark = pytest.mark.timeout(300)
 

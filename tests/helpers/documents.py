@@ -49,7 +49,7 @@ SCORES = (0.913, 0.948, 0.802, 0.641)
 
 
 def write_run(
-    root: Path, *, verdict: str = "register", config: RunConfig | None = None, stages: Sequence[str] | None = None
+    root: Path, *, verdict: str = "accepted", config: RunConfig | None = None, stages: Sequence[str] | None = None
 ) -> dict[str, Path]:
     """Write the documents of a run below `root`, all of them or those of `stages`; return the folders."""
     model = _model()
@@ -210,7 +210,7 @@ def export(sha256: str, size: int) -> ExportDocument:
     )
 
 
-def evaluate(sha256: str, verdict: str = "register") -> EvaluateDocument:
+def evaluate(sha256: str, verdict: str = "accepted") -> EvaluateDocument:
     grid = [index / 60 for index in range(61)]
     precision = [1 - 0.55 * math.exp(-9 * x) for x in grid]
     recall = [0.97 * (1 - x**3.2) for x in grid]
@@ -230,7 +230,7 @@ def evaluate(sha256: str, verdict: str = "register") -> EvaluateDocument:
     nothing = ClassScores(
         name="gametocyte", boxes=0, map50_95=None, map50=None, map75=None, precision=None, recall=None, f1=None
     )
-    passed = verdict == "register"
+    passed = verdict == "accepted"
     return EvaluateDocument(
         onnx_sha256=sha256,
         snapshot=SNAPSHOT,

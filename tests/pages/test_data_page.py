@@ -100,7 +100,7 @@ def document(*findings: RuleResult, classes: list[str] | None = None, images: in
         "source": "/data/cells",
         "format": "yolo",
         "policy": Policy(),
-        "verdict": "rejected" if any(item.rejected for item in findings) else "passed",
+        "verdict": "rejected" if any(item.rejected for item in findings) else "accepted",
         "unusable": None,
         "classes": names,
         "images": 3 * images,

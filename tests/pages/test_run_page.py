@@ -27,8 +27,7 @@ from sightline.pages.run_page import duration, render, size
 from sightline.policy import Policy
 from sightline.summary import summarise
 from sightline.tracking.server import Place
-
-from .documents import train, write_run
+from tests.helpers.documents import train, write_run
 
 STARTED = "2026-11-21T08:07:11+00:00"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -133,7 +132,7 @@ def test_class_names_and_messages_are_text_and_never_markup(folders: dict[str, P
 
 
 def test_a_rejected_model_is_named_so_first(tmp_path: Path) -> None:
-    text = Page(page(write_run(tmp_path, verdict="reject"))).text
+    text = Page(page(write_run(tmp_path, verdict="rejected"))).text
     assert "Rejected The score gate turned this model down; it was not registered. map50 is 0.826, at least 0.9" in text
 
 

@@ -37,7 +37,7 @@ def test_register_waits_for_the_verdict_and_report_does_not(spec: dict[str, Any]
     assert "register" not in tasks
     condition = tasks["condition-1"]["triggerPolicy"]["condition"]
     assert "verdict-Output" in condition
-    assert "'register'" in condition
+    assert "'accepted'" in condition
     assert "triggerPolicy" not in tasks["report"]
 
 

@@ -16,8 +16,7 @@ from sightline.config.presets import quickstart
 from sightline.documents import RegisterDocument, ReportDocument, SummaryDocument, read
 from sightline.errors import StageInputError, TrackingError
 from sightline.tracking import server
-
-from ..report.documents import write_run
+from tests.helpers.documents import write_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -151,7 +150,7 @@ def test_the_final_summary_is_written_and_recorded(tmp_path: Path) -> None:
 
 
 def test_a_rejected_model_is_not_registered(tmp_path: Path) -> None:
-    folders = reported(tmp_path, "r1", verdict="reject")
+    folders = reported(tmp_path, "r1", verdict="rejected")
     with pytest.raises(StageInputError, match=r"The score gate rejected this model.*at least 0.9"):
         register.run(run_id="r1", folders=folders, out=tmp_path / "register")
     assert client(server.tracking_uri()).search_registered_models() == []

@@ -30,8 +30,7 @@ from sightline.snapshots.items import write_items
 from sightline.snapshots.manifest import load
 from sightline.snapshots.packs import PACK_BYTES, Member, group_bits, pack_key, pack_size, room, write_pack
 from sightline.storage import Store, open_store
-
-from .memory import CAT, DOG, MemoryDataset, filled
+from tests.helpers.memory import CAT, DOG, MemoryDataset, filled
 
 MIB = 1 << 20
 

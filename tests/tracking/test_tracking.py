@@ -21,8 +21,7 @@ from sightline.config.presets import quickstart
 from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, read
 from sightline.errors import TrackingError
 from sightline.tracking import server
-
-from ..report.documents import train, write_run
+from tests.helpers.documents import train, write_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -235,7 +234,7 @@ def test_a_rejected_run_is_finished_when_it_was_reported(
     tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
-    folders = write_run(tmp_path, verdict="reject")
+    folders = write_run(tmp_path, verdict="rejected")
     document = report.run(run_id="rejected", folders=folders, out=tmp_path / "report")
     run = client(mlflow_server).get_run(document.run_id)
     summary = read(SummaryDocument, tmp_path / "report")

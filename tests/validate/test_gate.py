@@ -284,7 +284,7 @@ def test_annotations_of_one_image_that_is_gone_are_one_missing_image(sets, rejec
 def test_the_report_of_a_passing_set_has_counts_distributions_and_no_errors(sets, validate, tmp_path):
     validate(sets.yolo())
     document = read(DataDocument, tmp_path / "out")
-    assert document.verdict == "passed"
+    assert document.verdict == "accepted"
     assert document.errors == 0
     assert document.distributions is not None
     assert sum(document.distributions.sizes.counts["train"]) == 6

@@ -101,7 +101,7 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
     if not as_json:
         out.print(output.scores_table(document.per_class, document.map50, document.map50_95))
         tell([styled("verdict: ", (document.verdict, "bold"), " · ", " · ".join(document.reasons))])
-    if document.verdict == "reject":
+    if document.verdict == "rejected":
         raise typer.Exit(output.REJECTED)
 
 
@@ -153,7 +153,7 @@ def report(run: Run, as_json: Json = False) -> None:
 
 
 def register(run: Run, as_json: Json = False) -> None:
-    """Make the exported file of a run directory a model version; exit code 2 if its verdict is reject.
+    """Make the exported file of a run directory a model version; exit code 2 if its verdict is rejected.
 
     sightline register --run runs/mine
     """

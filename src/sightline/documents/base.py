@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sightline.errors import FULL, StageInputError, no_room
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+Verdict = Literal["accepted", "rejected"]  # of a gate, on data or on a score
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -29,7 +30,7 @@ class Part(BaseModel):
 class Document(Part):
     """What a stage leaves behind; `file_name` is where, inside the stage's folder."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[2] = 2
 
     @classmethod
     def file_name(cls) -> str:
@@ -60,6 +61,11 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
+        if first["loc"] == ("schema_version",):
+            raise StageInputError(
+                f"{path} was written by another version: its schema_version is {first['input']!r}, expected "
+                f"{SCHEMA_VERSION}. Run `sightline {path.stem}` again."
+            ) from None
         where = ".".join(str(part) for part in first["loc"])
         raise StageInputError(
             f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"

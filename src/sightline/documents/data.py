@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sightline.documents.base import Document, Part, Split
+from sightline.documents.base import Document, Part, Split, Verdict
 from sightline.policy import Policy
 
 
@@ -88,7 +88,7 @@ class DataDocument(Document):
     source: str
     format: Literal["yolo", "coco", "voc"]
     policy: Policy
-    verdict: Literal["passed", "rejected"]
+    verdict: Verdict
     unusable: str | None = Field(description="Why nothing can be trained on this, whatever the rules say; or null.")
     classes: list[str]
     images: int = Field(description="Images that the source names.")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from sightline.config import GateConfig
-from sightline.documents.base import Document, Part, Score, Sha256, Split
+from sightline.documents.base import Document, Part, Score, Sha256, Split, Verdict
 from sightline.documents.export import Curve
 
 
@@ -78,7 +76,7 @@ class EvaluateDocument(Document):
     backgrounds: Backgrounds
     curves: Curves
     settings: str = Field(description="How detections were made and matched, in one sentence.")
-    verdict: Literal["register", "reject"]
+    verdict: Verdict
     reasons: list[str]
     gate: GateConfig | None = Field(
         None, description="The minimums that it was judged by; null in documents of before they were kept."

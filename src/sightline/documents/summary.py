@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from sightline.documents.base import Document, Part, Score, Sha256, Split
+from sightline.documents.base import Document, Part, Score, Sha256, Split, Verdict
 from sightline.documents.evaluate import ClassScores
 from sightline.documents.export import Parity
 from sightline.documents.train import BestEpoch, Hardware
@@ -62,7 +62,7 @@ class SummaryEvaluate(Part):
     f1: Score | None
     confidence: Score
     per_class: list[ClassScores]
-    verdict: Literal["register", "reject"]
+    verdict: Verdict
     reasons: list[str]
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from sightline.config import GateConfig
-from sightline.documents import ClassScores
-
-Verdict = Literal["register", "reject"]
+from sightline.documents import ClassScores, Verdict
 
 
 def judge(
@@ -45,5 +41,5 @@ def judge(
         else:
             passed.append(f"{name} {shown} reaches the minimum {minimum:.3f}")
     if failed:
-        return "reject", failed + passed
-    return "register", passed or ["no minimum was configured, so every score passes (set gate.min_map50)"]
+        return "rejected", failed + passed
+    return "accepted", passed or ["no minimum was configured, so every score passes (set gate.min_map50)"]

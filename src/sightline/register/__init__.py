@@ -31,7 +31,7 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
     `folders` holds those of validate, train, export, evaluate and report, and of sample for the page. Registering the
     same file of the same run again returns the version that is there.
 
-    Raises StageInputError if the verdict is not to register or the bytes are not the scored ones; TrackingError.
+    Raises StageInputError if the verdict is not accepted or the bytes are not the scored ones; TrackingError.
     """
     with running("register", out, **folders) as seconds:
         same_data(folders)
@@ -90,7 +90,7 @@ def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> 
 
     Raises StageInputError.
     """
-    if evaluated.verdict != "register":
+    if evaluated.verdict != "accepted":
         raise StageInputError(
             "The score gate rejected this model, so it is not registered: " + "; ".join(evaluated.reasons)
         )

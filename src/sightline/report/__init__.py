@@ -8,7 +8,7 @@ from pathlib import Path
 from sightline import summary
 from sightline.config import RegisterConfig
 from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load, write_text
-from sightline.errors import StageInputError, TrackingError
+from sightline.errors import StageInputError
 from sightline.pages import run_page
 from sightline.runtime.stage_frame import running
 from sightline.tracking import records, server

@@ -86,7 +86,7 @@ def judge(
         source=source,
         format=reading.format,
         policy=policy,
-        verdict="rejected" if unusable or any(finding.rejected for finding in findings) else "passed",
+        verdict="rejected" if unusable or any(finding.rejected for finding in findings) else "accepted",
         unusable=unusable,
         classes=classes,
         images=totals["images"],

@@ -102,7 +102,7 @@ def test_annotations_that_are_numbered_anew_for_each_image_are_all_used(sets: Se
     edit(root / TRAIN, lambda d: [annotation.update(id=1) for annotation in d["annotations"]])
     document = look(root)
     assert found(document) == {"repeated-number": 1}
-    assert (document.verdict, document.boxes, document.dropped_boxes) == ("passed", 10, 0)
+    assert (document.verdict, document.boxes, document.dropped_boxes) == ("accepted", 10, 0)
     done = fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
     assert (done.images, done.boxes) == (10, 10)
 

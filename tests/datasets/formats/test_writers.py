@@ -26,8 +26,7 @@ from sightline.datasets.types import Box, Dataset, Folder, Label, Reading, Sampl
 from sightline.documents import Split
 from sightline.errors import DataError, StageInputError
 from sightline.rules import Issue
-
-from .strategies import MemoryDataset, Plan, class_names, classes, labels, plans, sizes
+from tests.helpers.strategies import MemoryDataset, Plan, class_names, classes, labels, plans, sizes
 
 FORMATS: tuple[Format, ...] = ("yolo", "coco", "voc")
 FEW = settings(max_examples=40, deadline=None)
