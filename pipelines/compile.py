@@ -1,6 +1,6 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the rules in README.md
+python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the table of rules
 python -m pipelines.compile --check    fail if a committed file differs
 """
 
@@ -20,6 +20,7 @@ from sightline.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
+RULES_PAGE = "src/sightline/validate/README.md"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
@@ -37,10 +38,9 @@ def derived() -> dict[str, str]:
             texts[path] = target.read_text(encoding="utf-8")
     specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
     texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
+    before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    texts["README.md"] = before + BEGIN + rules() + END + after
+    texts[RULES_PAGE] = before + BEGIN + rules() + END + after
     return texts
 
 

@@ -1,18 +1,19 @@
-"""Measures the line and its data gate against plain Ultralytics, side by side in one run: `make bench`.
+"""Measures the pipeline and its data gate against plain Ultralytics, side by side in one run: `make bench`.
 
     make bench                                  everything, BCCD with seed 0 (about half an hour on two cores)
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
-    make bench ARGS="--only quickstart"         the whole line on drawn images (3 minutes)
-    make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
+    make bench ARGS="--only quickstart"         the whole pipeline on drawn images (3 minutes)
+    make bench ARGS="--only bccd"               the whole pipeline on BCCD, and the rival (11 minutes a seed)
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
     make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
     make bench ARGS="--only leaks"              leaked copies found, against all pairs (4 minutes)
     make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
-Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are.
+Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are. Stored with
+`--to tests/bench/results.json`, `python -m tests.bench.readme` renders them into README.md.
 
-The rival of the line does what a notebook does: train, score the best checkpoint on the test split, export to ONNX. Its
-data is the same snapshot, made beforehand and not counted.
+The rival of the pipeline does what a notebook does: train, score the best checkpoint on the test split, export to ONNX.
+Its data is the same snapshot, made beforehand and not counted.
 
 The rival of the detector is the engine's prediction with the checkpoint that its file was exported from.
 
