@@ -89,3 +89,10 @@ def test_architecture_map_has_the_layers_of_the_import_contract_in_their_order()
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("The layers, from top to bottom")[2]
     rows = re.findall(r"^    (\S.*?) {3,}", text, re.MULTILINE)
     assert [set(row.split()) for row in rows[: len(layers) - 1]] == layers[1:]  # `__main__` only calls cli
+
+
+def test_contributing_names_code_that_exists() -> None:
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", prose(ROOT / "CONTRIBUTING.md")))
+    homes = [ROOT, ROOT / "src", ROOT / "src" / "sightline", ROOT / "src" / "sightline" / "datasets"]
+    assert len(named) > 20
+    assert {path for path in named if not any((home / path).exists() for home in homes)} == set()

@@ -123,7 +123,7 @@ def timed(command: list[str], folder: Path) -> tuple[str, float, int]:
 
 
 def line(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run the whole line; returns its scores, its time by stage, and what all else cost."""
+    """Run the whole pipeline; returns its scores, its time by stage, and what all else cost."""
     output, wall, peak = timed([sys.executable, "-m", "sightline", "run", "--json", "--no-cache", *arguments], folder)
     summary = json.loads(output)
     stages = {stage["name"]: stage["seconds"] for stage in summary["stages"]}
@@ -143,7 +143,7 @@ def quickstart(folder: Path) -> dict[str, Any]:
 
 
 def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
-    """Measure the line and plain Ultralytics on BCCD, one after the other."""
+    """Measure the pipeline and plain Ultralytics on BCCD, one after the other."""
     ours = line(
         folder,
         *("--data", str(shared / "data" / "bccd"), "--weights", str(shared / "weights" / "yolo11n.pt")),
