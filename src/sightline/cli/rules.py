@@ -21,7 +21,7 @@ def list_rules(wanted: bool) -> None:
         severities = ", ".join(f"{base} {_severity(policy, rule.id)}" for base, policy in policies.items())
         out.print(f"[bold]{rule.id}[/]  {severities}")
         out.print(f"  finds  {rule.finds}", f"  why    {rule.why}", f"  fix    {rule.fix}", sep="\n", markup=False)
-        handled = f"as a warning: {rule.handled}; as a tolerated error: {rule.dropped}; by --fix: {rule.repaired}"
+        handled = f"as a warning: {rule.handled}; as a tolerated error: {rule.dropped}; with --fix: {rule.repaired}"
         out.print(f"  {handled}", style="dim", markup=False)
     out.print(
         "\nAn error refuses the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
