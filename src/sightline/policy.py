@@ -27,12 +27,6 @@ from sightline.rules import RULES, Severity
 
 Base = Literal["strict", "default", "lenient"]
 BASES: tuple[Base, ...] = ("strict", "default", "lenient")
-HARMLESS = (  # what no policy of ours makes an error: it says how a source was read
-    *("crowd-region", "mask-ignored", "grouping-class", "pixel-origin", "near-duplicate", "greyscale-image"),
-    *("class-imbalance", "few-boxes", "whole-image-box", "many-backgrounds", "data-path", "name-collision", "no-split"),
-    "class-numbers",
-)
-TOLERATED = {"zero-area-box": 0.01}  # of `default`: the share of boxes that is dropped without refusing the set
 LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error that counts them
 MOST_BYTES = 1 << 20  # of a policy file
 MISTAGGED = (TypeError, AttributeError, LookupError, OverflowError)  # what PyYAML raises for values such as !!int ''
@@ -127,12 +121,12 @@ class Policy(Part):
         """Return the severity and budget of a rule."""
         if rule in self.rules:
             return self.rules[rule]
-        severity = RULES[rule].severity
+        known = RULES[rule]
         if self.base == "strict":
-            return Setting(severity="warning" if rule in HARMLESS else "error")
-        if severity == "error" and self.base == "lenient":
-            return Setting(severity="error", max_fraction=None if RULES[rule].of == "set" else LENIENT)
-        return Setting(severity=severity, max_fraction=TOLERATED.get(rule) if severity == "error" else None)
+            return Setting(severity=known.strict)
+        if known.severity == "error" and self.base == "lenient":
+            return Setting(severity="error", max_fraction=LENIENT if known.budget_of else None)
+        return Setting(severity=known.severity, max_fraction=known.tolerated)
 
 
 def _mistake(name: str, setting: Setting) -> str | None:
@@ -142,7 +136,7 @@ def _mistake(name: str, setting: Setting) -> str | None:
         return f"unknown rule {name!r}{did_you_mean(name, RULES)} (`sightline validate --rules` lists them)"
     if setting.severity == "off" and rule.removes:
         return f"{name} cannot be off: what it finds is left out in any case; expected error or warning"
-    if setting.limited and rule.of == "set":
+    if setting.limited and not rule.budget_of:
         return f"{name} has no budget: it is about the whole set and counts no images; expected a severity alone"
     return None
 

@@ -15,21 +15,19 @@ from sightline.datasets.types import Reading, missing
 from sightline.documents import DataDocument, Example, RuleResult, Split, SplitCounts
 from sightline.errors import DataError
 from sightline.policy import Policy, Thresholds
-from sightline.rules import OF_BOXES, RULES, Issue, dropped
+from sightline.rules import RULES, Handling, Issue, Scope, ids
 from sightline.validate import canonical_layout, splits
 from sightline.validate.checks import class_names, conventions, cross_image, pairing
 from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
 from sightline.validate.refusal import UNDECIDED
 
 SHOWN = 20  # examples of a rule in the report
-NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
+NO_ITEM = ids(lambda rule: rule.unindexed)  # rules about images of which the index has no row
 WHERE_BOXES = {  # where each format has what is missing
     "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
     "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of each image.",
 }
-# What is wrong with a whole set comes first: single boxes and images may be wrong for that reason alone.
-CAUSES = (*UNDECIDED, "class-gap", "duplicate-name", "similar-names", "class-numbers")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -123,12 +121,13 @@ def link(index: Index) -> None:
 def _totals(index: Index) -> dict[str, int]:
     """Count all images and boxes that the source names, also those that cannot be opened or read."""
     images = int(index.value("SELECT COUNT(*) FROM item"))
-    gone = int(index.value("SELECT COUNT(*) FROM problem WHERE item IS NULL AND rule IN (?, ?)", NO_ITEM))
+    marks = ", ".join("?" * len(NO_ITEM))
+    gone = int(index.value(f"SELECT COUNT(*) FROM problem WHERE item IS NULL AND rule IN ({marks})", NO_ITEM))
     return {"images": images + gone, "boxes": int(index.value("SELECT TOTAL(count) FROM item"))}
 
 
 def _of(rule: str, totals: dict[str, int]) -> int:
-    return totals["boxes" if rule in OF_BOXES else "images"]
+    return totals[RULES[rule].budget_of or "images"]
 
 
 def _quarantine(index: Index, policy: Policy, rules: Sequence[str] | None = None) -> dict[int, set[int]]:
@@ -138,8 +137,8 @@ def _quarantine(index: Index, policy: Policy, rules: Sequence[str] | None = None
     with index.together():
         for rule in found:
             severity, drops = policy.of(rule).severity, RULES[rule].drops
-            left_out = severity == "warning" and RULES[rule].handling == "left out"
-            if drops == "image" and (severity == "error" or left_out):
+            unusable = RULES[rule].scope is Scope.IMAGE and RULES[rule].handling is Handling.LEFT_OUT
+            if (drops == "image" and severity == "error") or (unusable and severity == "warning"):
                 index.rows(
                     "UPDATE item SET dropped = ?1 WHERE dropped IS NULL AND id IN "
                     "(SELECT item FROM problem WHERE rule = ?1)",
@@ -198,16 +197,16 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Rule
     return sorted(result, key=_rank)
 
 
-def _rank(finding: RuleResult) -> tuple[str, bool, int, int, str]:
-    cause = CAUSES.index(finding.rule) if finding.rule in CAUSES else len(CAUSES)
-    return finding.severity, not finding.rejected, cause, -finding.count, finding.rule
+def _rank(finding: RuleResult) -> tuple[str, bool, bool, bool, int, str]:
+    undecided, cause = finding.rule in UNDECIDED, RULES[finding.rule].cause
+    return finding.severity, not finding.rejected, not undecided, not cause, -finding.count, finding.rule
 
 
 def handling(rule: str, severity: str, rejected: bool) -> str:
     """Say what happens to what a rule found."""
     if rejected:
         return "refused"
-    return dropped(RULES[rule]) if severity == "error" else RULES[rule].handling
+    return RULES[rule].dropped if severity == "error" else RULES[rule].handled
 
 
 def _examples(index: Index, rule: str, most: int) -> Iterator[Example]:

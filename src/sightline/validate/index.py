@@ -22,7 +22,7 @@ from typing import Any
 
 from sightline.datasets.types import SYNONYMS, Dataset, Label, Sample
 from sightline.documents import Split
-from sightline.rules import Issue
+from sightline.rules import Handling, Issue, Scope, ids
 from sightline.storage import cache_root
 
 SCHEMA = """
@@ -47,7 +47,7 @@ PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FI
 SAFE_SECONDS = 2.0  # a file changed this shortly before it was read may change again under the same time stamp
 KEPT_DAYS = 30
 LABEL = struct.Struct("<5i")
-COPY = ("duplicate-image", "conflicting-labels")  # why a second copy within a split is left out
+COPY = ids(lambda rule: rule.scope is Scope.IMAGE and rule.handling is Handling.FIRST_KEPT)  # why a copy is left out
 LIVE = "sha256 IS NOT NULL AND dropped IS NULL"
 DISTINCT = f"(dropped IS NULL OR dropped NOT IN {COPY})"  # an image that quarantine leaves out still leaks
 

@@ -17,7 +17,7 @@ from sightline.datasets.sources import STAGE
 from sightline.datasets.types import ImageRecord, Parsed, Reading
 from sightline.image_files import images
 from sightline.policy import Thresholds
-from sightline.rules import Issue
+from sightline.rules import RULES, Handling, Issue, Scope
 from sightline.runtime import progress
 from sightline.validate import worker_pool
 from sightline.validate.checks import convention_counts, pairing
@@ -29,7 +29,6 @@ from sightline.validate.index import Index
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
 USUAL_LABEL = 2**14  # bytes that nearly every label file fits in: memory for the largest costs more than the reading
 FEW = 2  # batches for which starting processes costs more than it saves
-UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects that are boxes nobody can use
 
 
 class Worker(NamedTuple):
@@ -54,7 +53,7 @@ class Worker(NamedTuple):
         if facts is None:
             facts, image_found = images.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
-        boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
+        boxes = len(parsed.boxes) + sum(map(_is_box, parsed.found))
         if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
             found = list(parsed.found)
             return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
@@ -78,6 +77,12 @@ class Worker(NamedTuple):
                 return self.parse(data, where, self.classes)
         except OSError as error:
             return Parsed(found=(cannot_be_read(where, error),))
+
+
+def _is_box(found: Issue) -> bool:
+    """Tell whether a parser left out an object: it counts as a box that the source has."""
+    rule = RULES[found.rule]
+    return rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT
 
 
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from sightline.policy import Policy
-from sightline.rules import Issue
+from sightline.rules import Issue, ids
 from sightline.validate.checks.copies import Copies
 from sightline.validate.checks.image_groups import Kin
-from sightline.validate.index import COPY, DISTINCT, LIVE, Index
+from sightline.validate.index import DISTINCT, LIVE, Index
 
 HELD_OUT = "CASE split WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 MADE = "CASE final WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 CROSSINGS = ((1, 0), (2, 0), (2, 1))  # a held-out split, and one that comes before it
 SPLITS = 3  # train, val and test
-RULES = (*COPY, "greyscale-image", "leaked-image", "leaked-augmentation", "leaked-copy", "near-duplicate")
+RULES = ids(lambda rule: rule.compares)
 
 GREY = "INSERT INTO problem SELECT id, 'greyscale-image', source, ?, NULL, 0, NULL, 0 FROM item WHERE grey = ?"
 

@@ -25,7 +25,7 @@ from sightline.documents import Document
 from sightline.errors import DataError
 from sightline.image_files import images as pictures
 from sightline.policy import Policy
-from sightline.rules import Issue
+from sightline.rules import Handling, Issue, Repair, Scope, ids
 from sightline.snapshots.file_names import plain_name
 from sightline.validate import canonical_layout, gate, index, splits
 from sightline.validate.checks import class_names, conventions, copies, cross_image, pairing
@@ -38,9 +38,10 @@ from sightline.validate.scan import scan
 
 CHANGES = "changes.csv"
 DISTINCT = "SELECT DISTINCT rule, place, change FROM change"
-MOVED = ("leaked-copy", "leaked-augmentation")
-LOST = ("unreadable-image", "truncated-image")
-IMAGES = ("trailing-bytes", "wrong-suffix", "exif-orientation", "alpha-channel", "deep-pixels")
+MOVED = ids(lambda rule: rule.repair is Repair.MOVED)
+LOST = ids(lambda rule: rule.repair is Repair.SAVED)
+IMAGES = ids(lambda rule: rule.repair is Repair.REENCODED)
+REMOVED = ids(lambda rule: rule.id in LEFT_OUT or (rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT))
 
 
 class Fixed(Document):
@@ -86,7 +87,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         spelled = list(class_names.find(classes))
         classes, renumber, omitted = class_names.merge(rows, classes, renumber, config.data.policy.thresholds)
         for found in spelled:
-            rows.rows("INSERT INTO change VALUES (?, ?, 'merged the classes', NULL)", (found.rule, found.where))
+            rows.rows("INSERT INTO change VALUES (?, ?, ?, NULL)", (found.rule, found.where, WRITTEN[found.rule]))
         splits.assign(rows, folder.name, reading.declared, make=False)
         canonical_layout.name_images(rows)
         _renamed(rows)
@@ -115,11 +116,10 @@ def _size(rows: Index) -> tuple[int, int]:
 
 def _nothing_left(rows: Index, name: str, of: Sequence[int], kept: Sequence[int]) -> DataError:
     """Return the error for a set of which next to nothing would be left, with what leaves the images out."""
-    removed = [*LEFT_OUT, "zero-area-box"]
-    marks = ", ".join("?" * len(removed))
+    marks = ", ".join("?" * len(REMOVED))
     counts = rows.rows(
         f"SELECT rule, change, COUNT(*) FROM ({DISTINCT}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1",
-        removed,
+        REMOVED,
     ).fetchall()
     problems = [f"{rule} {count}: {change}" for rule, change, count in counts]
     return DataError(
@@ -148,7 +148,8 @@ def _save(rows: Index, folder: Path) -> dict[str, str]:
     """Write what can be saved of damaged images into a folder; returns their new paths by source."""
     saved = {}
     damaged = rows.rows(
-        "SELECT item.id, image, source, rule FROM problem JOIN item ON item.id = problem.item WHERE rule IN (?, ?)",
+        "SELECT item.id, image, source, rule FROM problem JOIN item ON item.id = problem.item "
+        f"WHERE rule IN ({', '.join('?' * len(LOST))})",
         LOST,
     ).fetchall()
     for id, image, source, rule in damaged:
@@ -221,7 +222,7 @@ def _apart(rows: Index, policy: Policy) -> bool:
     moved = rows.rows(
         "SELECT DISTINCT item.id, rule, source, split, (SELECT split FROM item AS kin WHERE kin.kin = item.kin "
         f"ORDER BY {cross_image.HELD_OUT} LIMIT 1) FROM problem JOIN item ON item.id = problem.item "
-        "WHERE rule IN (?, ?)",
+        f"WHERE rule IN ({', '.join('?' * len(MOVED))})",
         MOVED,
     ).fetchall()
     for id, rule, source, split, target in moved:
