@@ -207,7 +207,8 @@ def test_file_that_computes_something_else_fails_parity(quickstart: Finished, tm
     checkpoint = quickstart.folder / "train" / "best.pt"
     if bias:
         checkpoint, source = changed(checkpoint, tmp_path / "sure.pt", bias), tmp_path / "sure.onnx"
-        command = [sys.executable, "-m", "tests.export.write", str(checkpoint), "False", str(source), "160", "0.9995"]
+        options = (str(checkpoint), "False", str(source), "160", "0.9995")
+        command = [sys.executable, "-m", "tests.helpers.onnx_writer", *options]
         subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True, timeout=120)
     files = [source]
     for change in (turned, shifted, swapped):

@@ -341,7 +341,7 @@ def test_yolo_labels_that_lack_only_class_names_are_said_to(sets: Sets):
 
 
 def open_file(file: Path, **options: Any) -> Folder:
-    return Folder(file.parents[formats.named.levels(file)], str(file), None, None, file)
+    return Folder(file.parents[formats.named_file.levels(file)], str(file), None, None, file)
 
 
 def problem_of_file(file: Path) -> str:
