@@ -22,7 +22,7 @@ from sightline.boxes import iou_matrix
 from sightline.detect import Contract, Detections, Detector, cuda_devices
 from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, SightlineError
 from sightline.preprocess import preprocess, read_image, unletterbox
-from tests.conftest import Finished
+from tests.helpers.finished_run import Finished
 
 ROOT = Path(__file__).parents[1]
 

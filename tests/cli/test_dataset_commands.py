@@ -204,7 +204,7 @@ def test_prune_only_says_what_it_would_do_until_told_yes(store, tmp_path):
     assert list(store.entries()) == before
 
 
-@pytest.mark.parametrize("kind", ["file", "s3"])
+@pytest.mark.parametrize("kind", ["file", pytest.param("s3", marks=pytest.mark.server)])
 def test_prune_deletes_what_nothing_refers_to_and_nothing_else(kind, tmp_path, request):
     uri = f"s3://{request.getfixturevalue('s3')}/in" if kind == "s3" else f"{tmp_path}/other"
     store = open_store(uri)

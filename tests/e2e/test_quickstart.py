@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, network_can_be_cut
+from tests.helpers.finished_run import Finished, network_can_be_cut
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -25,8 +25,8 @@ from sightline.documents import ExportDocument, read
 from sightline.export import parity
 from sightline.storage import sha256_file
 from sightline.validate import run as validate
-from tests.conftest import Finished
 from tests.helpers import documents
+from tests.helpers.finished_run import Finished
 
 pytestmark = pytest.mark.timeout(300)
 

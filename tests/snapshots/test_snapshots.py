@@ -35,7 +35,7 @@ from tests.helpers.memory import CAT, DOG, MemoryDataset, filled
 MIB = 1 << 20
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.server)])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store of either kind."""
     return open_store(f"s3://{request.getfixturevalue('s3')}/in" if request.param == "s3" else f"{tmp_path}/store")

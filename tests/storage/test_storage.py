@@ -51,7 +51,7 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", pytest.param("s3", marks=pytest.mark.server)])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store of either kind, so that both keep the same promises."""
     if request.param == "file":
@@ -914,9 +914,9 @@ POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s
 
 
 def test_wrong_and_missing_credentials_are_told_and_never_shown(
-    s3_serving: Callable[..., AbstractContextManager[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    start_s3_server: Callable[..., AbstractContextManager[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with s3_serving(INITIAL_NO_AUTH_ACTION_COUNT="3") as address:
+    with start_s3_server(INITIAL_NO_AUTH_ACTION_COUNT="3") as address:
         iam = boto3.client("iam", "us-east-1", endpoint_url=address, aws_access_key_id="x", aws_secret_access_key="x")
         iam.create_user(UserName="sightline")
         iam.put_user_policy(UserName="sightline", PolicyName="all", PolicyDocument=json.dumps(POLICY))
