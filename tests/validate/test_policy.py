@@ -173,3 +173,9 @@ def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
 def test_set_takes_a_name_or_an_object(value: str, rule: str, expected: Any):
     setting = resolve("fast", parse_assignments([f"data.policy={value}"])).data.policy.of(rule)
     assert (setting.severity, setting.max_fraction) == expected
+
+
+def test_a_budget_is_exact_at_its_border():
+    setting = Policy.model_validate({"rules": {"box-outside": {"max_fraction": 0.29}}}).of("box-outside")
+    assert not setting.exceeded(29, 100)
+    assert setting.exceeded(30, 100)

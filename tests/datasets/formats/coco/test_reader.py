@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers.coco import edit
 from tests.helpers.reading import collect, problem
 from tests.helpers.tool_exports import ToolExport, supervisely_coco
-
-
-def edit(path: Path, change: Any) -> None:
-    values = json.loads(path.read_text())
-    change(values)
-    path.write_text(json.dumps(values))
 
 
 def test_coco_standard_layout_and_a_single_file_with_images_elsewhere_are_read(sets, tmp_path):

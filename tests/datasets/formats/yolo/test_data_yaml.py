@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from sightline.errors import DataError
 from tests.helpers.reading import collect, problem
-from tests.helpers.sets import Sets
+from tests.helpers.sets import Sets, found
 from tests.helpers.tool_exports import NAMES
 
 
@@ -88,3 +89,18 @@ def test_a_data_yaml_that_lacks_only_names_says_so_with_its_keys(sets: Sets):
     message = problem(sets.yolo(names=None, classes=["cat", "dog"]))
     assert "has no class names; expected `names: [first, second]`" in message
     assert "Its keys are train, val, test, nc, classes." in message
+
+
+def test_two_names_under_one_number_are_refused(sets: Sets, look):
+    root = sets.yolo()
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(text.replace('["cat", "dog"]', "{0: cat, 1: dog, 01: cow}"))
+    with pytest.raises(DataError, match="'1' is given twice"):
+        look(root)
+
+
+def test_a_setting_that_says_the_same_twice_is_no_mistake(sets: Sets, look):
+    root = sets.yolo()
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(text.replace('"nc": 2', '"nc": 2, "nc": 2'))
+    assert found(look(root)) == {}
