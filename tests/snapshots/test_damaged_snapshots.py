@@ -43,7 +43,7 @@ def test_a_damaged_pack_is_refused_by_name_and_publishing_again_restores_it(stor
 
 @pytest.mark.parametrize("what", ["images/train/*", "labels/train/*", "packs", "items/*", "data.yaml", "manifest.json"])
 @pytest.mark.parametrize("how", ["altered", "cut", "gone"])
-def test_a_damaged_cache_is_made_again_and_trained_on_by_nobody(store, tmp_path, what, how):
+def test_a_damaged_cache_is_made_again_and_never_trained_on(store, tmp_path, what, how):
     published = publish(filled(tmp_path / "in"), store)
     root = fetch(published.uri).root
     whole = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file() and path.suffix}

@@ -21,7 +21,7 @@ def test_equal_snapshots_have_no_difference(store, tmp_path):
     assert document.examples == {}
 
 
-def test_every_kind_of_change_is_counted_and_told(either, tmp_path):
+def test_every_kind_of_change_is_counted_and_listed(either, tmp_path):
     dataset = filled(tmp_path / "in", 40)
     big = (0, 0.5, 0.5, 0.4, 0.4)
     dataset.relabel("train", "010.png", big, DOG)

@@ -276,5 +276,5 @@ def jpeg_with(**header: int) -> bytes:
         ({"channels": 2}, "is a JPEG with 2 channels, which the training engine cannot read; expected 1, 3 or 4"),
     ],
 )  # fmt: skip
-def test_what_the_header_of_a_jpeg_says_is_told_as_it_is(tmp_path, header, words):
+def test_what_the_header_of_a_jpeg_says_is_reported_as_it_is(tmp_path, header, words):
     assert inspect(tmp_path / "a.jpg", jpeg_with(**header)) == {"unreadable-image": words}

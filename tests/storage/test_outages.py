@@ -26,7 +26,7 @@ from tests.helpers.s3_doubles import EMPTY, S3InMaintenance, ScriptedS3, serving
 from tests.helpers.tcp_proxy import TcpProxy
 
 
-def test_a_server_that_is_not_there_is_told_once_the_budget_of_time_is_spent(
+def test_a_server_that_is_not_there_is_reported_once_the_budget_of_time_is_spent(
     s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:

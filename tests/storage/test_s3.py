@@ -131,7 +131,7 @@ def test_without_a_digest_a_part_of_another_version_is_not_continued(s3: str, tm
     assert (tmp_path / "data").read_bytes() == b"new version"
 
 
-def test_a_missing_bucket_is_told_with_its_endpoint(s3: str, s3_server: str, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_reported_with_its_endpoint(s3: str, s3_server: str, tmp_path: Path) -> None:
     uses: list[Callable[[], object]] = [
         lambda: open_store("s3://no-such-bucket/prefix"),
         lambda: fetch_uri("s3://no-such-bucket/weights/yolo.pt", tmp_path / "x"),
@@ -145,7 +145,9 @@ def test_a_missing_bucket_is_told_with_its_endpoint(s3: str, s3_server: str, tmp
         assert caught.value.exit_code == 2
 
 
-def test_something_that_is_no_object_store_is_told(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_something_that_is_no_object_store_is_reported(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(WebPage) as address:
         monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", address)
         for status, body, answer in (
@@ -190,7 +192,7 @@ def test_errors_inside_an_answer_that_says_success_are_seen(scripted: type[Scrip
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}
 
 
-def test_wrong_and_missing_credentials_are_told_and_never_shown(
+def test_wrong_and_missing_credentials_are_reported_and_never_shown(
     start_s3_server: Callable[..., AbstractContextManager[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with start_s3_server(INITIAL_NO_AUTH_ACTION_COUNT="3") as address:

@@ -141,7 +141,7 @@ def test_wrong_bytes_are_refused_and_not_kept(uri: str, tmp_path: Path) -> None:
     assert not store.exists("new")
 
 
-def test_everything_that_is_missing_is_told_at_once(uri: str, tmp_path: Path) -> None:
+def test_everything_that_is_missing_is_reported_at_once(uri: str, tmp_path: Path) -> None:
     store = open_store(uri)
     store.put_bytes("here", b"here")
     with pytest.raises(MissingObject, match=r"manifest\.json does not exist") as caught:

@@ -45,7 +45,7 @@ pytestmark = [
         ("close", "it closes the connection without an answer. Fix"),
     ],
 )
-def test_an_api_that_does_not_work_is_told_apart_from_one_that_is_healthy(
+def test_an_api_that_does_not_work_is_distinguished_from_one_that_is_healthy(
     fake: Callable[[str], str], mode: str, words: str
 ) -> None:
     uri = fake(mode)
@@ -140,7 +140,7 @@ def test_tls_where_there_is_none_is_said(fake: Callable[[str], str]) -> None:
     assert "TLS failed ([SSL: " in problem
 
 
-def test_a_server_that_works_is_told_from_what_in_it_does_not_fit(
+def test_a_server_that_works_is_distinguished_from_what_in_it_does_not_fit(
     mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import mlflow

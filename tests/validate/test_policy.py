@@ -67,7 +67,7 @@ def test_a_policy_file_is_read(tmp_path):
     assert resolve("fast", {"data.policy": load(str(path))}).data.policy == policy
 
 
-def test_mistakes_of_shape_are_told_at_once_in_our_words(tmp_path):
+def test_mistakes_of_shape_are_reported_at_once_in_our_words(tmp_path):
     error = mistakes(
         tmp_path,
         "base: stric\nbasis: strict\n1: 2\nthresholds: {min_boxs: 3, max_imbalance: -1, min_boxes: 1.5, decode: 2}\n"
@@ -156,7 +156,7 @@ def test_hostile_yaml_is_a_mistake_and_no_crash(tmp_path, text, said):
         ("{thresholds: {min_boxes: -1}}", "data.policy.thresholds.min_boxes: got -1, expected a whole number"),
     ],
 )
-def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
+def test_mistakes_of_set_are_reported_as_those_of_a_file(value, said):
     with pytest.raises(ConfigError) as caught:
         resolve("fast", parse_assignments([f"data.policy={value}"]))
     assert said in str(caught.value)

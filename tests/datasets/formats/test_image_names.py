@@ -79,7 +79,7 @@ def test_a_label_of_nearly_the_images_name_is_an_error_and_its_boxes_are_not_los
     assert (copy.errors, copy.splits["train"].boxes) == (0, 6)
 
 
-def test_a_label_that_two_images_might_have_is_nobodys(sets: Sets, report):
+def test_a_label_that_two_images_might_have_belongs_to_neither(sets: Sets, report):
     root = sets.yolo()
     picture(root / "images/train/A.png", 50)
     picture(root / "images/train/a.png", 51)

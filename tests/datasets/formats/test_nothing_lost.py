@@ -26,13 +26,13 @@ def test_a_split_whose_annotations_are_cut_short_is_no_split_less(sets: Sets, lo
         look(root)
 
 
-def test_a_split_whose_annotations_lack_a_list_is_told(sets: Sets, look):
+def test_a_split_whose_annotations_lack_a_list_is_reported(sets: Sets, look):
     root = sets.coco()
     edit(root / "val/_annotations.coco.json", lambda d: d.pop("annotations"))
     assert places(look(root), "unused-file") == ["val", "val/_annotations.coco.json"]
 
 
-def test_captions_beside_instances_are_not_told(sets: Sets, look):
+def test_captions_beside_instances_are_not_reported(sets: Sets, look):
     root = sets.coco()
     place = root / "annotations"
     place.mkdir()
@@ -42,7 +42,7 @@ def test_captions_beside_instances_are_not_told(sets: Sets, look):
     assert found(look(root)) == {}
 
 
-def test_a_split_without_annotations_is_told(sets: Sets, look):
+def test_a_split_without_annotations_is_reported(sets: Sets, look):
     root = sets.voc()
     (root / "ImageSets/Main/val.txt").unlink()
     (root / "val").mkdir()
@@ -51,7 +51,7 @@ def test_a_split_without_annotations_is_told(sets: Sets, look):
     assert places(document, "unused-file") == ["val"]
 
 
-def test_folders_of_images_that_nothing_speaks_of_are_told_and_previews_are_not(sets: Sets, look):
+def test_folders_of_images_that_nothing_mentions_are_reported_and_previews_are_not(sets: Sets, look):
     root = sets.yolo()
     others = ("previews", "masks/val", "images/previews", "runs/detect/val", "train_masks/train", "docs")
     for name in ("images/extra", "more", *others):
@@ -61,7 +61,7 @@ def test_folders_of_images_that_nothing_speaks_of_are_told_and_previews_are_not(
     assert places(look(root), "unused-file") == ["images/extra", "more"]
 
 
-def test_images_that_no_list_names_are_told(sets: Sets, look):
+def test_images_that_no_list_names_are_reported(sets: Sets, look):
     root = sets.yolo()
     data = (root / "data.yaml").read_text()
     names = sorted(path.name for path in (root / "images/train").iterdir())
@@ -72,7 +72,7 @@ def test_images_that_no_list_names_are_told(sets: Sets, look):
     assert finding.examples[0].message == "is an image that no list names; left out"
 
 
-def test_a_folder_without_lists_beside_one_with_lists_is_told_and_left_out(sets: Sets, look, tmp_path):
+def test_a_folder_without_lists_beside_one_with_lists_is_reported_and_left_out(sets: Sets, look, tmp_path):
     root = tmp_path / "both"
     shutil.move(sets.voc(), root / "one")
     shutil.copytree(root / "one", root / "two")
@@ -96,7 +96,7 @@ def test_lists_that_were_away_for_a_while_leave_no_trace(sets: Sets, look, tmp_p
     assert look(root).model_dump(exclude={"seconds"}) == first.model_dump(exclude={"seconds"})
 
 
-def test_plain_labels_in_folders_without_train_are_not_split_anew(sets: Sets, look):
+def test_plain_labels_in_folders_without_train_are_not_split_again(sets: Sets, look):
     root = sets.yolo()
     (root / "data.yaml").unlink()
     (root / "classes.txt").write_text("cat\ndog\n")
@@ -110,7 +110,7 @@ def test_plain_labels_in_folders_without_train_are_not_split_anew(sets: Sets, lo
         look(root)
 
 
-def test_a_path_that_leads_out_of_the_source_is_told(sets: Sets, look):
+def test_a_path_that_leads_out_of_the_source_is_reported(sets: Sets, look):
     root, beside = sets.yolo(), sets.yolo("beside")
     shutil.rmtree(root / "images/train")
     data = (root / "data.yaml").read_text()
@@ -132,7 +132,7 @@ def test_images_behind_a_link_to_a_folder_are_read_once(sets: Sets, look):
     assert image_counts(look(root)) == {"train": 7, "val": 2, "test": 2}
 
 
-def test_images_in_no_split_are_told_where_others_are_in_folders_of_splits(sets: Sets, look, tmp_path):
+def test_images_in_no_split_are_reported_where_others_are_in_folders_of_splits(sets: Sets, look, tmp_path):
     source, root = sets.coco(), tmp_path / "one"
     whole: dict[str, Any] = {"images": [], "annotations": []}
     for split in ("train", "val", "test"):
@@ -170,7 +170,7 @@ def test_links_that_lead_round_and_out_are_not_walked_again_and_again(sets: Sets
     assert len(walked) == len(set(walked)) == 12
 
 
-def test_a_label_beside_images_without_its_image_is_told(sets: Sets, look):
+def test_a_label_beside_images_without_its_image_is_reported(sets: Sets, look):
     root = sets.yolo()
     for split in ("train", "val", "test"):
         for label in (root / "labels" / split).iterdir():
@@ -197,7 +197,7 @@ def test_an_object_in_capitals_is_no_background(sets: Sets, look, tag):
     assert found(look(root)) == {"label-syntax": 1}
 
 
-def test_names_that_changed_with_the_file_of_annotations_are_told_by_the_new_one(sets: Sets, look):
+def test_names_that_changed_with_the_file_of_annotations_are_located_by_the_new_one(sets: Sets, look):
     root = sets.coco()
     edit(root / TRAIN, lambda d: d["annotations"][0].update(bbox=[0, 0, 0, 5]))
     time.sleep(SAFE_SECONDS + 0.1)

@@ -153,7 +153,7 @@ def test_a_path_that_can_mean_two_images_is_refused_with_both(sets: Sets, report
         ("p 0.png", "p_0.png"),
     ],
 )
-def test_an_image_that_is_not_there_is_told_with_the_one_of_nearly_its_name(sets: Sets, report, name, there):
+def test_an_image_that_is_not_there_is_reported_with_the_one_of_nearly_its_name(sets: Sets, report, name, there):
     root = instances(sets)
     (root / "images/train/0.png").rename(root / "images/train" / there)
     edit(root / "annotations/instances_train.json", lambda d: d["images"][0].update(file_name=name))

@@ -53,7 +53,7 @@ def test_an_entry_that_is_there_twice_counts_once(sets: Sets, look):
     assert (document.boxes, image_counts(document)["train"]) == (10, 6)
 
 
-def test_annotations_that_are_numbered_anew_for_each_image_are_all_used(sets: Sets, look, tmp_path):
+def test_annotations_that_are_numbered_again_for_each_image_are_all_used(sets: Sets, look, tmp_path):
     root = sets.coco()
     edit(root / TRAIN, lambda d: [annotation.update(id=1) for annotation in d["annotations"]])
     document = look(root)

@@ -31,7 +31,7 @@ def test_data_yaml_dialects_mean_the_same(sets, values, mended):
     assert set(read.entries) == {f"images/{s}/{n}.png" for s, numbers in sets.numbers().items() for n in numbers}
 
 
-def test_missing_numbers_and_doubled_names_are_mended_and_said(sets):
+def test_missing_numbers_and_doubled_names_are_repaired_and_reported(sets):
     root = sets.yolo(names={"0": "cat", "2": "dog", "5": "cat"}, nc=6)
     (root / "labels/train/0.txt").write_text(
         "0 0.5 0.45 0.5 0.5\n2.0 0.5 0.45 0.5 0.5\n5 .5 .45 .5 .5\n1 .5 .5 .1 .1\n"
