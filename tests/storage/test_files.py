@@ -19,6 +19,7 @@ from sightline.storage import (
     open_store,
 )
 from tests.helpers.content import MIB, noise
+from tests.helpers.small_disk import mounted
 
 
 def test_a_fetched_file_is_a_copy_of_its_own(tmp_path: Path) -> None:
@@ -35,13 +36,8 @@ def test_a_fetched_file_is_a_copy_of_its_own(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MiB."""
-    disk = tmp_path / "small disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip(f"needs the right to mount a small file system: {mount.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with mounted(tmp_path / "small disk", "1m") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_with_what_was_needed_when_fetching(uri: str, small_disk: Path) -> None:
