@@ -38,6 +38,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.xdist_group("quickstart"))
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cut what is long out of a test's name: some tests take texts of a megabyte."""
+    return f"{ascii(val[:40])}... {len(val)}" if isinstance(val, str | bytes) and len(val) > 150 else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave slow tests out, unless `-m` names them; another `-m` does not bring them back."""
