@@ -40,7 +40,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Cut what is long out of a test's name: some tests take texts of a megabyte."""
-    return f"{ascii(val[:40])}... {len(val)}" if isinstance(val, str | bytes) and len(val) > 150 else None
+    return f"{val[:40]!a}... {len(val)}" if isinstance(val, str | bytes) and len(val) > 150 else None
 
 
 @pytest.hookimpl(tryfirst=True)
