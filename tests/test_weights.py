@@ -96,7 +96,7 @@ def test_wrong_digest_is_refused(shared: Path) -> None:
         pinned(source=str(shared / "weights" / "yolo11n.pt"), sha256="0" * 64)
 
 
-def test_file_nobody_vouched_for_needs_a_word(shared: Path, tmp_path: Path) -> None:
+def test_file_without_a_known_digest_needs_consent(shared: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.pt"
     shutil.copy(shared / "weights" / "yolo11n.pt", mine)
     with mine.open("ab") as file:

@@ -159,11 +159,10 @@ def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
     job.write_text(json.dumps({"model": str(shared / "weights" / "yolo11n.pt"), "train": options}))
     for cache in (folder / "cache").rglob("*.cache"):  # the engine's own index of the labels: neither starts with it
         cache.unlink()
-    output, wall, peak = timed([sys.executable, "-m", "tests.engine", "plain", str(job)], folder)
+    engine = [sys.executable, "-m", "tests.helpers.ultralytics"]
+    output, wall, peak = timed([*engine, "plain", str(job)], folder)
     rival = {**json.loads(output.splitlines()[-1]), "wall_seconds": wall, "peak_memory_bytes": peak}
-    scored = timed(
-        [sys.executable, "-m", "tests.engine", "score", str(run / "train" / "best.pt"), str(data_yaml), "320"], folder
-    )
+    scored = timed([*engine, "score", str(run / "train" / "best.pt"), str(data_yaml), "320"], folder)
     return {
         "seed": seed,
         "line": ours,

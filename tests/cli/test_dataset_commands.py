@@ -148,7 +148,7 @@ def test_a_snapshot_is_named_in_many_ways(store, tmp_path, way):
     assert as_json("show", name)["digest"] == published.digest
 
 
-def test_names_that_fit_none_or_several_are_told_in_one_message(store, tmp_path):
+def test_names_that_fit_none_or_several_are_reported_in_one_message(store, tmp_path):
     published = publish(filled(tmp_path / "in"), store)
     head = published.digest[:8]
     others = [head + digit * 56 for digit in "01"]
@@ -195,7 +195,7 @@ def test_diff_tells_totals_examples_and_classes(store, tmp_path):
 # --- prune
 
 
-def test_prune_only_says_what_it_would_do_until_told_yes(store, tmp_path):
+def test_prune_only_says_what_it_would_do_without_yes(store, tmp_path):
     three(store, tmp_path / "in")
     before = list(store.entries())
     text = dataset("prune", "--keep", "1", "--grace", "0h")
@@ -204,7 +204,7 @@ def test_prune_only_says_what_it_would_do_until_told_yes(store, tmp_path):
     assert list(store.entries()) == before
 
 
-@pytest.mark.parametrize("kind", ["file", "s3"])
+@pytest.mark.parametrize("kind", ["file", pytest.param("s3", marks=pytest.mark.server)])
 def test_prune_deletes_what_nothing_refers_to_and_nothing_else(kind, tmp_path, request):
     uri = f"s3://{request.getfixturevalue('s3')}/in" if kind == "s3" else f"{tmp_path}/other"
     store = open_store(uri)

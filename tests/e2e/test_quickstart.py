@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, network_can_be_cut
+from tests.helpers.finished_run import Finished, network_can_be_cut
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -82,7 +82,7 @@ def test_page_is_there_and_final(quickstart: Finished) -> None:
     assert "quickstart-smear, version 1" in page
 
 
-def test_same_training_is_recognised_and_the_gate_still_judges_anew(
+def test_same_training_is_recognised_and_the_gate_still_judges_again(
     quickstart: Finished, command: Callable, tmp_path: Path
 ) -> None:
     done = command(

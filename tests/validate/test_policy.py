@@ -65,7 +65,7 @@ def test_a_policy_file_is_read(tmp_path):
     assert resolve("fast", {"data.policy": load(str(path))}).data.policy == policy
 
 
-def test_mistakes_of_shape_are_told_at_once_in_our_words(tmp_path):
+def test_mistakes_of_shape_are_reported_at_once_in_our_words(tmp_path):
     error = mistakes(
         tmp_path,
         "base: stric\nbasis: strict\n1: 2\nthresholds: {min_boxs: 3, max_imbalance: -1, min_boxes: 1.5, decode: 2}\n"
@@ -154,7 +154,7 @@ def test_hostile_yaml_is_a_mistake_and_no_crash(tmp_path, text, said):
         ("{thresholds: {min_boxes: -1}}", "data.policy.thresholds.min_boxes: got -1, expected a whole number"),
     ],
 )
-def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
+def test_mistakes_of_set_are_reported_as_those_of_a_file(value, said):
     with pytest.raises(ConfigError) as caught:
         resolve("fast", parse_assignments([f"data.policy={value}"]))
     assert said in str(caught.value)
@@ -171,3 +171,9 @@ def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
 def test_set_takes_a_name_or_an_object(value: str, rule: str, expected: Any):
     setting = resolve("fast", parse_assignments([f"data.policy={value}"])).data.policy.of(rule)
     assert (setting.severity, setting.max_fraction) == expected
+
+
+def test_a_budget_is_exact_at_its_border():
+    setting = Policy.model_validate({"rules": {"box-outside": {"max_fraction": 0.29}}}).of("box-outside")
+    assert not setting.exceeded(29, 100)
+    assert setting.exceeded(30, 100)
