@@ -19,7 +19,8 @@ from sightline.config import RunConfig, TrainConfig
 from sightline.documents import write_text
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
-from sightline.runtime.stage_frame import end_with_command, stop_on_signals
+from sightline.runtime.lifetime import end_with_command
+from sightline.runtime.stage_frame import stop_on_signals
 
 machine.limit_threads()  # before a stage imports numpy
 
