@@ -68,7 +68,7 @@ def test_a_place_that_cannot_be_written_is_named_with_its_setting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_WORK", "/dev/null/work")
-    with pytest.raises(ConfigError, match=r"/dev/null/work cannot be written: not a directory\. Set SIGHTLINE_WORK to"):
+    with pytest.raises(ConfigError, match=r"/dev/null/work cannot be used: not a directory\. Set SIGHTLINE_WORK to"):
         work(tmp_path / "out")
 
 

@@ -86,8 +86,9 @@ def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder 
     which is not written yet. Raises ConfigError for a place that cannot be used.
     """
     while True:
-        with _lock(key) as lock:
-            if not lock.take(wait=False):
+        lock, free = _lock(key)
+        with lock:
+            if not free:
                 progress.notice(_waiting(lock.read()))
                 lock.take()
             if document := _taken(lock.read(), out):
@@ -116,26 +117,30 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[Work
         shutil.rmtree(work.folder, ignore_errors=True)
         raise
     finally:
-        if not work.folder.exists():
+        if finished or not work.folder.exists():
             work.lock.path.unlink(missing_ok=True)
         if finished:
             with contextlib.suppress(OSError):  # on a full disk; then those who wait train themselves
                 work.lock.write(finished.model_dump_json())
 
 
-def _lock(key: str) -> Lock:
-    """Open the lock of a training. Raises ConfigError."""
+def _lock(key: str) -> tuple[Lock, bool]:
+    """Open the lock of a training, and hold it if no other process does; returns whether that is so.
+
+    Raises ConfigError where that is impossible; not every file system of a network knows locks.
+    """
     root = place()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return Lock(root / f"{key}.lock")
+        lock = Lock(root / f"{key}.lock")
+        return lock, lock.take(wait=False)
     except OSError as error:
         if error.errno in FULL:
             raise
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
-            f"The work folder {root} cannot be written: {reason}. Set {VARIABLE} to a folder that can be written and "
-            "has room for checkpoints."
+            f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, knows "
+            "locks, and has room for checkpoints."
         ) from None
 
 
