@@ -19,7 +19,8 @@ from sightline.config import RunConfig, TrainConfig
 from sightline.documents import write_text
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
-from sightline.runtime.stage_frame import end_with_command, stop_on_signals
+from sightline.runtime.lifetime import end_with_command
+from sightline.runtime.stage_frame import stop_on_signals
 
 machine.limit_threads()  # before a stage imports numpy
 
@@ -143,13 +144,17 @@ def validate(
         return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
 
 
-def train(*, snapshot: str, weights: str, config: str, folder: str, metrics: Metrics) -> None:
+def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:
     """Train."""
     from sightline import train as stage
 
     with _user_errors():
         document = stage.run(
-            snapshot=snapshot, config=TrainConfig.model_validate_json(config), weights=weights, out=Path(folder)
+            snapshot=snapshot,
+            config=TrainConfig.model_validate_json(config),
+            weights=weights,
+            code=code,
+            out=Path(folder),
         )
         best = document.best
         _log(metrics, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})

@@ -161,3 +161,11 @@ def test_a_key_of_text_takes_what_is_written() -> None:
     }
     config = resolve("fast", parse_assignments(["register.experiment='tonight''s run'", "register.alias=vision"]))
     assert (config.register_.experiment, config.register_.alias) == ("tonight's run", "vision")
+
+
+def test_several_nodes_are_refused_until_they_work() -> None:
+    with pytest.raises(ConfigError, match=r"train\.nodes: got 2, expected 1: training on several nodes does not work"):
+        resolve("fast", {"train.nodes": 2})
+    with pytest.raises(ConfigError, match=r"train\.nodes: got 0, expected"):
+        resolve("fast", {"train.nodes": 0})
+    assert resolve("fast", {"train.nodes": 1}).train.nodes == 1

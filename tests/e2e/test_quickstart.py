@@ -67,6 +67,7 @@ def test_every_epoch_is_recorded_once_in_one_mlflow_run(quickstart: Finished) ->
 def test_leaves_no_temporary_files_and_no_other_trackers_files(quickstart: Finished) -> None:
     runs = quickstart.folder.parent
     assert not (quickstart.folder / "tmp").exists()
+    assert list((runs / "work").iterdir()) == []
     assert sorted(path.name for path in runs.parent.iterdir()) == [
         "cache",
         *(["home"] if (runs.parent / "home").exists() else []),

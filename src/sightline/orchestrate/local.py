@@ -21,7 +21,7 @@ from typing import Any
 from sightline.documents import SummaryDocument, write_text
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
-from sightline.runtime import progress, stage_frame
+from sightline.runtime import lifetime, progress, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
@@ -71,7 +71,7 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         "SIGHTLINE_RUNS": str(runs),
         "SIGHTLINE_RUN_ID": run_id,
         stage_frame.ERROR_VARIABLE: str(processes.error_file(folder)),
-        stage_frame.COMMAND_VARIABLE: str(os.getpid()),
+        lifetime.COMMAND_VARIABLE: str(os.getpid()),
         progress.VARIABLE: str(folder / claim.EVENTS),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",

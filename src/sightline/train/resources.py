@@ -83,15 +83,15 @@ def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
 
 def _memory(config: TrainConfig, weights: str, cores: int) -> tuple[int, str]:
     """Return the least memory that a training needs, and say what for."""
-    world = config.world_size
-    loaders = world * min(config.workers, max(1, cores // world)) if config.gpus else 0
-    need = LIBRARIES + world * PROCESS + loaders * LOADER
-    many = f"{world} processes" if world > 1 else "One process"
+    processes = config.node_processes
+    loaders = processes * min(config.workers, max(1, cores // processes)) if config.gpus else 0
+    need = LIBRARIES + processes * PROCESS + loaders * LOADER
+    many = f"{processes} processes" if processes > 1 else "One process"
     if config.gpus:  # the images of a batch lie in the GPU's memory
         return need, f"{many} on GPUs with {loaders} loaders need about {size_text(need)} of memory or more"
     found = re.search(r"yolo(?:v8|11|12|26)([nsmlx])\b", weights)
     size = found[1] if found else "n"
-    need += world * MODEL[size] + round(config.batch * IMAGE[size] * (config.image_size / SIDE) ** 2)
+    need += processes * MODEL[size] + round(config.batch * IMAGE[size] * (config.image_size / SIDE) ** 2)
     share = f"{config.batch} images of {config.image_size} pixels"
     return need, f"{many} on the CPU with batches of {share} need about {size_text(need)} of memory or more"
 
