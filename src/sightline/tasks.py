@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sightline.config import RunConfig, TrainConfig
-from sightline.documents import write_text
+from sightline.documents import parse_weights, write_text
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
 from sightline.runtime.stage_frame import end_with_command, stop_on_signals
@@ -138,7 +138,7 @@ def validate(
         images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
-        weights = document.weights.uri or document.weights.architecture or ""
+        weights = document.weights.reference.text()
         train = inert(config.train.model_dump(mode="json"))
         return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
 
@@ -149,7 +149,10 @@ def train(*, snapshot: str, weights: str, config: str, folder: str, metrics: Met
 
     with _user_errors():
         document = stage.run(
-            snapshot=snapshot, config=TrainConfig.model_validate_json(config), weights=weights, out=Path(folder)
+            snapshot=snapshot,
+            config=TrainConfig.model_validate_json(config),
+            weights=parse_weights(weights),
+            out=Path(folder),
         )
         best = document.best
         _log(metrics, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})

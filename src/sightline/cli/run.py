@@ -87,6 +87,7 @@ def run(
     from sightline import orchestrate
     from sightline.runtime import provenance
     from sightline.train import resources
+    from sightline.weights import model_size
 
     preset = preset or preset_for(data)
     named = values(
@@ -104,7 +105,7 @@ def run(
     named.setdefault("train.gpus", found if gpus is None else gpus)
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)
-        resources.check(wanted.train, wanted.weights.source or "", runs)
+        resources.check(wanted.train, model_size(wanted.weights.source), runs)
     named_run = run_id is not None
     run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)

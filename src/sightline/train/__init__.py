@@ -7,11 +7,11 @@ import csv
 import json
 import math
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sightline.config import TrainConfig, single
-from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
+from sightline.documents import Architecture, Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference, write_bytes
 from sightline.errors import ConfigError, TrainError
 from sightline.runtime import machine, provenance
 from sightline.runtime.stage_frame import moment, running
@@ -21,15 +21,15 @@ from sightline.train import divergence, fault, resources
 from sightline.train.disk_full import room
 from sightline.train.launch import launch
 from sightline.train.worker import REFUSED, RESULT
+from sightline.weights import model_size
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
 
-def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> TrainDocument:
+def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, out: Path) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
-    `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
-    checkpoint (`…/weights/<sha256>.pt`).
+    `weights` is an architecture to train from scratch, or the checkpoint that validate pinned.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -39,12 +39,13 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         seconds = stack.enter_context(running("train", out))
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-train-")))
         stack.enter_context(room(out, work, BEST, LAST))
-        resources.check(config, weights, out, work)
+        start = weights.architecture if isinstance(weights, Architecture) else weights.uri
+        resources.check(config, model_size(start), out, work)
         data = fetch(snapshot, splits=("train", "val"))
         if config.last_batch(data.count("train")) == 1:
             _refuse(single(config.image_size, config.batch))
-        digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
-        model = str(fetch_uri(weights, work / "start.pt", sha256=digest)) if digest else weights
+        digest = weights.sha256
+        model = str(fetch_uri(start, work / "start.pt", sha256=digest)) if digest else start
         job = work / "job.json"
         job.write_text(json.dumps({"engine": engine_options(config, data.data_yaml, model, work)}), encoding="utf-8")
         ended = launch(job, config.world_size, out / LOG, _environment(config))
@@ -66,7 +67,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: str, out: Path) -> Train
         outcome = json.loads(result.read_text(encoding="utf-8"))
         document = TrainDocument(
             snapshot=snapshot,
-            weights=weights,
+            weights=start,
             weights_sha256=digest,
             config=config,
             seed=config.seed,
