@@ -125,7 +125,7 @@ def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
         except StorageUsageError as error:
             raise WeightsError(f"weights.source: {error}") from None
     path = Path(os.path.expanduser(source.removeprefix("file://")))  # noqa: PTH111
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name that is too long
         return path
     name = source if source.endswith(".pt") else f"{source}.pt"
     if "/" in source or name.removesuffix(".pt") not in NAMES:
