@@ -39,11 +39,11 @@ from sightline.cli.options import (
     device as device_of,
 )
 from sightline.config.assignments import parse_assignments
+from sightline.config.parameters import PipelineParameters, inert
 from sightline.config.presets import preset_for, resolve
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
-from sightline.tasks import inert
 
 
 def run(
@@ -110,7 +110,9 @@ def run(
     run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)
     summary = orchestrate.run(
-        {"data": _location(data), "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": inert(named)},
+        PipelineParameters(
+            data=_location(data), preset=preset, gpus=str(named.pop("train.gpus")), overrides=inert(named)
+        ),
         runs=runs,
         run_id=run_id,
         cache=not no_cache,
