@@ -1,4 +1,4 @@
-"""The line: from labelled images to a registered detector."""
+"""The pipeline: from labelled images to a registered detector."""
 
 from typing import Any
 
