@@ -18,7 +18,7 @@ def train(
 
     Args:
         snapshot: URI of the snapshot.
-        weights: URI of the pinned weights, or an architecture.
+        weights: The pinned weights with their digest, or an architecture.
         config: Resolved training configuration.
         code: Digest of the code that trains; part of the training's key.
         folder: Checkpoints, log and history.

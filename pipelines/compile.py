@@ -80,7 +80,7 @@ def interface(name: str, component: dict[str, Any], image: str) -> str:
         for kind in ("parameters", "artifacts"):
             for key, value in definitions.get(kind, {}).items():
                 type_name = value.get("parameterType") or value["artifactType"]["schemaTitle"]
-                text = meaning.get(key) or value.get("description", "")
+                text = value.get("description") or meaning.get(key, "")
                 rows.append(f"| {direction} | `{key}` | {type_name} | {text} |\n")
     table = "| | name | type | meaning |\n|---|---|---|---|\n" + "".join(rows)
     return f"\n## {name}\n\n{docstring.short_description}\n\nImage `{image}`.\n\n{table}"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sightline.cli.dataset import app
 from sightline.config import RunConfig
-from sightline.documents import ValidateDocument, Weights
+from sightline.documents import Architecture, ValidateDocument, Weights
 from sightline.errors import ConfigError, SightlineError, StageInputError, StorageUsageError
 from sightline.snapshots import Published, fetch, publish
 from sightline.storage import Store, open_store
@@ -84,7 +84,7 @@ def document_of(published: Published) -> ValidateDocument:
         findings=[],
         dropped_images=0,
         dropped_boxes=0,
-        weights=Weights(source="yolo11n.yaml", uri=None, sha256=None, architecture="yolo11n.yaml", licence="none"),
+        weights=Weights(source="yolo11n.yaml", reference=Architecture(architecture="yolo11n.yaml"), licence="none"),
         config=RunConfig(),
         code="c0" * 32,
         started_at="2026-11-28T12:00:00.000+00:00",

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from sightline.config.parameters import PipelineParameters
 from sightline.documents import SummaryDocument, write_text
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
@@ -27,9 +27,9 @@ from sightline.storage.files import file_uri
 
 
 def run(
-    parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
+    parameters: PipelineParameters, *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
 ) -> SummaryDocument:
-    """Run the pipeline with `parameters` over its own defaults, in `runs/run_id`; returns the consolidated result.
+    """Run the pipeline with `parameters`, in `runs/run_id`; returns the consolidated result.
 
     A run of the same id that failed is started again in its folder. A failed or rejected run is a result too; only
     what goes wrong before it starts raises: ConfigError for an id that is taken, paths that cannot be used, or a
@@ -47,7 +47,7 @@ def run(
         raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
-            "parameters": dict(parameters),
+            "parameters": parameters.model_dump(),
             "cache": cache,
             "runs": str(runs),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,10 +6,10 @@ import csv
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from sightline.config import TrainConfig, single
-from sightline.documents import BestEpoch, Epoch, TrainDocument, write_bytes
+from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference, write_bytes
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, running
 from sightline.snapshots import fetch
@@ -19,30 +19,32 @@ from sightline.train.attempts import attempt, refuse
 from sightline.train.disk_full import room
 from sightline.train.work_folder import START, WorkFolder
 from sightline.train.worker import RESULT
+from sightline.weights import model_size
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
 
-def run(*, snapshot: str, config: TrainConfig, weights: str, code: str, out: Path) -> TrainDocument:
+def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, out: Path) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
-    `weights` is an architecture to train from scratch (`yolo11n.yaml`), or the URI under which validate pinned a
-    checkpoint (`…/weights/<sha256>.pt`). `code` is the digest of the code that trains. Where another process does the
-    same training already, its result is waited for and taken.
+    `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
+    the code that trains. Where another process does the same training already, its result is waited for and taken.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
     StorageError if snapshot or weights cannot be fetched.
     """
-    digest = None if weights.endswith(".yaml") else PurePosixPath(weights).stem
-    key = work_folder.training_key(snapshot=snapshot, weights=digest or weights, config=config, code=code)
+    start = weights.architecture if isinstance(weights, Architecture) else weights.uri
+    key = work_folder.training_key(snapshot=snapshot, weights=weights.sha256 or start, config=config, code=code)
     with running("train", out) as seconds, work_folder.claimed(key, out, (BEST, LAST, LOG)) as work:
         if isinstance(work, TrainDocument):
-            document = work.model_copy(update={"snapshot": snapshot, "weights": weights})
+            document = work.model_copy(update={"snapshot": snapshot, "weights": start})
             document.write(out)
             return document
         with room(out, work.folder, BEST, LAST):
-            document = _train(work, out, seconds, snapshot=snapshot, config=config, weights=weights, digest=digest)
+            document = _train(
+                work, out, seconds, snapshot=snapshot, config=config, weights=start, digest=weights.sha256
+            )
             document.write(out)
     return document
 
@@ -58,7 +60,7 @@ def _train(
     digest: str | None,
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`; `digest` is the sha256 of weights that are a file."""
-    resources.check(config, weights, out, work.folder)
+    resources.check(config, model_size(weights), out, work.folder)
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
         refuse(single(config.image_size, config.batch))

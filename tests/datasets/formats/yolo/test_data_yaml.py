@@ -56,7 +56,7 @@ def test_a_class_called_no_stays_no(sets):
     ("text", "words"),
     [
         ("train: [unclosed", ["not YAML"]),
-        ("names: " + "[" * 600, ["nests too deep"]),
+        ("names: " + "[" * 600, ["nested too deeply"]),
         ('names: ["\\UFFFFFFFF"]', ["not YAML"]),
         ("", ["holds no settings"]),
         ("train: images/train\n", ["no class names", "names: [first, second]"]),
