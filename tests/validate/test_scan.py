@@ -20,7 +20,7 @@ from sightline.config.presets import resolve
 from sightline.documents import DataDocument, ValidateDocument, read
 from sightline.errors import DataError, SightlineError
 from sightline.validate import check, worker_pool
-from sightline.validate.index import SAFE_SECONDS
+from sightline.validate.incremental import SAFE_SECONDS
 from tests.helpers.sets import Sets, picture
 
 LABEL = "0 0.5 0.45 0.5 0.5\n"

@@ -22,7 +22,7 @@ from sightline.errors import DataError, DataRejected
 from sightline.image_files import images as pictures
 from sightline.policy import Policy, Thresholds
 from sightline.validate import check
-from sightline.validate.index import SAFE_SECONDS
+from sightline.validate.incremental import SAFE_SECONDS
 from sightline.validate.repair.fix import fix
 from sightline.validate.repair.image_bytes import reencode
 from tests.helpers.sets import Sets, found, picture, places
