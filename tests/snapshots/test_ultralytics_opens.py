@@ -153,7 +153,7 @@ def test_a_truncated_png_is_not_repaired_into_half_a_picture():
 
 def test_missing_rows_are_found_in_no_more_memory_than_the_picture_takes(tmp_path):
     code = (
-        "import resource; from sightline.validate import pictures; from sightline.policy import Thresholds;"
+        "import resource; from sightline.image_files import images as pictures; from sightline.policy import Thresholds;"
         "pictures.prepare(Thresholds());"
         "print([found.rule for found in pictures.inspect('a.png', 'a.png', Thresholds())[1]]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -370,7 +372,7 @@ def test_ending_a_run_ends_its_processes(tmp_path):
     assert [pid for pid in workers if alive(pid)] == []
 
 
-@pytest.mark.parametrize("damage", ["header", "middle", "empty"])
+@pytest.mark.parametrize("damage", ["header", "middle", "empty", "other columns"])
 def test_a_damaged_index_is_made_anew(sets: Sets, validate, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     root = sets.yolo()
@@ -381,7 +383,10 @@ def test_a_damaged_index_is_made_anew(sets: Sets, validate, tmp_path, monkeypatc
         data[:64] = bytes(64)
     elif damage == "middle":
         data[4096:] = os.urandom(len(data) - 4096)
-    path.write_bytes(b"" if damage == "empty" else data)
+    path.write_bytes(b"" if damage in ("empty", "other columns") else data)
+    if damage == "other columns":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE image (id INTEGER PRIMARY KEY, file TEXT)")
     assert validate(root).digest == first.digest
     assert validate(root).digest == first.digest
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from sightline.validate.index.database import Database
-from sightline.validate.index.rows import ComparedImage, ImageCopy
+from sightline.validate.index.rows import ComparedImage, ImageCopy, columns
 from sightline.validate.index.schema import DISTINCT, USABLE
 
 SplitColumn = Literal["declared_split", "assigned_split"]
@@ -77,8 +77,7 @@ class ComparisonQueries:
 
     def compared(self, ids: Iterable[int]) -> dict[int, ComparedImage]:
         """Return what of images is compared, by id."""
-        columns = "id, source, declared_split, path, sha256, width, height, thumb, augmented_from"
-        query = f"SELECT {columns} FROM image WHERE id = ?"
+        query = f"SELECT {columns(ComparedImage)} FROM image WHERE id = ?"
         return {id: next(self._db.rows(ComparedImage._make, query, (id,))) for id in ids}
 
     def has_look(self, id: int) -> bool:

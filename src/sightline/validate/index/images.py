@@ -16,15 +16,12 @@ from sightline.validate.index.rows import (
     LabelledImage,
     NamedFile,
     ScannedImage,
+    columns,
 )
 from sightline.validate.index.schema import USABLE
 
-INFO = ", ".join(ImageInfo._fields)
-SCANNED = (
-    "image_stamp", "label_stamp", *ImageInfo._fields, "image_issues", "labels", "boxes", "augmented_from", "plain_name",
-    "hashed_name", "stem_key", "is_plain", "pack", "convention_counts", "named_image",
-)  # fmt: skip
-STORE = f"UPDATE image SET {', '.join(f'{column} = ?' for column in SCANNED)} WHERE id = ?"
+SCANNED = [column for field in ScannedImage._fields for column in (ImageInfo._fields if field == "info" else (field,))]
+STORE = f"UPDATE image SET {', '.join(f'{column} = ?' for column in SCANNED if column != 'id')} WHERE id = ?"
 NO_INFO = (None,) * len(ImageInfo._fields)
 
 
@@ -63,20 +60,19 @@ class ImageQueries:
     def known(self, split: str, paths: Sequence[bytes]) -> Iterator[KnownImage]:
         """Yield what is known of the images of a declared split that have one of these paths."""
         marks = ", ".join("?" * len(paths))
-        columns = "id, last_scan, image_stamp, label_stamp, source, path"
-        query = f"SELECT {columns} FROM image WHERE declared_split = ? AND path IN ({marks})"
+        query = f"SELECT {columns(KnownImage)} FROM image WHERE declared_split = ? AND path IN ({marks})"
         return self._db.rows(KnownImage._make, query, (split, *paths))
 
     def known_file(self, id: int) -> KnownFile:
         """Return what was found about an image file when it was last opened."""
-        query = f"SELECT image_issues, pack, {INFO} FROM image WHERE id = ?"
+        query = f"SELECT image_issues, pack, {columns(ImageInfo)} FROM image WHERE id = ?"
         [(issues, pack, sha256, *rest)] = self._db.rows(tuple, query, (id,))
         return KnownFile(ImageInfo(sha256, *rest) if sha256 else None, issues, pack)
 
     def claim(self, images: Iterable[tuple[int, bytes, str, str]], scan: int) -> None:
         """Enter new images: id, path, declared split and source."""
-        columns = "id, path, declared_split, source, last_scan"
-        self._db.many(f"INSERT INTO image ({columns}) VALUES (?, ?, ?, ?, {scan:d})", images)
+        statement = f"INSERT INTO image (id, path, declared_split, source, last_scan) VALUES (?, ?, ?, ?, {scan:d})"
+        self._db.many(statement, images)
 
     def claim_changed(self, images: Iterable[tuple[str, int]], scan: int) -> None:
         """Note images, as source and id, that the scan opens again.
@@ -128,12 +124,12 @@ class ImageQueries:
 
     def file(self, source: str) -> ImageFile | None:
         """Return an image by its source, None for none; the first of one in several splits."""
-        query = "SELECT id, path, labels FROM image WHERE source = ? ORDER BY id LIMIT 1"
+        query = f"SELECT {columns(ImageFile)} FROM image WHERE source = ? ORDER BY id LIMIT 1"
         return next(self._db.rows(ImageFile._make, query, (source,)), None)
 
     def labelled(self) -> Iterator[LabelledImage]:
         """Yield all images that have labels, be they none."""
-        query = "SELECT id, width, height, labels FROM image WHERE labels IS NOT NULL"
+        query = f"SELECT {columns(LabelledImage)} FROM image WHERE labels IS NOT NULL"
         return self._db.rows(LabelledImage._make, query)
 
     def convention_counts(self) -> Iterator[tuple[str, str]]:
@@ -165,12 +161,11 @@ class ImageQueries:
 
     def named(self) -> Iterator[NamedFile]:
         """Yield the images that have a name in the canonical layout."""
-        return self._db.rows(NamedFile._make, "SELECT path, source, name FROM image WHERE name IS NOT NULL")
+        return self._db.rows(NamedFile._make, f"SELECT {columns(NamedFile)} FROM image WHERE name IS NOT NULL")
 
     def of_split(self, split: Split) -> Iterator[AcceptedImage]:
         """Yield the usable images of a split by name."""
-        columns = "id, name, path, source, sha256, size, width, height, labels, pack"
-        query = f"SELECT {columns} FROM image WHERE {USABLE} AND assigned_split = ? ORDER BY name"
+        query = f"SELECT {columns(AcceptedImage)} FROM image WHERE {USABLE} AND assigned_split = ? ORDER BY name"
         return self._db.rows(AcceptedImage._make, query, (split,))
 
     def remember_packs(self, packs: Iterable[tuple[str, str]]) -> None:

@@ -8,7 +8,7 @@ from itertools import repeat
 
 from sightline.rules import Issue
 from sightline.validate.index.database import Database
-from sightline.validate.index.rows import DoubtfulFile, IssueExample, IssuePlace
+from sightline.validate.index.rows import DoubtfulFile, IssueExample, IssuePlace, columns
 from sightline.validate.index.schema import COPY
 
 
@@ -82,14 +82,14 @@ class IssueQueries:
         """Yield the issues of a rule, the worst first; all of them, or `most`."""
         return self._db.rows(
             IssueExample._make,
-            "SELECT place, message, source, box FROM issue LEFT JOIN image ON image.id = image_id "
+            f"SELECT {columns(IssueExample)} FROM issue LEFT JOIN image ON image.id = image_id "
             "WHERE rule = ? ORDER BY badness DESC, place LIMIT ?",
             (rule, -1 if most is None else most),
         )
 
     def of_rules(self, rules: Sequence[str]) -> list[IssuePlace]:
         """Return the issues of some rules."""
-        query = f"SELECT rule, place, message FROM issue WHERE rule IN ({_marks(rules)})"
+        query = f"SELECT {columns(IssuePlace)} FROM issue WHERE rule IN ({_marks(rules)})"
         return list(self._db.rows(IssuePlace._make, query, rules))
 
     def files(self, rules: Sequence[str]) -> list[DoubtfulFile]:

@@ -39,7 +39,7 @@ class KnownFile(NamedTuple):
 
 
 class ScannedImage(NamedTuple):
-    """What a scan writes about an image, in the order of the columns that it writes."""
+    """What a scan writes about an image: columns, `info` in place of those of ImageInfo; `id` comes last."""
 
     image_stamp: str
     label_stamp: str
@@ -184,6 +184,11 @@ class LeakedImage(NamedTuple):
     source: str
     declared_split: str
     earliest: str
+
+
+def columns(of: type[NamedTuple]) -> str:
+    """Return what a query selects for rows whose fields are columns."""
+    return ", ".join(of._fields)
 
 
 def pack(labels: Iterable[Sequence[int]]) -> bytes:
