@@ -8,7 +8,7 @@ from pathlib import Path
 from sightline.config.presets import resolve
 from sightline.documents import DataDocument
 from sightline.validate import check
-from sightline.validate.index import SAFE_SECONDS
+from sightline.validate.incremental import SAFE_SECONDS
 
 
 def rest() -> None:

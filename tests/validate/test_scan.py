@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,7 +244,7 @@ def test_a_usable_copy_is_kept_when_the_first_one_is_left_out(sets: Sets, valida
     assert document.splits["train"].boxes_per_class == {"cat": 3, "dog": 3}
 
 
-@pytest.mark.parametrize("damage", ["header", "middle", "empty"])
+@pytest.mark.parametrize("damage", ["header", "middle", "empty", "other columns"])
 def test_a_damaged_index_is_rebuilt(sets: Sets, validate, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     root = sets.yolo()
@@ -253,7 +255,10 @@ def test_a_damaged_index_is_rebuilt(sets: Sets, validate, tmp_path, monkeypatch,
         data[:64] = bytes(64)
     elif damage == "middle":
         data[4096:] = os.urandom(len(data) - 4096)
-    path.write_bytes(b"" if damage == "empty" else data)
+    path.write_bytes(b"" if damage in ("empty", "other columns") else data)
+    if damage == "other columns":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE image (id INTEGER PRIMARY KEY, file TEXT)")
     assert validate(root).digest == first.digest
     assert validate(root).digest == first.digest
 

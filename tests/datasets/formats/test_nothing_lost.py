@@ -12,7 +12,7 @@ import pytest
 from sightline.config.presets import resolve
 from sightline.datasets.types import folders
 from sightline.errors import DataError
-from sightline.validate.index import SAFE_SECONDS
+from sightline.validate.incremental import SAFE_SECONDS
 from sightline.validate.repair.fix import fix
 from tests.helpers.coco import TRAIN, edit
 from tests.helpers.sets import Sets, found, image_counts, picture, places
