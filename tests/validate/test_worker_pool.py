@@ -133,3 +133,13 @@ def dies_in_the_middle_of_its_result(batch: int) -> bytes:
 def test_a_worker_killed_while_it_hands_over_a_result_does_not_hang_the_run():
     with pytest.raises(SightlineError, match="was killed by SIGKILL"):
         list(worker_pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))
+
+
+def test_a_process_that_is_ended_before_it_has_begun_does_not_wait_forever():
+    with worker_pool._undisturbed():
+        if not (child := os.fork()):
+            os.kill(os.getpid(), signal.SIGTERM)  # as the pool does when another process is gone
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker_pool.ENDS)
+            os._exit(0)  # not reached
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM

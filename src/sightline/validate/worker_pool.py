@@ -104,16 +104,20 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
 def _undisturbed() -> Iterator[None]:
     """Let signals that end the work wait until the processes are there.
 
-    Between a fork and the thread that looks after it, an interrupt is lost, or leaves a process that nobody ends.
+    Between a fork and the thread that looks after it, an interrupt is lost, or leaves a process that nobody ends. The
+    new processes inherit the handlers as well: they are blocked from signals until they have handlers of their own, or
+    one that is asked to end this early would only note it, and wait forever.
     """
     if threading.current_thread() is not threading.main_thread():  # only that one is ever interrupted
         yield
         return
     came: list[int] = []
     before = {end: signal.signal(end, lambda number, _: came.append(number)) for end in ENDS}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
         for end, handler in before.items():
             signal.signal(end, handler)
     for number in came:
@@ -157,4 +161,5 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
     end_with_parent(parent)
