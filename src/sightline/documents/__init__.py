@@ -29,6 +29,7 @@ from sightline.documents.evaluate import (
     ConfusionMatrix,
     Curves,
     EvaluateDocument,
+    PredictionsFile,
     SizeScores,
 )
 from sightline.documents.export import (
@@ -96,6 +97,7 @@ __all__ = [
     "Histogram",
     "Parity",
     "Part",
+    "PredictionsFile",
     "RegisterDocument",
     "ReportDocument",
     "RuleResult",
