@@ -21,6 +21,7 @@ from sightline.cli.options import (
     Format,
     Images,
     Json,
+    Pictures,
     PolicyName,
     Preset,
     TrustWeights,
@@ -60,6 +61,7 @@ def run(
     format: Format = None,
     images: Images = None,
     policy: PolicyName = None,
+    pictures: Pictures = None,
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
@@ -98,6 +100,7 @@ def run(
         trust=trust_weights,
         download=download,
         policy=policy,
+        pictures=pictures,
     )
     on_cpu = named.get("train.cpu_processes", 1) != 1
     found = 0 if on_cpu else _all_gpus(len(provenance.visible_gpus()))

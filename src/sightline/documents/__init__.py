@@ -48,8 +48,12 @@ from sightline.documents.run_folder import (
     load,
 )
 from sightline.documents.sample import (
+    Agreement,
+    Chosen,
+    GivenPictures,
     Sample,
     SampleDocument,
+    UnreadPicture,
 )
 from sightline.documents.summary import (
     ErrorReport,
@@ -76,9 +80,11 @@ from sightline.documents.validate import (
 
 __all__ = [
     "SPLITS",
+    "Agreement",
     "Attempt",
     "Backgrounds",
     "BestEpoch",
+    "Chosen",
     "ClassScores",
     "ConfusionMatrix",
     "Curve",
@@ -93,6 +99,7 @@ __all__ = [
     "EvaluateDocument",
     "Example",
     "ExportDocument",
+    "GivenPictures",
     "Hardware",
     "Histogram",
     "Parity",
@@ -115,6 +122,7 @@ __all__ = [
     "SummaryRegister",
     "SummaryTrain",
     "TrainDocument",
+    "UnreadPicture",
     "ValidateDocument",
     "Verdict",
     "Weights",
