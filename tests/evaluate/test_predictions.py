@@ -221,7 +221,7 @@ def test_a_file_that_is_cut_short_or_none_is_refused(run: Run) -> None:
     del arrays["image_sha256s"]
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    with pytest.raises(StageInputError, match="got the columns .*, expected .*image_sha256s"):
+    with pytest.raises(StageInputError, match=r"got the columns .*, expected .*image_sha256s"):
         read_back(run, buffer.getvalue())
 
 

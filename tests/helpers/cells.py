@@ -47,7 +47,7 @@ class Scene:
 
 def right(*cells: int, score: float = 0.9) -> Scene:
     """Objects that are found."""
-    return Scene({cell: 0 for cell in cells}, {cell: (0, score) for cell in cells})
+    return Scene(dict.fromkeys(cells, 0), dict.fromkeys(cells, (0, score)))
 
 
 @dataclass(frozen=True)

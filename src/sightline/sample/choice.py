@@ -24,7 +24,7 @@ def by_predictions(predictions: Predictions, confidence: float, count: int) -> l
         miss          the most objects missed
         false alarm   the most detections of nothing that is labelled
         typical       something is labelled, and F1 is nearest to the median of such images
-        empty         nothing is labelled
+        empty         nothing is labelled, and the fewest detections
 
     Of equal images the one of the lower sha256 comes first, so that neither names nor their order decide. Returned are
     the misses first, then the other kinds in this order.
@@ -56,7 +56,7 @@ def _candidates(errors: Errors, sha256s: NDArray[np.str_]) -> dict[Chosen, NDArr
         "miss": ordered(errors.missed > 0, -errors.missed),
         "false alarm": ordered(errors.false > 0, -errors.false),
         "typical": ordered(labelled, unusual),
-        "empty": ordered(~labelled, np.zeros(len(labelled))),
+        "empty": ordered(~labelled, errors.found),
     }
 
 
