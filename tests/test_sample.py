@@ -168,7 +168,9 @@ def test_a_file_that_finds_its_boxes_elsewhere_fails(run: Run) -> None:
     assert "8 of 9 images differ above confidence 0.5" in raised.value.message
     assert "by CPUExecutionProvider, the exported file does not find what evaluate, by CPU" in raised.value.message
     first = next(problem for problem in raised.value.problems if "i-right" in problem)
-    assert first.startswith("test/i-right.png: 1 of evaluate's boxes not found here, 1 others found here.")
+    assert first.startswith(
+        "test/i-right.png: boxes of evaluate not found here: 1, boxes found here and not by evaluate: 1."
+    )
     assert "red 0.902 at (16.0, 32.0, 32.0, 48.0) (evaluate): nearest to it is red 0.902 at (19.0, 35.0" in first
     assert "IoU 0.49, up to 3.0 pixels off, score off by 0." in first
     assert not (run.folder / "sample").exists()
@@ -182,7 +184,9 @@ def test_a_box_that_evaluate_did_not_write_down_fails(run: Run) -> None:
     with pytest.raises(SampleError, match="1 of 9 images") as raised:
         gallery(run)
     (problem,) = raised.value.problems
-    assert problem.startswith("test/a-right.png: 1 of evaluate's boxes not found here, 1 others found here.")
+    assert problem.startswith(
+        "test/a-right.png: boxes of evaluate not found here: 1, boxes found here and not by evaluate: 1."
+    )
     assert "nothing of its class overlaps it" in problem
 
 
@@ -210,7 +214,7 @@ def test_the_command_names_the_disagreement_and_exits_1(run: Run, command: Calla
     done = command("sample", "--run", "runs/mine", cwd=run.folder)
     assert done.returncode == 1
     assert "Evaluate again on this machine" in done.stderr
-    assert "test/d-false.png: 4 of evaluate's boxes not found here" in done.stderr
+    assert "test/d-false.png: boxes of evaluate not found here: 4" in done.stderr
     assert "Traceback" not in done.stderr
     damaged = folder / "evaluate" / "predictions.npz"
     damaged.write_bytes(damaged.read_bytes()[:-9])

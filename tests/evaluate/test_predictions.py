@@ -20,7 +20,7 @@ from sightline.evaluate.metrics import coco_results, coco_scores, coco_truth
 from sightline.predictions import COLUMNS, Predictions
 from sightline.sample.agreement_check import stored
 from sightline.snapshots import Labelled, fetch
-from sightline.storage import sha256_file
+from sightline.storage import open_store, sha256_file
 from tests.conftest import Finished
 from tests.helpers.cells import CONFIDENCE, Run, Scene, right, run_of
 
@@ -131,6 +131,17 @@ def test_a_copy_that_is_gone_is_fetched_from_the_store(run: Run) -> None:
         predictions.load(document, run.evaluate)
     run.evaluated()
     assert sha256_file(place) == sha256_file(local) == document.predictions.sha256
+
+
+def test_the_file_goes_to_the_bucket_that_the_snapshot_is_in(s3: str, tmp_path: Path) -> None:
+    run = run_of(tmp_path, SCENES, f"s3://{s3}/lab")
+    reference = run.evaluated().predictions
+    assert reference
+    assert reference.uri == f"s3://{s3}/lab/predictions/{reference.sha256}.npz"
+    local = (run.evaluate / "predictions.npz").read_bytes()
+    assert open_store(f"s3://{s3}/lab").get_bytes(f"predictions/{reference.sha256}.npz") == local
+    (run.evaluate / "predictions.npz").unlink()
+    assert predictions.load(read(EvaluateDocument, run.evaluate), run.evaluate)
 
 
 def test_an_evaluation_of_before_has_none(run: Run) -> None:

@@ -79,8 +79,8 @@ class Run:
         document.model_copy(update=values).write(self.export)
 
 
-def run_of(folder: Path, scenes: Mapping[str, Scene]) -> Run:
-    """Store scenes as the test split of a snapshot in `folder/store`, and export the detector for it."""
+def run_of(folder: Path, scenes: Mapping[str, Scene], store: str | None = None) -> Run:
+    """Store scenes as the test split of a snapshot, by default in `folder/store`, and export the detector for it."""
     dataset = MemoryDataset(folder / "source", CLASSES)
     for split, name, scene in (
         ("train", "t.png", right(0)),
@@ -92,7 +92,7 @@ def run_of(folder: Path, scenes: Mapping[str, Scene]) -> Run:
         ]
         sample = dataset.put_bytes(split, name, scene.picture(), labels)
         dataset.images[split, name] = sample._replace(width=SIDE, height=SIDE)
-    run = Run(folder, publish(dataset, open_store(str(folder / "store")), "cells").uri)
+    run = Run(folder, publish(dataset, open_store(store or str(folder / "store")), "cells").uri)
     run.ship()
     return run
 

@@ -84,8 +84,10 @@ def _difference(comparison: Comparison, recorded: Detections, here: Detections) 
         _furthest(comparison.ours, recorded, "here", "evaluate"),
         key=lambda item: item[0],
     )
-    counts = f"{len(comparison.theirs)} of evaluate's boxes not found here, {len(comparison.ours)} others found here"
-    return f"{counts}. {furthest[1]}"
+    return (
+        f"boxes of evaluate not found here: {len(comparison.theirs)}, boxes found here and not by evaluate: "
+        f"{len(comparison.ours)}. {furthest[1]}"
+    )
 
 
 def _furthest(alone: Detections, others: Detections, side: str, other_side: str) -> tuple[float, str]:
