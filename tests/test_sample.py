@@ -284,11 +284,13 @@ def test_of_many_pictures_some_are_shown_evenly_spread(run: Run, photos: Path) -
 
 
 def test_pictures_none_of_which_can_be_read_are_refused(run: Run, photos: Path) -> None:
+    gallery(run, count=9)
     for path in photos.rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"sample\.pictures: of 3 images in .* none of the 3 taken can") as raised:
         gallery(run, pictures=str(photos))
     assert len(raised.value.problems) == 3
+    assert not (run.folder / "sample" / "sample.json").exists()  # it would name drawings that are gone
 
 
 @pytest.mark.parametrize(

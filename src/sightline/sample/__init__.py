@@ -111,7 +111,8 @@ class _Gallery:
     def __init__(self, out: Path, confidence: float) -> None:
         self.out, self.confidence = out, confidence
         self.samples: list[Sample] = []
-        for old in out.glob("*.jpg"):  # of a larger gallery
+        (out / SampleDocument.file_name()).unlink(missing_ok=True)  # first: it names drawings that go now
+        for old in out.glob("*.jpg"):
             old.unlink()
 
     def add_labelled(self, sample: Labelled, found: Detections, chosen: Chosen) -> None:
