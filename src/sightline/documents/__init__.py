@@ -29,6 +29,7 @@ from sightline.documents.evaluate import (
     ConfusionMatrix,
     Curves,
     EvaluateDocument,
+    PredictionsFile,
     SizeScores,
 )
 from sightline.documents.export import (
@@ -47,8 +48,12 @@ from sightline.documents.run_folder import (
     load,
 )
 from sightline.documents.sample import (
+    Agreement,
+    Chosen,
+    GivenPictures,
     Sample,
     SampleDocument,
+    UnreadPicture,
 )
 from sightline.documents.summary import (
     ErrorReport,
@@ -81,10 +86,12 @@ from sightline.documents.weights import (
 
 __all__ = [
     "SPLITS",
+    "Agreement",
     "Architecture",
     "Attempt",
     "Backgrounds",
     "BestEpoch",
+    "Chosen",
     "ClassScores",
     "ConfusionMatrix",
     "Curve",
@@ -99,11 +106,13 @@ __all__ = [
     "EvaluateDocument",
     "Example",
     "ExportDocument",
+    "GivenPictures",
     "Hardware",
     "Histogram",
     "Parity",
     "Part",
     "PinnedWeights",
+    "PredictionsFile",
     "RegisterDocument",
     "ReportDocument",
     "RuleResult",
@@ -121,6 +130,7 @@ __all__ = [
     "SummaryRegister",
     "SummaryTrain",
     "TrainDocument",
+    "UnreadPicture",
     "ValidateDocument",
     "Verdict",
     "Weights",

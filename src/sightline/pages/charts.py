@@ -26,7 +26,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its lines, the words at its axes, and where the operating point is, if it has one."""
+    """A chart: its lines, the words at its axes, and where the operating point is, if it has one.
+
+    With `powers` the values of y are powers of ten, and the axis is labelled with what they stand for.
+    """
 
     title: str
     note: str
@@ -37,6 +40,7 @@ class Chart:
     mark: float | None = None
     mark_label: str = ""
     whole: bool = False
+    powers: bool = False
 
     def svg(self) -> Markup:
         """Draw it. All text in it is ours or a number, so it needs no escaping."""
@@ -57,10 +61,11 @@ class Chart:
 
     def _grid(self) -> list[str]:
         parts = []
-        for value in ticks(*self.y_range, 5):
+        for value in ticks(*self.y_range, 5, whole=self.powers):
             y = self._y(value)
+            shown = f"{10**value:,.0f}" if self.powers else f"{value:.10g}"
             parts.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.10g}</text>')
+            parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
         for value in ticks(*self.x_range, 6, whole=self.whole):
             x = self._x(value)
             parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{value:.10g}</text>')
