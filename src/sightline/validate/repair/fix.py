@@ -17,18 +17,17 @@ from sightline.datasets.sources import opened
 from sightline.datasets.types import ImageRecord, Reading, Sample
 from sightline.documents import Document
 from sightline.errors import DataError
-from sightline.rules import Handling, Issue, Scope, ids
-from sightline.rules import Repair as Repairs
+from sightline.rules import Handling, Issue, Repair, Scope, ids
 from sightline.validate import gate, index, sequence
 from sightline.validate.index import Index
 from sightline.validate.refusal import too_few
 from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import LEFT_OUT, Change
-from sightline.validate.repair.treatment import Repair
+from sightline.validate.repair.treatment import RepairTreatment
 from sightline.validate.scan import scan
 
 CHANGES = "changes.csv"
-LOST = ids(lambda rule: rule.repair is Repairs.SAVED)
+LOST = ids(lambda rule: rule.repair is Repair.SAVED)
 REMOVED = ids(lambda rule: rule.id in LEFT_OUT or (rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT))
 
 
@@ -60,7 +59,7 @@ def fix(source: str, config: RunConfig, out: Path) -> Fixed:
         if lost := _save(rows, saved):
             reading = formats.read(folder, config.data.format, config.data.voc_origin)
             scan(_instead(reading, lost), rows, config)
-        repair = Repair(rows, reading, config.data.policy, folder.name)
+        repair = RepairTreatment(rows, reading, config.data.policy, folder.name)
         dataset = sequence.run(rows, reading, config.data.voc_origin, folder.name, repair)
         _note_names(rows)
         counts = dataset.counts()

@@ -16,8 +16,7 @@ from sightline.datasets.types import Reading
 from sightline.errors import DataError
 from sightline.image_files import images as pictures
 from sightline.policy import Policy
-from sightline.rules import Repair as Repairs
-from sightline.rules import ids
+from sightline.rules import Repair, ids
 from sightline.snapshots.file_names import plain_name
 from sightline.validate import splits
 from sightline.validate.checks import class_names, cross_image
@@ -28,11 +27,11 @@ from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import COPIES, LEFT_OUT, WRITTEN, Change
 from sightline.validate.sequence import Numbers
 
-MOVED = ids(lambda rule: rule.repair is Repairs.MOVED)
-IMAGES = ids(lambda rule: rule.repair is Repairs.REENCODED)
+MOVED = ids(lambda rule: rule.repair is Repair.MOVED)
+IMAGES = ids(lambda rule: rule.repair is Repair.REENCODED)
 
 
-class Repair:
+class RepairTreatment:
     """The treatment of a repair. `of` and `left` count images and boxes, before and after some are left out."""
 
     def __init__(self, index: Index, reading: Reading, policy: Policy, name: str) -> None:
