@@ -22,8 +22,9 @@ from sightline.documents import (
     StageOutcome,
     read,
 )
-from sightline.pages.charts import Chart, Line, round_up, ticks
-from sightline.pages.run_page import duration, render, size
+from sightline.pages.formatting import duration, size
+from sightline.pages.run_page import render
+from sightline.pages.svg import Chart, Line, round_up, ticks
 from sightline.policy import Policy
 from sightline.summary import summarise
 from sightline.tracking.server import Place
