@@ -279,7 +279,7 @@ def test_data_that_was_refused_with_a_report_is_counted_on_the_page(tmp_path: Pa
         split_rule=None,
         findings=[],
         distributions=None,
-        drift=[],
+        split_comparisons=[],
         seconds=1.5,
     )
     document.write(tmp_path / "validate")

@@ -17,10 +17,10 @@ from sightline.documents.base import (
 from sightline.documents.data import (
     DataDocument,
     Distributions,
-    Drift,
     Example,
     Histogram,
     RuleResult,
+    SplitComparison,
     SplitCounts,
 )
 from sightline.documents.evaluate import (
@@ -86,7 +86,6 @@ __all__ = [
     "Distributions",
     "Document",
     "Documents",
-    "Drift",
     "Epoch",
     "ErrorReport",
     "EvaluateDocument",
@@ -104,6 +103,7 @@ __all__ = [
     "Sha256",
     "SizeScores",
     "Split",
+    "SplitComparison",
     "SplitCounts",
     "StageOutcome",
     "SummaryData",

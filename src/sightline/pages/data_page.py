@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sightline import __version__
-from sightline.datasets import split_comparison as drift
-from sightline.datasets.split_comparison import percent, short
-from sightline.documents import SPLITS, DataDocument, Distributions, Drift, Example, RuleResult, Split
+from sightline.datasets.split_comparison import LEAST, percent, short, verdict
+from sightline.documents import SPLITS, DataDocument, Distributions, Example, RuleResult, Split, SplitComparison
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, counted
 from sightline.pages.svg import TONES, Figure, heat_map, histogram
@@ -61,7 +60,7 @@ class Partners(NamedTuple):
 class Comparison(NamedTuple):
     """A comparison with its verdict in a word or two."""
 
-    drift: Drift
+    of: SplitComparison
     word: str
     tone: str
 
@@ -89,8 +88,8 @@ def context(document: DataDocument, pictures: Pictures) -> dict[str, Any]:
         if distributions
         else [],
         "partners": partners(distributions) if distributions else [],
-        "drift_verdict": drift.verdict(document.drift),
-        "comparisons": sorted(map(compared, document.drift), key=lambda item: WORDS.index(item.word)),
+        "splits_verdict": verdict(document.split_comparisons),
+        "comparisons": sorted(map(compared, document.split_comparisons), key=lambda item: WORDS.index(item.word)),
     }
 
 
@@ -187,11 +186,11 @@ def partners(distributions: Distributions) -> list[Partners]:
     ]
 
 
-def compared(item: Drift) -> Comparison:
+def compared(item: SplitComparison) -> Comparison:
     """Put the verdict on one comparison into a word or two."""
-    if item.drifted:
+    if item.differs:
         return Comparison(item, WORDS[0], "warning")
-    if item.distance > drift.LEAST:
+    if item.distance > LEAST:
         return Comparison(item, WORDS[1], "none")
     return Comparison(item, WORDS[2], "fine")
 

@@ -99,7 +99,7 @@ def judge(
         split_rule=split_rule,
         findings=findings,
         distributions=statistics.distributions() if passed else None,
-        drift=statistics.drift(),
+        split_comparisons=statistics.split_comparisons(),
         seconds=0,
     )
     return Judgement(dataset, document)
