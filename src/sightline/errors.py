@@ -171,3 +171,11 @@ def shortened(text: object) -> str:
     """Show a path or name in a message: a very long one by its beginning and its length."""
     text = str(text)
     return text if len(text) <= 300 else f"{text[:80]}… ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """Show a wrong value in a message; Python does not write a number of thousands of digits."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return f"a value of type {type(value).__name__}"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sightline import scoring, ultralytics_env
 from sightline.config import ExportConfig
-from sightline.detect import Contract, Detector
+from sightline.contract import Contract
+from sightline.detect import Detector
 from sightline.documents import Curve, ExportDocument, TrainDocument, read
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity

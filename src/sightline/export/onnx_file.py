@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.config import ExportConfig
-from sightline.detect import KEY, Contract
+from sightline.contract import KEY, Contract
 from sightline.documents import write_bytes
 from sightline.errors import ConfigError
 
