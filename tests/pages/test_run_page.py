@@ -27,7 +27,7 @@ from sightline.pages.run_page import render
 from sightline.pages.svg import Chart, Line, round_up, ticks
 from sightline.policy import Policy
 from sightline.summary import summarise
-from sightline.tracking.server import Place
+from sightline.tracking.address import Place
 from tests.helpers.documents import train, write_run
 
 STARTED = "2026-11-21T08:07:11+00:00"

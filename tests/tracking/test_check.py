@@ -21,7 +21,7 @@ import pytest
 from sightline.config import RegisterConfig
 from sightline.datasets.synthetic import draw
 from sightline.errors import TrackingError
-from sightline.tracking import answers, check, server
+from sightline.tracking import address, answers, check, server
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -245,7 +245,7 @@ def test_a_server_that_works_is_told_from_what_in_it_does_not_fit(
     client.create_registered_model("made before")
     assert check.of_server(mlflow_server, "not made yet", "made before") == []
     client.register_prompt("asked", "What is in {{image}}?")
-    opened = client.create_run("0", tags={server.RUN_TAG: "another"})
+    opened = client.create_run("0", tags={address.RUN_TAG: "another"})
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
     monkeypatch.setenv("SIGHTLINE_RUN_ID", "mine")
     deleted, foreign, prompt = check.of_server(mlflow_server, "deleted before", "asked")
@@ -368,7 +368,7 @@ def test_what_does_not_fit_in_the_embedded_database_is_known_without_loading_mlf
             "INSERT INTO runs VALUES (?, 8, ?, ?)",
             [("a" * 32, "active", tmp_path.as_uri()), ("b" * 32, "deleted", tmp_path.as_uri())],
         )
-        filled.execute("INSERT INTO tags VALUES (?, ?, 'another')", ("a" * 32, server.RUN_TAG))
+        filled.execute("INSERT INTO tags VALUES (?, ?, 'another')", ("a" * 32, address.RUN_TAG))
     for experiment, words in {
         "gone": "experiments restore --experiment-id 7",
         "moved": "store artifacts at file:///proc/moved/mlartifacts, which cannot be written here. Choose another regi",

@@ -72,7 +72,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: boo
 
 def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, str]:
     """Say where things are and which command comes next."""
-    from sightline.tracking.server import redact
+    from sightline.tracking.address import redact
 
     places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
     if summary.export:

@@ -36,14 +36,14 @@ def run(
     tracking server that does not answer.
     """
     from sightline import tasks
-    from sightline.tracking import server
+    from sightline.tracking import address, server
 
     runs = claim.usable(runs, "--runs")
     claim.check_id(run_id)
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()
-    if away := server.away(server.tracking_uri(runs)):
+    if away := server.away(address.tracking_uri(runs)):
         raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {

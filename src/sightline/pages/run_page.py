@@ -22,7 +22,7 @@ from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline
 from sightline.pages.run_charts import score_charts, training_charts
 from sightline.runtime.stage_frame import NAMES
-from sightline.tracking.server import Place
+from sightline.tracking.address import Place
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
 WORDS = 5  # mistakes of a class that are named one by one
