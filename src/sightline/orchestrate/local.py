@@ -21,7 +21,7 @@ from typing import Any
 from sightline.documents import SummaryDocument, write_text
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
-from sightline.runtime import progress, stage_frame
+from sightline.runtime import progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
@@ -57,7 +57,7 @@ def run(
         if again:
             claim.clear(folder)
         Path(environment["TMPDIR"]).mkdir()
-        with progress.display(quiet, folder / claim.EVENTS):
+        with progress_bars.display(quiet, folder / claim.EVENTS):
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
         return outcome.conclude(folder, code)
