@@ -108,7 +108,7 @@ def run(
     if as_json:
         print_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
-        output.print_summary(summary, runs / run_id, out, named=named_run)
+        output.tell(summary, runs / run_id, out, named=named_run)
     raise typer.Exit(output.exit_code(summary))
 
 

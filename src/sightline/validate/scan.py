@@ -54,9 +54,9 @@ class Worker(NamedTuple):
         if facts is None:
             facts, image_found = images.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
-        boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.found)
-        if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
-            found = list(parsed.found)
+        boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.issues)
+        if facts is None or any(found.rule == "duplicate-id" for found in parsed.issues):  # whose boxes, nobody knows
+            found = list(parsed.issues)
             return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
@@ -69,7 +69,7 @@ class Worker(NamedTuple):
             return entry.parsed
         where = entry.where.removesuffix(":{}")
         if entry.label is None or self.parse is None:
-            return Parsed(found=(Issue("missing-label", entry.source, f"has no label file {where}"),))
+            return Parsed(issues=(Issue("missing-label", entry.source, f"has no label file {where}"),))
         try:
             with open(entry.label, "rb", buffering=0) as file:
                 data = file.read(USUAL_LABEL)
@@ -77,7 +77,7 @@ class Worker(NamedTuple):
                     data += file.read(LARGEST_LABEL - USUAL_LABEL)
                 return self.parse(data, where, self.classes)
         except OSError as error:
-            return Parsed(found=(cannot_be_read(where, error),))
+            return Parsed(issues=(cannot_be_read(where, error),))
 
 
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:
@@ -90,12 +90,12 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     desk = Desk(index)
     index.begin(_meaning(reading))
     images.prepare(thresholds)  # before processes are forked from this one: they inherit it
-    for jobs, results in worker_pool.worked(worker.run, desk.batches(reading.entries(), ticker), FEW):
+    for jobs, results in worker_pool.worked(worker.run, desk.batches(reading.records(), ticker), FEW):
         with index.together():
             desk.store(jobs, results)
         ticker.tick(len(jobs))
     with index.together():
-        index.add(None, reading.found)
+        index.add(None, reading.issues)
     index.forget_unseen()
     if reading.folder and not reading.part:
         with index.together():

@@ -46,7 +46,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
     reading = formats.read(folder, **options)
     boxes, entries = {}, {}
     found: list[Issue] = []
-    for entry in reading.entries():
+    for entry in reading.records():
         if isinstance(entry, Issue):
             found.append(entry)
             continue
@@ -55,7 +55,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
         parsed = entry.parsed
         if entry.label:
             parsed = reading.parse(Path(entry.label).read_bytes(), entry.where.removesuffix(":{}"), reading.classes)
-        found += parsed.found if parsed else ()
+        found += parsed.issues if parsed else ()
         with Image.open(entry.image) as picture:
             width, height = picture.size if reading.relative else (1, 1)
         boxes[entry.split, Path(entry.image).stem] = sorted(
@@ -65,7 +65,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
             )
             for box in (parsed.boxes if parsed else ())
         )
-    return Collected(reading, boxes, reading.found + found, entries)
+    return Collected(reading, boxes, reading.issues + found, entries)
 
 
 def problem(root: Path, images: Path | None = None, **options: Any) -> str:
@@ -76,7 +76,7 @@ def problem(root: Path, images: Path | None = None, **options: Any) -> str:
 
 
 def parsed_rules(text: str, count: int = 2) -> list[tuple[str, str]]:
-    found = label_file.parse(text.encode(), "a.txt", [str(n) for n in range(count)]).found
+    found = label_file.parse(text.encode(), "a.txt", [str(n) for n in range(count)]).issues
     assert all(item.where.startswith("a.txt") for item in found)
     return [(item.rule, item.message) for item in found]
 
@@ -187,7 +187,7 @@ def test_images_that_are_links_to_nothing_stay_images_and_pipes_and_folders_are_
         assert files.names(place, (".yaml",)) == []
     for loop in (sets.root / "yolo/images/train").glob("loop.*"):
         loop.unlink()
-    entries = formats.read(Folder(sets.root / "yolo", "yolo")).entries()
+    entries = formats.read(Folder(sets.root / "yolo", "yolo")).records()
     sources = {entry.source for entry in entries if isinstance(entry, ImageRecord)}
     assert sources >= {"images/train/gone.png", "images/train/zero.jpg"}
 
@@ -433,10 +433,10 @@ def test_a_label_line_that_is_no_box_is_named(line, rule, words):
 def test_label_files_that_are_no_text_are_named_once():
     assert parsed_rules("0 0.5 0.5 0.1 0.1\n\n \n") == []
     assert label_file.parse("\ufeff1.0 .5 .5 1 1\r\n".encode(), "a.txt", ["a", "b"]).boxes == ((1, (0, 0, 1, 1), 1),)
-    assert [f.rule for f in label_file.parse("0 0.5".encode("utf-16"), "a.txt", ["a"]).found] == ["label-syntax"]
-    [large] = label_file.parse(b" " * (2**24 + 1), "a.txt", ["a"]).found
+    assert [f.rule for f in label_file.parse("0 0.5".encode("utf-16"), "a.txt", ["a"]).issues] == ["label-syntax"]
+    [large] = label_file.parse(b" " * (2**24 + 1), "a.txt", ["a"]).issues
     assert (large.rule, "at most 16 MiB" in large.message) == ("label-syntax", True)
-    many = label_file.parse(b"x\n" * 5000, "a.txt", ["a"]).found
+    many = label_file.parse(b"x\n" * 5000, "a.txt", ["a"]).issues
     assert (len(many), many[-1].message) == (1001, "the 1000th bad line; the rest is not read")
 
 

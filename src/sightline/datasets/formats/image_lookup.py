@@ -76,7 +76,7 @@ class ImageFinder:
         self._count += 1
         return meant[0]
 
-    def found(self) -> list[Issue]:
+    def issues(self) -> list[Issue]:
         """Say that images lie elsewhere than their names say, once for all."""
         if self._moved is None:
             return []

@@ -66,7 +66,7 @@ class ImageList:
         self._no_image_count += 1
         return True
 
-    def found(self) -> list[Issue]:
+    def issues(self) -> list[Issue]:
         """Say that lines lead elsewhere or are no paths of images, each once for the list."""
         return [*self._no_paths(), *self._elsewhere()]
 

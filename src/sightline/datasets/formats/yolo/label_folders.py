@@ -26,7 +26,7 @@ class LabelFolders:
         self._folder = folder
         self._usual = Labels(folder, bases)
         self._known: dict[str, str] = {}
-        self.found: list[Issue] = []
+        self.issues: list[Issue] = []
 
     def of(self, images: str) -> str:
         """Return the folder of the labels: the usual one, else the one folder with labels of these images."""
@@ -43,7 +43,7 @@ class LabelFolders:
             if len(fitting) == 1:
                 shown = self._folder.relative
                 message = f"has no labels in {shown(usual)}, where they usually are; took {shown(fitting[0])}"
-                self.found.append(Issue("data-path", self._folder.place(images), message))
+                self.issues.append(Issue("data-path", self._folder.place(images), message))
                 return fitting[0]
             if fitting:
                 break

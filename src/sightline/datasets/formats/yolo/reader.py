@@ -79,12 +79,12 @@ def _is_data_yaml(path: Path) -> bool:
         return {"names", "split"} <= {match.lastgroup for match in KEYS.finditer(file.read(LARGEST_TEXT))}
 
 
-def read(folder: Folder, found: list[Path]) -> Reading:
+def read(folder: Folder, descriptions: list[Path]) -> Reading:
     """Read the description. Raises DataError with everything that is wrong with it."""
-    if len(found) > 1:
-        listed = ", ".join(folder.relative(path) for path in found)
+    if len(descriptions) > 1:
+        listed = ", ".join(folder.relative(path) for path in descriptions)
         raise DataError(f"{folder.name} holds several data sets ({listed}). Point to the folder of one of them.")
-    [path] = found
+    [path] = descriptions
     if path.suffix.lower() in (".yaml", ".yml"):
         described = data_yaml.describe(folder, path)
     elif path.suffix.lower() == ".data":
@@ -93,16 +93,16 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         described = darknet.describe_plain(folder, path)
     if path.name not in name_lists.LISTS:
         homes = dict.fromkeys([path.parent, *described.bases, *_homes(folder, described)])
-        described.found += name_lists.other_orders(folder, path, described.names, homes)
+        described.issues += name_lists.other_orders(folder, path, described.names, homes)
     ids = described.names.ids
     return Reading(
         "yolo",
         described.names.classes,
         relative=True,
-        entries=_Entries(folder, described).all,
+        records=_Records(folder, described).all,
         parse=partial(labels.parse, ids=ids) if ids else labels.parse,
         declared={split for split in described.places if split},
-        found=[*described.names.found, *described.found],
+        issues=[*described.names.issues, *described.issues],
         listed=any(place.is_file() for places in described.places.values() for place in places),
         home=described.bases[0] if folder.file else None,
     )
@@ -123,7 +123,7 @@ class Near(NamedTuple):
     same: bool
 
 
-class _Entries:
+class _Records:
     """Streams the images of a description, and what lies around them."""
 
     def __init__(self, folder: Folder, described: Description) -> None:
@@ -145,11 +145,11 @@ class _Entries:
                         yield from self._of_folder(images, split)
                 else:
                     yield from self._of_list(place, split)
-        yield from self.label_folders.found
+        yield from self.label_folders.issues
         for labels_in, images_in in self.images_of.items():
             yield from self._around(labels_in, list(images_in))
 
-    def _entry(self, image: str, label: str, exists: bool, split: Split | None) -> Iterator[ImageRecord | Issue]:
+    def _record(self, image: str, label: str, exists: bool, split: Split | None) -> Iterator[ImageRecord | Issue]:
         """Yield an image with the label of its name, else of nearly its name."""
         relative = self.folder.relative
         if not exists:
@@ -176,7 +176,7 @@ class _Entries:
                 usual = f"{stem(name)}.txt"
                 label = f"{place}/{present.get(usual, usual)}"
                 exists = usual in present and self.allows(label)
-                yield from self._entry(f"{images}/{name}", label, exists, split)
+                yield from self._record(f"{images}/{name}", label, exists, split)
 
     def _of_list(self, path: Path, split: Split | None) -> Iterator[ImageRecord | Issue]:
         listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
@@ -192,8 +192,8 @@ class _Entries:
             label = self._label(listed, line, image)
             self._pair(os.path.dirname(image), os.path.dirname(label))
             if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
-                yield from self._entry(image, label, self._is_file(label), split)
-        yield from listed.found()
+                yield from self._record(image, label, self._is_file(label), split)
+        yield from listed.issues()
 
     def _label(self, listed: ImageList, line: str, image: str) -> str:
         """Return the label of an image: where the list says its image is, if that lies elsewhere."""
