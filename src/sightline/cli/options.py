@@ -84,7 +84,7 @@ Weights = Annotated[
 WeightsSha256 = Annotated[
     str | None, typer.Option(parser=given, metavar="<str>", help="The sha256 that the weights must have.")
 ]
-TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint nobody vouched for.")]
+TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
 Preset = Annotated[
     str, typer.Option(parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced or accurate.")

@@ -52,7 +52,7 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
 
 
 def look(uri: str) -> None:
-    """Raise DataError if nothing can be where `uri` says, as far as can be told without fetching or unpacking."""
+    """Raise DataError if nothing can be where `uri` says, as far as can be known without fetching or unpacking."""
     scheme, separator, _ = uri.partition("://")
     if uri == QUICKSTART:
         return

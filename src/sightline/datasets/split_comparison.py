@@ -38,7 +38,7 @@ class Counted(Protocol):
 
 
 class Words(NamedTuple):
-    """How a property with an order is spoken of."""
+    """How a message describes a property with an order."""
 
     what: What
     less: str

@@ -58,7 +58,7 @@ class Parsed(NamedTuple):
 
 
 class ImageRecord(NamedTuple):
-    """One image that a source speaks of. Paths are strings: there are millions, and Path objects are slow.
+    """One image that a source names. Paths are strings: there are millions, and Path objects are slow.
 
     `label` is the file that `Reading.parse` reads, None where there is none; `parsed` is set where the format keeps
     all labels in one file. `where` shows a place in the labels: `labels/a.txt:{}`, `a.json: annotations[{}]`.
@@ -204,7 +204,7 @@ def shown(path: str) -> str:
 
 
 def split_of(name: str) -> Split | None:
-    """Return the one split that a file or folder name speaks of: `instances_val2017` is val, `trainval` is none."""
+    """Return the one split that a file or folder name means: `instances_val2017` is val, `trainval` is none."""
     words = re.split(r"[^a-z]+", name.lower())
     found = [split for split, synonyms in SYNONYMS.items() if set(synonyms) & set(words)]
     return found[0] if len(found) == 1 else None

@@ -100,7 +100,7 @@ def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> 
     for name, wanted in (("export.json", exported.sha256), ("evaluate.json", evaluated.onnx_sha256)):
         if found != wanted:
             raise StageInputError(
-                f"{file} has sha256 {found}, but {name} speaks of {wanted}. The score belongs to other bytes: "
+                f"{file} has sha256 {found}, but {name} names {wanted}. The score belongs to other bytes: "
                 "export and evaluate again."
             )
 

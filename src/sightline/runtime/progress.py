@@ -46,7 +46,7 @@ def advance(stage: str, done: int, total: int, note: str = "") -> None:
 
 
 def notice(text: str) -> None:
-    """Tell the person at the terminal something that ends nothing: as an event, or, where nobody follows, on stderr."""
+    """Tell the person at the terminal something that ends nothing: as an event, or, where no one follows, on stderr."""
     if VARIABLE in os.environ:
         emit("notice", text=text)
     else:

@@ -143,7 +143,7 @@ def _absent(root: Path, splits: Sequence[str]) -> list[Split]:
 def _bring(store: Store, uri: str, digest: str, root: Path, splits: Sequence[str]) -> Manifest:
     """Fetch what is absent, by the one process that holds the lock.
 
-    The store's manifest is read even if the cache has one: the images may have been packed anew since.
+    The store's manifest is read even if the cache has one: the images may lie in other packs since.
     """
     text = store.get_bytes(manifest_path(digest))
     manifest = parse(text, uri, digest)

@@ -62,7 +62,7 @@ class _Survey:
 def publish(dataset: Dataset, store: Store, source: str | None = None) -> Published:
     """Put a data set into the store: only images that lie in no pack yet, and only if the whole is not there already.
 
-    `source` is noted for the reader. Afterwards the data set is told where its images lie.
+    `source` is noted for the reader. Afterwards the data set knows where its images lie.
     Raises DataError if an image changes meanwhile, StorageError from the store.
     """
     survey = _surveyed(dataset)

@@ -18,7 +18,7 @@ from sightline.errors import DataError
 from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 
-# Images by their names that the engine passes over without a word.
+# Images by their names that the engine passes over silently.
 FOREIGN_SUFFIXES = (
     *(".gif", ".heic", ".heif", ".avif", ".dng", ".jp2", ".psd", ".svg", ".mpo", ".cr2", ".nef", ".raw", ".jfif"),
     *(".pfm", ".jpe", ".jxl", ".ppm", ".pgm", ".pbm", ".tga", ".exr", ".hdr", ".ico"),
@@ -96,7 +96,7 @@ def _is_file(entry: os.DirEntry[str], read: tuple[str, ...] = PICTURES) -> bool:
             return True
         if not entry.is_symlink() or entry.is_dir():
             return False
-    except OSError:  # links that lead round in a circle, or where nobody may look
+    except OSError:  # links that lead round in a circle, or that may not be read
         pass
     return entry.name.lower().endswith(read)
 

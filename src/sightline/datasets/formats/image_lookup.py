@@ -1,4 +1,4 @@
-"""Finds the image that an annotation file speaks of, and looks at what lies around the images that were found."""
+"""Finds the image that an annotation file names, and looks at what lies around the images that were found."""
 
 from __future__ import annotations
 

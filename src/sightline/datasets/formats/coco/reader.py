@@ -182,7 +182,7 @@ class _Document:
         if row.other is None and row.same is not None:
             yield Issue("duplicate-image", source, "is listed more than once; it counts once")
             return
-        if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+        if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
             split = self.split or (folder_split(row.name) if self.splits else None)
             size = (row.width, row.height) if row.width and row.height else None
             # Of images that share an id the first has all annotations, so that they are counted; none is used.
@@ -234,7 +234,7 @@ def folder_splits(names: Iterable[str]) -> set[Split]:
 
 
 def folder_split(name: str) -> Split | None:
-    """Return the split that the folders in a file name speak of: the innermost that does."""
+    """Return the split that the folders in a file name mean: the innermost that does."""
     return _split_of_folders(name.replace("\\", "/").rpartition("/")[0])
 
 

@@ -116,7 +116,7 @@ def _other_lists(folder: Folder, place: Path) -> Iterator[Issue]:
 
 
 class _Records:
-    """Streams the images that annotation files speak of, one folder of annotations after the other."""
+    """Streams the images that annotation files name, one folder of annotations after the other."""
 
     def __init__(
         self, folder: Folder, splits: dict[Path, Split | None], lists: Mapping[Path, Mapping[Split | None, Path]]
@@ -124,7 +124,7 @@ class _Records:
         self.folder, self.splits, self.lists = folder, splits, lists
         self.allows = fence(folder)
         self.places_of: dict[str, dict[Path, None]] = {}  # folders of images, and of their annotations
-        self.bare: set[tuple[str, str]] = set()  # images that a list names and nobody annotated: folder and name
+        self.bare: set[tuple[str, str]] = set()  # images that a list names, without annotations: folder and name
 
     def all(self) -> Iterator[ImageRecord | Issue]:
         divided = any(self.splits.values()) or any(self.lists.values())
@@ -194,7 +194,7 @@ class _Records:
             yield from issues
         if image is not None:
             self._note(image, place)
-            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+            if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
                 yield ImageRecord(image, self.folder.relative(image), split, f"{where}:{{}}", label)
 
     def _by_content(self, label: str, where: str, name: str, finder: ImageFinder) -> tuple[str | None, Iterable[Issue]]:
@@ -218,7 +218,7 @@ class _Records:
         return images
 
     def _around(self, images: str, places: Iterable[Path]) -> Iterator[Issue]:
-        """Yield what is wrong with the files of an image folder, and which of them nobody annotated."""
+        """Yield what is wrong with the files of an image folder, and which of them have no annotations."""
         pictures = names(images, PICTURES)
         home = self.folder.relative(next(iter(places)))
         yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")

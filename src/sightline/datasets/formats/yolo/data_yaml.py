@@ -32,7 +32,7 @@ class _GivenTwiceError(Exception):
 
 
 class _Loader(yaml.BaseLoader):
-    """YAML without keys that are given twice for different values: which of two is meant, nobody can say."""
+    """YAML without keys that are given twice for different values: which of two is meant cannot be known."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: dict[str, yaml.Node] = {}

@@ -191,7 +191,7 @@ class _Records:
                 continue
             label = self._label(listed, line, image)
             self._pair(os.path.dirname(image), os.path.dirname(label))
-            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+            if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
                 yield from self._record(image, label, self._is_file(label), split)
         yield from listed.issues()
 
