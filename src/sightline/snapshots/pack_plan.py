@@ -29,7 +29,7 @@ class NewPack(NamedTuple):
     members: list[Member]
 
 
-class Ledger:
+class PackPlan:
     """`packs` are those of the store that may be used again, with their sizes in bytes.
 
     Steps: `learn` where images lie, `sort` images into used and new, take the `new_packs`, tell where each is `stored`;

@@ -19,7 +19,7 @@ from sightline.datasets.formats.coco.annotation_files import named_split, unread
 from sightline.datasets.formats.coco.json_stream import Record
 from sightline.datasets.formats.coco.records import identity, shown_id
 from sightline.datasets.formats.coco.table import Annotation, Image, Table
-from sightline.datasets.formats.files import FOREIGN_SUFFIXES, PICTURES, names, short, suffix
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, FOREIGN_SUFFIXES, names, short, suffix
 from sightline.datasets.formats.image_lookup import ImageFinder, odd_files
 from sightline.datasets.types import Box, Folder, ImageRecord, Parsed, Reading, split_of
 from sightline.documents import Split
@@ -216,11 +216,11 @@ def _records(folder: Folder, documents: list[_Document], table: Table) -> Iterat
     for document in documents:
         yield from document.records()
     for place in table.folders():
-        pictures = names(place, PICTURES)
-        yield from odd_files(folder, place, pictures)
+        image_names = names(place, ALL_IMAGE_SUFFIXES)
+        yield from odd_files(folder, place, image_names)
         if folder.file:  # of a larger set: other files have the other images
             continue
-        for name in pictures:
+        for name in image_names:
             if name.lower().endswith(IMAGE_SUFFIXES) and not table.is_used(place, name):
                 message = "is an image that no annotation file lists; left out"
                 yield Issue("unused-file", folder.relative(f"{place}/{name}"), message)

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from sightline.datasets.formats.files import (
+    ALL_IMAGE_SUFFIXES,
     FOREIGN_SUFFIXES,
-    PICTURES,
     cannot_be_read,
     composed,
     fence,
@@ -219,13 +219,13 @@ class _Records:
 
     def _around(self, images: str, places: Iterable[Path]) -> Iterator[Issue]:
         """Yield what is wrong with the files of an image folder, and which of them have no annotations."""
-        pictures = names(images, PICTURES)
+        image_names = names(images, ALL_IMAGE_SUFFIXES)
         home = self.folder.relative(next(iter(places)))
-        yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
+        yield from odd_files(self.folder, images, image_names, lambda stem: f"{home}/{stem}.xml")
         if any(None in self.lists[place] for place in places):
             return
         annotated = {composed(stem(name)) for place in places for name in names(place, XML)}
-        for name in pictures:
+        for name in image_names:
             bare = composed(stem(name)) not in annotated and (images, name) not in self.bare
             if bare and suffix(name) in IMAGE_SUFFIXES:
                 message = f"is an image without an annotation file; expected {home}/{stem(name)}.xml; left out"
@@ -239,5 +239,5 @@ def _candidates(line: str, spellings: Iterable[str]) -> Iterator[str]:
     """
     line = line.strip('"') or line
     base = line.replace("\\", "/").rpartition("/")[2]
-    for text in (line, base, stem(base) if suffix(base) in (*PICTURES, *XML) else base):
+    for text in (line, base, stem(base) if suffix(base) in (*ALL_IMAGE_SUFFIXES, *XML) else base):
         yield from (f"{text}{spelling}" for spelling in spellings)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline.datasets.formats.files import (
+    ALL_IMAGE_SUFFIXES,
     FOREIGN_SUFFIXES,
     LARGEST_TEXT,
-    PICTURES,
     composed,
     fence,
     folded,
@@ -166,12 +166,12 @@ class _Records:
         yield ImageRecord(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
 
     def _of_folder(self, images: str, split: Split | None) -> Iterator[ImageRecord | Issue]:
-        pictures = names(images, PICTURES)
-        if not pictures or not self.folder.allows(images):
+        image_names = names(images, ALL_IMAGE_SUFFIXES)
+        if not image_names or not self.folder.allows(images):
             return
         place = self._pair(images, self.labels(images))
         present = self._texts(place)
-        for name in pictures:
+        for name in image_names:
             if name.lower().endswith(IMAGE_SUFFIXES) and self.allows(f"{images}/{name}"):
                 usual = f"{stem(name)}.txt"
                 label = f"{place}/{present.get(usual, usual)}"
@@ -226,7 +226,7 @@ class _Records:
         Nearly is another Unicode form, which is the same name; or another case, white space, a suffix too many.
         """
         texts = self._texts(place)
-        stems = {stem(name) for name in names(images, PICTURES)}
+        stems = {stem(name) for name in names(images, ALL_IMAGE_SUFFIXES)}
         labels = {usual[:-4]: name for usual, name in texts.items() if usual not in darknet.NO_LABELS}
         missing, left = stems - labels.keys(), labels.keys() - stems
         pairs: dict[str, Near] = {}
@@ -248,12 +248,12 @@ class _Records:
         present = self._texts(place)
         count = 0
         for images in images_of:
-            pictures = names(images, PICTURES)
-            count += len(pictures)
+            image_names = names(images, ALL_IMAGE_SUFFIXES)
+            count += len(image_names)
             yield from odd_files(
-                self.folder, images, pictures, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
+                self.folder, images, image_names, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
             )
-            for name in pictures:
+            for name in image_names:
                 present.pop(f"{stem(name)}.txt", None)
             for near in self.paired(images, place).values():
                 present.pop(near.name if near.name.endswith(".txt") else f"{stem(near.name)}.txt", None)
