@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from sightline.annotate import annotate, jpeg
+from sightline.atomic import write_bytes
 from sightline.boxes import match_by_class
 from sightline.config import SampleConfig
 from sightline.detect import Detections, Detector, Device
-from sightline.documents import Sample, SampleDocument, write_bytes
+from sightline.documents import Sample, SampleDocument
 from sightline.preprocess import read_image
 from sightline.runtime.stage_frame import running
 from sightline.scoring import IOU, detect_all

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
-from sightline.documents import write_text
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
 from sightline.runtime.stage_frame import end_with_command, stop_on_signals

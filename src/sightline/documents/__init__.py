@@ -11,8 +11,6 @@ from sightline.documents.base import (
     Verdict,
     decimals,
     read,
-    write_bytes,
-    write_text,
 )
 from sightline.documents.data import (
     DataDocument,
@@ -120,6 +118,4 @@ __all__ = [
     "load",
     "read",
     "read_error",
-    "write_bytes",
-    "write_text",
 ]

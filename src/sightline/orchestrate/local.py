@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline.documents import SummaryDocument, write_text
+from sightline.atomic import write_text
+from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
 from sightline.runtime import progress, progress_bars, stage_frame

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sightline import summary
+from sightline.atomic import write_text
 from sightline.config import RegisterConfig
-from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load, write_text
+from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load
 from sightline.errors import StageInputError
 from sightline.pages import run_page
 from sightline.runtime.stage_frame import running

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from sightline.atomic import write_bytes, write_text
 from sightline.datasets.formats.yolo.label_file import label_text
 from sightline.datasets.types import Dataset, Sample
-from sightline.documents import SPLITS, Split, write_bytes, write_text
+from sightline.documents import SPLITS, Split
 from sightline.errors import StorageError
 from sightline.snapshots import seal
 from sightline.snapshots.items import Digest, read_items

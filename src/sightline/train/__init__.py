@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sightline.atomic import write_bytes
 from sightline.config import TrainConfig, single
-from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, write_bytes
+from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument
 from sightline.errors import ConfigError, TrainError
 from sightline.runtime import machine, provenance
 from sightline.runtime.stage_frame import moment, running
