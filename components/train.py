@@ -18,12 +18,12 @@ def train(
 
     Args:
         snapshot: URI of the snapshot.
-        weights: URI of the pinned weights, or an architecture.
+        weights: The pinned weights with their digest, or an architecture.
         config: Resolved training configuration.
-        code: Digest of Sightline's source; a key of the cache, not read.
+        code: Digest of the code that trains; part of the training's key.
         folder: Checkpoints, log and history.
         metrics: Scores of the best epoch on val.
     """
     from sightline import tasks
 
-    tasks.train(snapshot=snapshot, weights=weights, config=config, folder=folder.path, metrics=metrics)
+    tasks.train(snapshot=snapshot, weights=weights, config=config, code=code, folder=folder.path, metrics=metrics)

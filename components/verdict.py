@@ -13,7 +13,7 @@ def verdict(evaluate: dsl.Input[dsl.Artifact]) -> str:
         evaluate: Scores and verdict.
 
     Returns:
-        Output: `register` or `reject`.
+        Output: `accepted` or `rejected`.
     """
     from sightline import tasks
 

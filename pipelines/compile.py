@@ -1,6 +1,6 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the rules in README.md
+python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the table of rules
 python -m pipelines.compile --check    fail if a committed file differs
 """
 
@@ -20,6 +20,7 @@ from sightline.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
+RULES_PAGE = "src/sightline/validate/README.md"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
@@ -37,10 +38,9 @@ def derived() -> dict[str, str]:
             texts[path] = target.read_text(encoding="utf-8")
     specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
     texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, _, rest = readme.partition(BEGIN)
+    before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    texts["README.md"] = before + BEGIN + rules() + END + after
+    texts[RULES_PAGE] = before + BEGIN + rules() + END + after
     return texts
 
 
@@ -53,7 +53,7 @@ def rules() -> str:
         for policy in policies:
             setting = policy.of(rule.id)
             severities.append(setting.severity + (f" > {setting.max_fraction:.0%}" if setting.max_fraction else ""))
-        rows.append(f"| `{rule.id}` | {' | '.join(severities)} | {rule.finds} | {rule.handling} |\n")
+        rows.append(f"| `{rule.id}` | {' | '.join(severities)} | {rule.finds} | {rule.handled} |\n")
     return f"\n| rule | {' | '.join(BASES)} | finds | as a warning |\n|---|{'---|' * len(BASES)}---|---|\n" + "".join(
         rows
     )
@@ -80,7 +80,7 @@ def interface(name: str, component: dict[str, Any], image: str) -> str:
         for kind in ("parameters", "artifacts"):
             for key, value in definitions.get(kind, {}).items():
                 type_name = value.get("parameterType") or value["artifactType"]["schemaTitle"]
-                text = meaning.get(key) or value.get("description", "")
+                text = value.get("description") or meaning.get(key, "")
                 rows.append(f"| {direction} | `{key}` | {type_name} | {text} |\n")
     table = "| | name | type | meaning |\n|---|---|---|---|\n" + "".join(rows)
     return f"\n## {name}\n\n{docstring.short_description}\n\nImage `{image}`.\n\n{table}"

@@ -22,13 +22,14 @@ from sightline.boxes import iou_matrix
 from sightline.detect import Contract, Detections, Detector, cuda_devices
 from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, SightlineError
 from sightline.preprocess import preprocess, read_image, unletterbox
-from tests.conftest import Finished
+from tests.helpers.finished_run import Finished
 
 ROOT = Path(__file__).parents[1]
 
 
 def by_engine(weights: Path, size: int, confidence: float, nms_free: bool, images: list[Path]) -> list[np.ndarray]:
-    command = [sys.executable, "-m", "tests.engine", "predict", str(weights), str(size), str(confidence), str(nms_free)]
+    options = (str(weights), str(size), str(confidence), str(nms_free))
+    command = [sys.executable, "-m", "tests.helpers.ultralytics", "predict", *options]
     done = subprocess.run(
         [*command, *map(str, images)], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
     )
@@ -65,7 +66,8 @@ def test_equals_the_engine_on_photographs_with_each_head(shared: Path, tmp_path:
     """Official weights, images of every shape: letterboxing up and down, 80 classes, both output layouts."""
     weights = shared / "weights" / ("yolo26n.pt" if nms_free else "yolo11n.pt")
     images = sorted((shared / "data" / "voc100-multiformat" / "images").glob("*.jpg"))[:12]
-    command = [sys.executable, "-m", "tests.export.write", str(weights), str(nms_free), str(tmp_path / "model.onnx")]
+    options = (str(weights), str(nms_free), str(tmp_path / "model.onnx"))
+    command = [sys.executable, "-m", "tests.helpers.onnx_writer", *options]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     detector = Detector(tmp_path / "model.onnx", device="cpu", confidence=0.25)
     assert detector.contract.head == ("nms-free" if nms_free else "anchors")

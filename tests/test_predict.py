@@ -13,7 +13,7 @@ import pytest
 
 from sightline.errors import DataError
 from sightline.predict import predict
-from tests.conftest import Finished
+from tests.helpers.finished_run import Finished
 
 
 @pytest.fixture

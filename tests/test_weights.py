@@ -15,14 +15,14 @@ import pytest
 import yaml
 
 from sightline.config import WeightsConfig
-from sightline.documents import Weights
+from sightline.documents import Architecture, Weights
 from sightline.errors import WeightsError
 from sightline.storage import default_store, open_store, sha256_file
 from sightline.validate.preflight import mistakes
-from sightline.weights import LAYERS, NAMES, NMS_FREE, PINS, Issue, find, pin
+from sightline.weights import LAYERS, NAMES, NMS_FREE, PINS, FoundWeights, find, pin
 
 
-def found(**options: object) -> Issue:
+def found(**options: object) -> FoundWeights:
     with tempfile.TemporaryDirectory() as folder:
         return find(WeightsConfig.model_validate(options), open_store(default_store()), Path(folder))
 
@@ -59,7 +59,7 @@ def test_weights_come_from_s3(shared: Path, s3: str) -> None:
 
 def test_architecture_needs_no_file() -> None:
     weights = pinned(source="yolo12s.yaml")
-    assert (weights.architecture, weights.uri, weights.sha256) == ("yolo12s.yaml", None, None)
+    assert (weights.reference, weights.sha256) == (Architecture(architecture="yolo12s.yaml"), None)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_wrong_digest_is_refused(shared: Path) -> None:
         pinned(source=str(shared / "weights" / "yolo11n.pt"), sha256="0" * 64)
 
 
-def test_file_nobody_vouched_for_needs_a_word(shared: Path, tmp_path: Path) -> None:
+def test_file_without_a_known_digest_needs_consent(shared: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.pt"
     shutil.copy(shared / "weights" / "yolo11n.pt", mine)
     with mine.open("ab") as file:

@@ -12,30 +12,21 @@ A policy is `strict`, `default` or `lenient`, or a YAML file that starts from on
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from os.path import expanduser, isfile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from sightline import expected
+from sightline import expected, strict_yaml
 from sightline.errors import ConfigError, did_you_mean, shortened
 from sightline.rules import RULES, Severity
 
 Base = Literal["strict", "default", "lenient"]
 BASES: tuple[Base, ...] = ("strict", "default", "lenient")
-HARMLESS = (  # what no policy of ours makes an error: it says how a source was read
-    *("crowd-region", "mask-ignored", "grouping-class", "pixel-origin", "near-duplicate", "greyscale-image"),
-    *("class-imbalance", "few-boxes", "whole-image-box", "many-backgrounds", "data-path", "name-collision", "no-split"),
-    "class-numbers",
-)
-TOLERATED = {"zero-area-box": 0.01}  # of `default`: the share of boxes that is dropped without refusing the set
 LENIENT = 0.05  # the share of images or boxes that `lenient` drops, for every error that counts them
 MOST_BYTES = 1 << 20  # of a policy file
-MISTAGGED = (TypeError, AttributeError, LookupError, OverflowError)  # what PyYAML raises for values such as !!int ''
 EXPECTED = {  # by place in a policy
     (): "strict, default, lenient, or an object with base, rules and thresholds",
     ("base",): "strict, default or lenient",
@@ -127,12 +118,12 @@ class Policy(Part):
         """Return the severity and budget of a rule."""
         if rule in self.rules:
             return self.rules[rule]
-        severity = RULES[rule].severity
+        known = RULES[rule]
         if self.base == "strict":
-            return Setting(severity="warning" if rule in HARMLESS else "error")
-        if severity == "error" and self.base == "lenient":
-            return Setting(severity="error", max_fraction=None if RULES[rule].of == "set" else LENIENT)
-        return Setting(severity=severity, max_fraction=TOLERATED.get(rule) if severity == "error" else None)
+            return Setting(severity=known.strict)
+        if known.severity == "error" and self.base == "lenient":
+            return Setting(severity="error", max_fraction=LENIENT if known.budget_of else None)
+        return Setting(severity=known.severity, max_fraction=known.tolerated)
 
 
 def _mistake(name: str, setting: Setting) -> str | None:
@@ -142,7 +133,7 @@ def _mistake(name: str, setting: Setting) -> str | None:
         return f"unknown rule {name!r}{did_you_mean(name, RULES)} (`sightline validate --rules` lists them)"
     if setting.severity == "off" and rule.removes:
         return f"{name} cannot be off: what it finds is left out in any case; expected error or warning"
-    if setting.limited and rule.of == "set":
+    if setting.limited and not rule.budget_of:
         return f"{name} has no budget: it is about the whole set and counts no images; expected a severity alone"
     return None
 
@@ -163,7 +154,7 @@ def load(value: str) -> dict[str, Any]:
     if path.stat().st_size > MOST_BYTES:
         raise ConfigError(f"--policy: {value} has {path.stat().st_size} bytes, expected at most {MOST_BYTES}.")
     try:
-        values = parse_yaml(path.read_bytes())
+        values = strict_yaml.parse(path.read_bytes())
     except ValueError as problem:
         raise ConfigError(f"--policy: {value} cannot be read: {problem}.") from None
     if not isinstance(values, dict):
@@ -174,64 +165,6 @@ def load(value: str) -> dict[str, Any]:
         problems = [line for item in error.errors() for line in explain(item)]
         raise ConfigError(f"--policy: {value} is wrong:", problems) from None
     return values
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML without what makes a small text a large value (aliases) and without keys that are given twice.
-
-    Numbers are those that everybody reads alike: 1:30, which YAML 1.1 takes for 90, and 010, for 8, stay text, as does
-    a date; 1e-3 is a number.
-    """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
-        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":int", ":float", ":timestamp"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases (*) are not taken", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set[str]()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|\.[0-9]+([eE][-+]?[0-9]+)?"
-        r"|\.(inf|Inf|INF))$|\.(nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
-)
-
-
-def parse_yaml(text: str | bytes) -> Any:
-    """Return the value of a YAML text. Raises ValueError, which says in a line what is wrong."""
-    try:
-        value = yaml.load(text, _Loader)
-        repr(value)  # a number of too many digits cannot be shown in any message
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    except yaml.MarkedYAMLError as problem:
-        mark = problem.problem_mark or problem.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise ValueError(f"{where}{problem.problem or problem.context}") from None
-    except MISTAGGED:
-        raise ValueError("a value does not fit its tag (!!)") from None
-    except (yaml.YAMLError, ValueError) as problem:
-        raise ValueError(" ".join(str(problem).split())) from None
-    return value
 
 
 def explain(item: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> list[str]:

@@ -17,9 +17,12 @@ from typing import Any, Protocol
 
 from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
+from sightline.config.parameters import PipelineParameters, inert
+from sightline.documents import parse_weights
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
-from sightline.runtime.stage_frame import end_with_command, stop_on_signals
+from sightline.runtime.lifetime import end_with_command
+from sightline.runtime.stage_frame import stop_on_signals
 
 machine.limit_threads()  # before a stage imports numpy
 
@@ -65,91 +68,53 @@ def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
     write_text(Path(metrics.path), json.dumps(there))
 
 
-def parameters_to_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Map pipeline parameters to dotted configuration keys; 0 and '' leave a key to the preset.
-
-    `overrides` win. Raises ConfigError if they are no JSON object, or speak of GPUs: these are asked for by parameter.
-    """
-    keys = {
-        "format": "data.format",
-        "policy": "data.policy",
-        "weights": "weights.source",
-        "epochs": "train.epochs",
-        "image_size": "train.image_size",
-        "batch": "train.batch",
-        "seed": "train.seed",
-        "model_name": "register.model_name",
-        "min_map50": "gate.min_map50",
-        "min_map50_95": "gate.min_map50_95",
-    }
-    values = {key: parameters[name] for name, key in keys.items() if parameters.get(name)}
-    values["train.gpus"] = parameters["gpus"]
-    try:
-        overrides = json.loads(parameters["overrides"] or "{}")
-    except ValueError as error:
-        raise ConfigError(
-            f'overrides: not JSON ({error}); expected an object such as {{"train.lr0": 0.001}}.'
-        ) from None
-    if not isinstance(overrides, dict):
-        raise ConfigError(f'overrides: got {overrides!r}, expected an object such as {{"train.lr0": 0.001}}.')
-    if "train.gpus" in overrides:
-        raise ConfigError("overrides: got train.gpus; set the parameter gpus, by which the GPUs are also asked for.")
-    return {**values, **overrides}
-
-
-def mistakes(parameters: Mapping[str, Any], store: str) -> list[str]:
+def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
     """Say what of the pipeline's parameters validate would refuse, its questions to the tracking server aside."""
-    from sightline.config.presets import preset_for
     from sightline.validate import preflight
 
     try:
-        values = parameters_to_values(parameters)
+        values = parameters.values()
     except ConfigError as error:
         return [str(error)]
-    data = str(parameters["data"])
-    return preflight.mistakes(parameters["preset"] or preset_for(data), values, source=data, store=store)
+    return preflight.mistakes(parameters.recipe, values, source=parameters.data, store=store)
 
 
-def inert(value: Any) -> str:
-    """Return JSON that the pipeline's runner passes on as it is: nothing in it looks like a placeholder or a quote."""
-    text = json.dumps(value)
-    return text.replace("{{", "{\\u007b").replace("'", "\\u0027")
-
-
-def validate(
-    *, data: str, preset: str, folder: str, metrics: Metrics, page: str, **parameters: Any
-) -> tuple[str, str, str, str, str]:
+def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> tuple[str, str, str, str, str]:
     """Check everything and make the snapshot.
 
     Returns its URI, the weights, the training configuration, the whole configuration, and the digest of the code.
     """
     from sightline import validate as stage
-    from sightline.config.presets import preset_for
     from sightline.runtime import stage_frame
 
+    given = PipelineParameters(**parameters)
     with _user_errors():
         try:
-            config = stage.resolve(preset or preset_for(data), parameters_to_values(parameters), data)
+            config = stage.resolve(given.recipe, given.values(), given.data)
         except ConfigError as error:
             stage_frame.failed("validate", error)
             raise
-        document = stage.run(source=data, config=config, out=Path(folder))
+        document = stage.run(source=given.data, config=config, out=Path(folder))
         shutil.copyfile(Path(folder) / "data.html", page)
         images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
-        weights = document.weights.uri or document.weights.architecture or ""
+        weights = document.weights.reference.text()
         train = inert(config.train.model_dump(mode="json"))
         return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
 
 
-def train(*, snapshot: str, weights: str, config: str, folder: str, metrics: Metrics) -> None:
+def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:
     """Train."""
     from sightline import train as stage
 
     with _user_errors():
         document = stage.run(
-            snapshot=snapshot, config=TrainConfig.model_validate_json(config), weights=weights, out=Path(folder)
+            snapshot=snapshot,
+            config=TrainConfig.model_validate_json(config),
+            weights=parse_weights(weights),
+            code=code,
+            out=Path(folder),
         )
         best = document.best
         _log(metrics, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})

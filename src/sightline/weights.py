@@ -12,11 +12,11 @@ import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sightline.checkpoint_pickle import ENGINE_LICENCE, read_checkpoint
 from sightline.config import RunConfig, WeightsConfig
-from sightline.documents import Weights
+from sightline.documents import Architecture, PinnedWeights, Weights, WeightsReference
 from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
 from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
 
@@ -34,11 +34,20 @@ RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 
 
 @dataclass(frozen=True)
-class Issue:
+class Checkpoint:
+    """A file on this machine, and its digest."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FoundWeights:
     """Weights before they are in the store, and what is known of the network without loading it."""
 
-    path: Path | None  # null when training from scratch
-    pinned: Weights  # its `uri` is still null
+    source: str  # what the user asked for
+    start: Architecture | Checkpoint
+    licence: str
     layers: int | None  # null where the file does not say
     nms_free: bool  # whether there is a one-to-one head
 
@@ -47,27 +56,36 @@ class Issue:
         problems = []
         if self.layers is not None and config.train.freeze >= self.layers:
             problems.append(
-                f"train.freeze: got {config.train.freeze}, but {self.pinned.source} has {self.layers} layers; expected "
+                f"train.freeze: got {config.train.freeze}, but {self.source} has {self.layers} layers; expected "
                 f"at most {self.layers - 1}, which leaves the head to train"
             )
         if config.export.nms_free and not self.nms_free:
             problems.append(
-                f"export.nms_free: got true, but {self.pinned.source} has no one-to-one head; of the official models "
+                f"export.nms_free: got true, but {self.source} has no one-to-one head; of the official models "
                 "only yolo26 has one"
             )
         return problems
 
 
-def pin(found: Issue, store: Store) -> Weights:
+def model_size(name: str) -> str | None:
+    """Return the size n, s, m, l or x of an official model by its file name; null for any other."""
+    stem = PurePosixPath(name).stem
+    return stem[-1] if stem in NAMES else None
+
+
+def pin(found: FoundWeights, store: Store) -> Weights:
     """Put found weights into the store under their digest. Raises StorageError."""
-    if found.path is None:
-        return found.pinned
-    key = f"weights/{found.pinned.sha256}.pt"
-    store.upload([Transfer(key, found.path, found.pinned.sha256)])
-    return found.pinned.model_copy(update={"uri": f"{store.uri}/{key}"})
+    reference: WeightsReference
+    if isinstance(found.start, Checkpoint):
+        key = f"weights/{found.start.sha256}.pt"
+        store.upload([Transfer(key, found.start.path, found.start.sha256)])
+        reference = PinnedWeights(uri=f"{store.uri}/{key}", sha256=found.start.sha256)
+    else:
+        reference = found.start
+    return Weights(source=found.source, reference=reference, licence=found.licence)
 
 
-def find(config: WeightsConfig, store: Store | None, folder: Path) -> Issue:
+def find(config: WeightsConfig, store: Store | None, folder: Path) -> FoundWeights:
     """Find the starting weights and check them; what is fetched is in `folder`. Nothing is unpickled.
 
     Raises WeightsError: nothing found, an unpinned or different digest, no checkpoint, not a detector.
@@ -79,11 +97,10 @@ def find(config: WeightsConfig, store: Store | None, folder: Path) -> Issue:
     content = read_checkpoint(source, path)  # first: it says more than a digest does, and runs nothing
     digest = sha256_file(path)
     _check_digest(config, path.name, digest)
-    pinned = Weights(source=source, uri=None, sha256=digest, architecture=None, licence=content.licence)
-    return Issue(path, pinned, content.layers, content.nms_free)
+    return FoundWeights(source, Checkpoint(path, digest), content.licence, content.layers, content.nms_free)
 
 
-def _from_scratch(config: WeightsConfig) -> Issue:
+def _from_scratch(config: WeightsConfig) -> FoundWeights:
     source = config.source
     name = source.rsplit(".", 1)[0]
     if name not in NAMES:
@@ -95,8 +112,8 @@ def _from_scratch(config: WeightsConfig) -> Issue:
         raise WeightsError(
             f"weights.sha256: got a digest, but {source} is trained from scratch, without a file that could have it."
         )
-    pinned = Weights(source=source, uri=None, sha256=None, architecture=f"{name}.yaml", licence=ENGINE_LICENCE)
-    return Issue(None, pinned, LAYERS[name[:-1]], name[:-1] in NMS_FREE)
+    start, family = Architecture(architecture=f"{name}.yaml"), name[:-1]
+    return FoundWeights(source, start, ENGINE_LICENCE, LAYERS[family], family in NMS_FREE)
 
 
 def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
@@ -108,7 +125,7 @@ def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
         except StorageUsageError as error:
             raise WeightsError(f"weights.source: {error}") from None
     path = Path(os.path.expanduser(source.removeprefix("file://")))  # noqa: PTH111
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name that is too long
         return path
     name = source if source.endswith(".pt") else f"{source}.pt"
     if "/" in source or name.removesuffix(".pt") not in NAMES:

@@ -1,18 +1,19 @@
-"""Measures the line and its data gate against plain Ultralytics, side by side in one run: `make bench`.
+"""Measures the pipeline and its data gate against plain Ultralytics, side by side in one run: `make bench`.
 
     make bench                                  everything, BCCD with seed 0 (about half an hour on two cores)
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
-    make bench ARGS="--only quickstart"         the whole line on drawn images (3 minutes)
-    make bench ARGS="--only bccd"               the whole line on BCCD, and the rival (11 minutes a seed)
+    make bench ARGS="--only quickstart"         the whole pipeline on drawn images (3 minutes)
+    make bench ARGS="--only bccd"               the whole pipeline on BCCD, and the rival (11 minutes a seed)
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
     make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
     make bench ARGS="--only leaks"              leaked copies found, against all pairs (4 minutes)
     make bench ARGS="--only data --images 600 --growth 100 400 --objects 200"       the same in small, to try it
 
-Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are.
+Prints tables and stores the numbers as JSON; with `--only` the other parts of that file stay as they are. Stored with
+`--to tests/bench/results.json`, `python -m tests.bench.readme` renders them into README.md.
 
-The rival of the line does what a notebook does: train, score the best checkpoint on the test split, export to ONNX. Its
-data is the same snapshot, made beforehand and not counted.
+The rival of the pipeline does what a notebook does: train, score the best checkpoint on the test split, export to ONNX.
+Its data is the same snapshot, made beforehand and not counted.
 
 The rival of the detector is the engine's prediction with the checkpoint that its file was exported from.
 
@@ -122,7 +123,7 @@ def timed(command: list[str], folder: Path) -> tuple[str, float, int]:
 
 
 def line(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run the whole line; returns its scores, its time by stage, and what all else cost."""
+    """Run the whole pipeline; returns its scores, its time by stage, and what all else cost."""
     output, wall, peak = timed([sys.executable, "-m", "sightline", "run", "--json", "--no-cache", *arguments], folder)
     summary = json.loads(output)
     stages = {stage["name"]: stage["seconds"] for stage in summary["stages"]}
@@ -142,7 +143,7 @@ def quickstart(folder: Path) -> dict[str, Any]:
 
 
 def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
-    """Measure the line and plain Ultralytics on BCCD, one after the other."""
+    """Measure the pipeline and plain Ultralytics on BCCD, one after the other."""
     ours = line(
         folder,
         *("--data", str(shared / "data" / "bccd"), "--weights", str(shared / "weights" / "yolo11n.pt")),
@@ -158,11 +159,10 @@ def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
     job.write_text(json.dumps({"model": str(shared / "weights" / "yolo11n.pt"), "train": options}))
     for cache in (folder / "cache").rglob("*.cache"):  # the engine's own index of the labels: neither starts with it
         cache.unlink()
-    output, wall, peak = timed([sys.executable, "-m", "tests.engine", "plain", str(job)], folder)
+    engine = [sys.executable, "-m", "tests.helpers.ultralytics"]
+    output, wall, peak = timed([*engine, "plain", str(job)], folder)
     rival = {**json.loads(output.splitlines()[-1]), "wall_seconds": wall, "peak_memory_bytes": peak}
-    scored = timed(
-        [sys.executable, "-m", "tests.engine", "score", str(run / "train" / "best.pt"), str(data_yaml), "320"], folder
-    )
+    scored = timed([*engine, "score", str(run / "train" / "best.pt"), str(data_yaml), "320"], folder)
     return {
         "seed": seed,
         "line": ours,

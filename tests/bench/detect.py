@@ -37,7 +37,7 @@ def main(folder: Path, shared: Path) -> dict[str, Any]:
     result: dict[str, Any] = {"images": len(images), "weights": "yolo11n", "batch": WARM, "sizes": []}
     for size in SIZES:
         model = str(folder / f"{size}.onnx")
-        _run("tests.export.write", weights, "False", model, str(size), str(CONFIDENCE))
+        _run("tests.helpers.onnx_writer", weights, "False", model, str(size), str(CONFIDENCE))
         rounds: dict[str, list[dict[str, float]]] = {"ours": [], "engine": [], "engine_checkpoint": []}
         for _ in range(ROUNDS):
             for who, file in (("engine_checkpoint", weights), ("engine", model)):

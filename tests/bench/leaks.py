@@ -24,10 +24,10 @@ from sightline.datasets.sources import opened
 from sightline.image_files.images import THUMB
 from sightline.validate import index
 from sightline.validate.checks import copies, cross_image, near_duplicates
-from sightline.validate.checks.image_groups import Kin
 from sightline.validate.checks.similarity import same_picture
 from sightline.validate.scan import scan
 from tests.bench import scenes
+from tests.helpers import index_rows
 
 ROOT = Path(__file__).parents[2]
 IMAGES = (1_000, 10_000)
@@ -64,7 +64,7 @@ def found(root: str, count: str) -> dict[str, Any]:
         scanned = time.monotonic()
         cross_image.compare(rows, config.data.policy, films=False)
         compared = time.monotonic()
-        told = {place for (place,) in rows.rows("SELECT place FROM problem WHERE rule = 'leaked-copy'")}
+        told = {issue.place for issue in rows.issues.of_rules(["leaked-copy"])}
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         levels = config.data.policy.thresholds.near_levels
         pairs = set(_all_pairs(rows, levels))
@@ -96,13 +96,11 @@ def _scored(told: set[str], leaked: set[str]) -> dict[str, Any]:
 def _all_pairs(rows: index.Index, levels: float) -> Iterator[str]:
     """Yield the held-out images that one of an earlier split is a copy of, by comparing each with each."""
     comparison = copies.Copies(rows, levels)
-    rank = Kin(rows).bytes()
-    for id, held_out in rows.rows(f"SELECT id, {cross_image.HELD_OUT} FROM item"):
-        rank[id] = held_out
+    rank = dict(rows.comparisons.ranks("declared_split"))
     ids, parts = zip(*near_duplicates._thumbs(rows), strict=True)
     all_ids, thumbs = np.concatenate(ids), np.concatenate(parts)
     ranks = np.array([rank[id] for id in all_ids])
-    items = comparison._items(set(all_ids.tolist()))
+    items = rows.comparisons.compared(all_ids.tolist())
     for place in np.flatnonzero(ranks):
         earlier = np.flatnonzero(ranks < ranks[place])
         difference = np.abs(thumbs[earlier] - thumbs[place])
@@ -133,8 +131,8 @@ def searched(kind: str, count: str) -> dict[str, Any]:
     copied = thumbs[sources] + rng.normal(0, coding, (len(sources), near_duplicates.CELLS))
     drawn = np.vstack([thumbs, copied]).astype(np.float16)
     with index.opened(None) as rows:
-        sql = "INSERT INTO item (id, image, split, source, seen, sha256, thumb) VALUES (?1, ?1, '', ?1, 1, ?2, ?3)"
-        rows.many(sql, ((n + 1, f"{n * 7919 % len(drawn):09}", thumb.tobytes()) for n, thumb in enumerate(drawn)))
+        hashes = [f"{n * 7919 % len(drawn):09}" for n in range(len(drawn))]
+        index_rows.fill(rows, hashes, thumbs=[thumb.tobytes() for thumb in drawn])
         start = time.monotonic()
         codes = near_duplicates.codes(rows)
         first = codes.ids <= images

@@ -24,20 +24,20 @@ def quickstart(result: dict[str, Any]) -> Iterator[Table | str]:
     table.add_row("between stages", f"{result['overhead_seconds']:.1f}")
     table.add_row("whole", f"{result['wall_seconds']:.1f}")
     yield table
-    yield f"test mAP50 {result['map50']:.3f}"
-    yield gigabytes(result["peak_memory_bytes"])
+    peak = gigabytes(result["peak_memory_bytes"])
+    yield f"test mAP50 {result['map50']:.3f}; peak memory of a process {peak}"
 
 
 def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
-    """Cost and scores of the line and its rival, by seed."""
+    """Cost and scores of the pipeline and its rival, by seed."""
     for item in result:
         table = Table(
             f"BCCD, seed {item['seed']}", "seconds", "peak memory", "mAP50", "mAP50-95", "scored by", box=None
         )
         rows = [
             ("plain Ultralytics", item["plain"], item["plain"], "engine, checkpoint"),
-            ("the line", item["line"], item["line"], "line, ONNX"),
-            ("", None, item["line_checkpoint_by_engine"], "engine, checkpoint"),
+            ("the pipeline", item["line"], item["line"], "pipeline, ONNX"),
+            ("the pipeline's checkpoint", None, item["line_checkpoint_by_engine"], "engine, checkpoint"),
         ]
         for name, cost, score, by in rows:
             spent = (f"{cost['wall_seconds']:.0f}", gigabytes(cost["peak_memory_bytes"])) if cost else ("", "")

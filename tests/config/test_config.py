@@ -8,22 +8,6 @@ from sightline.config import RunConfig, TrainConfig
 from sightline.config.assignments import keys, parse_assignments
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
-from sightline.tasks import parameters_to_values
-
-PARAMETERS = {
-    "policy": "default",
-    "format": "auto",
-    "weights": "",
-    "epochs": 0,
-    "image_size": 0,
-    "batch": 0,
-    "gpus": "0",
-    "model_name": "",
-    "min_map50": 0.0,
-    "min_map50_95": 0.0,
-    "seed": 0,
-    "overrides": "{}",
-}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -62,21 +46,6 @@ def test_values_are_yaml_scalars() -> None:
         "train.cosine": True,
         "data.format": "voc",
     }
-
-
-def test_untouched_pipeline_parameters_leave_the_preset_alone() -> None:
-    assert resolve("quickstart", parameters_to_values(PARAMETERS)) == resolve("quickstart", {"train.gpus": 0})
-
-
-def test_overrides_win_over_parameters() -> None:
-    values = parameters_to_values({**PARAMETERS, "epochs": 5, "overrides": '{"train.epochs": 7}'})
-    assert resolve("fast", values).train.epochs == 7
-
-
-@pytest.mark.parametrize("text", ["{", "[1]", '"x"'])
-def test_overrides_must_be_a_json_object(text: str) -> None:
-    with pytest.raises(ConfigError, match="overrides"):
-        parameters_to_values({**PARAMETERS, "overrides": text})
 
 
 @pytest.mark.parametrize(
@@ -161,3 +130,11 @@ def test_a_key_of_text_takes_what_is_written() -> None:
     }
     config = resolve("fast", parse_assignments(["register.experiment='tonight''s run'", "register.alias=vision"]))
     assert (config.register_.experiment, config.register_.alias) == ("tonight's run", "vision")
+
+
+def test_several_nodes_are_refused_until_they_work() -> None:
+    with pytest.raises(ConfigError, match=r"train\.nodes: got 2, expected 1: training on several nodes does not work"):
+        resolve("fast", {"train.nodes": 2})
+    with pytest.raises(ConfigError, match=r"train\.nodes: got 0, expected"):
+        resolve("fast", {"train.nodes": 0})
+    assert resolve("fast", {"train.nodes": 1}).train.nodes == 1

@@ -200,7 +200,7 @@ def test_noise_of_a_known_case_is_that_of_the_tables() -> None:
     assert variation_noise(half, half, 400, 400) == pytest.approx(2.576 * np.sqrt(0.25 * 2 / 400), rel=0.06)
 
 
-def test_smaller_boxes_are_found_and_told_with_numbers() -> None:
+def test_smaller_boxes_are_found_with_numbers() -> None:
     def halve(_: np.random.Generator, part: dict[str, np.ndarray]) -> None:
         part["w"] /= 2.4
         part["h"] /= 2.4
@@ -252,7 +252,7 @@ def test_other_image_sizes_are_found_with_exact_pixels() -> None:
     assert sentence == "test has smaller images than train: median 320 against 554 pixels (square root of the area)"
 
 
-def test_a_tail_that_leaves_the_middle_alone_is_told_by_shares() -> None:
+def test_a_tail_that_leaves_the_middle_alone_is_described_by_shares() -> None:
     def stream(split: Split, *sides: float) -> Iterator[Sample]:
         return (sample(split, (0, 0.5, 0.5, side, side)) for side in sides * 100)
 

@@ -76,7 +76,7 @@ def test_full_disk_in_training_names_folder_need_and_rest(command: Callable, tmp
         pytest.skip(f"needs the right to mount a small file system: {made.stderr.decode().strip()}")
 
     def fill_once_the_training_is_under_way() -> None:
-        while not list(disk.glob("runs/a/tmp/sightline-train-*/job.json")):
+        while not list(disk.glob("runs/work/*/attempt-1/job.json")):
             time.sleep(0.05)
         (disk / "other").write_bytes(bytes(shutil.disk_usage(disk).free - 4_000_000))
 
@@ -87,7 +87,7 @@ def test_full_disk_in_training_names_folder_need_and_rest(command: Callable, tmp
         error = json.loads(done.stdout)["error"]
         assert (done.returncode, error["stage"], error["kind"]) == (1, "train", "storage")
         assert "No space left for training with its checkpoints: it needs " in error["message"]
-        assert f"are free in {disk}/runs/a" in error["message"]
+        assert f"are free in {disk}/runs/work" in error["message"]
         assert not list(disk.rglob("*.pt")) + list(disk.rglob("tmp")) + list(disk.rglob("*.tmp"))
     finally:
         subprocess.run(["umount", disk], check=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished, network_can_be_cut
+from tests.helpers.finished_run import Finished, network_can_be_cut
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -67,6 +67,7 @@ def test_every_epoch_is_recorded_once_in_one_mlflow_run(quickstart: Finished) ->
 def test_leaves_no_temporary_files_and_no_other_trackers_files(quickstart: Finished) -> None:
     runs = quickstart.folder.parent
     assert not (quickstart.folder / "tmp").exists()
+    assert list((runs / "work").iterdir()) == []
     assert sorted(path.name for path in runs.parent.iterdir()) == [
         "cache",
         *(["home"] if (runs.parent / "home").exists() else []),
@@ -82,7 +83,7 @@ def test_page_is_there_and_final(quickstart: Finished) -> None:
     assert "quickstart-smear, version 1" in page
 
 
-def test_same_training_is_recognised_and_the_gate_still_judges_anew(
+def test_same_training_is_recognised_and_the_gate_still_judges_again(
     quickstart: Finished, command: Callable, tmp_path: Path
 ) -> None:
     done = command(

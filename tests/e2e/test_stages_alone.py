@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished
+from tests.helpers.finished_run import Finished
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -29,6 +29,7 @@ from sightline.documents import (
     ExportDocument,
     Hardware,
     Parity,
+    PinnedWeights,
     RuleResult,
     Sample,
     SampleDocument,
@@ -41,9 +42,8 @@ from sightline.documents import (
 
 CLASSES = ("red cell", "white cell", "platelet", "trophozoite <script>alert(1)</script>", "gametocyte")
 SNAPSHOT = "file:///data/runs/store/snapshots/" + "5f" * 32
-WEIGHTS = Weights(
-    source="yolo11n.pt", uri="s3://models/yolo11n.pt", sha256="0e" * 32, architecture=None, licence="AGPL-3.0"
-)
+START = PinnedWeights(uri="s3://models/yolo11n.pt", sha256="0e" * 32)
+WEIGHTS = Weights(source="yolo11n.pt", reference=START, licence="AGPL-3.0")
 FIRST = {"red cell": 2210, "white cell": 190, "platelet": 214, CLASSES[3]: 61, "gametocyte": 9}
 SCORES = (0.913, 0.948, 0.802, 0.641)
 

@@ -1,6 +1,6 @@
 """Exports a checkpoint as the export stage does.
 
-python -m tests.export.write WEIGHTS NMS_FREE TARGET [SIZE CONFIDENCE]
+python -m tests.helpers.onnx_writer WEIGHTS NMS_FREE TARGET [SIZE CONFIDENCE]
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from sightline.errors import DataRejected, SightlineError
 from sightline.validate import run
 
 WIDTH, HEIGHT = 40, 20
+BOX = "0.5 0.45 0.5 0.5"  # of each image, as a YOLO label has it
 COUNTS = {"train": 6, "val": 2, "test": 2}
 
 
@@ -149,3 +150,8 @@ def found(document: ValidateDocument | DataDocument, severity: str | None = None
 def places(document: ValidateDocument | DataDocument, rule: str) -> list[str]:
     """Name the places where a rule found something."""
     return sorted(example.where for f in document.findings if f.rule == rule for example in f.examples)
+
+
+def image_counts(document: DataDocument) -> dict[str, int]:
+    """Count the images of each split."""
+    return {split: part.images for split, part in document.splits.items()}

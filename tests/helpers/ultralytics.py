@@ -1,7 +1,9 @@
 """The training engine on its own, as a user without Sightline would call it: the reference for tests and benchmarks.
 
-python -m tests.engine predict WEIGHTS IMAGE_SIZE CONFIDENCE NMS_FREE IMAGE…   detections as JSON, one list an image
-python -m tests.engine plain JOB.json                                          train, val on test, export; times as JSON
+python -m tests.helpers.ultralytics predict WEIGHTS IMAGE_SIZE CONFIDENCE NMS_FREE IMAGE…
+    detections as JSON, one list an image
+python -m tests.helpers.ultralytics plain JOB.json
+    train, val on test, export; times as JSON
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sightline.orchestrate.processes import of_run
+from tests.helpers.small_disk import mounted
 
 pytestmark = pytest.mark.timeout(120)
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -145,20 +146,13 @@ def test_folder_that_no_run_made_is_left_alone(command: Command, tmp_path: Path)
 
 
 def test_full_disk_is_named_at_the_start_and_the_id_stays_free(command: Command, tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip(f"needs the right to mount a small file system: {made.stderr.decode().strip()}")
-    try:
+    with mounted(tmp_path / "disk", "8k") as disk:
         (disk / "full").write_bytes(bytes(8192))
         done = command("run", "--runs", str(disk / "runs"), "--run-id", "a", cwd=tmp_path)
         assert done.returncode == 1
         assert "No space left for the checkpoints of even a nano model: it needs 60000000 bytes" in done.stderr
         assert f"0 are free in {disk}" in done.stderr
         assert [path.name for path in disk.rglob("*")] == ["full"]
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 @pytest.mark.parametrize("stage", ["run", "validate"])

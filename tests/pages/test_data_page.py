@@ -20,7 +20,7 @@ from sightline.documents import SPLITS, DataDocument, Example, RuleResult, Split
 from sightline.pages.data_page import Outline, Picture, render
 from sightline.pages.thumbnails import HEIGHT, MOST_BYTES, STRONG, WIDTH, thumbnail
 from sightline.policy import Policy
-from sightline.rules import OF_BOXES, RULES
+from sightline.rules import RULES
 
 VOID = {"meta", "img", "br", "path", "rect"}
 BOX = (0.25, 0.25, 0.75, 0.75)
@@ -64,14 +64,14 @@ class Page(HTMLParser):
 def finding(rule: str, count: int = 3, **values: Any) -> RuleResult:
     """What a rule found; images and boxes as the rule has them."""
     severity = "error" if RULES[rule].severity == "error" else "warning"
-    image = None if RULES[rule].drops == "nothing" else "a.jpg"
-    box = BOX if rule in OF_BOXES else None
+    image = "a.jpg" if RULES[rule].drops else None
+    box = BOX if RULES[rule].budget_of == "boxes" else None
     examples = [
         Example(where=f"labels/{rule}.txt:{number}", message=f"was found by {rule}", image=image, box=box)
         for number in range(min(count, 20))
     ]
     standard = {"severity": severity, "count": count, "of": 1000, "max_count": None, "max_fraction": None}
-    standard |= {"rejected": severity == "error", "handling": RULES[rule].handling, "examples": examples}
+    standard |= {"rejected": severity == "error", "handling": RULES[rule].handled, "examples": examples}
     return RuleResult(rule=rule, **standard | values)
 
 

@@ -124,7 +124,7 @@ def test_without_a_limit_the_machine_counts(tmp_path: Path, files: dict[str, str
 
 
 def test_a_process_bound_to_one_core_has_one() -> None:
-    code = "import os; from sightline import machine; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    code = "import os; from sightline.runtime import machine; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
     done = subprocess.run(
         [sys.executable, "-c", code + "print(machine.cores())"], capture_output=True, text=True, check=True
     )
@@ -153,7 +153,9 @@ def test_real_limits_are_seen_by_the_process_that_they_bind(groups: dict[str, Pa
     (groups["cpu"] / "cpu.cfs_quota_us").write_text("50000")
     (groups["memory"] / "memory.limit_in_bytes").write_text(str(1 << 30))
     enter = " ".join(f"echo $$ > {folder}/cgroup.procs;" for folder in groups.values())
-    code = "from sightline import machine; print(machine.cores(), machine.memory().limit, machine.memory().room)"
+    code = (
+        "from sightline.runtime import machine; print(machine.cores(), machine.memory().limit, machine.memory().room)"
+    )
     done = subprocess.run(
         ["sh", "-c", f'{enter} exec "$0" -c "$1"', sys.executable, code], capture_output=True, text=True, check=True
     )
@@ -165,15 +167,16 @@ def test_real_limits_are_seen_by_the_process_that_they_bind(groups: dict[str, Pa
 LIBRARIES = """
 import os, sys
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from sightline import machine
+from sightline.runtime import machine
 machine.limit_threads()
 import cv2
 from sightline.detect import Detector
 cv2.setNumThreads(8)  # as OpenCV does where it does not know a container's quota
 detector = Detector(sys.argv[1], device="cpu")
-from sightline import engine, provenance
+from sightline import ultralytics_env
+from sightline.runtime import provenance
 from sightline.storage import transfers
-engine.prepare()
+ultralytics_env.prepare()
 from ultralytics.utils import NUM_THREADS
 print(detector.session.get_session_options().intra_op_num_threads, cv2.getNumThreads(), os.cpu_count(), NUM_THREADS,
       os.environ["OPENBLAS_NUM_THREADS"], transfers(), provenance.hardware().cpu_count)

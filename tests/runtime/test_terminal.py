@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Finished
+from tests.helpers.finished_run import Finished
 from tests.helpers.sets import Sets
 
 CONSOLES = {
@@ -23,13 +23,13 @@ CONSOLES = {
 ENDING = """
 import sys
 from pathlib import Path
-from sightline import terminal
+from sightline.runtime import terminal
 terminal.prepare()
-from sightline.cli import ending
+from sightline.cli import output
 from sightline.cli.options import out
-from sightline.result import SummaryDocument
+from sightline.documents import SummaryDocument
 summary = SummaryDocument.model_validate_json(Path(sys.argv[1]).read_bytes())
-ending.tell(summary, Path(sys.argv[1]).parent, out, named=True)
+output.tell(summary, Path(sys.argv[1]).parent, out, named=True)
 """
 
 

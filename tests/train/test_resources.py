@@ -14,6 +14,7 @@ from sightline.datasets.synthetic import draw
 from sightline.runtime import machine
 from sightline.runtime.machine import Memory
 from sightline.train.resources import judge
+from sightline.weights import model_size
 
 GB = 10**9
 HUGE = ("train.batch=4096", "train.image_size=4096")  # more than any machine's memory holds
@@ -24,7 +25,7 @@ POD = Memory(total=256 * GB, available=200 * GB, swap=0, limit=8 * GB, used=GB, 
 def judged(
     config: dict[str, int], memory: Memory = LAPTOP, weights: str = "yolo11n.pt", cores: int = 8, shared: int = 8 * GB
 ) -> tuple[list[str], list[str]]:
-    return judge(TrainConfig(**config), weights, memory, cores, (shared, shared))
+    return judge(TrainConfig(**config), model_size(weights), memory, cores, (shared, shared))
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: 
     draw(tmp_path / "data")
     command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
     document = json.loads((tmp_path / "run" / "validate" / "validate.json").read_text())
-    document["weights"].update(uri=None, sha256=None, architecture="yolo99n.yaml")
+    document["weights"]["reference"] = {"architecture": "yolo99n.yaml"}
     (tmp_path / "run" / "validate" / "validate.json").write_text(json.dumps(document))
     done = command("train", "--run", "run", cwd=tmp_path)
     assert done.returncode == 1

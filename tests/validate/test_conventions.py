@@ -151,7 +151,7 @@ def test_the_area_tells_corners_that_lie_inside_as_sizes_too_and_the_area_of_a_m
     assert verdict("coco", quads, [30_000, 8000, 41_000, 22_000]) == ""  # masks, one of them by chance
 
 
-def test_real_specks_are_no_fractions_and_a_few_fractions_among_pixels_are_told():
+def test_real_specks_are_no_fractions_and_a_few_fractions_among_pixels_are_reported():
     specks = [(x + 0.0, y + 0.0, 1.0, 1.0) for x, y in zip(range(3, 103), range(5, 105), strict=True)]
     assert verdict("coco", specks) == ""
     mixed = [quad(box, TOPLEFT, "pixels") for box in scattered(40)]
@@ -313,7 +313,7 @@ def test_a_repair_does_not_hide_another_convention(sets: Sets, tmp_path):
     assert not list((tmp_path / "fixed").rglob("*"))
 
 
-def test_honest_sets_of_all_formats_pass_without_a_word(sets: Sets, validate):
+def test_honest_sets_of_all_formats_pass_without_a_finding(sets: Sets, validate):
     for root in (sets.yolo(), sets.coco(), sets.voc()):
         assert "box-convention" not in found(validate(root))
 

@@ -113,7 +113,7 @@ def test_an_enormous_image_is_refused_before_it_is_decoded(tmp_path):
     assert (facts.width, rules) == (20_000, [])
 
 
-def test_oddities_are_told_and_the_image_is_used(tmp_path):
+def test_oddities_are_reported_and_the_image_is_used(tmp_path):
     rgb = photo()
     cases = {
         "wrong-suffix": ("a.jpg", encoded(rgb, "PNG")),
@@ -161,7 +161,7 @@ def test_sixteen_bits_of_colours_are_deep_and_a_float_image_without_a_number_is_
     assert inspect(tmp_path / "a.tif", empty) == (None, ["unreadable-image"])
 
 
-def test_what_is_no_file_is_told_and_nothing_waits_for_a_pipe(tmp_path):
+def test_what_is_no_file_is_reported_and_nothing_waits_for_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")

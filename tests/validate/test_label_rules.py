@@ -81,7 +81,7 @@ def test_what_is_tiny_depends_on_the_training_size():
     assert rules(check(speck, relative=False, tiny_pixels=3.0)) == ["tiny-box"]
 
 
-def test_repeated_boxes_are_kept_once_and_two_classes_on_one_box_are_told():
+def test_repeated_boxes_are_kept_once_and_two_classes_on_one_box_are_reported():
     other = (0.1, 0.1, 0.2, 0.2)
     judged = check((0, GOOD), (0, other), (0, (0.2501, 0.25, 0.75, 0.75)), (1, (0.251, 0.25, 0.75, 0.75)))
     assert rules(judged) == ["duplicate-box", "conflicting-boxes"]

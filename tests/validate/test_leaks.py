@@ -19,6 +19,7 @@ from sightline.validate.checks import near_duplicates
 from sightline.validate.index import Index
 from sightline.validate.repair.fix import fix
 from tests.bench import scenes
+from tests.helpers import index_rows
 from tests.helpers.sets import found, places
 
 SIDE = (160, 120)
@@ -147,10 +148,10 @@ def test_copies_among_many_thousands_of_near_alike_are_found_by_the_search(tmp_p
         np.float16
     )
     index = Index(tmp_path / "index.sqlite")
-    sql = "INSERT INTO item (id, image, split, source, seen, sha256, thumb) VALUES (?1, ?1, '', ?1, 1, ?2, ?3)"
-    index.many(sql, ((n + 1, f"{n * 7919 % len(drawn):09}", thumb.tobytes()) for n, thumb in enumerate(drawn)))
+    hashes = [f"{n * 7919 % len(drawn):09}" for n in range(len(drawn))]
+    index_rows.fill(index, hashes, thumbs=[thumb.tobytes() for thumb in drawn])
     codes = near_duplicates.codes(index)
-    index.db.close()
+    index.close()
     pairs = near_duplicates.neighbours(codes.of(codes.ids > count), codes.of(codes.ids <= count))
     hits = sum(int(id) - count in row for ids, others in pairs for id, row in zip(ids, others, strict=True))
     assert (codes.thumbs, hits) == (None, copies)

@@ -11,14 +11,9 @@ from sightline.config.assignments import parse_assignments
 from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.policy import BASES, Policy, load
-from sightline.rules import OF_BOXES, RULES
+from sightline.rules import RULES, Scope
 
 SETTING = "error, warning, off, or {severity, max_count, max_fraction}"
-SET_RULES = (
-    *("class-absent", "few-boxes", "class-imbalance", "many-backgrounds", "class-gap", "duplicate-name"),
-    *("repeated-number", "box-convention", "similar-names", "class-order", "unpaired-label"),
-    "misaligned-labels",
-)
 
 
 def mistakes(folder: Path, text: str) -> ConfigError:
@@ -44,11 +39,14 @@ def test_every_rule_says_why_it_matters_and_what_to_do():
 
 
 def test_budgets_count_boxes_or_images_and_never_the_set():
-    assert {rule.id for rule in RULES.values() if rule.of == "set"} == set(SET_RULES)
-    assert len(OF_BOXES) == 10
-    assert {rule.id for rule in RULES.values() if rule.drops == "box"} < OF_BOXES
-    for rule in SET_RULES:
-        assert Policy(base="lenient").of(rule).max_fraction is None, rule
+    shares = {Scope.IMAGE: "images", Scope.SOURCE: "images", Scope.BOX: "boxes", Scope.SET: None}
+    for rule in RULES.values():
+        assert rule.budget_of == shares[rule.scope], rule.id
+        assert rule.drops in {Scope.IMAGE: ["image"], Scope.BOX: ["image", "box"]}.get(rule.scope, [None]), rule.id
+        lenient = Policy(base="lenient").of(rule.id)
+        tolerated = 0.05 if rule.budget_of and rule.severity == "error" else None
+        assert lenient.max_fraction == tolerated, rule.id
+    assert Policy().of("zero-area-box").max_fraction == 0.01
 
 
 def test_a_policy_file_is_read(tmp_path):
@@ -67,7 +65,7 @@ def test_a_policy_file_is_read(tmp_path):
     assert resolve("fast", {"data.policy": load(str(path))}).data.policy == policy
 
 
-def test_mistakes_of_shape_are_told_at_once_in_our_words(tmp_path):
+def test_mistakes_of_shape_are_reported_at_once_in_our_words(tmp_path):
     error = mistakes(
         tmp_path,
         "base: stric\nbasis: strict\n1: 2\nthresholds: {min_boxs: 3, max_imbalance: -1, min_boxes: 1.5, decode: 2}\n"
@@ -156,7 +154,7 @@ def test_hostile_yaml_is_a_mistake_and_no_crash(tmp_path, text, said):
         ("{thresholds: {min_boxes: -1}}", "data.policy.thresholds.min_boxes: got -1, expected a whole number"),
     ],
 )
-def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
+def test_mistakes_of_set_are_reported_as_those_of_a_file(value, said):
     with pytest.raises(ConfigError) as caught:
         resolve("fast", parse_assignments([f"data.policy={value}"]))
     assert said in str(caught.value)
@@ -173,3 +171,9 @@ def test_mistakes_of_set_are_told_as_those_of_a_file(value, said):
 def test_set_takes_a_name_or_an_object(value: str, rule: str, expected: Any):
     setting = resolve("fast", parse_assignments([f"data.policy={value}"])).data.policy.of(rule)
     assert (setting.severity, setting.max_fraction) == expected
+
+
+def test_a_budget_is_exact_at_its_border():
+    setting = Policy.model_validate({"rules": {"box-outside": {"max_fraction": 0.29}}}).of("box-outside")
+    assert not setting.exceeded(29, 100)
+    assert setting.exceeded(30, 100)

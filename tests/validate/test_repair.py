@@ -125,7 +125,7 @@ class TestEndOfJpeg:
         assert passed == []
 
     @pytest.mark.parametrize("stream", ["baseline", "progressive", "restarts in rows", "restarts in blocks"])
-    def test_missing_rows_are_told_from_a_picture_that_is_grey_itself(self, stream: str) -> None:
+    def test_missing_rows_are_reported_from_a_picture_that_is_grey_itself(self, stream: str) -> None:
         good = encode(scene(flat=True), **STREAMS[stream]).removesuffix(END)
         assert saved(good)[0] == good + END
         for lost in range(4, 30, 3):

@@ -1,16 +1,13 @@
-"""Reading a source again and again: nothing is opened twice, nothing is remembered wrongly, nothing is left running."""
+"""Reading a source again and again: nothing is opened twice, and nothing is remembered wrongly."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import re
 import shutil
-import signal
-import subprocess
+import sqlite3
 import sys
-import time
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -18,12 +15,13 @@ from PIL import Image
 
 from sightline.config.presets import resolve
 from sightline.documents import DataDocument, ValidateDocument, read
-from sightline.errors import DataError, SightlineError
-from sightline.validate import check, worker_pool
-from sightline.validate.index import SAFE_SECONDS
+from sightline.errors import DataError
+from tests.helpers.gate import look, rest
 from tests.helpers.sets import Sets, picture
 
 LABEL = "0 0.5 0.45 0.5 0.5\n"
+
+
 OPENED: list[str] | None = None
 
 
@@ -44,17 +42,8 @@ def opened() -> Iterator[list[str]]:
     OPENED = None
 
 
-def rest() -> None:
-    """Wait until a file that is changed now has another time stamp than one that was read before."""
-    time.sleep(SAFE_SECONDS + 0.1)
-
-
 def found(document: DataDocument | ValidateDocument) -> dict[str, int]:
     return {finding.rule: finding.count for finding in document.findings if finding.rule != "few-boxes"}
-
-
-def look(root: Path, out: Path, **values: object) -> DataDocument:
-    return check(str(root), resolve("balanced", values), out)
 
 
 def of(paths: list[str], root: Path) -> set[str]:
@@ -63,9 +52,6 @@ def of(paths: list[str], root: Path) -> set[str]:
         for path in paths
         if path.startswith(f"{root}/") and "/" in path[len(str(root)) + 1 :]
     }
-
-
-# --- what is remembered
 
 
 def test_only_what_has_changed_is_opened_again(sets: Sets, validate, opened):
@@ -112,7 +98,7 @@ def test_a_warm_reading_says_what_a_fresh_one_says(sets: Sets, validate, tmp_pat
     assert warm.splits == fresh.splits
 
 
-def test_labels_are_judged_anew_when_class_names_change(sets: Sets, validate, tmp_path):
+def test_labels_are_judged_again_when_class_names_change(sets: Sets, validate, tmp_path):
     root = sets.yolo()
     rest()
     assert list(validate(root).splits["train"].boxes_per_class.values()) == [3, 3]
@@ -133,9 +119,6 @@ def test_a_class_of_voc_that_is_gone_is_gone(sets: Sets, tmp_path):
     for path in (root / "Annotations").iterdir():
         path.write_text(path.read_text().replace("dog", "cow"))
     assert look(root, tmp_path / "out").classes == ["cat", "cow"]
-
-
-# --- what is listed twice
 
 
 def test_an_image_that_is_listed_twice_far_apart_counts_once(tmp_path):
@@ -164,9 +147,6 @@ def test_one_image_in_two_splits_is_two_images(sets: Sets, validate, tmp_path):
     with pytest.raises(Exception, match="leaked-image 6"):
         validate(root)
     assert read(DataDocument, tmp_path / "out").images == 14
-
-
-# --- what belongs together
 
 
 def film(root: Path, frames: int) -> None:
@@ -201,7 +181,7 @@ def test_frames_of_a_film_are_in_one_split_also_when_it_goes_on(tmp_path):
     assert {name: long[name] for name in short} == short
 
 
-def test_a_leak_is_told_though_the_image_also_has_a_near_copy_in_its_own_split(tmp_path):
+def test_a_leak_is_reported_though_the_image_also_has_a_near_copy_in_its_own_split(tmp_path):
     root = tmp_path / "set"
     film(root, 3)
     for split in ("train", "val", "test"):
@@ -219,10 +199,7 @@ def test_a_leak_is_told_though_the_image_also_has_a_near_copy_in_its_own_split(t
     assert found(document)["near-duplicate"] == 1
 
 
-# --- what is left out
-
-
-def test_images_and_boxes_add_up_to_what_the_source_speaks_of(sets: Sets, validate, tmp_path):
+def test_images_and_boxes_add_up_to_what_the_source_mentions(sets: Sets, validate, tmp_path):
     root = sets.yolo()
     (root / "labels/train/0.txt").write_text(f"{LABEL}9 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1\n0 .5 .5 0 .1\n")
     (root / "images/train/1.png").write_bytes(b"no image")
@@ -267,111 +244,8 @@ def test_a_usable_copy_is_kept_when_the_first_one_is_left_out(sets: Sets, valida
     assert document.splits["train"].boxes_per_class == {"cat": 3, "dog": 3}
 
 
-# --- faults
-
-
-def big(root: Path, images: int = 1500) -> Path:
-    """A set that is checked by several processes for a while."""
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
-    several = [picture(root / "one.jpg", n, (640, 480)).read_bytes() for n in range(8)]  # or there are no splits
-    for n in range(images):
-        data = several[n % len(several)]
-        (root / f"images/{n:05}.jpg").write_bytes(data[:-2] + b"\xff\xfe\x00\x06" + f"{n:04x}".encode() + data[-2:])
-        (root / f"labels/{n:05}.txt").write_text(LABEL)
-    (root / "one.jpg").unlink()
-    (root / "data.yaml").write_text("train: images\nnames: [cat]\n")
-    return root
-
-
-def started(root: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sightline", "validate", "--data", str(root), "--report", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def children(pid: int, least: int = 1) -> list[int]:
-    """Wait for a process to have children, and return them."""
-    for _ in range(3000):
-        own = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-        if len(own) >= least:
-            return own
-        time.sleep(0.01)
-    raise AssertionError("started no processes")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except FileNotFoundError:
-        return False
-
-
-@pytest.fixture
-def two_cores() -> None:
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("needs two cores: with one, nothing runs in other processes")
-
-
-def test_many_cores_in_little_memory_get_few_processes():
-    """A container with a limit of memory and none of cores, on a large machine."""
-    assert worker_pool.size(cores=96, room=4 * 10**9) == 26
-    assert worker_pool.size(cores=4, room=4 * 10**9) == 4
-    assert worker_pool.size(cores=4, room=10**8) == 1
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_a_killed_run_leaves_no_process_behind_and_the_next_one_is_right(tmp_path, monkeypatch):
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
-    root = big(tmp_path / "set")
-    rest()
-    process = started(root, tmp_path / "out")
-    workers = children(process.pid)
-    time.sleep(0.2)
-    process.kill()
-    process.communicate()
-    for _ in range(100):
-        if not any(map(alive, workers)):
-            break
-        time.sleep(0.05)
-    assert [pid for pid in workers if alive(pid)] == []
-    warm = look(root, tmp_path / "out")
-    monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "empty"))
-    fresh = look(root, tmp_path / "out")
-    assert warm.model_copy(update={"seconds": 0}) == fresh.model_copy(update={"seconds": 0})
-    assert warm.images == 1500
-
-
-@pytest.mark.usefixtures("two_cores")
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (signal.SIGKILL, r"SIGKILL, most likely for want of memory: .*[\d.]+ [MG]B of [\d.]+ [MG]B are free now"),
-        (signal.SIGSEGV, "SIGSEGV, a crash in the code that decodes them"),
-    ],
-)
-def test_a_killed_worker_is_one_clear_message(tmp_path, number, words):
-    process = started(big(tmp_path / "set"), tmp_path / "out")
-    victim = children(process.pid)[0]
-    os.kill(victim, number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert re.search(rf"\(pid {victim}\) was killed by {words}", " ".join(errors.split()))
-    assert "Traceback" not in errors
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_ending_a_run_ends_its_processes(tmp_path):
-    process = started(big(tmp_path / "set"), tmp_path / "out")
-    workers = children(process.pid)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode != 0
-    time.sleep(0.5)
-    assert [pid for pid in workers if alive(pid)] == []
-
-
-@pytest.mark.parametrize("damage", ["header", "middle", "empty"])
-def test_a_damaged_index_is_made_anew(sets: Sets, validate, tmp_path, monkeypatch, damage):
+@pytest.mark.parametrize("damage", ["header", "middle", "empty", "other columns"])
+def test_a_damaged_index_is_rebuilt(sets: Sets, validate, tmp_path, monkeypatch, damage):
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     root = sets.yolo()
     first = validate(root)
@@ -381,7 +255,10 @@ def test_a_damaged_index_is_made_anew(sets: Sets, validate, tmp_path, monkeypatc
         data[:64] = bytes(64)
     elif damage == "middle":
         data[4096:] = os.urandom(len(data) - 4096)
-    path.write_bytes(b"" if damage == "empty" else data)
+    path.write_bytes(b"" if damage in ("empty", "other columns") else data)
+    if damage == "other columns":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE image (id INTEGER PRIMARY KEY, file TEXT)")
     assert validate(root).digest == first.digest
     assert validate(root).digest == first.digest
 
@@ -393,7 +270,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(sets: Sets, tmp_path, mo
     assert look(sets.yolo(), tmp_path / "out").images == 10
 
 
-def test_an_index_that_nobody_has_used_for_long_is_removed(sets: Sets, tmp_path, monkeypatch):
+def test_an_index_unused_for_long_is_removed(sets: Sets, tmp_path, monkeypatch):
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     look(sets.yolo("old"), tmp_path / "out")
     [old] = (tmp_path / "cache/index").glob("*.sqlite")
@@ -402,19 +279,3 @@ def test_an_index_that_nobody_has_used_for_long_is_removed(sets: Sets, tmp_path,
     [new] = (tmp_path / "cache/index").glob("*.sqlite")
     assert new != old
     assert sorted(path.name for path in old.parent.iterdir()) == sorted([new.name, new.with_suffix(".lock").name])
-
-
-def dies_in_the_middle_of_its_result(batch: int) -> bytes:
-    def half(self: Connection, data: memoryview) -> None:
-        os.write(self.fileno(), data[: len(data) // 2])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    if batch == 7:
-        Connection._send = half  # in this process alone: the pipe's other end waits for the rest
-    return bytes(200_000)
-
-
-@pytest.mark.usefixtures("two_cores")
-def test_a_worker_killed_while_it_hands_over_a_result_does_not_hang_the_run():
-    with pytest.raises(SightlineError, match="was killed by SIGKILL"):
-        list(worker_pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from sightline.documents import SPLITS
 from sightline.errors import DataError
-from sightline.validate.checks.image_groups import Kin
+from sightline.validate.checks.image_groups import ImageGroups
 from sightline.validate.index import Index
 from sightline.validate.splits import assign, place
+from tests.helpers import index_rows
 
 HASHES = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(1000)]
 
@@ -21,28 +23,21 @@ HASHES = [hashlib.sha256(str(n).encode()).hexdigest() for n in range(1000)]
 def index(tmp_path) -> Iterator[Index]:
     index = Index(tmp_path / "index.sqlite")
     yield index
-    index.db.close()
+    index.close()
 
 
 def fill(
     index: Index, given: Sequence[str], hashes: Sequence[str] = HASHES, origins: Sequence[str | None] = ()
 ) -> None:
-    rows = [
-        (f"{n}.jpg", split, sha, origins[n] if origins else None)
-        for n, (split, sha) in enumerate(zip(given, hashes, strict=False))
-    ]
-    index.many(
-        "INSERT INTO item (image, split, source, seen, count, own, low, fits, sha256, origin) "
-        "VALUES (?1, ?2, ?1, 1, 0, ?1, ?1, 1, ?3, ?4)",
-        rows,
-    )
-    kin = Kin(index)
-    kin.by("origin")
-    kin.write()
+    index_rows.fill(index, hashes[: len(given)], splits=given, augmented_from=origins)
+    groups = ImageGroups(index)
+    groups.by("augmented_from")
+    groups.write()
 
 
 def splits(index: Index) -> list[str]:
-    return [final for (final,) in index.rows("SELECT final FROM item ORDER BY id")]
+    assigned = {image.id: split for split in SPLITS for image in index.images.of_split(split)}
+    return [assigned[id] for id in sorted(assigned)]
 
 
 def test_all_three_are_made_in_the_ratio_of_the_hash_ranges(index):
@@ -61,7 +56,7 @@ def test_a_growing_set_moves_no_image_between_splits(index, tmp_path):
     fill(small, [""] * 300, HASHES[:300])
     assign(small, "set", set())
     assert splits(index)[:300] == splits(small)
-    small.db.close()
+    small.close()
 
 
 @pytest.mark.parametrize(("absent", "low", "high"), [("val", 0.70, 0.85), ("test", 0.85, 1.0)])

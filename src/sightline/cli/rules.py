@@ -9,7 +9,7 @@ import typer
 from sightline.cli.options import out
 from sightline.documents import DataDocument
 from sightline.policy import BASES, Policy, Thresholds
-from sightline.rules import RULES, dropped
+from sightline.rules import RULES
 
 
 def list_rules(wanted: bool) -> None:
@@ -21,7 +21,8 @@ def list_rules(wanted: bool) -> None:
         severities = ", ".join(f"{base} {_severity(policy, rule.id)}" for base, policy in policies.items())
         out.print(f"[bold]{rule.id}[/]  {severities}")
         out.print(f"  finds  {rule.finds}", f"  why    {rule.why}", f"  fix    {rule.fix}", sep="\n", markup=False)
-        out.print(f"  as a warning: {rule.handling}; as a tolerated error: {dropped(rule)}", style="dim")
+        handled = f"as a warning: {rule.handled}; as a tolerated error: {rule.dropped}; with --fix: {rule.repaired}"
+        out.print(f"  {handled}", style="dim", markup=False)
     out.print(
         "\nAn error refuses the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
     )

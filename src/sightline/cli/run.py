@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,23 +30,32 @@ from sightline.cli.options import (
     out,
     values,
 )
+from sightline.config.parameters import PipelineParameters, inert
 from sightline.config.presets import preset_for, resolve
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
-from sightline.tasks import inert
+
+PresetForData = Annotated[
+    str | None,
+    typer.Option(
+        parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced (default for real data) or accurate."
+    ),
+]
+Gpus = Annotated[
+    int | None,
+    typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
+]
+Runs = Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")]
+RunId = Annotated[
+    str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")]
 
 
 def run(
     data: Data = "quickstart",
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            parser=given,
-            metavar="<str>",
-            help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
-        ),
-    ] = None,
+    preset: PresetForData = None,
     weights: Weights = None,
     format: Format = None,
     images: Images = None,
@@ -53,17 +63,11 @@ def run(
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
-    gpus: Annotated[
-        int | None,
-        typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
-    ] = None,
+    gpus: Gpus = None,
     assign: Assign = [],  # noqa: B006
-    runs: Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")] = Path("runs"),
-    run_id: Annotated[
-        str | None,
-        typer.Option(help="Name of this run; one that failed is started again. Default: time and preset."),
-    ] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")] = False,
+    runs: Runs = Path("runs"),
+    run_id: RunId = None,
+    no_cache: NoCache = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on this machine: validate, train, export, evaluate, sample, report, register.
@@ -75,8 +79,6 @@ def run(
     sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
     """
     from sightline import orchestrate
-    from sightline.runtime import provenance
-    from sightline.train import resources
 
     preset = preset or preset_for(data)
     named = values(
@@ -89,17 +91,15 @@ def run(
         download=download,
         policy=policy,
     )
-    on_cpu = named.get("train.cpu_processes", 1) != 1
-    found = 0 if on_cpu else _all_gpus(len(provenance.visible_gpus()))
-    named.setdefault("train.gpus", found if gpus is None else gpus)
-    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
-        wanted = resolve(preset, named)
-        resources.check(wanted.train, wanted.weights.source or "", runs)
+    named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
+    _check_machine(preset, named, runs)
     named_run = run_id is not None
     run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)
     summary = orchestrate.run(
-        {"data": _location(data), "preset": preset, "gpus": str(named.pop("train.gpus")), "overrides": inert(named)},
+        PipelineParameters(
+            data=_location(data), preset=preset, gpus=str(named.pop("train.gpus")), overrides=inert(named)
+        ),
         runs=runs,
         run_id=run_id,
         cache=not no_cache,
@@ -121,6 +121,20 @@ def _location(data: str) -> str:
     return str(path) if uri == f"file://{path}" else uri
 
 
-def _all_gpus(count: int) -> int:
-    """Return the largest power of two of GPUs: every preset's batch can be shared among so many."""
+def _gpus(named: Mapping[str, Any]) -> int:
+    """Return the largest power of two of GPUs that are there: every preset's batch can be shared among so many."""
+    from sightline.runtime import provenance
+
+    on_cpu = named.get("train.cpu_processes", 1) != 1
+    count = 0 if on_cpu else len(provenance.visible_gpus())
     return 1 << (count.bit_length() - 1) if count else 0
+
+
+def _check_machine(preset: str, named: Mapping[str, Any], runs: Path) -> None:
+    """Refuse a training that this machine cannot do. Raises DeviceError, or StorageError for a full disk."""
+    from sightline.train import resources, work_folder
+    from sightline.weights import model_size
+
+    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
+        wanted = resolve(preset, named)
+        resources.check(wanted.train, model_size(wanted.weights.source), runs, work_folder.place(runs))

@@ -43,9 +43,14 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
     from sightline import train as stage
 
     checked, config = _validated(run, assign)
-    weights = checked.weights.uri or checked.weights.architecture or ""
     with bars(as_json, run):
-        document = stage.run(snapshot=checked.snapshot, config=config.train, weights=weights, out=run / "train")
+        document = stage.run(
+            snapshot=checked.snapshot,
+            config=config.train,
+            weights=checked.weights.reference,
+            code=checked.code,
+            out=run / "train",
+        )
     best = document.best
     show(document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"])
 

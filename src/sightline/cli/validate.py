@@ -35,33 +35,40 @@ from sightline.errors import ConfigError
 from sightline.storage import check_cache
 
 REPORT = Path("data-report")
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        parser=given_path,
+        metavar="<path>",
+        help="Run directory. Without it nothing is stored: the data alone is checked.",
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        parser=given_path, metavar="<path>", help=f"Without --run: folder of the data report. Default: {REPORT}."
+    ),
+]
+Fix = Annotated[
+    Path | None,
+    typer.Option(
+        parser=given_path,
+        metavar="<path>",
+        help="Write a repaired copy into this folder, with changes.csv, and check that.",
+    ),
+]
+Rules = Annotated[bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")]
+Schema = Annotated[
+    bool, typer.Option("--schema", callback=print_schema, is_eager=True, help="Print the schema of data.json.")
+]
 
 
 def validate(
     data: Data,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="<path>",
-            help="Run directory. Without it nothing is stored: the data alone is checked.",
-        ),
-    ] = None,
+    run: RunFolder = None,
     policy: PolicyName = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path, metavar="<path>", help=f"Without --run: folder of the data report. Default: {REPORT}."
-        ),
-    ] = None,
-    fix: Annotated[
-        Path | None,
-        typer.Option(
-            parser=given_path,
-            metavar="<path>",
-            help="Write a repaired copy into this folder, with changes.csv, and check that.",
-        ),
-    ] = None,
+    report: Report = None,
+    fix: Fix = None,
     preset: Preset = "balanced",
     weights: Weights = None,
     format: Format = None,
@@ -71,12 +78,8 @@ def validate(
     download: Download = False,
     assign: Assign = [],  # noqa: B006
     as_json: Json = False,
-    rules: Annotated[
-        bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")
-    ] = False,
-    schema: Annotated[
-        bool, typer.Option("--schema", callback=print_schema, is_eager=True, help="Print the schema of data.json.")
-    ] = False,
+    rules: Rules = False,
+    schema: Schema = False,
 ) -> None:
     """Check labels and images, and with --run make a snapshot of them and pin the weights.
 
@@ -108,9 +111,7 @@ def validate(
     )
     config = stage.resolve(preset, named, data) if run else presets.resolve(preset, named)
     if fix:
-        data = _fixed(data, config, fix, as_json)
-        of_copy = {"format": "auto", "images": None, "voc_origin": 0}
-        config = config.model_copy(update={"data": config.data.model_copy(update=of_copy)})
+        data, config = _fixed(data, config, fix, as_json)
     document: ValidateDocument | DataDocument
     with bars(as_json, run):
         if run:
@@ -136,8 +137,11 @@ def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_we
         raise ConfigError("These options do not go together:", problems)
 
 
-def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str:
-    """Write a repaired copy, and say what was changed. Raises ConfigError for a copy within what it is a copy of."""
+def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> tuple[str, RunConfig]:
+    """Write a repaired copy, and say what was changed; returns where it is and how it is read.
+
+    Raises ConfigError for a copy within what it is a copy of.
+    """
     from sightline.datasets.sources import home
 
     for source in (data, config.data.images):
@@ -153,7 +157,8 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> str
         changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing needed a change"]
         tell([f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed])
         tell([f"every change is in {done.changes_file}"])
-    return str(out_folder)
+    of_copy = config.data.model_copy(update={"format": "auto", "images": None, "voc_origin": 0})
+    return str(out_folder), config.model_copy(update={"data": of_copy})
 
 
 def _lines(document: ValidateDocument | DataDocument, folder: Path) -> list[str | Text]:

@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sightline import expected
+from sightline import expected, strict_yaml
 from sightline.config.run_config import Part, RunConfig
 from sightline.errors import ConfigError, did_you_mean
-from sightline.policy import explain, parse_yaml
+from sightline.policy import explain
 
 POLICY = ("data", "policy")
 TEXTS: tuple[Any, ...] = (str, str | None)  # types of keys whose values are text, whatever YAML would make of it
@@ -42,7 +42,8 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
             problems.append(f"got '{text}', expected key=value, such as train.epochs=10")
             continue
         try:
-            values[key.strip()] = value.strip() if _is_bare_text(key.strip(), value.strip()) else parse_yaml(value)
+            name, bare = key.strip(), value.strip()
+            values[name] = bare if _is_bare_text(name, bare) else strict_yaml.parse(value)
         except ValueError as problem:
             shown = text if len(text) <= 80 else f"{text[:80]}…"
             problems.append(f"the value of '{shown}' cannot be read: {problem}")

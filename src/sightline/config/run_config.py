@@ -110,8 +110,9 @@ class TrainConfig(Part):
         640, ge=32, le=4096, multiple_of=32, description="Side of the square network input, in pixels."
     )
     batch: int = Field(16, ge=1, le=4096, description="Images per optimizer input over all processes together.")
-    gpus: int = Field(0, ge=0, le=64, description="GPUs on one node, one process each; 0 trains on the CPU.")
-    cpu_processes: int = Field(1, ge=1, le=64, description="Processes (gloo ranks) when training on the CPU.")
+    nodes: int = Field(1, ge=1, description="Machines that train together; for now only 1 works.")
+    gpus: int = Field(0, ge=0, le=64, description="GPUs on each node, one process each; 0 trains on the CPU.")
+    cpu_processes: int = Field(1, ge=1, le=64, description="Processes (gloo ranks) on each node without GPUs.")
     workers: int = Field(2, ge=0, le=64, description="Loader processes per training process.")
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of weights, order and augmentation.")
     optimizer: Optimizer = Field("AdamW", description="Optimizer; never chosen behind your back.")
@@ -136,9 +137,21 @@ class TrainConfig(Part):
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
 
     @property
-    def world_size(self) -> int:
-        """Processes that train together."""
+    def node_processes(self) -> int:
+        """Processes on each node."""
         return self.gpus or self.cpu_processes
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together, on all nodes."""
+        return self.nodes * self.node_processes
+
+    @field_validator("nodes")
+    @classmethod
+    def _one_node(cls, value: int) -> int:
+        if value > 1:
+            raise ValueError(f"got {value}, expected 1: training on several nodes does not work yet")
+        return value
 
     @model_validator(mode="after")
     def _one_kind_of_processes(self) -> TrainConfig:

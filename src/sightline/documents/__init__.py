@@ -70,9 +70,16 @@ from sightline.documents.validate import (
     ValidateDocument,
     Weights,
 )
+from sightline.documents.weights import (
+    Architecture,
+    PinnedWeights,
+    WeightsReference,
+    parse_weights,
+)
 
 __all__ = [
     "SPLITS",
+    "Architecture",
     "Attempt",
     "Backgrounds",
     "BestEpoch",
@@ -93,6 +100,7 @@ __all__ = [
     "Histogram",
     "Parity",
     "Part",
+    "PinnedWeights",
     "RegisterDocument",
     "ReportDocument",
     "RuleResult",
@@ -114,8 +122,10 @@ __all__ = [
     "ValidateDocument",
     "Verdict",
     "Weights",
+    "WeightsReference",
     "decimals",
     "load",
+    "parse_weights",
     "read",
     "read_error",
 ]

@@ -9,16 +9,20 @@ from pydantic import Field
 from sightline.config import RunConfig
 from sightline.documents.base import Document, Part, Sha256, Split
 from sightline.documents.data import RuleResult, SplitCounts
+from sightline.documents.weights import WeightsReference
 
 
 class Weights(Part):
     """Starting weights, pinned."""
 
     source: str = Field(description="What the user asked for.")
-    uri: str | None = Field(description="Where the pinned bytes lie in the store; null when training from scratch.")
-    sha256: Sha256 | None = Field(description="Digest of those bytes; null when training from scratch.")
-    architecture: str | None = Field(description="Engine architecture file for training from scratch, else null.")
+    reference: WeightsReference = Field(description="What training takes: an architecture, or a URI and a digest.")
     licence: str = Field(description="Licence under which the weights may be used, as far as known.")
+
+    @property
+    def sha256(self) -> str | None:
+        """Digest of the checkpoint; null when training from scratch."""
+        return self.reference.sha256
 
 
 class ValidateDocument(Document):

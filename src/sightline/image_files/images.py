@@ -143,8 +143,9 @@ def _inspect(data: bytes, source: str, suffix: str, thresholds: Thresholds) -> t
             image.load()  # or `exif_orientation` would, for EXIF behind the pixels, and pass over what is wrong
         orientation = exif_orientation(image)
         grey = image.mode in GREY
-        found += _kind(source, suffix, kind, orientation, image, data)
-        if any(item.rule in ("turned-boxes", "unreadable-image") for item in found):
+        odd, usable = _kind(source, suffix, kind, orientation, image, data)
+        found += odd
+        if not usable:
             return None, found
         thumb = None
         if thresholds.decode:
@@ -162,20 +163,24 @@ def _huge(source: str, thresholds: Thresholds) -> Issue:
     return Issue("huge-image", source, f"has more than {thresholds.max_megapixels:g} million pixels")
 
 
-def _kind(source: str, suffix: str, kind: str, orientation: int, image: Image.Image, data: bytes) -> list[Issue]:
-    """Judge what the header says."""
-    found = []
+def _kind(
+    source: str, suffix: str, kind: str, orientation: int, image: Image.Image, data: bytes
+) -> tuple[list[Issue], bool]:
+    """Judge what the header says; also tells whether the image can be used."""
+    found, usable = [], True
     if suffix not in SUFFIXES[kind]:
         found.append(Issue("wrong-suffix", source, f"is {kind} inside, named '{suffix}'; expected {SUFFIXES[kind][0]}"))
     if orientation != 1 and kind == "TIFF":
         message = f"is a TIFF with EXIF orientation {orientation}, which readers disagree on"
         found.append(Issue("turned-boxes", source, message))
+        usable = False
     if kind == "TIFF" and (image.mode in TIFF_UNREAD_MODES or image.info.get("compression") in TIFF_UNREAD):
         message = f"is a TIFF of mode {image.mode}, compression {image.info.get('compression')}"
         found.append(Issue("unreadable-image", source, f"{message}, which the training engine cannot read"))
+        usable = False
     elif image.mode in DEEP or cut_to_eight_bits(image, data):
         found.append(Issue("deep-pixels", source, f"has more than 8 bits a channel (mode {image.mode})"))
-    return found
+    return found, usable
 
 
 def cut_to_eight_bits(image: Image.Image, data: bytes) -> bool:

@@ -1,13 +1,12 @@
 """Who may write into a run's folder: a lock in it, held while the run lives. One whose lock is free has ended or died.
 
-The lock (flock) belongs to the command's process and dies with it, however that ends. No child inherits it.
+The lock belongs to the command's process and dies with it, however that ends. No child inherits it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from sightline.errors import ConfigError, shortened
 from sightline.runtime.stage_frame import NAMES
+from sightline.storage.lock import Lock
 
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -24,7 +24,6 @@ RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 OURS = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
 OURS_SHOWN = "mlartifacts, mlflow.db…, store, work"
 LONGEST = 300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
-LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
 
@@ -77,13 +76,13 @@ def claimed(folder: Path) -> Iterator[bool]:
         raise
     finally:
         if lock is not None:
-            os.close(lock)
+            lock.close()
     if not folder.is_dir() or not (folder / LOCK).exists():
         raise Taken(
             f"{folder} is there already, and no `sightline run` made it. Choose another --run-id; the stage commands "
             "(`sightline train --run …`) go on with the folder of another stage."
         )
-    with _locked(folder, fcntl.LOCK_EX):
+    with _locked(folder):
         _check_failed(folder)
         yield True
 
@@ -94,7 +93,7 @@ def undisturbed(folder: Path) -> Iterator[None]:
 
     Raises Taken if a run is going on in it.
     """
-    with _locked(folder, fcntl.LOCK_SH) if (folder / LOCK).exists() else contextlib.nullcontext():
+    with _locked(folder, shared=True) if (folder / LOCK).exists() else contextlib.nullcontext():
         yield
 
 
@@ -106,7 +105,7 @@ def dead(folder: Path) -> Iterator[bool]:
         return
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_locked(folder, fcntl.LOCK_EX))
+            stack.enter_context(_locked(folder))
         except (Taken, OSError):
             yield False
             return
@@ -131,7 +130,7 @@ def status(folder: Path) -> str | None:
     return str(found) if found else None
 
 
-def _founded(folder: Path) -> int | None:
+def _founded(folder: Path) -> Lock | None:
     """Make the folder of a new run; returns its lock, held, or null if there is something in its place.
 
     It is made beside and renamed, so that it is never seen without its lock.
@@ -140,13 +139,13 @@ def _founded(folder: Path) -> int | None:
     lock = None
     try:
         beside.mkdir(parents=True)
-        lock = os.open(beside / LOCK, LOCK_FLAGS, 0o666)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = Lock(beside / LOCK)
+        lock.take()
         beside.rename(folder)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         if lock is not None:
-            os.close(lock)
+            lock.close()
         if folder.exists() and error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             return None
         raise OSError(error.errno, error.strerror, str(folder)) from None
@@ -163,14 +162,9 @@ def _check_failed(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
+def _locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock of a run's folder. Raises Taken if another process does."""
-    lock = os.open(folder / LOCK, LOCK_FLAGS, 0o666)
-    try:
-        try:
-            fcntl.flock(lock, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Taken(f"A run is going on in {folder}. Wait for its end, or choose another --run-id.") from None
+    with Lock(folder / LOCK) as lock:
+        if not lock.take(shared=shared, wait=False):
+            raise Taken(f"A run is going on in {folder}. Wait for its end, or choose another --run-id.")
         yield
-    finally:
-        os.close(lock)

@@ -16,21 +16,21 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from sightline.atomic import write_text
+from sightline.config.parameters import PipelineParameters
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
-from sightline.runtime import progress, progress_bars, stage_frame
+from sightline.runtime import lifetime, progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
 
 def run(
-    parameters: Mapping[str, Any], *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
+    parameters: PipelineParameters, *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
 ) -> SummaryDocument:
-    """Run the pipeline with `parameters` over its own defaults, in `runs/run_id`; returns the consolidated result.
+    """Run the pipeline with `parameters`, in `runs/run_id`; returns the consolidated result.
 
     A run of the same id that failed is started again in its folder. A failed or rejected run is a result too; only
     what goes wrong before it starts raises: ConfigError for an id that is taken, paths that cannot be used, or a
@@ -48,7 +48,7 @@ def run(
         raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
-            "parameters": dict(parameters),
+            "parameters": parameters.model_dump(),
             "cache": cache,
             "runs": str(runs),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,7 +72,7 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         "SIGHTLINE_RUNS": str(runs),
         "SIGHTLINE_RUN_ID": run_id,
         stage_frame.ERROR_VARIABLE: str(processes.error_file(folder)),
-        stage_frame.COMMAND_VARIABLE: str(os.getpid()),
+        lifetime.COMMAND_VARIABLE: str(os.getpid()),
         progress.VARIABLE: str(folder / claim.EVENTS),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",

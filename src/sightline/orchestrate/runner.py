@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sightline.orchestrate import claim, known, shell
-from sightline.runtime import stage_frame
+from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
 
@@ -40,7 +40,7 @@ def pipeline_file() -> Path:
 def main(folder: Path) -> int:
     """Execute the compiled pipeline with the arguments in `folder`; returns the exit code."""
     sys.stdout = _Log(sys.stdout)
-    stage_frame.end_with_command()
+    end_with_command()
     from kfp import components, local
 
     arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))

@@ -16,7 +16,7 @@ from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, counted
 from sightline.pages.svg import TONES, Figure, heat_map, histogram
 from sightline.pages.thumbnails import Outline, Picture, Thumbnail, thumbnail
-from sightline.rules import OF_BOXES, RULES, Rule
+from sightline.rules import RULES, Rule
 
 __all__ = ["Outline", "Picture", "Pictures", "render"]
 
@@ -214,13 +214,8 @@ def _section(finding: RuleResult, pictures: Pictures, most: int) -> Section:
 
 def _share(finding: RuleResult) -> str:
     """Say what part of the images or boxes this is, for rules that are about images or boxes."""
-    if RULES[finding.rule].drops == "nothing" or not finding.of:
-        return "–"
-    return f"{percent(finding.count / finding.of)} of {_noun(finding)}"
-
-
-def _noun(finding: RuleResult) -> str:
-    return "boxes" if finding.rule in OF_BOXES else "images"
+    rule = RULES[finding.rule]
+    return f"{percent(finding.count / finding.of)} of {rule.budget_of}" if rule.drops and finding.of else "–"
 
 
 def _limit(finding: RuleResult) -> str:
@@ -229,7 +224,7 @@ def _limit(finding: RuleResult) -> str:
         return "–"
     limits = [f"{finding.max_count:,}"] if finding.max_count is not None else []
     if finding.max_fraction is not None:
-        limits.append(f"{100 * finding.max_fraction:g} % of {_noun(finding)}")
+        limits.append(f"{100 * finding.max_fraction:g} % of {RULES[finding.rule].budget_of}")
     return " and ".join(limits) or "none"
 
 

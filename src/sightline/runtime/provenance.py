@@ -13,6 +13,7 @@ from pathlib import Path
 from sightline.documents import Hardware
 from sightline.runtime import machine
 
+PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "sightline",
     "torch",
@@ -40,7 +41,7 @@ def git_commit() -> str | None:
     """
     if os.environ.get("SIGHTLINE_GIT_COMMIT"):
         return os.environ["SIGHTLINE_GIT_COMMIT"]
-    root = Path(__file__).resolve().parents[2]
+    root = PACKAGE.parents[1]
     if not (root / ".git").exists() or not shutil.which("git"):
         return None
 
@@ -54,10 +55,9 @@ def git_commit() -> str | None:
 
 def code_digest() -> str:
     """Return the sha256 over Sightline's own source files and the versions of the packages that decide a result."""
-    root = Path(__file__).resolve().parent
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(repr(sorted(packages().items())).encode())
     return digest.hexdigest()
 

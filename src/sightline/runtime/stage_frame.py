@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,9 +18,7 @@ from sightline.runtime import progress
 
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
 ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
-COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LAST_WORDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
 
 
 def stop_on_signals() -> None:
@@ -41,27 +37,6 @@ def moment(seconds: float | None = None) -> str:
     """Return a time in seconds since 1970, by default the present, in UTC as ISO 8601 with milliseconds."""
     when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return when.isoformat(timespec="milliseconds")
-
-
-def end_with_command() -> None:
-    """End this process soon after the command that `SIGHTLINE_COMMAND` names, however that ended: kill -9 as well.
-
-    Without the variable, as on a cluster, there is nothing to wait for.
-    """
-    command = os.environ.get(COMMAND_VARIABLE)
-    if not command:
-        return
-
-    def watch() -> None:
-        with contextlib.suppress(ProcessLookupError):
-            waiting = select.poll()
-            waiting.register(os.pidfd_open(int(command)), select.POLLIN)
-            waiting.poll()
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LAST_WORDS)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

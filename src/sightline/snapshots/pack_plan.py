@@ -29,6 +29,17 @@ class NewPack(NamedTuple):
     members: list[Member]
 
 
+class Packed(NamedTuple):
+    """An image that is to be packed; `image` is its path, `split` the number of its first split."""
+
+    split: int
+    sha256: str
+    suffix: str
+    size: int
+    image: bytes
+    source: str
+
+
 class PackPlan:
     """`packs` are those of the store that may be used again, with their sizes in bytes.
 
@@ -78,8 +89,8 @@ class PackPlan:
         """Return the pack of the store that has an image."""
         if sample.pack in self.packs:
             return sample.pack
-        row = self._db.execute("SELECT pack FROM known WHERE sha256 = ?", (sample.sha256,)).fetchone()
-        return row[0] if row and row[0] in self.packs else None
+        found = self._db.execute("SELECT pack FROM known WHERE sha256 = ?", (sample.sha256,))
+        return next((pack for (pack,) in found if pack in self.packs), None)
 
     def _add(self, sample: Sample) -> None:
         suffix = sample.name[sample.name.rfind(".") :].lower()
@@ -103,13 +114,14 @@ class PackPlan:
 
     def new_packs(self) -> Iterator[NewPack]:
         """Yield what is to be packed, one pack at a time."""
-        rows = self._db.execute("SELECT split, sha256, suffix, bytes, image, source FROM packed ORDER BY split, sha256")
-        for group, members in groupby(rows, key=lambda row: (row[0], group_of(row[1], self._bits[row[0]]))):
+        query = "SELECT split, sha256, suffix, bytes, image, source FROM packed ORDER BY split, sha256"
+        images = map(Packed._make, self._db.execute(query))
+        for group, members in groupby(images, key=lambda one: (one.split, group_of(one.sha256, self._bits[one.split]))):
             yield NewPack(
                 group,
                 [
-                    Member(sha256, suffix, size, image.decode("utf-8", "surrogateescape"), source)
-                    for _, sha256, suffix, size, image, source in members
+                    Member(one.sha256, one.suffix, one.size, one.image.decode("utf-8", "surrogateescape"), one.source)
+                    for one in members
                 ],
             )
 
@@ -120,9 +132,10 @@ class PackPlan:
 
     def home(self, sample: Sample) -> str:
         """Return the pack of an image of the data set."""
-        row = self._db.execute("SELECT split FROM packed WHERE sha256 = ?", (sample.sha256,)).fetchone()
-        if row:
-            return self._key(row[0], sample.sha256)
+        found = self._db.execute("SELECT split FROM packed WHERE sha256 = ?", (sample.sha256,)).fetchone()
+        if found:
+            (split,) = found
+            return self._key(split, sample.sha256)
         pack = self._used(sample)
         assert pack  # every image is either used or new
         return pack

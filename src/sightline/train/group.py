@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 
-from sightline.runtime.parent_process import end_with
+from sightline.runtime.lifetime import end_with_parent
 
 if __name__ == "__main__":
     from torch.distributed.run import main
 
     # It passes SIGTERM on to its workers, which end with it if it cannot.
-    end_with(int(sys.argv.pop(1)), signal.SIGTERM)
+    end_with_parent(int(sys.argv.pop(1)), signal.SIGTERM)
     main()

@@ -7,12 +7,34 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from sightline.runtime import progress
 from sightline.train.watch import Watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torchrun:
+    """A group of workers as torchrun starts it on each node."""
+
+    job: Path  # the file that says what each worker does
+    processes: int  # workers on each node
+    nodes: int = 1
+    # Where the workers meet, on the first node. In numbers: with --standalone an unresolvable name costs minutes.
+    address: str = "127.0.0.1"
+    port: int
+
+    def command(self) -> list[str]:
+        """Return the command line; the group ends with this process."""
+        return [
+            *(sys.executable, "-m", "sightline.train.group", str(os.getpid())),
+            *(f"--nnodes={self.nodes}", f"--nproc_per_node={self.processes}"),
+            *(f"--master_addr={self.address}", f"--master_port={self.port}"),
+            *("-m", "sightline.train.worker", str(self.job)),
+        ]
 
 
 class Ended(NamedTuple):
@@ -23,21 +45,16 @@ class Ended(NamedTuple):
     watch: Watch
 
 
-def launch(job: Path, processes: int, log: Path, environment: Mapping[str, str]) -> Ended:
-    """Run `processes` workers on this machine until they end; their output goes to `log`.
+def launch(torchrun: Torchrun, log: Path, environment: Mapping[str, str], held: Sequence[int] = ()) -> Ended:
+    """Run the workers of this machine until they end; their output is appended to `log`.
 
-    An interruption of this process ends the workers before it goes on; without this process they end.
+    An interruption of this process ends the workers before it goes on; without this process they end. The group holds
+    the file descriptors `held` too, so that a lock lasts until its last process is gone.
     """
-    command = [
-        *(sys.executable, "-m", "sightline.train.group", str(os.getpid())),
-        *("--nnodes=1", f"--nproc_per_node={processes}"),
-        # An address in numbers: with --standalone an unresolvable host name costs minutes.
-        *("--master_addr=127.0.0.1", f"--master_port={_free_port()}"),
-        *("-m", "sightline.train.worker", str(job)),
-    ]
     start = time.monotonic()
     group = subprocess.Popen(
-        command,
+        torchrun.command(),
+        pass_fds=held,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={**os.environ, **environment},
@@ -62,8 +79,7 @@ def _tee(group: subprocess.Popen[str], log: Path) -> None:
     """
     assert group.stdout
     alone = progress.VARIABLE not in os.environ
-    log.unlink(missing_ok=True)  # another run may share the old one
-    with log.open("w", encoding="utf-8") as file:
+    with log.open("a", encoding="utf-8") as file:
         for line in group.stdout:
             file.write(line)
             file.flush()
@@ -71,7 +87,8 @@ def _tee(group: subprocess.Popen[str], log: Path) -> None:
                 print(line, end="", flush=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port on which nothing listens on this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,6 @@ unwise is said.
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
@@ -28,16 +27,16 @@ CHECKPOINTS = 60_000_000  # best and last checkpoint of a nano model with its op
 
 
 def judge(
-    config: TrainConfig, weights: str, memory: Memory, cores: int, shared: tuple[int, int] | None
+    config: TrainConfig, size: str | None, memory: Memory, cores: int, shared: tuple[int, int] | None
 ) -> tuple[list[str], list[str]]:
     """Return what makes a training impossible on a machine, and what makes it unwise.
 
-    `weights` tells the model's size by its name (yolo11n.pt); any other is taken for a nano model, the least that it
-    can be. `shared` is size and free bytes of shared memory.
+    `size` is the model's, n to x; one that is not known is taken for nano, the least that it can be. `shared` is size
+    and free bytes of shared memory.
     """
     problems: list[str] = []
     warnings: list[str] = []
-    need, words = _memory(config, weights, cores)
+    need, words = _memory(config, size or "n", cores)
     names = "train.batch, train.image_size" + (" or train.cpu_processes" if config.cpu_processes > 1 else "")
     if need > memory.most + memory.swap:
         whose = "The container's limit" if memory.limit is not None and memory.most == memory.limit else "The machine"
@@ -58,12 +57,13 @@ def judge(
     return problems, warnings
 
 
-def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
+def check(config: TrainConfig, size: str | None, *folders: Path) -> None:
     """Say what is unwise; `folders` will be written to.
 
-    Raises DeviceError if this machine cannot do the training, StorageError if its disk is full.
+    `size` is the model's, as for `judge`. Raises DeviceError if this machine cannot do the training, StorageError if
+    its disk is full.
     """
-    problems, warnings = judge(config, weights, machine.memory(), machine.cores(), machine.shared_memory())
+    problems, warnings = judge(config, size, machine.memory(), machine.cores(), machine.shared_memory())
     if config.gpus and len(found := provenance.visible_gpus()) < config.gpus:
         problems.insert(
             0,
@@ -81,17 +81,15 @@ def check(config: TrainConfig, weights: str = "", *folders: Path) -> None:
         progress.notice(f"{warning}.")
 
 
-def _memory(config: TrainConfig, weights: str, cores: int) -> tuple[int, str]:
+def _memory(config: TrainConfig, size: str, cores: int) -> tuple[int, str]:
     """Return the least memory that a training needs, and say what for."""
-    world = config.world_size
-    loaders = world * min(config.workers, max(1, cores // world)) if config.gpus else 0
-    need = LIBRARIES + world * PROCESS + loaders * LOADER
-    many = f"{world} processes" if world > 1 else "One process"
+    processes = config.node_processes
+    loaders = processes * min(config.workers, max(1, cores // processes)) if config.gpus else 0
+    need = LIBRARIES + processes * PROCESS + loaders * LOADER
+    many = f"{processes} processes" if processes > 1 else "One process"
     if config.gpus:  # the images of a batch lie in the GPU's memory
         return need, f"{many} on GPUs with {loaders} loaders need about {size_text(need)} of memory or more"
-    found = re.search(r"yolo(?:v8|11|12|26)([nsmlx])\b", weights)
-    size = found[1] if found else "n"
-    need += world * MODEL[size] + round(config.batch * IMAGE[size] * (config.image_size / SIDE) ** 2)
+    need += processes * MODEL[size] + round(config.batch * IMAGE[size] * (config.image_size / SIDE) ** 2)
     share = f"{config.batch} images of {config.image_size} pixels"
     return need, f"{many} on the CPU with batches of {share} need about {size_text(need)} of memory or more"
 

@@ -24,7 +24,7 @@ from typing import Any
 from sightline import ultralytics_env
 from sightline.config import single
 from sightline.runtime import machine
-from sightline.runtime.parent_process import end_with
+from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
 from sightline.train import divergence, fault
 
@@ -211,7 +211,7 @@ def _diverged(trainer: Any, what: str) -> str:
 
 def main(path: Path) -> None:
     """Run the job in a file; an exception is also written down beside it, for whoever explains the end."""
-    end_with(os.getppid())  # a training without torchrun would go on unseen
+    end_with_parent(os.getppid())  # a training without torchrun would go on unseen
     faulthandler.enable()  # a crash in native code shows in the log where it was
     rank = int(os.environ.get("RANK", 0))
     try:

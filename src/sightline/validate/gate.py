@@ -11,25 +11,22 @@ from typing import NamedTuple
 
 from sightline.config import RunConfig
 from sightline.datasets.statistics import Statistics
-from sightline.datasets.types import Reading, missing
+from sightline.datasets.types import Reading
 from sightline.documents import DataDocument, Example, RuleResult, Split, SplitCounts
-from sightline.errors import DataError
 from sightline.policy import Policy, Thresholds
-from sightline.rules import OF_BOXES, RULES, Issue, dropped
-from sightline.validate import canonical_layout, splits
-from sightline.validate.checks import class_names, conventions, cross_image, pairing
-from sightline.validate.index import COPY, LIVE, Index, IndexedDataset
+from sightline.rules import RULES, Issue, ids
+from sightline.validate import sequence
+from sightline.validate.index import Index, IndexedDataset
+from sightline.validate.quarantine import Quarantine
 from sightline.validate.refusal import UNDECIDED
 
 SHOWN = 20  # examples of a rule in the report
-NO_ITEM = ("unsupported-suffix", "missing-image")  # rules about images of which the index has no row
+NO_ITEM = ids(lambda rule: rule.unindexed)  # rules about images of which the index has no row
 WHERE_BOXES = {  # where each format has what is missing
     "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
     "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of each image.",
 }
-# What is wrong with a whole set comes first: single boxes and images may be wrong for that reason alone.
-CAUSES = (*UNDECIDED, "class-gap", "duplicate-name", "similar-names", "class-numbers")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -49,46 +46,29 @@ def judge(
     images, a split without boxes.
     """
     policy = config.data.policy
-    title = reading.folder.title if reading.folder else name
-    link(index)
-    pairing.find(index)
-    omitted = _quarantine(index, policy)
-    with index.together():
-        cross_image.compare(index, policy, films=trainable and bool(missing(reading.declared)))
-    omitted |= _quarantine(index, policy, cross_image.RULES)
-    totals = _totals(index)
-    classes, renumber = canonical_layout.number_classes(index, reading, config.data.voc_origin, title)
-    split_rule, unusable = None, None
-    try:
-        split_rule = splits.assign(index, name, reading.declared, make=trainable)
-        while split_rule and cross_image.torn(index, policy):
-            split_rule = splits.assign(index, name, reading.declared, make=trainable)
-    except DataError as error:
-        unusable = error.message
-        splits.assign(index, name, reading.declared, make=False)
-    canonical_layout.name_images(index)
-    dataset = IndexedDataset(index, classes, renumber, omitted)
-    statistics = Statistics(classes)
+    quarantine = Quarantine(index, reading, policy, name, make_splits=trainable)
+    dataset = sequence.run(index, reading, config.data.voc_origin, name, quarantine)
+    statistics = Statistics(dataset.classes)
     counts = dataset.counts(statistics.add)
     with index.together():
-        index.add(None, [*_set_rules(counts, classes, policy.thresholds), *class_names.find(classes)])
-        index.add(None, [*conventions.judge(index, reading.format, title)])
+        index.issues.add(None, _set_rules(counts, dataset.classes, policy.thresholds))
+    totals = _totals(index)
     findings = _findings(index, policy, totals)
+    passed = {what: sum(getattr(part, what) for part in counts.values()) for what in totals}
+    dropped = totals["images"] - passed["images"], index.images.usable_boxes() - passed["boxes"]
+    unusable = quarantine.unusable
+    if trainable and not unusable:
+        unusable = _untrainable(name, reading.format, counts, dropped)
     severities = Counter[str]()
     for finding in findings:
         severities[finding.severity] += finding.count
-    passed = sum(part.images for part in counts.values())
-    boxes = int(index.value(f"SELECT TOTAL(count) FROM item WHERE {LIVE}"))
-    dropped = totals["images"] - passed, boxes - sum(part.boxes for part in counts.values())
-    if trainable and not unusable:
-        unusable = _untrainable(name, reading.format, counts, dropped)
     document = DataDocument(
         source=source,
         format=reading.format,
         policy=policy,
         verdict="rejected" if unusable or any(finding.rejected for finding in findings) else "accepted",
         unusable=unusable,
-        classes=classes,
+        classes=dataset.classes,
         images=totals["images"],
         boxes=totals["boxes"],
         errors=severities["error"],
@@ -96,60 +76,23 @@ def judge(
         dropped_images=dropped[0],
         dropped_boxes=dropped[1],
         splits=counts,
-        split_rule=split_rule,
+        split_rule=quarantine.split_rule,
         findings=findings,
-        distributions=statistics.distributions() if passed else None,
+        distributions=statistics.distributions() if passed["images"] else None,
         split_comparisons=statistics.split_comparisons(),
         seconds=0,
     )
     return Judgement(dataset, document)
 
 
-def link(index: Index) -> None:
-    """Tell which image a finding is about that was made before images had numbers: of one in two splits, both.
-
-    An image that is listed twice is not meant: it is there once, and stays.
-    """
-    columns = "rule, place, message, box, badness, label, lasting"
-    about = f"item IS NULL AND rule NOT IN {COPY} AND place IN (SELECT source FROM item)"
-    with index.together():
-        index.rows(
-            f"INSERT INTO problem SELECT found.id, {columns} FROM problem JOIN "
-            f"(SELECT id, source FROM item) AS found ON found.source = place WHERE item IS NULL AND rule NOT IN {COPY}"
-        )
-        index.rows(f"DELETE FROM problem WHERE {about}")
-
-
 def _totals(index: Index) -> dict[str, int]:
     """Count all images and boxes that the source names, also those that cannot be opened or read."""
-    images = int(index.value("SELECT COUNT(*) FROM item"))
-    gone = int(index.value("SELECT COUNT(*) FROM problem WHERE item IS NULL AND rule IN (?, ?)", NO_ITEM))
-    return {"images": images + gone, "boxes": int(index.value("SELECT TOTAL(count) FROM item"))}
+    images, boxes = index.images.totals()
+    return {"images": images + index.issues.count_without_image(NO_ITEM), "boxes": boxes}
 
 
 def _of(rule: str, totals: dict[str, int]) -> int:
-    return totals["boxes" if rule in OF_BOXES else "images"]
-
-
-def _quarantine(index: Index, policy: Policy, rules: Sequence[str] | None = None) -> dict[int, set[int]]:
-    """Leave out the images that errors are about; returns the labels to leave out, by item."""
-    omitted: dict[int, set[int]] = {}
-    found = rules or [rule for (rule,) in index.rows("SELECT DISTINCT rule FROM problem")]
-    with index.together():
-        for rule in found:
-            severity, drops = policy.of(rule).severity, RULES[rule].drops
-            left_out = severity == "warning" and RULES[rule].handling == "left out"
-            if drops == "image" and (severity == "error" or left_out):
-                index.rows(
-                    "UPDATE item SET dropped = ?1 WHERE dropped IS NULL AND id IN "
-                    "(SELECT item FROM problem WHERE rule = ?1)",
-                    (rule,),
-                )
-            elif drops == "box" and severity == "error":
-                rows = index.rows("SELECT item, label FROM problem WHERE rule = ? AND label IS NOT NULL", (rule,))
-                for item, label in rows:
-                    omitted.setdefault(item, set()).add(label)
-    return omitted
+    return totals[RULES[rule].budget_of or "images"]
 
 
 def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Issue]:
@@ -177,7 +120,7 @@ def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thre
 def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[RuleResult]:
     """Sum up rule by rule: errors first, causes before what may follow from them, what is found most often first."""
     result = []
-    for rule, count in index.rows("SELECT rule, COUNT(*) FROM problem GROUP BY 1").fetchall():
+    for rule, count in index.issues.counts().items():
         setting = policy.of(rule)
         if setting.severity == "off":
             continue
@@ -198,27 +141,23 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Rule
     return sorted(result, key=_rank)
 
 
-def _rank(finding: RuleResult) -> tuple[str, bool, int, int, str]:
-    cause = CAUSES.index(finding.rule) if finding.rule in CAUSES else len(CAUSES)
-    return finding.severity, not finding.rejected, cause, -finding.count, finding.rule
+def _rank(finding: RuleResult) -> tuple[str, bool, bool, bool, int, str]:
+    undecided, cause = finding.rule in UNDECIDED, RULES[finding.rule].cause
+    return finding.severity, not finding.rejected, not undecided, not cause, -finding.count, finding.rule
 
 
 def handling(rule: str, severity: str, rejected: bool) -> str:
     """Say what happens to what a rule found."""
     if rejected:
         return "refused"
-    return dropped(RULES[rule]) if severity == "error" else RULES[rule].handling
+    return RULES[rule].dropped if severity == "error" else RULES[rule].handled
 
 
-def _examples(index: Index, rule: str, most: int) -> Iterator[Example]:
-    """Yield findings of a rule, the worst first."""
-    rows = index.rows(
-        "SELECT place, message, item.source, box FROM problem LEFT JOIN item ON item.id = problem.item "
-        "WHERE rule = ? ORDER BY badness DESC, place LIMIT ?",
-        (rule, most),
-    )
-    for place, message, image, box in rows:
-        yield Example(where=place, message=message, image=image, box=json.loads(box) if box else None)
+def _examples(index: Index, rule: str, most: int | None = None) -> Iterator[Example]:
+    """Yield findings of a rule, the worst first; all of them, or `most`."""
+    for issue in index.issues.examples(rule, most):
+        box = json.loads(issue.box) if issue.box else None
+        yield Example(where=issue.place, message=issue.message, image=issue.source, box=box)
 
 
 def write_csv(index: Index, findings: Sequence[RuleResult], path: Path) -> None:
@@ -227,7 +166,7 @@ def write_csv(index: Index, findings: Sequence[RuleResult], path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(("rule", "severity", "where", "message", "image", "x0", "y0", "x1", "y1", "handling"))
         for finding in findings:
-            for example in _examples(index, finding.rule, -1):
+            for example in _examples(index, finding.rule):
                 box = example.box or ("",) * 4
                 texts = (example.where, example.message, example.image or "")
                 row = (finding.rule, finding.severity, *map(cell, texts))

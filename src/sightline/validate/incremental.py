@@ -1,14 +1,15 @@
-"""Compares what a source speaks of with what the index knows, hands out what is new, and files what comes back."""
+"""Compares what a source holds with what the index knows, hands out what is new, and stores what comes back."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sightline.datasets.types import ImageRecord, shown
 from sightline.image_files.images import ImageInfo
@@ -16,69 +17,68 @@ from sightline.rules import Issue
 from sightline.runtime import progress
 from sightline.snapshots.file_names import plain_name
 from sightline.validate.checks.labels import Micro
-from sightline.validate.index import Index, mark, pack
+from sightline.validate.index import Index
+from sightline.validate.index.rows import KnownImage, ScannedImage, pack
 
 BATCH = 128  # entries that travel to a process together
 AUGMENTED = ".rf."  # what Roboflow puts between the name of a source image and the digest of a copy
+SAFE_SECONDS = 2.0  # a file changed this shortly before it was read may change again under the same time stamp
 
-CLAIM = "INSERT INTO item (id, image, split, source, seen) VALUES (?, ?, ?, ?, ?)"
-DONE = (
-    "image_mark", "label_mark", *ImageInfo._fields, "image_found", "labels", "count", "origin", "own", "alternative",
-    "low", "fits", "pack", "signs", "named",
-)  # fmt: skip
-FILE = f"UPDATE item SET {', '.join(f'{column} = ?' for column in DONE)} WHERE id = ?"
+Key = tuple[bytes, str]  # path and declared split
 
 
 class Job(NamedTuple):
     """One entry, and what the index knows of it: nothing of a new one, not its facts if the image has changed.
 
-    `marks` are of the image file and of the labels; of a new entry they are taken where its files are opened.
+    `stamps` are of the image file and of the labels; of a new entry they are taken where its files are opened.
     """
 
     id: int
     entry: ImageRecord
-    marks: tuple[str, str] | None = None
+    stamps: tuple[str, str] | None = None
     facts: ImageInfo | None = None
-    image_found: tuple[Issue, ...] = ()
+    image_issues: tuple[Issue, ...] = ()
     pack: str | None = None
 
 
 class Result(NamedTuple):
-    """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels speak of.
+    """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels name.
 
-    `signs` are what the image says of its convention, `named` is the stem of another image that the label file names.
+    `convention_counts` say how its boxes fit each convention, `named_image` is the stem of another image that the label
+    file names.
     """
 
-    marks: tuple[str, str]
+    stamps: tuple[str, str]
     facts: ImageInfo | None
-    image_found: list[Issue]
+    image_issues: list[Issue]
     labels: list[Micro] | None
     boxes: int
     found: list[Issue]
     about: list[int | None]
-    signs: str | None = None
-    named: str | None = None
+    convention_counts: str | None = None
+    named_image: str | None = None
 
 
-class Desk:
-    """One reading of a source. An image is claimed when it is handed out: the same one again is only told."""
+class IncrementalScan:
+    """One scan of a source. An image is claimed when it is handed out: the same one again is only reported."""
 
-    def __init__(self, index: Index) -> None:
-        """Start numbering where the index ends."""
+    def __init__(self, index: Index, label_context: str) -> None:
+        """Begin a scan, and start numbering where the index ends; see `ImageQueries.begin_scan`."""
         self.index = index
-        self.next_id = int(index.value("SELECT MAX(id) FROM item") or 0) + 1
+        self.number = index.images.begin_scan(label_context)
+        self.next_id = index.images.last_id() + 1
         self.classes: dict[str, int] = {}
         self.folders: set[str] = set()  # of images
 
     def batches(self, entries: Iterable[ImageRecord | Issue], ticker: progress.Ticker) -> Iterator[list[Job]]:
-        """Yield what has to be opened; what is known is marked as seen, what was found among entries is filed."""
+        """Yield what has to be opened; what is known is marked as seen, what was found among entries is stored."""
         stream = iter(entries)
         waiting: list[Job] = []
         while chunk := list(islice(stream, 4 * BATCH)):
             images = [entry for entry in chunk if isinstance(entry, ImageRecord)]
             ticker.total += len(images)
             with self.index.together():
-                self.index.add(None, [entry for entry in chunk if isinstance(entry, Issue)])
+                self.index.issues.add(None, [entry for entry in chunk if isinstance(entry, Issue)])
                 jobs = self._compare(images)
             ticker.tick(len(images) - len(jobs))
             waiting += jobs
@@ -90,108 +90,117 @@ class Desk:
 
     def _compare(self, entries: list[ImageRecord]) -> list[Job]:
         jobs: list[Job] = []
-        same: list[tuple[int, int]] = []
-        new: list[tuple[Any, ...]] = []
-        changed: list[tuple[Any, ...]] = []
-        run = self.index.run
+        same: list[int] = []
+        new: list[tuple[int, bytes, str, str]] = []
+        changed: list[tuple[str, int]] = []
         keys = [(os.fsencode(entry.image), entry.split or "") for entry in entries]
-        known = self._known(keys)
+        known, claimed = self._known(keys), set[Key]()
         for key, entry in zip(keys, entries, strict=True):
-            row = known.get(key)
+            image = known.get(key)
             self.folders.add(entry.image.rpartition("/")[0])
-            if row and row[1] == run:
-                self.index.add(None, [_again(entry)])
+            if key in claimed or (image and image.last_scan == self.number):
+                self.index.issues.add(None, [_again(entry)])
                 continue
-            if row is None:
+            claimed.add(key)
+            if image is None:
                 jobs.append(Job(self.next_id, entry))
-                new.append((self.next_id, *key, entry.source, run))
+                new.append((self.next_id, *key, entry.source))
                 self.next_id += 1
-            elif all(now := marks(entry)) and row[2:5] == (*now, entry.source):
-                same.append((run, row[0]))
+            elif all(now := stamps(entry)) and (*now, entry.source) == (*image.stamps, image.source):
+                same.append(image.id)
             else:
-                jobs.append(self._changed(row, entry, now))
-                changed.append((run, entry.source, row[0]))
-            known[key] = (0, run)
-        self.index.many("UPDATE item SET seen = ? WHERE id = ?", same)
-        self.index.many(CLAIM, new)
-        # What is claimed and then not done, because the run was killed, is judged again by the next one.
-        self.index.many("UPDATE item SET seen = ?, label_mark = '', source = ? WHERE id = ?", changed)
+                jobs.append(self._changed(image, entry, now))
+                changed.append((entry.source, image.id))
+        self.index.images.keep(same, self.number)
+        self.index.images.claim(new, self.number)
+        self.index.images.claim_changed(changed, self.number)
         return jobs
 
-    def _known(self, keys: Sequence[tuple[bytes, str]]) -> dict[tuple[bytes, str], tuple[Any, ...]]:
+    def _known(self, keys: Sequence[Key]) -> dict[Key, KnownImage]:
         """Return what the index has under these keys, in one query a split."""
         found = {}
         for split in {split for _, split in keys}:
-            images = [image for image, own in keys if own == split]
-            marks = ", ".join("?" * len(images))
-            columns = "id, seen, image_mark, label_mark, source, image"
-            for row in self.index.rows(
-                f"SELECT {columns} FROM item WHERE split = ? AND image IN ({marks})", (split, *images)
-            ):
-                found[row[5], split] = row
+            for image in self.index.images.known(split, [path for path, own in keys if own == split]):
+                found[image.path, split] = image
         return found
 
-    def _changed(self, row: tuple[Any, ...], entry: ImageRecord, now: tuple[str, str]) -> Job:
+    def _changed(self, image: KnownImage, entry: ImageRecord, now: tuple[str, str]) -> Job:
         """Make a job of an entry one of whose files has changed; the image is only opened if it is that one."""
-        if not now[0] or row[2] != now[0] or row[4] != entry.source:
-            return Job(row[0], entry, now)
-        columns = ", ".join(ImageInfo._fields)
-        *facts, found, pack = self.index.rows(
-            f"SELECT {columns}, image_found, pack FROM item WHERE id = ?", (row[0],)
-        ).fetchone()
-        image_found = tuple(Issue(*one) for one in json.loads(found or "[]"))
-        return Job(row[0], entry, now, ImageInfo(*facts) if facts[0] else None, image_found, pack)
+        if not now[0] or image.image_stamp != now[0] or image.source != entry.source:
+            return Job(image.id, entry, now)
+        file = self.index.images.known_file(image.id)
+        image_issues = tuple(Issue(*one) for one in json.loads(file.issues or "[]"))
+        return Job(image.id, entry, now, file.info, image_issues, file.pack)
 
     def store(self, jobs: list[Job], results: list[Result]) -> None:
-        """File what was found about a batch."""
-        self.index.many("DELETE FROM problem WHERE item = ?", ((job.id,) for job in jobs))
-        self.index.many(FILE, (self._row(*pair) for pair in zip(jobs, results, strict=True)))
+        """Store what was found about a batch."""
+        self.index.issues.forget_of(job.id for job in jobs)
+        self.index.images.store(self._row(*pair) for pair in zip(jobs, results, strict=True))
         for job, result in zip(jobs, results, strict=True):
-            if result.image_found:
-                self.index.add(job.id, result.image_found, lasting=True)
+            if result.image_issues:
+                self.index.issues.add(job.id, result.image_issues, per_image=True)
             if result.found:
-                self.index.add(job.id, result.found, result.about, lasting=True)
+                self.index.issues.add(job.id, result.found, result.about, per_image=True)
 
-    def _row(self, job: Job, result: Result) -> tuple[Any, ...]:
-        entry, facts = job.entry, result.facts
+    def end(self) -> None:
+        """Forget the images that the source does not have any more."""
+        self.index.images.end_scan(self.number)
+
+    def _row(self, job: Job, result: Result) -> ScannedImage:
+        facts = result.facts
         labels = None if result.labels is None else pack([(self._class(c), *box) for c, *box in result.labels])
-        image_found = json.dumps(result.image_found) if result.image_found else None
-        name = os.path.basename(entry.image)
+        name = os.path.basename(job.entry.image)
         stem, suffix = os.path.splitext(shown(name))
-        own = plain_name(stem)
-        names = (own + suffix.lower(), f"{own}-{facts.sha256[:8]}{suffix.lower()}" if facts else None)
-        origin = name.split(AUGMENTED, 1)[0] if AUGMENTED in name else None
-        return (
-            *(*result.marks, *(facts or (None,) * len(ImageInfo._fields))),
-            *(image_found, labels, result.boxes, origin, *names, own.lower(), own == stem, job.pack),
-            *(result.signs, result.named, job.id),
+        plain = plain_name(stem)
+        image_stamp, label_stamp = result.stamps
+        return ScannedImage(
+            id=job.id,
+            image_stamp=image_stamp,
+            label_stamp=label_stamp,
+            info=facts,
+            image_issues=json.dumps(result.image_issues) if result.image_issues else None,
+            labels=labels,
+            boxes=result.boxes,
+            augmented_from=name.split(AUGMENTED, 1)[0] if AUGMENTED in name else None,
+            plain_name=plain + suffix.lower(),
+            hashed_name=f"{plain}-{facts.sha256[:8]}{suffix.lower()}" if facts else None,
+            stem_key=plain.lower(),
+            is_plain=plain == stem,
+            pack=job.pack,
+            convention_counts=result.convention_counts,
+            named_image=result.named_image,
         )
 
     def _class(self, label: int | str) -> int:
         if isinstance(label, int):
             return label
         if label not in self.classes:
-            self.classes[label] = self.index.class_id(label)
+            self.classes[label] = self.index.images.class_id(label)
         return self.classes[label]
 
 
-def marks(entry: ImageRecord) -> tuple[str, str]:
-    """Return the marks of an image file and of its labels, each empty where a change might go unseen."""
-    return _mark(entry.image), _label_mark(entry)
+def stamps(entry: ImageRecord) -> tuple[str, str]:
+    """Return the stamps of an image file and of its labels, each empty where a change might go unseen."""
+    return _stamp(entry.image), _label_stamp(entry)
 
 
-def _mark(path: str) -> str:
+def _stamp(path: str) -> str:
+    """Return what changes when a file does; empty for one that changed so recently that it might do so again unseen."""
     try:
-        return mark(os.stat(path))
+        status = os.stat(path)
     except OSError:
         return ""
+    changed = max(status.st_mtime, status.st_ctime)
+    if changed > time.time() - SAFE_SECONDS:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def _label_mark(entry: ImageRecord) -> str:
-    """Return what changes when the labels do, or the name under which findings speak of them."""
+def _label_stamp(entry: ImageRecord) -> str:
+    """Return what changes when the labels do, or the name that issues call them by."""
     if entry.parsed is not None:
         return hashlib.blake2b(repr((entry.where, entry.parsed)).encode(), digest_size=16).hexdigest()
-    own = _mark(entry.label) if entry.label else "none"
+    own = _stamp(entry.label) if entry.label else "none"
     return own and f"{own}:{zlib.crc32(entry.where.encode()):x}"
 
 

@@ -86,7 +86,7 @@ def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:
 
 def _look(
     config: RunConfig, source: str | None, store: str, folder: Path
-) -> tuple[list[SightlineError], Store | None, weights.Issue | None]:
+) -> tuple[list[SightlineError], Store | None, weights.FoundWeights | None]:
     errors: list[SightlineError] = []
 
     @contextlib.contextmanager

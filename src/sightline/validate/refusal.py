@@ -6,24 +6,12 @@ from collections.abc import Sequence
 
 from sightline.documents import DataDocument, RuleResult
 from sightline.errors import DataError, DataRejected
+from sightline.rules import RULES, Repair, ids
 from sightline.validate.repair.changes import LEFT_OUT
 
 LISTED = 20  # errors that a message lists
 LEAST_LEFT = 0.1  # of the images and of the boxes: with less in it, a repaired copy is of no use
-UNDECIDED = (
-    "box-convention",
-    "class-order",
-    "misaligned-labels",
-    "unpaired-label",
-)  # of a whole set: only its owner knows what is right
-FOLLOWING = {  # what may follow from a cause
-    "box-convention": (
-        *("box-outside", "label-syntax", "clipped-box", "zero-area-box", "tiny-box", "whole-image-box"),
-        *("duplicate-box", "conflicting-boxes"),
-    ),
-    "class-gap": ("class-range",),
-    "unpaired-label": ("missing-label", "orphan-label"),
-}
+UNDECIDED = ids(lambda rule: rule.repair is Repair.REFUSED)  # of a whole set: only its owner knows what is right
 
 
 def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
@@ -49,7 +37,8 @@ def refusal(document: DataDocument, report: str) -> DataRejected | DataError:
 
 def _lines(refusing: Sequence[RuleResult]) -> list[str]:
     """Return the worst findings of each rule; what may follow from a cause takes one line for each rule."""
-    causes = {effect: f.rule for f in refusing for effect in FOLLOWING.get(f.rule, ())}
+    refused = {finding.rule for finding in refusing}
+    causes = {rule: cause for rule in refused if (cause := RULES[rule].may_follow) in refused}
     alone = [finding for finding in refusing if finding.rule not in causes]
     shares: dict[str, int] = {}  # of each rule some, so that none hides behind another
     for place, finding in enumerate(sorted(alone, key=lambda finding: len(finding.examples))):

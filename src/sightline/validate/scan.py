@@ -17,19 +17,18 @@ from sightline.datasets.sources import STAGE
 from sightline.datasets.types import ImageRecord, Parsed, Reading
 from sightline.image_files import images
 from sightline.policy import Thresholds
-from sightline.rules import Issue
+from sightline.rules import RULES, Handling, Issue, Scope
 from sightline.runtime import progress
 from sightline.validate import worker_pool
 from sightline.validate.checks import convention_counts, pairing
 from sightline.validate.checks.labels import Frame, judge
 from sightline.validate.checks.unreferenced import unused
-from sightline.validate.incremental import Desk, Job, Result, marks
+from sightline.validate.incremental import IncrementalScan, Job, Result, stamps
 from sightline.validate.index import Index
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
 USUAL_LABEL = 2**14  # bytes that nearly every label file fits in: memory for the largest costs more than the reading
 FEW = 2  # batches for which starting processes costs more than it saves
-UNREAD = ("label-syntax", "wrong-task", "class-range")  # of a parser: objects that are boxes nobody can use
 
 
 class Worker(NamedTuple):
@@ -49,20 +48,20 @@ class Worker(NamedTuple):
             return [self._check(job) for job in jobs]
 
     def _check(self, job: Job) -> Result:
-        entry, facts, image_found = job.entry, job.facts, list(job.image_found)
-        now = job.marks or marks(entry)  # before the files are read
+        entry, facts, image_issues = job.entry, job.facts, list(job.image_issues)
+        now = job.stamps or stamps(entry)  # before the files are read
         if facts is None:
-            facts, image_found = images.inspect(entry.image, entry.source, self.thresholds)
+            facts, image_issues = images.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
-        boxes = len(parsed.boxes) + sum(found.rule in UNREAD for found in parsed.issues)
+        boxes = len(parsed.boxes) + sum(map(_is_box, parsed.issues))
         if facts is None or any(found.rule == "duplicate-id" for found in parsed.issues):  # whose boxes, nobody knows
             found = list(parsed.issues)
-            return Result(now, facts, image_found, None if facts is None else [], boxes, found, [None] * len(found))
+            return Result(now, facts, image_issues, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
         fits = convention_counts.of_image(self.format, parsed, entry.where, facts.width, facts.height)
         named = pairing.image_named(parsed.image, entry.image)
-        return Result(now, facts, image_found, judged.labels, boxes, judged.found, judged.about, fits, named)
+        return Result(now, facts, image_issues, judged.labels, boxes, judged.found, judged.about, fits, named)
 
     def _parsed(self, entry: ImageRecord) -> Parsed:
         if entry.parsed is not None:
@@ -80,6 +79,12 @@ class Worker(NamedTuple):
             return Parsed(issues=(cannot_be_read(where, error),))
 
 
+def _is_box(found: Issue) -> bool:
+    """Tell whether a parser left out an object: it counts as a box that the source has."""
+    rule = RULES[found.rule]
+    return rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT
+
+
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     """Bring the index up to what the source holds. Raises SightlineError if a process is killed."""
     thresholds = config.data.policy.thresholds
@@ -87,22 +92,21 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
         reading.format, reading.parse, reading.classes, reading.relative, thresholds, config.train.image_size
     )
     ticker = progress.Ticker(STAGE, 0, "checking images")
-    desk = Desk(index)
-    index.begin(_meaning(reading))
+    known = IncrementalScan(index, _label_context(reading))
     images.prepare(thresholds)  # before processes are forked from this one: they inherit it
-    for jobs, results in worker_pool.worked(worker.run, desk.batches(reading.records(), ticker), FEW):
+    for jobs, results in worker_pool.worked(worker.run, known.batches(reading.records(), ticker), FEW):
         with index.together():
-            desk.store(jobs, results)
+            known.store(jobs, results)
         ticker.tick(len(jobs))
     with index.together():
-        index.add(None, reading.issues)
-    index.forget_unseen()
+        index.issues.add(None, reading.issues)
+    known.end()
     if reading.folder and not reading.part:
         with index.together():
-            index.add(None, unused(reading.folder, index, desk.folders, reading))
+            index.issues.add(None, unused(reading.folder, index, known.folders, reading))
 
 
-def _meaning(reading: Reading) -> str:
+def _label_context(reading: Reading) -> str:
     """Name what a label file means something by that lies outside of it: class names, and the ids they are under."""
     ids = reading.parse.keywords if isinstance(reading.parse, partial) else {}
     return repr((reading.format, reading.classes, ids))

@@ -31,7 +31,7 @@ FILES = (DataDocument.file_name(), PAGE, PROBLEMS)
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidatedSource:
     """A source that was read. Lives as long as the block of `opened`."""
 
     folder: Folder
@@ -51,12 +51,12 @@ class Checked:
 
     def picture(self, source: str) -> data_page.Picture | None:
         """Return an image of the source with its boxes, to be drawn; None if it is none of the source's images."""
-        row = self.index.rows("SELECT id, image, labels FROM item WHERE source = ? LIMIT 1", (source,)).fetchone()
-        if row is None:
+        file = self.index.images.file(source)
+        if file is None:
             return None
         names = self.dataset.classes
-        outlines = [data_page.Outline(names[c], _edges(*box)) for c, *box in self.dataset.labels(row[0], row[2])]
-        return data_page.Picture(os.fsdecode(row[1]), outlines)
+        outlines = [data_page.Outline(names[c], _edges(*box)) for c, *box in self.dataset.labels(file.id, file.labels)]
+        return data_page.Picture(os.fsdecode(file.path), outlines)
 
 
 def _edges(cx: float, cy: float, w: float, h: float) -> Edges:
@@ -64,7 +64,7 @@ def _edges(cx: float, cy: float, w: float, h: float) -> Edges:
 
 
 @contextlib.contextmanager
-def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterator[Checked]:
+def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterator[ValidatedSource]:
     """Read a source and judge it. Raises DataError for one that cannot be read as a detection set.
 
     Without `trainable` missing splits are not made, and a split without boxes is no reason to refuse it.
@@ -90,7 +90,7 @@ def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterato
 
 def _judged(
     folder: Folder, source: str, config: RunConfig, trainable: bool, key: str | None, stack: contextlib.ExitStack
-) -> Checked:
+) -> ValidatedSource:
     """Read and judge, with an index that stays open as long as `stack`."""
     with contextlib.ExitStack() as own:
         rows = own.enter_context(index.opened(key))
@@ -98,7 +98,7 @@ def _judged(
         scan(reading, rows, config)
         judgement = gate.judge(rows, reading, config, folder.name, source, trainable=trainable)
         stack.push(own.pop_all())
-    return Checked(folder, reading, rows, judgement.dataset, judgement.document)
+    return ValidatedSource(folder, reading, rows, judgement.dataset, judgement.document)
 
 
 def _key(folder: Folder, config: RunConfig) -> str | None:

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from sightline.errors import SightlineError
 from sightline.runtime import machine
+from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.machine import size_text
-from sightline.runtime.parent_process import end_with
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -157,4 +157,4 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
-    end_with(parent)
+    end_with_parent(parent)

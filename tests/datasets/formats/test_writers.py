@@ -1,36 +1,33 @@
-"""What is written in a format is what the data set holds, to the last decimal, or nothing is written at all."""
+"""Writers: pure functions of numbers and text, folders as tools expect them, all or nothing."""
 
 from __future__ import annotations
 
 import json
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.datasets import formats
 from sightline.datasets.formats import pixel_boxes
 from sightline.datasets.formats.coco import writer as coco
 from sightline.datasets.formats.voc import writer as voc
 from sightline.datasets.formats.writing import Format, write
 from sightline.datasets.formats.yolo import writer as yolo
-from sightline.datasets.types import Box, Dataset, Folder, Label, Reading, Sample
+from sightline.datasets.types import Dataset, Label, Sample
 from sightline.documents import Split
 from sightline.errors import DataError, StageInputError
-from sightline.rules import Issue
-from tests.helpers.strategies import MemoryDataset, Plan, class_names, classes, labels, plans, sizes
+from tests.helpers.boxes import from_edges
+from tests.helpers.strategies import FORMATS, MemoryDataset, Plan, class_names, classes, labels, sizes
 
-FORMATS: tuple[Format, ...] = ("yolo", "coco", "voc")
-FEW = settings(max_examples=40, deadline=None)
 HALF = (0, 0.5, 0.5, 0.5, 0.5)
+
+
 PLAN = Plan(
     ["cat", "no", "never used"],
     [
@@ -48,12 +45,6 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def listing(root: Path) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-
-
-def from_edges(edges: tuple[float, ...], width: int, height: int) -> tuple[float, ...]:
-    """What the gate makes of edges in pixels."""
-    x0, y0, x1, y1 = edges[0] / width, edges[1] / height, edges[2] / width, edges[3] / height
-    return tuple(round(value * 1_000_000) / 1_000_000 for value in ((x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0))
 
 
 class TestPureFunctions:
@@ -281,98 +272,3 @@ def test_memory_does_not_grow_with_the_set(format: Format, tmp_path: Path) -> No
     peak(10)  # what is allocated once
     few, many = peak(100), peak(1100)
     assert many < few + 250_000, (few, many)  # images alone take 300 bytes each, and objects as many
-
-
-class Read(NamedTuple):
-    """What the reader of a format finds in a folder; images by their bytes, boxes by class name."""
-
-    classes: list[str]
-    images: dict[str, tuple[Split, str, tuple[int, int]]]
-    boxes: dict[str, list[tuple[str, float, float, float, float]]]
-    found: list[str]
-
-
-def read(root: Path, format: Format, sizes: Mapping[str, tuple[int, int]]) -> Read:
-    """Read a folder; `sizes` are those of the images, which YOLO does not say."""
-    reading = formats.read(Folder(root, root.name), format)
-    images, boxes, found = {}, {}, []
-    for entry in reading.records():
-        if isinstance(entry, Issue):
-            found.append(entry.rule)
-            continue
-        key = Path(entry.image).read_text()
-        parsed = entry.parsed
-        if parsed is None:
-            assert reading.parse is not None
-            assert entry.label is not None
-            parsed = reading.parse(Path(entry.label).read_bytes(), entry.label, reading.classes)
-        assert parsed.size in (None, sizes[key])
-        assert entry.split is not None
-        frame = (1, 1) if reading.relative else sizes[key]
-        found += [item.rule for item in parsed.issues]
-        images[key] = entry.split, Path(entry.image).name, sizes[key]
-        boxes[key] = sorted((str(name(reading, box)), *from_edges(box.edges, *frame)) for box in parsed.boxes)
-    names = reading.classes or sorted({box[0] for found in boxes.values() for box in found})
-    return Read(names, images, boxes, found + [item.rule for item in reading.issues])
-
-
-def name(reading: Reading, box: Box) -> str | int:
-    return reading.classes[box.label] if reading.classes is not None and isinstance(box.label, int) else box.label
-
-
-def expected(plan: Plan) -> dict[str, list[tuple[str, float, float, float, float]]]:
-    return {
-        f"{split}/{name}": sorted((plan.classes[b[0]], *b[1:]) for b in boxes) for split, name, _, boxes in plan.images
-    }
-
-
-def sizes_of(plan: Plan) -> dict[str, tuple[int, int]]:
-    return {f"{split}/{name}": size for split, name, size, _ in plan.images}
-
-
-def boxes_of(plan: Plan) -> int:
-    """Count the boxes: without any, VOC has no classes."""
-    return sum(map(len, expected(plan).values()))
-
-
-class Again(MemoryDataset):
-    """A data set as it was read, to be written in the next format."""
-
-    def __init__(self, read: Read, folder: Path) -> None:
-        numbers = {name: number for number, name in enumerate(read.classes)}
-        images = []
-        for key, (split, name, size) in read.images.items():
-            labels = tuple(sorted((numbers[box[0]], *box[1:]) for box in read.boxes[key]))
-            images.append((split, name, size, labels))
-        super().__init__(Plan(read.classes, images), folder, list(read.images))
-
-
-@FEW
-@given(plan=plans(), format=st.sampled_from(FORMATS))
-def test_what_is_written_and_read_again_is_the_same_to_the_last_decimal(plan: Plan, format: Format) -> None:
-    with TemporaryDirectory() as folder:
-        write(MemoryDataset(plan, Path(folder, "source")), format, Path(folder, "out"))
-        back = read(Path(folder, "out"), format, sizes_of(plan))
-    assert back.boxes == expected(plan)
-    assert back.found == []
-    used = {box[0] for boxes in back.boxes.values() for box in boxes}
-    assert back.classes == (sorted(used) if format == "voc" else plan.classes)
-    for key, (split, name, _) in back.images.items():
-        assert key.split("/", 1)[0] == split
-        assert format == "voc" or key == f"{split}/{name}"
-
-
-@settings(max_examples=15, deadline=None)
-@given(plan=plans().filter(boxes_of), chain=st.permutations(FORMATS))
-def test_a_chain_of_formats_ends_where_it_began(plan: Plan, chain: list[Format]) -> None:
-    with TemporaryDirectory() as folder:
-        dataset: Dataset = MemoryDataset(plan, Path(folder, "source"))
-        for number, format in enumerate([*chain, chain[0]]):
-            out = Path(folder, f"{number}")
-            write(dataset, format, out)
-            back = read(out, format, sizes_of(plan))
-            dataset = Again(back, Path(folder, f"again{number}"))
-    assert back.boxes == expected(plan)
-    assert {key: split for key, (split, _, _) in back.images.items()} == {
-        key: key.split("/", 1)[0] for key in back.boxes
-    }

@@ -5,14 +5,13 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from sightline.datasets.class_keys import name_key
 from sightline.datasets.types import Edges
 from sightline.policy import Thresholds
 from sightline.rules import Issue
 from sightline.validate.checks.labels import overlapping
-from sightline.validate.index import Index, unpack
+from sightline.validate.index import Index
+from sightline.validate.index.rows import as_array, unpack
 
 
 def alike(classes: Sequence[str]) -> list[list[int]]:
@@ -42,7 +41,7 @@ def _distinct(names: list[str]) -> list[str]:
 def merge(
     index: Index, classes: list[str], renumber: dict[int, int], thresholds: Thresholds
 ) -> tuple[list[str], dict[int, int], dict[int, set[int]]]:
-    """Make classes of nearly the same name one; returns classes, numbers, and boxes that then repeat others, by item.
+    """Make classes of nearly the same name one; returns classes, numbers, and boxes that then repeat others, by image.
 
     A name is kept that most boxes have, without space around it.
     """
@@ -64,8 +63,8 @@ def merge(
 
 def _boxes(index: Index, renumber: dict[int, int], classes: int) -> list[int]:
     counts = [0] * classes
-    for (labels,) in index.rows("SELECT labels FROM item WHERE labels IS NOT NULL"):
-        for number in np.frombuffer(labels, "<i4").reshape(-1, 5)[:, 0].tolist():
+    for image in index.images.labelled():
+        for number in as_array(image.labels)[:, 0].tolist():
             counts[renumber[number]] += 1
     return counts
 
@@ -75,12 +74,12 @@ def _repeated(
 ) -> dict[int, set[int]]:
     """Return boxes that now repeat another one of their image: an object that was labelled under two spellings."""
     omitted = {}
-    for item, packed in index.rows("SELECT id, labels FROM item WHERE labels IS NOT NULL"):
-        labels = list(unpack(packed))
+    for image in index.images.labelled():
+        labels = list(unpack(image.labels))
         if len({before[label[0]] for label in labels}) == len({merged[label[0]] for label in labels}):
             continue
         edges: list[Edges] = [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for _, x, y, w, h in labels]
         doubled, _ = overlapping([merged[label[0]] for label in labels], edges, thresholds)
         if doubled:
-            omitted[item] = set(doubled)
+            omitted[image.id] = set(doubled)
     return omitted

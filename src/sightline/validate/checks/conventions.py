@@ -51,7 +51,7 @@ def judge(index: Index, format: Format, name: str) -> Iterator[Issue]:
     `name` is that of the set, for what is true of all of it.
     """
     sets: dict[tuple[str, str], Set] = {}  # by folder or file of labels, and split
-    for split, text in index.rows("SELECT split, signs FROM item WHERE signs IS NOT NULL ORDER BY id"):
+    for split, text in index.images.convention_counts():
         home, example, *counts = json.loads(text)
         home = name if home == "." else home
         before = sets.get((home, split))

@@ -21,9 +21,9 @@ from sightline.validate.checks import near_duplicates
 from sightline.validate.checks.near_duplicates import Codes
 from sightline.validate.checks.similarity import CLOSER, Floats, reduced, same_ground, same_picture
 from sightline.validate.index import Index
+from sightline.validate.index.rows import ComparedImage
 
 SHAPE = 0.02  # relative difference of the aspect ratio up to which two pictures have the same shape
-COLUMNS = "id, source, split, image, sha256, width, height, thumb, origin"
 BATCH = 64  # images that a process decodes at a time
 FEW = 2  # batches for which starting processes costs more than it saves
 
@@ -37,20 +37,6 @@ class Pair(NamedTuple):
     ground: bool
 
 
-class Item(NamedTuple):
-    """What of a row is compared."""
-
-    id: int
-    source: str
-    split: str
-    image: bytes
-    sha256: str
-    width: int
-    height: int
-    thumb: bytes
-    origin: str | None
-
-
 class Copies:
     """Finds pairs among the images of an index; `levels` is near_levels of the policy.
 
@@ -59,8 +45,7 @@ class Copies:
 
     def __init__(self, index: Index, levels: float, *, grounds: bool = False) -> None:
         """Take over the looks of an earlier comparison."""
-        self.index, self.levels, self.grounds = index, levels, grounds
-        index.rows("CREATE TEMP TABLE IF NOT EXISTS look (id INTEGER PRIMARY KEY, data BLOB)")
+        self.known, self.levels, self.grounds = index.comparisons, levels, grounds
         self.ticker = progress.Ticker(STAGE, 0, "comparing images")
         self.codes = near_duplicates.codes(index)
 
@@ -77,7 +62,7 @@ class Copies:
                 for other in row[row > 0]
                 if wanted(int(id), int(other))
             ]
-            items = self._items({id for pair in asked for id in pair})
+            items = self.known.compared({id for pair in asked for id in pair})
             asked = [pair for pair in asked if self._comparable(items[pair[0]], items[pair[1]])]
             self._look({id for pair in asked for id in pair}, items)
             for id, other in asked:
@@ -86,45 +71,35 @@ class Copies:
                     yield Pair(id, other, copy, copy or (self.grounds and same_ground(*looks)))
             self.ticker.tick(len(ids))
 
-    def item(self, id: int) -> Item:
+    def image(self, id: int) -> ComparedImage:
         """Return what is known of an image."""
-        return self._items({id})[id]
+        return self.known.compared([id])[id]
 
-    def _items(self, ids: set[int]) -> dict[int, Item]:
-        rows = (self.index.rows(f"SELECT {COLUMNS} FROM item WHERE id = ?", (id,)).fetchone() for id in ids)
-        return {row[0]: Item(*row) for row in rows}
-
-    def _comparable(self, a: Item, b: Item) -> bool:
+    def _comparable(self, a: ComparedImage, b: ComparedImage) -> bool:
         """Tell two of a like shape, alike from afar, of which no other rule tells: not of equal bytes or one source."""
-        same_source = a.origin is not None and a.origin == b.origin
+        same_source = a.augmented_from is not None and a.augmented_from == b.augmented_from
         if a.sha256 == b.sha256 or same_source or abs(a.width * b.height / (a.height * b.width) - 1) > SHAPE:
             return False
         return near_duplicates.alike(a.thumb, b.thumb, self.levels)
 
-    def _look(self, ids: set[int], items: dict[int, Item]) -> None:
+    def _look(self, ids: set[int], items: dict[int, ComparedImage]) -> None:
         """Take a close look at what was not looked at yet."""
-        known = {id for id in ids if self.index.value("SELECT 1 FROM look WHERE id = ?", (id,))}
-        batches = _batches((id, items[id].image) for id in sorted(ids - known))
+        known = {id for id in ids if self.known.has_look(id)}
+        batches = _batches((id, items[id].path) for id in sorted(ids - known))
         for _, looks in worker_pool.worked(_decode, batches, FEW):
-            self.index.many("INSERT INTO look VALUES (?, ?)", looks)
+            self.known.add_looks(looks)
 
-    def _looks(self, a: Item, b: Item) -> tuple[Floats, Floats] | None:
+    def _looks(self, a: ComparedImage, b: ComparedImage) -> tuple[Floats, Floats] | None:
         """Return the looks of two images at one resolution, which both of them have; None if one cannot be read."""
         pixels = min(a.width, a.height, b.width, b.height)
-        data = [self.index.value("SELECT data FROM look WHERE id = ?", (item.id,)) for item in (a, b)]
-        if data[0] is None or data[1] is None:
+        first, second = (self.known.look(image.id) for image in (a, b))
+        if first is None or second is None:
             return None
-        return reduced(_array(data[0]), pixels), reduced(_array(data[1]), pixels)
-
-
-def remember(index: Index, id: int, data: bytes) -> None:
-    """Keep the close look of an image that is about to change, as half floats."""
-    index.rows("CREATE TEMP TABLE IF NOT EXISTS look (id INTEGER PRIMARY KEY, data BLOB)")
-    index.rows("INSERT OR REPLACE INTO look VALUES (?, ?)", (id, data))
+        return reduced(_array(first), pixels), reduced(_array(second), pixels)
 
 
 def _decode(batch: list[tuple[int, bytes]]) -> list[tuple[int, bytes | None]]:
-    return [(id, look_closer(os.fsdecode(image), CLOSER)) for id, image in batch]
+    return [(id, look_closer(os.fsdecode(path), CLOSER)) for id, path in batch]
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -13,13 +13,14 @@ How many copies are found, against a comparison of all pairs, is measured by `ma
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.image_files.images import THUMB
-from sightline.validate.index import DISTINCT, Index
+from sightline.validate.index import Index
 
 CELLS = THUMB * THUMB
 NOISE = 0.4  # grey levels by which encoding changes a place of a thumbnail: what varies less tells nothing
@@ -81,10 +82,11 @@ def codes(index: Index) -> Codes:
 
 def _thumbs(index: Index) -> Iterator[tuple[Ints, Floats]]:
     """Yield ids and thumbnails, a row each, ordered by content."""
-    rows = index.rows(f"SELECT id, thumb FROM item WHERE thumb IS NOT NULL AND {DISTINCT} ORDER BY sha256, id")
-    while block := rows.fetchmany(BLOCK):
-        thumbs = np.frombuffer(b"".join(row[1] for row in block), np.float16).reshape(len(block), CELLS)
-        yield np.array([row[0] for row in block], np.int64), thumbs.astype(np.float32)
+    rows = index.comparisons.thumbnails()
+    while block := list(islice(rows, BLOCK)):
+        ids, data = zip(*block, strict=True)
+        thumbs = np.frombuffer(b"".join(data), np.float16).reshape(len(block), CELLS)
+        yield np.array(ids, np.int64), thumbs.astype(np.float32)
 
 
 def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:

@@ -6,12 +6,14 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, composed, folded, names, stem, suffix
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, composed, names, stem, suffix
 from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 from sightline.validate.index import Index
+from sightline.validate.index.rows import NamedCounts
 
 NEARLY_ALL, FEWEST = 0.9, 5  # annotations that name another image, each another one
+WHOLE = "."  # the place of what is true of the set as a whole
 PAIRED_SHARE = 0.5  # of the fewer of both: names such as 0001 meet by chance, too
 
 
@@ -30,32 +32,20 @@ def _plain(name: str) -> str:
 
 def find(index: Index) -> None:
     """Write into the index what is found."""
-    index.db.create_function("folded", 1, lambda path: folded(stem(os.path.basename(path))), deterministic=True)
-    index.db.create_function("called", 1, _called, deterministic=True)
-    index.db.create_function("lower_case", 1, str.casefold, deterministic=True)
     with index.together():
-        index.add(None, [*_apart(index)])
-        for item, found in [*_other_images(index)]:
-            index.add(item, [found])
-        index.add(None, [*_misaligned(index)])
+        index.issues.add(None, [*_apart(index)])
+        for image, issue in [*_other_images(index)]:
+            index.issues.add(image, [issue])
+        index.issues.add(None, [*_misaligned(index)])
 
 
 def _apart(index: Index) -> Iterator[Issue]:
     """Yield images without a label for which there is one without an image, in the folder of another split."""
-    counts = index.rows(
-        "SELECT TOTAL(rule = 'missing-label'), TOTAL(rule = 'orphan-label') FROM problem "
-        "WHERE rule IN ('missing-label', 'orphan-label')"
-    ).fetchone()
-    fewer = min(counts)
+    counts = index.issues.counts()
+    fewer = min(counts.get("missing-label", 0), counts.get("orphan-label", 0))
     if not fewer:
         return
-    pairs = index.rows(
-        "WITH orphan AS MATERIALIZED (SELECT folded(place) AS name, MIN(place) AS place FROM problem "
-        "WHERE rule = 'orphan-label' GROUP BY 1), "
-        "bare AS MATERIALIZED (SELECT folded(place) AS name, MIN(place) AS place FROM problem "
-        "WHERE rule = 'missing-label' GROUP BY 1) "
-        "SELECT bare.place, orphan.place FROM bare JOIN orphan USING (name) ORDER BY 1"
-    ).fetchall()
+    pairs = index.pairings.unpaired("missing-label", "orphan-label")
     if len(pairs) >= PAIRED_SHARE * fewer:
         for image, label in pairs:
             yield Issue("unpaired-label", image, f"has no label file, and '{label}', which has its name, has no image")
@@ -63,23 +53,14 @@ def _apart(index: Index) -> Iterator[Issue]:
 
 def _other_images(index: Index) -> Iterator[tuple[int, Issue]]:
     """Yield images whose label file names another one that exists."""
-    if not index.value("SELECT EXISTS (SELECT 1 FROM item WHERE named IS NOT NULL)"):
-        return
-    rows = index.rows(
-        "WITH there AS MATERIALIZED (SELECT called(image) AS name, MIN(source) AS source FROM item GROUP BY 1), "
-        "nearly AS MATERIALIZED (SELECT lower_case(name) AS name, MIN(source) AS source FROM there GROUP BY 1) "
-        "SELECT id, image, item.source, named, COALESCE(there.source, nearly.source) FROM item "
-        "LEFT JOIN there ON there.name = named LEFT JOIN nearly ON nearly.name = lower_case(named) "
-        "WHERE named IS NOT NULL ORDER BY item.source"
-    ).fetchall()
-    for item, image, source, named, other in rows:
-        path = os.fsdecode(image)
+    for image in index.pairings.naming_others():
+        path, named, other = os.fsdecode(image.path), image.named_image, image.other
         if other is None:
             unused = _stems(os.path.dirname(path)).get(named.casefold())  # of an image that is not annotated
-            other = unused and f"{os.path.dirname(source)}/{unused}".removeprefix("/")
-        if other and other != source:  # else it is its own name in another case
+            other = unused and f"{os.path.dirname(image.source)}/{unused}".removeprefix("/")
+        if other and other != image.source:  # else it is its own name in another case
             message = f"has an annotation whose <filename> is '{named}', and {other} is a different image"
-            yield item, Issue("other-image", source, message)
+            yield image.id, Issue("other-image", image.source, message)
 
 
 @lru_cache(4)
@@ -94,31 +75,18 @@ def _misaligned(index: Index) -> Iterator[Issue]:
     Then it is no slip of a few names: files, annotations or names were put in another order. One name in all of them
     is what a template leaves behind.
     """
-    rows: list[tuple[str, int, int, int]] = index.rows(
-        "SELECT split, COUNT(*), COUNT(named), COUNT(DISTINCT named) FROM (SELECT id, split, "
-        "CASE WHEN id IN (SELECT item FROM problem WHERE rule = 'other-image') THEN named END AS named "
-        "FROM item WHERE id NOT IN (SELECT item FROM problem WHERE rule = 'missing-label' AND item IS NOT NULL)) "
-        "GROUP BY split ORDER BY split"
-    ).fetchall()
-    count, others, names = (sum(counts) for counts in list(zip(*rows, strict=True))[1:]) if rows else (0, 0, 0)
-    parts = [(".", count, others, names), *rows]
-    wrong = [(place, count, others) for place, count, others, names in parts if _nearly_all(count, others, names)]
-    for place, count, others in wrong[:1] if wrong and wrong[0][0] == "." else wrong:
-        example = index.rows(
-            "SELECT source, named FROM problem JOIN item ON item.id = problem.item WHERE rule = 'other-image' "
-            "AND ? IN ('.', split) ORDER BY source LIMIT 1",
-            (place,),
-        ).fetchone()
+    splits = index.pairings.naming_counts("other-image", bare="missing-label")
+    images, naming, names = (sum(counts) for counts in list(zip(*splits, strict=True))[1:]) if splits else (0, 0, 0)
+    whole = NamedCounts(WHOLE, images, naming, names)
+    wrong = [part for part in (whole, *splits) if _nearly_all(part)]
+    for part in wrong[:1] if whole in wrong else wrong:
+        source, named = index.pairings.naming_example("other-image", None if part is whole else part.declared_split)
         message = (
-            f"{others} of {count} annotations have the <filename> of another image, such as that of {example[0]}, "
-            f"'{example[1]}': files, annotations or names were put in another order"
+            f"{part.naming} of {part.images} annotations have the <filename> of another image, such as that of "
+            f"{source}, '{named}': files, annotations or names were put in another order"
         )
-        yield Issue("misaligned-labels", place or ".", message)
+        yield Issue("misaligned-labels", part.declared_split or WHOLE, message)
 
 
-def _nearly_all(count: int, others: int, names: int) -> bool:
-    return others >= max(FEWEST, NEARLY_ALL * count) and names >= NEARLY_ALL * others
-
-
-def _called(image: bytes) -> str:
-    return composed(stem(os.path.basename(os.fsdecode(image)))).encode("utf-8", "replace").decode()
+def _nearly_all(of: NamedCounts) -> bool:
+    return of.naming >= max(FEWEST, NEARLY_ALL * of.images) and of.names >= NEARLY_ALL * of.naming

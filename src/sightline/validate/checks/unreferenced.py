@@ -55,7 +55,7 @@ def unused(folder: Folder, index: Index, read: set[str], reading: Reading) -> It
 def _unlisted(folder: Folder, index: Index, place: str, ways: list[str]) -> Iterator[Issue]:
     """Yield the images of a folder that were not read, though others were; `ways` are paths that lead to it."""
     for name in names(place, IMAGE_SUFFIXES):
-        if not any(index.has_image(f"{way}/{name}") for way in ways):
+        if not any(index.images.has(f"{way}/{name}") for way in ways):
             yield Issue("no-split", folder.relative(f"{place}/{name}"), "is an image that no list names; left out")
 
 

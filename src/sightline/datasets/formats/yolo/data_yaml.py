@@ -7,8 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sightline import strict_yaml
 from sightline.datasets.formats.files import content, short, tidy
 from sightline.datasets.formats.foreign_paths import ends, slashed
 from sightline.datasets.formats.yolo import darknet
@@ -27,24 +26,6 @@ def describe(folder: Folder, path: Path) -> Description:
     return _DataYaml(folder, path).describe()
 
 
-class _GivenTwiceError(Exception):
-    """A key has two values; says where and which."""
-
-
-class _Loader(yaml.BaseLoader):
-    """YAML without keys that are given twice for different values: which of two is meant cannot be known."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                name = str(int(key.value)) if NUMBER.fullmatch(key.value) else key.value
-                before = seen.setdefault(name, value)
-                if before is not value and not (isinstance(value, yaml.ScalarNode) and value.value == before.value):
-                    raise _GivenTwiceError(f"{key.start_mark.line + 1}: '{name}' is given twice")
-        return super().construct_mapping(node, deep)
-
-
 def load(folder: Folder, path: Path) -> dict[str, Any]:
     """Return the settings with every scalar as the text that was typed: a class called `no` stays `no`.
 
@@ -52,13 +33,9 @@ def load(folder: Folder, path: Path) -> dict[str, Any]:
     """
     where = f"{folder.name}/{folder.relative(path)}"
     try:
-        values = yaml.load(content(path, where), Loader=_Loader)
-    except _GivenTwiceError as problem:
-        raise DataError(f"{where}:{problem}, each time for something else; expected it once.") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as problem:  # the last two: bytes, and escapes beyond Unicode
-        raise DataError(f"{where} is not YAML: {short(' '.join(str(problem).split()), 500)}") from None
-    except RecursionError:
-        raise DataError(f"{where} is not YAML that can be read: it nests too deep.") from None
+        values = strict_yaml.parse_texts(content(path, where))
+    except ValueError as problem:
+        raise DataError(f"{where} is not YAML that can be read: {short(str(problem), 500)}.") from None
     if not isinstance(values, dict):
         raise DataError(f"{where} holds no settings; expected train, val, test, nc and names.")
     return values

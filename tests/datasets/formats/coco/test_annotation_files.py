@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,24 +10,11 @@ from typing import Any
 import pytest
 
 from sightline.config.presets import resolve
-from sightline.documents import DataDocument, read
-from sightline.errors import DataError, DataRejected
+from sightline.documents import DataDocument
+from sightline.errors import DataError
 from sightline.validate import check
+from tests.helpers.coco import edit
 from tests.helpers.sets import Sets, found, picture, places
-
-Report = Callable[[Path], DataDocument]
-
-
-@pytest.fixture
-def report(tmp_path: Path) -> Report:
-    """`report(source)` returns what the gate says of a source, refused or not."""
-
-    def call(root: Path) -> DataDocument:
-        with contextlib.suppress(DataRejected):
-            return check(str(root), resolve("balanced", {}), tmp_path / "report")
-        return read(DataDocument, tmp_path / "report")
-
-    return call
 
 
 def instances(sets: Sets, name: Callable[[str, int], str] = lambda split, n: f"{n}.png") -> Path:
@@ -45,12 +31,6 @@ def instances(sets: Sets, name: Callable[[str, int], str] = lambda split, n: f"{
         (root / "images").mkdir(exist_ok=True)
         (root / split).rename(root / "images" / split)
     return root
-
-
-def change(path: Path, by: Callable[[dict[str, Any]], None]) -> None:
-    document = json.loads(path.read_text())
-    by(document)
-    path.write_text(json.dumps(document))
 
 
 # --- files that cannot be read
@@ -173,10 +153,10 @@ def test_a_path_that_can_mean_two_images_is_refused_with_both(sets: Sets, report
         ("p 0.png", "p_0.png"),
     ],
 )
-def test_an_image_that_is_not_there_is_told_with_the_one_of_nearly_its_name(sets: Sets, report, name, there):
+def test_an_image_that_is_not_there_is_reported_with_the_one_of_nearly_its_name(sets: Sets, report, name, there):
     root = instances(sets)
     (root / "images/train/0.png").rename(root / "images/train" / there)
-    change(root / "annotations/instances_train.json", lambda d: d["images"][0].update(file_name=name))
+    edit(root / "annotations/instances_train.json", lambda d: d["images"][0].update(file_name=name))
     document = report(root)
     assert found(document, "error") == {"missing-image": 1}
     assert f"images/train/{there} has nearly its name" in str(document.findings)
@@ -219,7 +199,7 @@ def test_predictions_are_no_labels_and_a_flag_beside_labels_does_no_harm(sets: S
         for annotation, value in zip(document["annotations"], scores, strict=True):
             annotation[key] = value
 
-    change(root / "annotations/instances_train.json", score)
+    edit(root / "annotations/instances_train.json", score)
     document = report(root)
     assert found(document, "error") == ({"wrong-task": 6} if predictions else {})
     assert ("predictions of a model; expected labels" in str(document.findings)) == predictions

@@ -1,0 +1,112 @@
+"""What a person fills in to start a pipeline, declared once.
+
+The dashboard's form, the inputs of the component validate and the configuration keys behind them are made of this
+class (`components/_parameters.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.config.presets import preset_for
+from sightline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The dotted configuration key that a parameter sets."""
+
+    key: str
+
+
+class PipelineParameters(BaseModel):
+    """The parameters of the pipeline, in the order of its form. KFP has no absent value: 0 and '' stand for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: str = Field(
+        "quickstart",
+        description="Labelled images: an s3:// URI of a folder or archive, or a mounted path. `quickstart` draws a "
+        "set.",
+    )
+    format: Annotated[str, Sets("data.format")] = Field(
+        "auto", description="Annotation format: auto, yolo, coco or voc."
+    )
+    policy: Annotated[str, Sets("data.policy")] = Field(
+        "default",
+        description="What the data gate tolerates: strict, default or lenient; rule by rule with `data.policy` in "
+        "overrides.",
+    )
+    weights: Annotated[str, Sets("weights.source")] = Field(
+        "",
+        description="Starting weights: s3:// URI, path, official name (yolo11n.pt) or architecture to train from "
+        "scratch (yolo11n.yaml). Empty: the preset's.",
+    )
+    preset: str = Field(
+        "",
+        description="Recipe: quickstart, fast, balanced or accurate. Empty: quickstart for the drawn set, balanced for "
+        "yours.",
+    )
+    epochs: Annotated[int, Sets("train.epochs")] = Field(
+        0, description="Passes over the training split. 0: the preset's."
+    )
+    image_size: Annotated[int, Sets("train.image_size")] = Field(
+        0, description="Side of the square network input in pixels, a multiple of 32. 0: the preset's."
+    )
+    batch: Annotated[int, Sets("train.batch")] = Field(0, description="Images per step over all GPUs. 0: the preset's.")
+    gpus: str = Field("1", description="GPUs of one node to train on, as a number in quotes. 0 trains on the CPU.")
+    model_name: Annotated[str, Sets("register.model_name")] = Field(
+        "", description="Name in the model registry. Empty: the preset's."
+    )
+    min_map50: Annotated[float, Sets("gate.min_map50")] = Field(
+        0.0, description="Least mAP50 on the test split that is registered, 0 to 1. 0: the preset's."
+    )
+    min_map50_95: Annotated[float, Sets("gate.min_map50_95")] = Field(
+        0.0, description="Least mAP50-95 on the test split that is registered, 0 to 1. 0: the preset's."
+    )
+    seed: Annotated[int, Sets("train.seed")] = Field(0, description="Seed of weights, order and augmentation.")
+    overrides: str = Field(
+        "{}",
+        description='JSON object of any other configuration key, such as {"train.lr0": 0.001, "gate.min_recall": 0.8}.',
+    )
+
+    @property
+    def recipe(self) -> str:
+        """The preset, or the data's own where none is named."""
+        return self.preset or preset_for(self.data)
+
+    def values(self) -> dict[str, Any]:
+        """Return values by their dotted configuration keys; 0 and '' leave a key to the preset, `overrides` win.
+
+        Raises ConfigError if `overrides` is no JSON object, or sets GPUs: the task asks for them by their parameter.
+        """
+        values: dict[str, Any] = {"train.gpus": self.gpus}
+        for name, field in type(self).model_fields.items():
+            for sets in field.metadata:
+                if isinstance(sets, Sets) and getattr(self, name):
+                    values[sets.key] = getattr(self, name)
+        return {**values, **self._overrides()}
+
+    def _overrides(self) -> dict[str, Any]:
+        expected = 'expected an object such as {"train.lr0": 0.001}.'
+        try:
+            overrides = json.loads(self.overrides or "{}")
+        except ValueError as error:
+            raise ConfigError(f"overrides: not JSON ({error}); {expected}") from None
+        if not isinstance(overrides, dict):
+            raise ConfigError(f"overrides: got {overrides!r}, {expected}")
+        if "train.gpus" in overrides:
+            raise ConfigError(
+                "overrides: got train.gpus; set the parameter gpus, by which the GPUs are also asked for."
+            )
+        return overrides
+
+
+def inert(value: Any) -> str:
+    """Return JSON that the pipeline's runner passes on as it is: nothing in it looks like a placeholder or a quote."""
+    text = json.dumps(value)
+    return text.replace("{{", "{\\u007b").replace("'", "\\u0027")

@@ -1,0 +1,53 @@
+"""What training starts from: an architecture, or bytes that are bound by their digest."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from sightline.documents.base import Part, Sha256
+from sightline.errors import WeightsError, shortened
+
+ARCHITECTURE = re.compile(r"architecture:([\w-]+\.yaml)")
+PINNED = re.compile(r"((?:file|s3)://.+)#sha256=([0-9a-f]{64})")
+
+
+class Architecture(Part):
+    """A network of the engine's, trained from scratch."""
+
+    architecture: str = Field(pattern=r"^[\w-]+\.yaml$", description="Name of the engine's file that describes it.")
+
+    @property
+    def sha256(self) -> None:
+        """There are no bytes that could have one."""
+
+    def text(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"architecture:{self.architecture}"
+
+
+class PinnedWeights(Part):
+    """A checkpoint in a store; only bytes of this digest are it."""
+
+    uri: str = Field(pattern=r"^(file|s3)://", description="Where the bytes lie in the store.")
+    sha256: Sha256 = Field(description="Digest of those bytes.")
+
+    def text(self) -> str:
+        """Return the form that `parse` reads: the URI, and the digest behind it as pip writes hashes of its links."""
+        return f"{self.uri}#sha256={self.sha256}"
+
+
+WeightsReference = Architecture | PinnedWeights
+
+
+def parse_weights(text: str) -> WeightsReference:
+    """Read a reference from the one string as which it passes through a pipeline parameter. Raises WeightsError."""
+    if found := ARCHITECTURE.fullmatch(text):
+        return Architecture(architecture=found[1])
+    if found := PINNED.fullmatch(text):
+        return PinnedWeights(uri=found[1], sha256=found[2])
+    raise WeightsError(
+        f"weights: got '{shortened(text)}', expected what validate says: architecture:NAME.yaml, or URI#sha256=DIGEST "
+        "with the 64 digits of the checkpoint's sha256."
+    )

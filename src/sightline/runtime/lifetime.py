@@ -1,0 +1,48 @@
+"""Processes that must not outlive another one, however that one ends: kill -9 as well.
+
+Two functions, because neither does the other's work. The kernel's signal (prctl) reaches a process that is stuck in
+native code, but knows only the parent. The command of a run is the parent of none of its tasks, since a runner and a
+shell stand in between: to follow it takes a thread that waits for a process descriptor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import threading
+import time
+
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
+COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
+LAST_WORDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
+
+
+def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Have the kernel send this process a signal once `parent`, which started it, is gone."""
+    ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, number)
+    if os.getppid() != parent:  # it died before the line above
+        os.kill(os.getpid(), number)
+
+
+def end_with_command() -> None:
+    """End this process soon after the command that `SIGHTLINE_COMMAND` names.
+
+    Without the variable, as on a cluster, there is nothing to wait for.
+    """
+    command = os.environ.get(COMMAND_VARIABLE)
+    if not command:
+        return
+
+    def watch() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            waiting = select.poll()
+            waiting.register(os.pidfd_open(int(command)), select.POLLIN)
+            waiting.poll()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LAST_WORDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()

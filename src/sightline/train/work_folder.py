@@ -1,0 +1,192 @@
+"""The folder in which a training works: one for each training, and one process at a time in it.
+
+`<place>/<training key>/` appears with the first attempt and goes with the success; a failed training keeps it until the
+next attempt, which starts in a clean one. Beside it lies `<training key>.lock`, which says who works there. Whoever
+wants the same training meanwhile waits; where it succeeds, the last thing that its process writes into the lock, which
+it has removed by then, is where the result lies. So only those who waited read that, and a later run trains again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from sightline.config import TrainConfig
+from sightline.documents import TrainDocument
+from sightline.documents.base import Part, Sha256
+from sightline.errors import FULL, ConfigError
+from sightline.runtime import progress
+from sightline.runtime.stage_frame import moment
+from sightline.storage import cache_root, sha256_file
+from sightline.storage.lock import Lock
+
+VARIABLE = "SIGHTLINE_WORK"
+START = "start.pt"  # what training starts from, where that is a file
+
+
+class Holder(Part):
+    """Who works in the folder: what a lock says while it is held."""
+
+    run: str
+    process: int
+    since: str
+
+
+class Finished(Part):
+    """Where the result of a finished training lies: what a lock says at last."""
+
+    run: str
+    folder: str
+    files: dict[str, Sha256]
+
+
+class WorkFolder(NamedTuple):
+    """A folder that belongs to this process; it is made with the first file."""
+
+    folder: Path
+    lock: Lock
+
+
+def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str) -> str:
+    """Return the sha256 by which equal trainings are known.
+
+    `snapshot` is the URI of a snapshot, of which the digest counts; `weights` a sha256 or an architecture; `code` the
+    digest of the code that trains.
+    """
+    parts = [PurePosixPath(snapshot).name, weights, config.model_dump(mode="json"), code]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def place(runs: Path | None = None) -> Path:
+    """Return the folder of all work folders: `SIGHTLINE_WORK`, or `work` in the folder of runs, or in the cache.
+
+    The folder of runs is `runs`, by default `SIGHTLINE_RUNS`, which a pod of a pipeline does not have.
+    """
+    if named := os.environ.get(VARIABLE):
+        return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - Path's raises for a user that does not exist
+    if runs is None and os.environ.get("SIGHTLINE_RUNS"):
+        runs = Path(os.environ["SIGHTLINE_RUNS"])
+    return (runs.absolute() if runs else cache_root()) / "work"
+
+
+@contextlib.contextmanager
+def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder | TrainDocument]:
+    """Be the only process that works on a training; the block leaves the files `results` and its document in `out`.
+
+    Yields the work folder, which is empty. Where another process works on the same training, this one says so and
+    waits; after a success of the other it has the `results` in `out`, checked by their sha256, and gets the document,
+    which is not written yet. Raises ConfigError for a place that cannot be used.
+    """
+    while True:
+        lock, free = _lock(key)
+        with lock:
+            if not free:
+                progress.notice(_waiting(lock.read()))
+                lock.take()
+            if document := _taken(lock.read(), out):
+                yield document
+                return
+            if not lock.in_place():
+                continue  # it was finished, and its result is gone or damaged
+            lock.write(Holder(run=_run(out), process=os.getpid(), since=moment()).model_dump_json())
+            with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, results) as work:
+                yield work
+            return
+
+
+@contextlib.contextmanager
+def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[WorkFolder]:
+    """Give an empty folder, and leave it behind only where an attempt was cut off or broke down."""
+    finished = None
+    if work.folder.exists():
+        shutil.rmtree(work.folder)
+    try:
+        yield work
+        files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}
+        finished = Finished(run=_run(out), folder=str(out.resolve()), files=files)
+        shutil.rmtree(work.folder, ignore_errors=True)
+    except ConfigError:  # the next attempt would end like this one
+        shutil.rmtree(work.folder, ignore_errors=True)
+        raise
+    finally:
+        if finished or not work.folder.exists():
+            work.lock.path.unlink(missing_ok=True)
+        if finished:
+            with contextlib.suppress(OSError):  # on a full disk; then those who wait train themselves
+                work.lock.write(finished.model_dump_json())
+
+
+def _lock(key: str) -> tuple[Lock, bool]:
+    """Open the lock of a training, and hold it if no other process does; returns whether that is so.
+
+    Raises ConfigError where that is impossible; not every file system of a network knows locks.
+    """
+    root = place()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = Lock(root / f"{key}.lock")
+        return lock, lock.take(wait=False)
+    except OSError as error:
+        if error.errno in FULL:
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(
+            f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, knows "
+            "locks, and has room for checkpoints."
+        ) from None
+
+
+def _run(out: Path) -> str:
+    """Return what a person knows a run by: its id, or the folder of its result."""
+    return f"run {os.environ['SIGHTLINE_RUN_ID']}" if "SIGHTLINE_RUN_ID" in os.environ else str(out.resolve())
+
+
+def _waiting(text: str) -> str:
+    try:
+        holder = Holder.model_validate_json(text)
+    except ValidationError:  # it has just begun, or just ended
+        who = "in another process"
+    else:
+        who = f"in {holder.run} (process {holder.process}) since {holder.since}"
+    return f"the same training is going on {who}; this run waits for its result."
+
+
+def _taken(text: str, out: Path) -> TrainDocument | None:
+    """Put the result that a lock tells of into `out`, and return its document; null if there is none that is whole."""
+    try:
+        finished = Finished.model_validate_json(text)
+        folder, document = Path(finished.folder), TrainDocument.file_name()
+        found = TrainDocument.model_validate_json((folder / document).read_bytes())
+        for name, digest in finished.files.items():
+            if not _linked(folder / name, digest, out / name if name != document else None):
+                return None
+    except (ValidationError, OSError):
+        return None
+    progress.emit("note", stage="train", note=f"taken from {finished.run}, which did the same training meanwhile")
+    return found
+
+
+def _linked(source: Path, sha256: str, target: Path | None) -> bool:
+    """Put a file to its place, a hard link where possible, if it has this sha256; without a place only tell."""
+    if target is None:
+        return sha256_file(source) == sha256
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copy2(source, beside)
+        if sha256_file(beside) != sha256:
+            return False
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)  # it is still there where both are links to one file
+    return True

@@ -1,0 +1,66 @@
+"""A connection to an index: streams rows as tuples with names, writes many rows at once."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sightline.validate.index.schema import PRAGMAS, SCHEMA, TEMPORARY
+
+Row = TypeVar("Row")
+
+
+class Database:
+    """What the queries of this package run on."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the file at `path`. Raises sqlite3.DatabaseError if it is no index."""
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        self._connection.executescript(PRAGMAS + SCHEMA + TEMPORARY)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def rows(self, make: Callable[[Iterable[Any]], Row], sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """Run a query now, and stream its rows, each made by `make`: `_make` of a NamedTuple, or tuple."""
+        return map(make, self._connection.execute(sql, parameters))
+
+    def column(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """Run a query of one column, and stream its values."""
+        return (value for (value,) in self._connection.execute(sql, parameters))
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Return the one value of a query, None where there is no row."""
+        row = self._connection.execute(sql, parameters).fetchone()
+        return row[0] if row else None
+
+    def count(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Return the one number of a query, 0 where there is none."""
+        return int(self.value(sql, parameters) or 0)
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Run a statement."""
+        self._connection.execute(sql, parameters)
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement for many rows."""
+        self._connection.executemany(sql, rows)
+
+    def function(self, name: str, of: Callable[[Any], Any]) -> None:
+        """Let statements call a function of one argument."""
+        self._connection.create_function(name, 1, of, deterministic=True)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Make the changes of the block at once, or none of them."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")

@@ -1,0 +1,67 @@
+"""What the gate does about issues: errors are left out, splits that the source lacks are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sightline.datasets.types import Reading, missing
+from sightline.errors import DataError
+from sightline.policy import Policy
+from sightline.rules import RULES, Handling, Scope
+from sightline.validate import splits
+from sightline.validate.checks import cross_image
+from sightline.validate.index import Index
+from sightline.validate.sequence import Numbers
+
+
+class Quarantine:
+    """The gate's treatment. `split_rule` says how splits were made, `unusable` why they could not be."""
+
+    def __init__(self, index: Index, reading: Reading, policy: Policy, name: str, *, make_splits: bool) -> None:
+        """Treat the set of this name; without `make_splits` images keep the splits that they have."""
+        self.index, self.reading, self.policy, self.name = index, reading, policy, name
+        self.make_splits = make_splits
+        self.omitted: dict[int, set[int]] = {}
+        self.split_rule: str | None = None
+        self.unusable: str | None = None
+
+    def images(self) -> None:
+        """Leave out what errors about single images are about."""
+        self._leave_out(self.index.issues.rules())
+
+    def copies(self) -> None:
+        """Compare images with each other, and leave out what errors of that are about."""
+        films = self.make_splits and bool(missing(self.reading.declared))
+        with self.index.together():
+            cross_image.compare(self.index, self.policy, films=films)
+        self._leave_out(cross_image.RULES)
+
+    def classes(self, names: list[str], numbers: Numbers) -> tuple[list[str], Numbers]:
+        """Keep the classes as they are."""
+        return names, numbers
+
+    def splits(self) -> None:
+        """Assign splits, until nothing that looks the same lies in different splits that were made."""
+        try:
+            self.split_rule = self._assign(self.make_splits)
+            while self.split_rule and cross_image.torn(self.index, self.policy):
+                self.split_rule = self._assign(self.make_splits)
+        except DataError as error:
+            self.unusable = error.message
+            self._assign(make=False)
+
+    def _assign(self, make: bool) -> str | None:
+        return splits.assign(self.index, self.name, self.reading.declared, make=make)
+
+    def _leave_out(self, rules: Iterable[str]) -> None:
+        """Leave out the images and labels that errors of these rules are about."""
+        with self.index.together():
+            for rule in rules:
+                severity, drops = self.policy.of(rule).severity, RULES[rule].drops
+                unusable = RULES[rule].scope is Scope.IMAGE and RULES[rule].handling is Handling.LEFT_OUT
+                left_out = severity == "warning" and unusable
+                if drops == "image" and (severity == "error" or left_out):
+                    self.index.issues.drop_images(rule)
+                elif drops == "box" and severity == "error":
+                    for image, label in self.index.issues.labels_of(rule):
+                        self.omitted.setdefault(image, set()).add(label)

@@ -1,0 +1,13 @@
+"""The page of measurements says what was stored."""
+
+from __future__ import annotations
+
+import json
+
+from tests.bench.readme import MARKED, PAGE, RESULTS, rendered
+
+
+def test_tables_of_the_page_are_those_of_the_stored_results() -> None:
+    page, results = PAGE.read_text(encoding="utf-8"), json.loads(RESULTS.read_text(encoding="utf-8"))
+    assert {mark[2] for mark in MARKED.finditer(page)} == results["made"].keys()
+    assert page == rendered(page, results), "run `python -m tests.bench.readme` and commit the page"
