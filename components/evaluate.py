@@ -20,7 +20,7 @@ def evaluate(
         export: The ONNX file and its document.
         snapshot: URI of the snapshot.
         config: Resolved configuration.
-        folder: Scores and verdict.
+        folder: Scores, verdict, and the predictions of every image.
         metrics: Headline scores.
         confusion: Confusion matrix at the operating confidence.
     """

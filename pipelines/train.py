@@ -30,7 +30,9 @@ def sightline_train(**parameters: Any) -> None:
     )
     exported = export(train=trained.outputs["folder"], snapshot=snapshot, config=config)
     evaluated = evaluate(export=exported.outputs["folder"], snapshot=snapshot, config=config)
-    sampled = sample(export=exported.outputs["folder"], snapshot=snapshot, config=config)
+    sampled = sample(
+        export=exported.outputs["folder"], evaluate=evaluated.outputs["folder"], snapshot=snapshot, config=config
+    )
     folders = {
         "validate": checked.outputs["folder"],
         "train": trained.outputs["folder"],
@@ -46,6 +48,6 @@ def sightline_train(**parameters: Any) -> None:
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):
         request(task, task.name)
     trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["gpus"])
-    # Their inputs do not say all that decides their result: a mutable URI, a tracking server.
-    for task in (checked, reported, registered):
+    # Their inputs do not say all that decides their result: data or pictures at a mutable URI, a tracking server.
+    for task in (checked, sampled, reported, registered):
         task.set_caching_options(False)

@@ -27,7 +27,7 @@ def found(rows: list[list[float]], scores: list[float], classes: list[int]) -> D
 
 
 def labelled(rows: list[list[float]], classes: list[int]) -> Labelled:
-    return Labelled(Path("x.png"), "x.png", 100, 100, np.array(classes, np.int64), boxes(*rows))
+    return Labelled(Path("x.png"), "x.png", "0" * 64, 100, 100, np.array(classes, np.int64), boxes(*rows))
 
 
 def test_iou_of_known_boxes() -> None:

@@ -1,8 +1,8 @@
 """Sightline: labelled images in; a registered ONNX detector out, its score measured on that very file.
 
-    source ─validate─▶ snapshot ─train─▶ weights ─export─▶ ONNX ─┬─evaluate─▶ verdict ─┬─report──▶ page, MLflow run
-                                                                 └─sample───▶ gallery ─┘
-                                                                                        └─register─▶ model version
+    source ─validate─▶ snapshot ─train─▶ weights ─export─▶ ONNX
+        ONNX ─evaluate─▶ verdict, predictions ─sample─▶ gallery ─┬─report──▶ page, MLflow run
+                                                                 └─register─▶ model version
 
 Each stage is a module or package of that name with a function `run(...)` that reads documents, writes one document
 and raises a `SightlineError` with a message for the user. `tasks` adapts them to pipeline parameters, `orchestrate`

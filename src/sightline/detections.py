@@ -36,8 +36,11 @@ class Detections:
 
     def above(self, confidence: float) -> Detections:
         """Return the detections with a score above `confidence`."""
-        keep = self.scores > confidence
-        return Detections(self.boxes[keep], self.scores[keep], self.classes[keep], self.names)
+        return self.take(np.nonzero(self.scores > confidence)[0])
+
+    def take(self, rows: NDArray[np.int64]) -> Detections:
+        """Return the detections of these positions."""
+        return Detections(self.boxes[rows], self.scores[rows], self.classes[rows], self.names)
 
     def finding(self) -> str:
         """Say in words what was found: `3 red-cell, 1 platelet`, or `No findings`."""

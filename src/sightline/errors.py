@@ -105,6 +105,12 @@ class ExportError(SightlineError):
     kind = "export"
 
 
+class SampleError(SightlineError):
+    """The file does not find in an image what was scored of it."""
+
+    kind = "sample"
+
+
 class TrackingError(SightlineError):
     """The tracking server or model registry refused, or did not answer."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import tee
 from pathlib import Path
@@ -17,6 +16,7 @@ from sightline.annotate import annotate, jpeg
 from sightline.atomic import write_bytes, write_text
 from sightline.detect import Detector, Device
 from sightline.errors import DataError, shortened
+from sightline.image_files.folders import images_below
 from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.preprocess import read_image
 from sightline.runtime.progress import Ticker
@@ -86,7 +86,7 @@ def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
                     f"Choose another --to, such as {path / 'predictions'}"
                 )
                 continue
-            inside, others = _images_in(path, to)
+            inside, others = images_below(path, to)
             if others:
                 commonest = sorted(others.items(), key=lambda item: (-item[1], item[0]))
                 kinds = ", ".join(f"{count} {kind}" for kind, count in commonest)
@@ -115,24 +115,3 @@ def _is_result(path: Path, to: Path) -> bool:
     """Tell whether what a pattern found is the folder of results, or a file in it."""
     results = to.resolve()
     return path.resolve() == results or (path.resolve().parent == results and not path.is_dir())
-
-
-def _images_in(folder: Path, to: Path) -> tuple[list[Path], Counter[str]]:
-    """Return the images below a folder, and how many other files of which kind lie there; hidden files do not count.
-
-    Where `to` lies in the folder, what is in it are results of before, and no images to look at.
-    """
-    images: list[Path] = []
-    others = Counter[str]()
-    results = to.resolve()
-    inside = results.is_relative_to(folder.resolve())
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name.startswith("."):
-            continue
-        if inside and path.resolve().is_relative_to(results):
-            others[f"in {to}, where results go"] += 1
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            images.append(path)
-        else:
-            others[path.suffix.lower() or "without a suffix"] += 1
-    return images, others

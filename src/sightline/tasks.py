@@ -151,13 +151,15 @@ def evaluate(*, export: str, snapshot: str, config: str, folder: str, metrics: M
         write_text(Path(confusion.path), document.confusion.model_dump_json())
 
 
-def sample(*, export: str, snapshot: str, config: str, folder: str) -> None:
+def sample(*, export: str, evaluate: str, snapshot: str, config: str, folder: str) -> None:
     """Draw samples."""
     from sightline import sample as stage
 
     with _user_errors():
         whole = RunConfig.model_validate_json(config)
-        stage.run(export=Path(export), snapshot=snapshot, config=whole.sample, out=Path(folder))
+        stage.run(
+            export=Path(export), evaluate=Path(evaluate), snapshot=snapshot, config=whole.sample, out=Path(folder)
+        )
 
 
 def verdict(*, evaluate: str) -> str:

@@ -74,7 +74,7 @@ def test_greedy_matching_gives_the_published_voc_precision(shared: Path) -> None
 
 def labelled(boxes: list[list[float]], classes: list[int]) -> Labelled:
     array = np.array(boxes, np.float64).reshape(-1, 4)
-    return Labelled(Path("x"), "x", 200, 200, np.array(classes, np.int64), array)
+    return Labelled(Path("x"), "x", "0" * 64, 200, 200, np.array(classes, np.int64), array)
 
 
 def detections(boxes: list[list[float]], scores: list[float], classes: list[int]) -> Detections:

@@ -29,7 +29,7 @@ def test_caching_is_off_where_inputs_do_not_decide(spec: dict[str, Any]) -> None
     tasks = spec["root"]["dag"]["tasks"]
     register = spec["components"]["comp-condition-1"]["dag"]["tasks"]["register"]
     cached = {name for name, task in {**tasks, "register": register}.items() if task.get("cachingOptions")}
-    assert cached == {"train", "export", "evaluate", "sample", "verdict"}
+    assert cached == {"train", "export", "evaluate", "verdict"}
 
 
 def test_register_waits_for_the_verdict_and_report_does_not(spec: dict[str, Any]) -> None:

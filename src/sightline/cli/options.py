@@ -86,6 +86,14 @@ WeightsSha256 = Annotated[
 ]
 TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
+Pictures = Annotated[
+    str | None,
+    typer.Option(
+        parser=given,
+        metavar="<str>",
+        help="Your own pictures, without labels, for the gallery: a folder, a zip or tar archive, s3://bucket/prefix.",
+    ),
+]
 Preset = Annotated[
     str, typer.Option(parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced or accurate.")
 ]
@@ -157,6 +165,7 @@ def values(
     trust: bool,
     download: bool,
     policy: str | None,
+    pictures: str | None = None,
 ) -> dict[str, Any]:
     """Join named options and --set into dotted keys; --set comes last and wins."""
     named: dict[str, Any] = {
@@ -167,6 +176,7 @@ def values(
         "weights.sha256": sha256,
         "weights.trust": trust or None,
         "weights.download": download or None,
+        "sample.pictures": _absolute(pictures) if pictures else None,
     }
     return {**{key: value for key, value in named.items() if value is not None}, **parse_assignments(assignments)}
 

@@ -19,6 +19,7 @@ from sightline.cli.options import (
     Format,
     Images,
     Json,
+    Pictures,
     PolicyName,
     TrustWeights,
     Weights,
@@ -60,6 +61,7 @@ def run(
     format: Format = None,
     images: Images = None,
     policy: PolicyName = None,
+    pictures: Pictures = None,
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
@@ -90,6 +92,7 @@ def run(
         trust=trust_weights,
         download=download,
         policy=policy,
+        pictures=pictures,
     )
     named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
     _check_machine(preset, named, runs)

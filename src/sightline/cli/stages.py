@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import typer
 
@@ -11,6 +13,7 @@ from sightline.cli.options import (
     Assign,
     DeviceName,
     Json,
+    Pictures,
     Run,
     bars,
     out,
@@ -23,14 +26,16 @@ from sightline.cli.options import (
 )
 from sightline.config import RunConfig
 from sightline.config.assignments import apply, parse_assignments
-from sightline.documents import ValidateDocument, decimals, read
+from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
 from sightline.runtime.stage_frame import NAMES
 
 
-def _validated(run: Path, assignments: list[str]) -> tuple[ValidateDocument, RunConfig]:
-    """Return a run's data report and its configuration with --set on top."""
+def _validated(
+    run: Path, assignments: list[str], named: Mapping[str, str] = MappingProxyType({})
+) -> tuple[ValidateDocument, RunConfig]:
+    """Return a run's data report and its configuration with named options on top, and --set over these."""
     document = read(ValidateDocument, run / "validate")
-    return document, apply(document.config, parse_assignments(assignments))
+    return document, apply(document.config, {**named, **parse_assignments(assignments)})
 
 
 def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
@@ -110,17 +115,27 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
         raise typer.Exit(output.REJECTED)
 
 
-def sample(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
-    """Draw what the ONNX file finds in test images, with a written finding for each.
+def sample(
+    run: Run,
+    pictures: Pictures = None,
+    device: DeviceName = "auto",
+    assign: Assign = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Draw what the ONNX file finds in test images, and in your own, with a written finding for each.
 
     sightline sample --run runs/mine --set sample.count=24
+
+    sightline sample --run runs/mine --pictures ./photos
     """
     from sightline import sample as stage
 
-    checked, config = _validated(run, assign)
+    checked, config = _validated(run, assign, {"sample.pictures": pictures} if pictures else {})
+    evaluated = run / "evaluate"
     with bars(as_json, run):
         document = stage.run(
             export=run / "export",
+            evaluate=evaluated if (evaluated / EvaluateDocument.file_name()).exists() else None,
             snapshot=checked.snapshot,
             config=config.sample,
             out=run / "sample",

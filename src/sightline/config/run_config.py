@@ -218,6 +218,13 @@ class SampleConfig(Part):
     """The gallery of detections."""
 
     count: int = Field(12, ge=1, le=200, description="Test images shown.")
+    pictures: str | None = Field(
+        None,
+        min_length=1,
+        description="Your own pictures, without labels, that are shown as well: a folder, an archive or "
+        "s3://bucket/prefix.",
+    )
+    max_pictures: int = Field(12, ge=1, le=200, description="Most of them that are shown, evenly spread by name.")
 
 
 class RegisterConfig(Part):

@@ -51,6 +51,13 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
         yield Folder(root, source, image_folder, root.resolve() if fenced else None, file)
 
 
+@contextlib.contextmanager
+def folder(uri: str, setting: str) -> Iterator[Path]:
+    """Yield a place of images without labels, which `setting` names, as a folder; raises like `opened`."""
+    with contextlib.ExitStack() as stack:
+        yield _local(uri, stack, f"{setting}: ").root
+
+
 def look(uri: str) -> None:
     """Raise DataError if nothing can be where `uri` says, as far as can be known without fetching or unpacking."""
     scheme, separator, _ = uri.partition("://")
@@ -96,7 +103,7 @@ def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> Local:
     path = local_path(uri)
     if path.is_dir():
         if not any(path.iterdir()):
-            raise DataError(f"{prefix}{uri} is an empty folder; expected labelled images in it.")
+            raise DataError(f"{prefix}{uri} is an empty folder; expected {_images(prefix)} in it.")
         return Local(path, False)
     if not prefix and named_file.describes(path.name):
         path = path.absolute()
@@ -106,11 +113,16 @@ def _local(uri: str, stack: contextlib.ExitStack, prefix: str = "") -> Local:
     return Local(_unpacked(path, uri, stack, prefix), True)
 
 
+def _images(prefix: str) -> str:
+    """Say what is expected: what a setting names needs no labels."""
+    return "images" if prefix else "labelled images"
+
+
 def _unpacked(path: Path, name: str, stack: contextlib.ExitStack, prefix: str) -> Path:
     folder = _work_folder(stack)
     archive.unpack(path, folder, prefix + name)
     if not any(folder.iterdir()):
-        raise DataError(f"{prefix}{name} is an empty archive; expected labelled images in it.")
+        raise DataError(f"{prefix}{name} is an empty archive; expected {_images(prefix)} in it.")
     return folder
 
 
@@ -156,7 +168,7 @@ def _objects(uri: str, prefix: str, folder: Path) -> Path:
     for key in keys:
         archive.check_name(uri, key)
     if not keys:
-        raise DataError(f"{prefix}{uri} holds no objects; expected labelled images or an archive there.")
+        raise DataError(f"{prefix}{uri} holds no objects; expected {_images(prefix)} or an archive there.")
     archive_budget.check_space(uri, sum(sizes.values()), folder)
     ticker = progress.Ticker(STAGE, len(keys), "downloading")
     store.download([Transfer(key, folder / key) for key in keys], ticker.tick)

@@ -27,6 +27,7 @@ from sightline.documents.evaluate import (
     ConfusionMatrix,
     Curves,
     EvaluateDocument,
+    PredictionsFile,
     SizeScores,
 )
 from sightline.documents.export import (
@@ -45,8 +46,12 @@ from sightline.documents.run_folder import (
     load,
 )
 from sightline.documents.sample import (
+    Agreement,
+    Chosen,
+    GivenPictures,
     Sample,
     SampleDocument,
+    UnreadPicture,
 )
 from sightline.documents.summary import (
     ErrorReport,
@@ -79,10 +84,12 @@ from sightline.documents.weights import (
 
 __all__ = [
     "SPLITS",
+    "Agreement",
     "Architecture",
     "Attempt",
     "Backgrounds",
     "BestEpoch",
+    "Chosen",
     "ClassScores",
     "ConfusionMatrix",
     "Curve",
@@ -96,11 +103,13 @@ __all__ = [
     "EvaluateDocument",
     "Example",
     "ExportDocument",
+    "GivenPictures",
     "Hardware",
     "Histogram",
     "Parity",
     "Part",
     "PinnedWeights",
+    "PredictionsFile",
     "RegisterDocument",
     "ReportDocument",
     "RuleResult",
@@ -119,6 +128,7 @@ __all__ = [
     "SummaryRegister",
     "SummaryTrain",
     "TrainDocument",
+    "UnreadPicture",
     "ValidateDocument",
     "Verdict",
     "Weights",

@@ -54,6 +54,19 @@ class Backgrounds(Part):
     false_positives_per_image: float | None
 
 
+class PredictionsFile(Part):
+    """The file of everything that was found in every image; `sightline.predictions` describes and reads it."""
+
+    file: str = Field(description="File name in this folder.")
+    uri: str = Field(description="The same bytes in the store, under their sha256.")
+    sha256: Sha256
+    size_bytes: int
+    images: int
+    detections: int = Field(description="Detections above the floor.")
+    labels: int = Field(description="Labelled boxes.")
+    floor: Score = Field(description="Score above which a detection was kept.")
+
+
 class EvaluateDocument(Document):
     """The published score: measured on the exported file's own bytes, on the test split, at its own settings."""
 
@@ -75,6 +88,9 @@ class EvaluateDocument(Document):
     confusion: ConfusionMatrix
     backgrounds: Backgrounds
     curves: Curves
+    predictions: PredictionsFile | None = Field(
+        None, description="What the scores were computed from, image by image; null in documents of before it was kept."
+    )
     settings: str = Field(description="How detections were made and matched, in one sentence.")
     verdict: Verdict
     reasons: list[str]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline import scoring
+from sightline import predictions, scoring
 from sightline.boxes import match
 from sightline.config import GateConfig
 from sightline.detect import Detections, Detector, Device
@@ -20,16 +20,21 @@ from sightline.documents import (
     EvaluateDocument,
 )
 from sightline.evaluate import gate as gates
+from sightline.evaluate.columns import columns, tally
 from sightline.evaluate.metrics import CocoScores, coco_results, coco_scores, coco_truth
+from sightline.predictions import Header
 from sightline.runtime.stage_frame import moment, running
 from sightline.shipped import SPLIT, exported_model
-from sightline.snapshots import Labelled, fetch
+from sightline.snapshots import Labelled, Snapshot, fetch
+from sightline.snapshots.manifest import address
+from sightline.storage import open_store
 
 
 def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Device = "auto") -> EvaluateDocument:
-    """Score `export/model.onnx` on the test split and leave `evaluate.json` in `out`.
+    """Score `export/model.onnx` on the test split and leave `evaluate.json` and `predictions.npz` in `out`.
 
-    Raises StageInputError if the file's bytes are not those that were exported, or were made from other data.
+    The predictions also go to the snapshot's store. Raises StageInputError if the file's bytes are not those that were
+    exported, or were made from other data; StorageError from the store.
     """
     with running("evaluate", out, export=export) as seconds:
         exported, model = exported_model(export, snapshot)
@@ -41,7 +46,8 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
         per_image = 1000 * (seconds() - before) / len(samples)
         confidence = detector.contract.confidence
         coco = coco_scores(coco_truth(samples, data.classes), coco_results(found))
-        counts = scoring.tally(found, samples, len(data.classes))
+        everything = columns(_header(exported.sha256, data, confidence), found, samples)
+        counts = tally(everything)
         per_class = class_scores(data.classes, coco, counts, confidence)
         overall = scoring.at(counts, confidence)
         verdict, reasons = gates.judge(
@@ -71,6 +77,7 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
             confusion=confusion(found, samples, data.classes, confidence),
             backgrounds=backgrounds(found, samples, confidence),
             curves=_curves(coco, counts, confidence),
+            predictions=predictions.write(everything, out, open_store(address(snapshot)[0])),
             settings=_settings(detector),
             verdict=verdict,
             reasons=reasons,
@@ -82,6 +89,18 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
         )
         document.write(out)
     return document
+
+
+def _header(onnx_sha256: str, data: Snapshot, confidence: float) -> Header:
+    return Header(
+        onnx_sha256=onnx_sha256,
+        snapshot=data.digest,
+        split=SPLIT,
+        floor=scoring.FLOOR,
+        confidence=confidence,
+        iou=scoring.IOU,
+        classes=tuple(data.classes),
+    )
 
 
 def class_scores(

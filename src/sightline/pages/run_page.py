@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from sightline import __version__
 from sightline.config.assignments import flat
 from sightline.documents import (
+    Chosen,
     ConfusionMatrix,
     Documents,
     EvaluateDocument,
@@ -18,6 +19,7 @@ from sightline.documents import (
     SummaryDocument,
     load,
 )
+from sightline.pages import error_analysis
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline
 from sightline.pages.run_charts import score_charts, training_charts
@@ -25,6 +27,12 @@ from sightline.runtime.stage_frame import NAMES
 from sightline.tracking.address import Place
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
+WHY: dict[Chosen, str] = {
+    "miss": "Most missed",
+    "false alarm": "Most false alarms",
+    "typical": "Typical",
+    "empty": "Nothing in it",
+}
 WORDS = 5  # mistakes of a class that are named one by one
 
 
@@ -64,6 +72,8 @@ def context(
         "charts": charts,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],
+        "errors": error_analysis.analyse(evaluated, folders["evaluate"]) if evaluated else None,
+        "why": WHY,
         "pictures": _pictures(documents.sample, folders["sample"]) if documents.sample else [],
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],

@@ -87,7 +87,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its lines, the words at its axes, and where the operating point is, if it has one."""
+    """A chart: its lines, the words at its axes, and where the operating point is, if it has one.
+
+    With `powers` the values of y are powers of ten, and the axis is labelled with what they stand for.
+    """
 
     title: str
     note: str
@@ -98,6 +101,7 @@ class Chart:
     mark: float | None = None
     mark_label: str = ""
     whole: bool = False
+    powers: bool = False
 
     def svg(self) -> Markup:
         """Draw it."""
@@ -112,7 +116,11 @@ class Chart:
         return CHART.y((min(max(value, low), high) - low) / (high - low))
 
     def _grid(self) -> list[str]:
-        levels = [part for value in ticks(*self.y_range, 5) for part in CHART.level(self._y(value), f"{value:.10g}")]
+        levels = [
+            part
+            for value in ticks(*self.y_range, 5, whole=self.powers)
+            for part in CHART.level(self._y(value), f"{10**value:,.0f}" if self.powers else f"{value:.10g}")
+        ]
         values = ticks(*self.x_range, 6, whole=self.whole)
         return [*levels, *(CHART.label(self._x(value), f"{value:.10g}") for value in values), CHART.axis(self.x_label)]
 

@@ -36,6 +36,7 @@ class Labelled:
 
     image: Path
     source: str
+    sha256: str
     width: int
     height: int
     classes: np.ndarray[Any, np.dtype[np.int64]]
@@ -87,6 +88,7 @@ def _labelled(sample: Sample) -> Labelled:
     return Labelled(
         image=Path(sample.image),
         source=sample.source,
+        sha256=sample.sha256,
         width=sample.width,
         height=sample.height,
         classes=rows[:, 0].astype(np.int64),

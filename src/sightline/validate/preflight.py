@@ -14,6 +14,7 @@ from typing import Any
 from sightline import weights
 from sightline.config import RunConfig, presets
 from sightline.config.assignments import applicable
+from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
@@ -103,6 +104,9 @@ def _look(
     with noted():
         if source is not None:
             look(source)
+    with noted():
+        if config.sample.pictures is not None:
+            pictures.check(config.sample.pictures)
     with noted():
         found = weights.find(config.weights, target, folder)
         errors += [ConfigError(problem) for problem in found.unfit(config)]

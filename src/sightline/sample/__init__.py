@@ -1,0 +1,176 @@
+"""Sample: a gallery of detections, with a written finding for each image: held-out ones, and a user's own.
+
+The runtime runs as it ships. What it finds in held-out images must be what evaluate found in them and scored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightline import predictions
+from sightline.annotate import annotate, jpeg
+from sightline.atomic import write_bytes
+from sightline.boxes import match_by_class
+from sightline.config import SampleConfig
+from sightline.datasets import pictures
+from sightline.detect import Detections, Detector, Device
+from sightline.documents import (
+    Agreement,
+    Chosen,
+    EvaluateDocument,
+    ExportDocument,
+    GivenPictures,
+    Sample,
+    SampleDocument,
+    UnreadPicture,
+    read,
+)
+from sightline.errors import DataError, StageInputError
+from sightline.predictions import Predictions
+from sightline.preprocess import Image, read_image
+from sightline.runtime.stage_frame import running, same_snapshot
+from sightline.sample import agreement_check, choice
+from sightline.scoring import FLOOR, IOU, detect_all
+from sightline.shipped import SPLIT, exported_model
+from sightline.snapshots import Labelled, fetch
+
+
+def run(
+    *, export: Path, evaluate: Path | None, snapshot: str, config: SampleConfig, out: Path, device: Device = "auto"
+) -> SampleDocument:
+    """Draw what `export/model.onnx` finds in some images; leave the drawings and `sample.json` in `out`.
+
+    The predictions in `evaluate` choose the test images (`choice.by_predictions`); without them they are spread evenly.
+    Raises SampleError if what is found here is not what evaluate found; StageInputError if `evaluate` scored another
+    file or other data; DataError for pictures of the user none of which can be read.
+    """
+    inputs = {"export": export} | ({"evaluate": evaluate} if evaluate else {})
+    with running("sample", out, **inputs) as seconds, contextlib.ExitStack() as stack:
+        place = config.pictures
+        given = stack.enter_context(pictures.opened(place, config.max_pictures)) if place else None
+        exported, model = exported_model(export, snapshot)
+        evaluated = _evaluation(evaluate, exported, snapshot) if evaluate else None
+        predicted = predictions.load(evaluated, evaluate) if evaluate and evaluated else None
+        samples = fetch(snapshot, splits=(SPLIT,)).samples(SPLIT)
+        chosen = _choose(samples, predicted, config.count)
+        detector = Detector(model, device=device, confidence=FLOOR)
+        images, shown = [image for image, _ in chosen], [samples[image] for image, _ in chosen]
+        found = detect_all(detector, shown, "sample")
+        agreement = None
+        if predicted and evaluated and evaluated.predictions:
+            agreement = Agreement(
+                predictions_sha256=evaluated.predictions.sha256,
+                images=len(images),
+                matched=agreement_check.check(detector, images, shown, found, predicted, evaluated.provider),
+                provider=detector.provider,
+            )
+        gallery = _Gallery(out, detector.contract.confidence)
+        for (_, why), sample, detections in zip(chosen, shown, found, strict=True):
+            gallery.add_labelled(sample, detections, why)
+        own = _own(place, given, detector, gallery) if place and given else None
+        document = SampleDocument(
+            onnx_sha256=exported.sha256,
+            split=SPLIT,
+            confidence=gallery.confidence,
+            samples=gallery.samples,
+            agreement=agreement,
+            pictures=own,
+            seconds=seconds(),
+        )
+        document.write(out)
+    return document
+
+
+def _evaluation(folder: Path, exported: ExportDocument, snapshot: str) -> EvaluateDocument:
+    """Return the evaluation of this very file. Raises StageInputError."""
+    evaluated = read(EvaluateDocument, folder)
+    same_snapshot(evaluated.snapshot, snapshot, f"The evaluation in {folder}")
+    if evaluated.onnx_sha256 != exported.sha256:
+        raise StageInputError(
+            f"The evaluation in {folder} scored a file of sha256 {evaluated.onnx_sha256}, but {exported.sha256} was "
+            "exported. Evaluate again."
+        )
+    return evaluated
+
+
+def _choose(samples: Sequence[Labelled], predicted: Predictions | None, count: int) -> list[choice.Choice]:
+    if predicted is None:
+        return choice.evenly(samples, count)
+    if predicted.image_sha256s.tolist() != [sample.sha256 for sample in samples]:
+        raise StageInputError("The predictions of the evaluation are of other images than the data's. Evaluate again.")
+    return choice.by_predictions(predicted, predicted.header.confidence, count)
+
+
+class _Gallery:
+    """The drawings in a folder, one after the other."""
+
+    def __init__(self, out: Path, confidence: float) -> None:
+        self.out, self.confidence = out, confidence
+        self.samples: list[Sample] = []
+        (out / SampleDocument.file_name()).unlink(missing_ok=True)  # first: it names drawings that go now
+        for old in out.glob("*.jpg"):
+            old.unlink()
+
+    def add_labelled(self, sample: Labelled, found: Detections, chosen: Chosen) -> None:
+        """Draw a test image, what is found in it and what is missed."""
+        found = found.above(self.confidence)
+        partner = match_by_class(found.boxes, found.classes, sample.boxes, sample.classes, IOU)
+        missed = np.setdiff1d(np.arange(len(sample.classes)), partner)
+        matched = int((partner >= 0).sum())
+        self.samples.append(
+            Sample(
+                image=sample.source,
+                file=self._draw(annotate(read_image(sample.image), found, sample.boxes[missed])),
+                chosen=chosen,
+                finding=found.finding(),
+                labelled=len(sample.classes),
+                found=len(found),
+                matched=matched,
+                missed=len(missed),
+                false=len(found) - matched,
+            )
+        )
+
+    def add_given(self, name: str, image: Image, found: Detections) -> None:
+        """Draw a picture that nothing is labelled in, and what is found in it."""
+        found = found.above(self.confidence)
+        self.samples.append(
+            Sample(
+                image=name,
+                file=self._draw(annotate(image, found)),
+                chosen="given",
+                finding=found.finding(),
+                labelled=None,
+                found=len(found),
+                matched=None,
+                missed=None,
+                false=None,
+            )
+        )
+
+    def _draw(self, picture: Image) -> str:
+        name = f"{len(self.samples):03d}.jpg"
+        write_bytes(self.out / name, jpeg(picture))
+        return name
+
+
+def _own(place: str, given: pictures.Pictures, detector: Detector, gallery: _Gallery) -> GivenPictures:
+    """Draw the user's own pictures; those that cannot be read are listed. Raises DataError if none can be."""
+    unread = []
+    for name, path in given.files.items():
+        try:
+            image = read_image(path)
+        except DataError as error:
+            unread.append(UnreadPicture(image=name, reason=error.message.replace(str(path), name)))
+            continue
+        gallery.add_given(name, image, detector(image)[0])
+    if len(unread) == len(given.files):
+        raise DataError(
+            f"{pictures.SETTING}: of {given.found} images in {place} none of the {len(unread)} taken can be read:",
+            [picture.reason for picture in unread],
+        )
+    return GivenPictures(place=place, found=given.found, unread=unread)

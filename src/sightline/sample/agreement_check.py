@@ -1,0 +1,117 @@
+"""The runtime as it ships, run on some images, against what evaluate wrote down for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from sightline.agreement import Comparison, Computed, compare, computed, reported
+from sightline.boxes import iou_matrix
+from sightline.detect import Detections, Detector
+from sightline.errors import SampleError
+from sightline.predictions import Predictions
+from sightline.preprocess import read_image
+from sightline.snapshots import Labelled
+
+
+def check(
+    detector: Detector,
+    images: Sequence[int],
+    samples: Sequence[Labelled],
+    found: Sequence[Detections],
+    predictions: Predictions,
+    provider: str,
+) -> int:
+    """Compare what was `found` in `samples` with the predictions of the same `images`, positions in the split.
+
+    Both hold everything above the scoring floor, and are compared above the operating confidence as export compares the
+    file with its checkpoint (`sightline.agreement`). Returns how many detections both have; `provider` ran the file in
+    evaluate. Raises SampleError, naming every image in which they differ.
+    """
+    confidence = predictions.header.confidence
+    matched = 0
+    problems = []
+    for image, sample, here in zip(images, samples, found, strict=True):
+        recorded = stored(predictions, image)
+        comparison = _compare(detector, sample, recorded, here, confidence)
+        matched += comparison.matched
+        if comparison.unmatched:
+            problems.append(f"{sample.source}: {_difference(comparison, recorded, here)}")
+    if problems:
+        raise SampleError(
+            f"Run here, by {detector.provider}, the exported file does not find what evaluate, by {provider}, wrote "
+            f"down for it: {len(problems)} of {len(images)} images differ above confidence {confidence:.10g}. So the "
+            "score may not be that of what ships. Evaluate again on this machine; if the two still differ, ONNX "
+            "Runtime gives other results each time and cannot be relied on here:",
+            problems,
+        )
+    return matched
+
+
+def stored(predictions: Predictions, image: int) -> Detections:
+    """Return what evaluate found in an image."""
+    rows = predictions.detections(image)
+    return Detections(
+        predictions.detection_boxes[rows],
+        predictions.detection_scores[rows],
+        predictions.detection_classes[rows].astype(np.int64),
+        predictions.header.classes,
+    )
+
+
+def _compare(
+    detector: Detector, sample: Labelled, recorded: Detections, here: Detections, confidence: float
+) -> Comparison:
+    @cache
+    def ours() -> Computed:
+        image = read_image(sample.image)
+        return computed(detector, detector.raw([image])[0], image)
+
+    def theirs() -> Computed:
+        # Without NMS no detection suppresses another: no overlap exceeds 1.
+        overlap = 1.0 if detector.contract.head == "nms-free" else detector.iou
+        return reported(recorded, ours(), overlap, detector.contract.max_det)
+
+    return compare(recorded, here, confidence, (theirs, ours))
+
+
+def _difference(comparison: Comparison, recorded: Detections, here: Detections) -> str:
+    """Say how many boxes differ, and which differs most from all of its class in the other."""
+    furthest = max(
+        _furthest(comparison.theirs, here, "evaluate", "here"),
+        _furthest(comparison.ours, recorded, "here", "evaluate"),
+        key=lambda item: item[0],
+    )
+    return (
+        f"boxes of evaluate not found here: {len(comparison.theirs)}, boxes found here and not by evaluate: "
+        f"{len(comparison.ours)}. {furthest[1]}"
+    )
+
+
+def _furthest(alone: Detections, others: Detections, side: str, other_side: str) -> tuple[float, str]:
+    """Return how far the lone box is that is furthest from all others of its class, 0 to 1, and that in words."""
+    worst = (-1.0, "")
+    for index in range(len(alone)):
+        of_class = others.take(np.nonzero(others.classes == alone.classes[index])[0])
+        box = alone.take(np.array([index]))
+        words = f"The furthest apart is {_words(box)} ({side})"
+        overlaps = iou_matrix(box.boxes, of_class.boxes)[0]
+        nearest = of_class.take(np.array([int(overlaps.argmax())])) if overlaps.any() else None
+        if nearest is None:
+            distance, words = 1.0, f"{words}: nothing of its class overlaps it ({other_side})."
+        else:
+            pixels = float(np.abs(nearest.boxes - box.boxes).max())
+            distance = 1 - float(overlaps.max())
+            words = (
+                f"{words}: nearest to it is {_words(nearest)} ({other_side}), IoU {overlaps.max():.2f}, up to "
+                f"{pixels:.1f} pixels off, score off by {abs(float(nearest.scores[0] - box.scores[0])):.3g}."
+            )
+        worst = max(worst, (distance, words))
+    return worst
+
+
+def _words(one: Detections) -> str:
+    corners = ", ".join(f"{value:.1f}" for value in one.boxes[0])
+    return f"{one.names[one.classes[0]]} {one.scores[0]:.3f} at ({corners})"
