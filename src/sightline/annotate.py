@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sightline.detect import Detections
 from sightline.preprocess import Image
 
-# Okabe and Ito's palette (BGR), told apart also by the colour-blind: https://jfly.uni-koeln.de/color/
+# Okabe and Ito's palette (BGR), which the colour-blind distinguish too: https://jfly.uni-koeln.de/color/
 PALETTE = ((178, 114, 0), (0, 159, 230), (115, 158, 0), (167, 121, 204), (233, 180, 86), (0, 94, 213), (66, 228, 240))
 MISSED = (40, 40, 220)
 LEAST_SIDE = 480  # smaller images are enlarged, so that lines and letters do not cover the objects

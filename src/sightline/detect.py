@@ -11,15 +11,11 @@ writes that into the ONNX metadata at export, and scores the file with this very
 from __future__ import annotations
 
 import ctypes
-import json
-import math
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
 from itertools import islice
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,107 +23,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, shortened
-from sightline.preprocess import Image, Source, preprocess, read_image, several, unletterbox
+from sightline.contract import Contract, fraction
+from sightline.detections import Detections, decode
+from sightline.errors import ConfigError, DataError, DeviceError, ModelFileError, shortened, shown
+from sightline.preprocess import Image, Source, preprocess, read_image, several
 from sightline.runtime import machine
 
+__all__ = ["Contract", "Detections", "Detector", "Device", "cuda_devices"]
+
 Device = Literal["auto", "cpu", "cuda"]
-KEY = "sightline"
-HEADS = ("anchors", "nms-free")
-BATCH = 8
-LEAST_SIDE = 0.1  # of a box inside its image, in original pixels
-CANDIDATES = 30_000  # most boxes that enter NMS, the training engine's own limit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contract:
-    """What an exported file promises about its input, its output and its operating point."""
-
-    schema_version: int
-    architecture: str  # such as yolo11n
-    classes: tuple[str, ...]  # index in the output -> name
-    image_size: int  # side of the square input it was trained and scored at, in pixels
-    stride: int  # height and width of the input must be multiples of it
-    head: Literal[
-        "anchors", "nms-free"
-    ]  # (batch, 4 + classes, anchors) cx cy w h, or (batch, n, 6) x1 y1 x2 y2 score class
-    confidence: float  # operating confidence: best mean F1 on val
-    iou: float  # NMS overlap threshold within a class; unused by an nms-free head
-    max_det: int  # most detections per image
-    preprocessing: str = (
-        "letterbox: scale to fit (up or down, bilinear), centre, pad with 114; RGB; divide by 255; NCHW float32"
-    )
-
-    @classmethod
-    def parse(cls, metadata: dict[str, str], where: str) -> Contract:
-        """Read the contract from ONNX metadata.
-
-        Raises ModelFileError if it is missing or not understood.
-        """
-        if KEY not in metadata:
-            raise ModelFileError(
-                f"{where} carries no Sightline contract (metadata key '{KEY}'), so its preprocessing is unknown. "
-                "Use a file that `sightline export` wrote."
-            )
-        try:
-            values = json.loads(metadata[KEY])
-            contract = cls(**{**values, "classes": tuple(values["classes"])})
-            contract._check()
-            return contract
-        except (ValueError, KeyError, TypeError, ConfigError):
-            expected = ", ".join(field.name for field in fields(cls))
-            raise ModelFileError(f"The Sightline contract of {where} is damaged; expected {expected}.") from None
-
-    def _check(self) -> None:
-        """Raise ValueError or TypeError if a value cannot be what its field means."""
-        counts = (self.schema_version, self.image_size, self.stride, self.max_det)
-        if self.schema_version != 1 or self.head not in HEADS or not self.classes:
-            raise ValueError
-        if not all(isinstance(name, str) for name in self.classes) or not all(type(n) is int and n > 0 for n in counts):
-            raise TypeError
-        _fraction("confidence", self.confidence)
-        _fraction("iou", self.iou)
-
-    def dump(self) -> str:
-        """Return the metadata text."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What was found in one image, best first."""
-
-    boxes: NDArray[np.float32]  # (n, 4) x1 y1 x2 y2 in original pixels, inside the image, each with an area
-    scores: NDArray[np.float32]  # (n,) in 0..1
-    classes: NDArray[np.int64]  # (n,) indices into `names`
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def above(self, confidence: float) -> Detections:
-        """Return the detections with a score above `confidence`."""
-        return self.take(np.nonzero(self.scores > confidence)[0])
-
-    def take(self, rows: NDArray[np.int64]) -> Detections:
-        """Return the detections of these positions."""
-        return Detections(self.boxes[rows], self.scores[rows], self.classes[rows], self.names)
-
-    def finding(self) -> str:
-        """Say in words what was found: `3 red-cell, 1 platelet`, or `No findings`."""
-        counts = Counter(self.names[index] for index in self.classes)
-        return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "No findings"
-
-    def as_dicts(self) -> list[dict[str, Any]]:
-        """Return plain values for JSON."""
-        return [
-            {
-                "class": self.names[index],
-                "score": round(float(score), 6),
-                "box": [round(float(value), 1) for value in box],
-            }
-            for box, score, index in zip(self.boxes, self.scores, self.classes, strict=True)
-        ]
+BATCH = 8  # images that go through the network together
 
 
 class Detector:
@@ -148,13 +53,13 @@ class Detector:
         and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
         """
         if not isinstance(model, (str, os.PathLike)):
-            raise ModelFileError(f"model: got {_shown(model)}, expected the path of an ONNX file.")
+            raise ModelFileError(f"model: got {shown(model)}, expected the path of an ONNX file.")
         if not os.fspath(model):
             raise ModelFileError("model: got '', expected the path of an ONNX file.")
         if device not in get_args(Device):
-            raise DeviceError(f"device: got {_shown(device)}, expected one of {', '.join(get_args(Device))}.")
+            raise DeviceError(f"device: got {shown(device)}, expected one of {', '.join(get_args(Device))}.")
         wanted = {"confidence": confidence, "iou": iou}
-        asked = {name: _fraction(name, value) for name, value in wanted.items() if value is not None}
+        asked = {name: fraction(name, value) for name, value in wanted.items() if value is not None}
         self.session = _session(Path(model), device)
         self.provider: str = self.session.get_providers()[0]
         metadata = self.session.get_modelmeta().custom_metadata_map
@@ -174,7 +79,7 @@ class Detector:
     def stream(self, images: Source | Iterable[Source], batch: int = BATCH) -> Iterator[Detections]:
         """Like calling, but one result at a time, holding no more than `batch` images in memory."""
         if isinstance(batch, bool) or not isinstance(batch, Integral) or batch < 1:
-            raise ConfigError(f"batch: got {_shown(batch)}, expected a whole number of images, 1 or more.")
+            raise ConfigError(f"batch: got {shown(batch)}, expected a whole number of images, 1 or more.")
         return self._stream(_read(several(images)), min(int(batch), sys.maxsize))
 
     def _stream(self, images: Iterator[Image], batch: int) -> Iterator[Detections]:
@@ -192,17 +97,8 @@ class Detector:
         return output
 
     def decode(self, prediction: NDArray[np.float32], height: int, width: int) -> Detections:
-        """Turn one image's row of `raw` into detections in an original of (height, width) pixels.
-
-        What lies in the padding has no area inside the image: it is no detection, and takes no place among `max_det`.
-        Nor has what is thinner than LEAST_SIDE: written with one decimal, its sides coincide.
-        """
-        select = _select_nms_free if self.contract.head == "nms-free" else _select_anchors
-        boxes, scores, classes = select(prediction, self.confidence, self.iou)
-        boxes = unletterbox(boxes, self.contract.image_size, height, width)
-        (keep,) = np.nonzero((boxes[:, 2:] - boxes[:, :2] > LEAST_SIDE).all(axis=1))
-        keep = keep[: self.contract.max_det]
-        return Detections(boxes[keep], scores[keep], classes[keep], self.contract.classes)
+        """Turn one image's row of `raw` into detections in an original of (height, width) pixels."""
+        return decode(prediction, self.contract, self.confidence, self.iou, height, width)
 
 
 def _read(images: Iterable[Source]) -> Iterator[Image]:
@@ -215,50 +111,6 @@ def _read(images: Iterable[Source]) -> Iterator[Image]:
             if alone or isinstance(image, (str, os.PathLike)):
                 raise
             raise DataError(f"image {number}: {error.message[0].lower()}{error.message[1:]}") from None
-
-
-def _fraction(name: str, value: object) -> float:
-    """Return a number from 0 to 1 as a float.
-
-    Raises ConfigError if it is none.
-    """
-    real = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-    number: Any = value if real else math.nan  # compared before it is made a float, which some integers exceed
-    if not 0 <= number <= 1:
-        raise ConfigError(f"{name}: got {_shown(value)}, expected a number from 0 to 1.")
-    return float(number)
-
-
-def _shown(value: object) -> str:
-    """Show a wrong value in a message; Python does not write a number of thousands of digits."""
-    try:
-        return f"{value!r:.80}"
-    except ValueError:
-        return f"a value of type {type(value).__name__}"
-
-
-Selection = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
-
-
-def _select_anchors(prediction: NDArray[np.float32], confidence: float, iou: float) -> Selection:
-    """Choose from (4 + classes, anchors): the best class of each anchor, then NMS within each class."""
-    scores = prediction[4:].max(axis=0)
-    (candidates,) = np.nonzero(scores > confidence)
-    candidates = candidates[np.argsort(-scores[candidates], kind="stable")[:CANDIDATES]]
-    centre, extent = prediction[:2, candidates].T, prediction[2:4, candidates].T
-    corners = np.concatenate([centre - extent / 2, centre + extent / 2], axis=1)
-    classes = prediction[4:, candidates].argmax(axis=0)
-    rectangles = np.concatenate([corners[:, :2], extent], axis=1)
-    suppress: Any = cv2.dnn.NMSBoxesBatched  # its stub asks for lists, it takes arrays
-    kept = suppress(rectangles, scores[candidates], classes, confidence, iou) if len(candidates) else ()
-    keep = np.asarray(kept, np.int64).reshape(-1)
-    return corners[keep], scores[candidates][keep], classes[keep]
-
-
-def _select_nms_free(prediction: NDArray[np.float32], confidence: float, iou: float) -> Selection:
-    """Choose from (n, 6) rows, which the network has already thinned and sorted."""
-    rows = prediction[prediction[:, 4] > confidence]
-    return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
 
 
 def cuda_devices() -> int:

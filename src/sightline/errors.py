@@ -19,7 +19,7 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
-MENDABLE = (
+USERS_MISTAKES = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
     *(errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
 )
@@ -137,7 +137,7 @@ def no_room(path: Path, needed: int | None, what: str | None = None) -> StorageE
 
 
 def of_system(error: OSError, *places: Path) -> SightlineError | None:
-    """Say an error of the operating system as one for the user, if it is one that a user can mend.
+    """Say an error of the operating system as one for the user, if it is one that a user can correct.
 
     `places` are folders that the work wrote into. A full disk does not say which file it had no room for; then it is
     the fullest of these and of the folder for temporary files.
@@ -146,7 +146,7 @@ def of_system(error: OSError, *places: Path) -> SightlineError | None:
     if error.errno in FULL:
         there = [place for place in (*places, Path(tempfile.gettempdir())) if place.is_dir()]
         return no_room(Path(where) if where else min(there, key=lambda place: shutil.disk_usage(place).free), None)
-    if error.errno in MENDABLE:
+    if error.errno in USERS_MISTAKES:
         return StageInputError(f"{shortened(where or 'the device')}: {(error.strerror or str(error)).lower()}.")
     return None
 
@@ -177,3 +177,11 @@ def shortened(text: object) -> str:
     """Show a path or name in a message: a very long one by its beginning and its length."""
     text = str(text)
     return text if len(text) <= 300 else f"{text[:80]}… ({len(text)} characters)"
+
+
+def shown(value: object) -> str:
+    """Show a wrong value in a message; Python does not write a number of thousands of digits."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return f"a value of type {type(value).__name__}"

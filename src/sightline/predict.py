@@ -13,8 +13,8 @@ from typing import Any
 import cv2
 
 from sightline.annotate import annotate, jpeg
+from sightline.atomic import write_bytes, write_text
 from sightline.detect import Detector, Device
-from sightline.documents import write_bytes, write_text
 from sightline.errors import DataError, shortened
 from sightline.image_files.folders import images_below
 from sightline.image_files.images import IMAGE_SUFFIXES

@@ -38,7 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from sightline.documents import EvaluateDocument, Part, PredictionsFile, Sha256, Split, write_bytes
+from sightline.atomic import write_bytes
+from sightline.documents import EvaluateDocument, Part, PredictionsFile, Sha256, Split
 from sightline.errors import StageInputError
 from sightline.storage import MissingObject, Store, Transfer, WrongBytes, fetch_uri
 

@@ -62,7 +62,7 @@ def _kind(value: object) -> str:
 
 
 def _is_pil(value: object) -> bool:
-    """Say whether a value is a PIL image, without loading PIL where nobody has."""
+    """Say whether a value is a PIL image, without loading PIL for it."""
     pil = sys.modules.get("PIL.Image")
     return pil is not None and isinstance(value, pil.Image)
 

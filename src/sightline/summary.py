@@ -68,7 +68,7 @@ def summarise(
 
 
 def outcomes(documents: Documents) -> list[StageOutcome]:
-    """Name the stages that left a document, in the order of the line."""
+    """Name the stages that left a document, in the order of the pipeline."""
     return [
         StageOutcome(name=name, seconds=document.seconds, status="done")
         for name, document in vars(documents).items()

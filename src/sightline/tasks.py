@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters, inert
-from sightline.documents import parse_weights, write_text
+from sightline.documents import parse_weights
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
 from sightline.runtime.lifetime import end_with_command

@@ -11,6 +11,7 @@ import pytest
 from rich.table import Table
 
 from sightline.cli import output
+from sightline.cli.config import config_table
 from sightline.cli.options import styled
 from sightline.config.assignments import keys
 from sightline.config.presets import resolve
@@ -72,7 +73,7 @@ def test_errors_name_strange_paths_without_obeying_them(tmp_path):
 
 
 def test_config_lists_exactly_the_keys_that_set_takes(tmp_path):
-    table = output.config_table(resolve("fast", {"data.policy": {"rules": {"tiny-box": "off"}}}))
+    table = config_table(resolve("fast", {"data.policy": {"rules": {"tiny-box": "off"}}}))
     listed = dict(zip(*(list(column.cells) for column in table.columns[:2]), strict=True))
     assert list(listed) == list(keys())
     assert listed["data.policy"] == "default, other: tiny-box"

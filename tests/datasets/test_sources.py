@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sightline.errors import DataError
-from sightline.runtime import progress
+from sightline.runtime import progress, progress_bars
 from sightline.storage import Transfer, open_store
 
 
@@ -32,7 +32,7 @@ def test_an_s3_prefix_without_objects_is_said(s3, refuse):
 
 
 def test_progress_counts_every_image_checked_and_stored(sets, validate, tmp_path):
-    with progress.display(quiet=True, path=tmp_path / "events") as path:
+    with progress_bars.display(quiet=True, path=tmp_path / "events") as path:
         validate(sets.yolo())
     events = [e for e in progress.events(path, 0)[0] if e["event"] == "progress"]
     last = {event["note"]: (event["done"], event["total"]) for event in events}

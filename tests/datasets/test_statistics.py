@@ -12,7 +12,7 @@ import pytest
 from sightline.datasets.split_comparison import kolmogorov_smirnov_noise, short, variation_noise, verdict
 from sightline.datasets.statistics import MOST_PAIRED, SCALES, Statistics
 from sightline.datasets.types import Label, Sample
-from sightline.documents import SPLITS, Drift, Split
+from sightline.documents import SPLITS, Split, SplitComparison
 
 NAMES = ["red", "white", "platelet"]
 Change = Callable[[np.random.Generator, dict[str, np.ndarray]], None]
@@ -53,11 +53,11 @@ def statistics(*streams: Iterator[Sample], names: list[str] = NAMES) -> Statisti
     return result
 
 
-def drifted(change: Change, number: int = 400) -> dict[str, Drift]:
-    """Compare train with a test split that was changed; what drifted, by property."""
-    drift = statistics(images("train", 1000, 1), images("test", number, 1, change)).drift()
-    assert {item.split for item in drift} == {"test"}
-    return {item.what: item for item in drift if item.drifted}
+def differing(change: Change, number: int = 400) -> dict[str, SplitComparison]:
+    """Compare train with a test split that was changed; what differs, by property."""
+    comparisons = statistics(images("train", 1000, 1), images("test", number, 1, change)).split_comparisons()
+    assert {item.split for item in comparisons} == {"test"}
+    return {item.what: item for item in comparisons if item.differs}
 
 
 # --- counting
@@ -169,21 +169,23 @@ def test_pairs_of_very_many_classes_are_counted_for_those_that_appear_first() ->
     assert all(row[i] == 2 for i, row in enumerate(result.cooccurrence))
 
 
-# --- drift
+# --- comparisons of splits
 
 
 def test_splits_of_one_source_are_called_alike() -> None:
     wrong = [
         (seed, item.what, item.split)
         for seed in range(100)
-        for item in statistics(images("train", 150, seed), images("val", 60, seed), images("test", 60, seed)).drift()
-        if item.drifted
+        for item in statistics(
+            images("train", 150, seed), images("val", 60, seed), images("test", 60, seed)
+        ).split_comparisons()
+        if item.differs
     ]
     assert len({seed for seed, *_ in wrong}) <= 2, wrong
 
 
 def test_boxes_of_one_image_count_as_one_when_chance_is_judged() -> None:
-    few = statistics(images("train", 200, 3), images("test", 20, 3)).drift()
+    few = statistics(images("train", 200, 3), images("test", 20, 3)).split_comparisons()
     noise = {item.what: item.noise for item in few}
     assert noise["image sizes"] == pytest.approx(1.6276 * np.sqrt(220 / 4000), abs=1e-3)
     assert noise["box sizes"] > noise["image sizes"]  # not the fifth of boxes that hide in the same images
@@ -203,7 +205,7 @@ def test_smaller_boxes_are_found_with_numbers() -> None:
         part["w"] /= 2.4
         part["h"] /= 2.4
 
-    found = drifted(halve)
+    found = differing(halve)
     assert list(found) == ["box sizes"]
     assert (
         found["box sizes"].sentence == "test has smaller boxes than train: median 4.1 % against 9.9 % of the image side"
@@ -216,7 +218,7 @@ def test_flatter_boxes_are_found() -> None:
         part["w"] *= 1.5
         part["h"] /= 1.5
 
-    sentence = drifted(flatten)["box aspects"].sentence
+    sentence = differing(flatten)["box aspects"].sentence
     assert sentence.startswith("test has wider boxes than train: median 2.")
     assert sentence.endswith(" width to height")
 
@@ -225,7 +227,7 @@ def test_a_class_that_takes_over_is_named_with_its_shares() -> None:
     def take_over(rng: np.random.Generator, part: dict[str, np.ndarray]) -> None:
         part["classes"][rng.random(len(part["classes"])) < 0.7] = 1
 
-    found = drifted(take_over)
+    found = differing(take_over)
     assert list(found) == ["classes"]
     assert found["classes"].sentence.startswith("class 'white' makes up 2")
     assert found["classes"].sentence.endswith("% in test")
@@ -235,7 +237,7 @@ def test_boxes_in_another_place_are_found() -> None:
     def gather(_: np.random.Generator, part: dict[str, np.ndarray]) -> None:
         part["cx"] /= 2
 
-    found = drifted(gather)
+    found = differing(gather)
     assert list(found) == ["positions"]
     assert found["positions"].sentence.startswith(
         "test has more of its boxes in the left half than train: 100 % against "
@@ -246,7 +248,7 @@ def test_other_image_sizes_are_found_with_exact_pixels() -> None:
     def shrink(_: np.random.Generator, part: dict[str, np.ndarray]) -> None:
         part["size"][:] = 320
 
-    sentence = drifted(shrink)["image sizes"].sentence
+    sentence = differing(shrink)["image sizes"].sentence
     assert sentence == "test has smaller images than train: median 320 against 554 pixels (square root of the area)"
 
 
@@ -254,8 +256,10 @@ def test_a_tail_that_leaves_the_middle_alone_is_described_by_shares() -> None:
     def stream(split: Split, *sides: float) -> Iterator[Sample]:
         return (sample(split, (0, 0.5, 0.5, side, side)) for side in sides * 100)
 
-    drift = statistics(stream("train", 0.1, 0.1, 0.1, 0.1, 0.1), stream("test", 0.02, 0.02, 0.1, 0.1, 0.1)).drift()
-    assert [item.sentence for item in drift if item.drifted] == [
+    comparisons = statistics(
+        stream("train", 0.1, 0.1, 0.1, 0.1, 0.1), stream("test", 0.02, 0.02, 0.1, 0.1, 0.1)
+    ).split_comparisons()
+    assert [item.sentence for item in comparisons if item.differs] == [
         "test has smaller boxes than train: 40 % of its boxes have a side of at most 2.0 % of the image's, against 0 %"
     ]
 
@@ -263,7 +267,7 @@ def test_a_tail_that_leaves_the_middle_alone_is_described_by_shares() -> None:
 def test_fewer_boxes_an_image_are_found() -> None:
     crowded = (sample("train", *[(0, 0.5, 0.5, 0.1, 0.1)] * 11) for _ in range(200))
     sparse = (sample("test", *[(0, 0.5, 0.5, 0.1, 0.1)] * 3) for _ in range(200))
-    found = {item.what: item for item in statistics(crowded, sparse).drift() if item.drifted}
+    found = {item.what: item for item in statistics(crowded, sparse).split_comparisons() if item.differs}
     assert list(found) == ["boxes per image"]
     assert found["boxes per image"].sentence == "test has fewer boxes per image than train: median 3 against 11"
 
@@ -273,25 +277,25 @@ def test_a_handful_of_images_is_said_to_be_too_few_to_tell() -> None:
         part["w"] /= 2
         part["h"] /= 2
 
-    drift = statistics(images("train", 1000, 1), images("test", 4, 1, halve)).drift()
-    sizes = next(item for item in drift if item.what == "box sizes")
-    assert not sizes.drifted
+    comparisons = statistics(images("train", 1000, 1), images("test", 4, 1, halve)).split_comparisons()
+    sizes = next(item for item in comparisons if item.what == "box sizes")
+    assert not sizes.differs
     assert sizes.sentence.startswith("too few images to tell whether test differs from train; so far, test has smaller")
-    assert "as far as so few images can tell" in verdict(drift)
+    assert "as far as so few images can tell" in verdict(comparisons)
 
 
 def test_what_one_side_has_nothing_of_is_not_compared() -> None:
-    assert statistics(images("train", 50, 1)).drift() == []
-    assert statistics(images("val", 50, 1), images("test", 50, 1)).drift() == []
-    backgrounds = statistics(images("train", 50, 1), iter([sample("test")] * 50)).drift()
+    assert statistics(images("train", 50, 1)).split_comparisons() == []
+    assert statistics(images("val", 50, 1), images("test", 50, 1)).split_comparisons() == []
+    backgrounds = statistics(images("train", 50, 1), iter([sample("test")] * 50)).split_comparisons()
     assert [item.what for item in backgrounds] == ["boxes per image", "image sizes"]
-    alone = statistics(images("train", 50, 1), images("test", 50, 1), names=NAMES).drift()
+    alone = statistics(images("train", 50, 1), images("test", 50, 1), names=NAMES).split_comparisons()
     assert all(np.isfinite((item.distance, item.noise)).all() for item in alone)
 
 
 def test_one_class_has_no_shares_to_compare() -> None:
     stream = [sample("train", (0, 0.5, 0.5, 0.1, 0.1)), sample("test", (0, 0.5, 0.5, 0.1, 0.1))]
-    assert "classes" not in {item.what for item in statistics(iter(stream), names=["cell"]).drift()}
+    assert "classes" not in {item.what for item in statistics(iter(stream), names=["cell"]).split_comparisons()}
 
 
 def test_the_verdict_names_what_differs() -> None:
@@ -300,9 +304,11 @@ def test_the_verdict_names_what_differs() -> None:
         part["h"] /= 3
         part["cx"] /= 2
 
-    drift = statistics(images("train", 1000, 1), images("val", 400, 1), images("test", 400, 1, change)).drift()
-    assert verdict(drift) == "val looks like train; test differs from train in box sizes and positions."
-    assert verdict([item for item in drift if item.split == "val"]) == "Every split looks like train."
+    comparisons = statistics(
+        images("train", 1000, 1), images("val", 400, 1), images("test", 400, 1, change)
+    ).split_comparisons()
+    assert verdict(comparisons) == "val looks like train; test differs from train in box sizes and positions."
+    assert verdict([item for item in comparisons if item.split == "val"]) == "Every split looks like train."
     assert verdict([]).startswith("There is nothing to compare")
 
 

@@ -37,7 +37,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
     reading = formats.read(folder, **options)
     boxes, entries = {}, {}
     found: list[Issue] = []
-    for entry in reading.entries():
+    for entry in reading.records():
         if isinstance(entry, Issue):
             found.append(entry)
             continue
@@ -46,7 +46,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
         parsed = entry.parsed
         if entry.label:
             parsed = reading.parse(Path(entry.label).read_bytes(), entry.where.removesuffix(":{}"), reading.classes)
-        found += parsed.found if parsed else ()
+        found += parsed.issues if parsed else ()
         with Image.open(entry.image) as picture:
             width, height = picture.size if reading.relative else (1, 1)
         boxes[entry.split, Path(entry.image).stem] = sorted(
@@ -56,7 +56,7 @@ def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **o
             )
             for box in (parsed.boxes if parsed else ())
         )
-    return Collected(reading, boxes, reading.found + found, entries)
+    return Collected(reading, boxes, reading.issues + found, entries)
 
 
 def problem(root: Path, images: Path | None = None, **options: Any) -> str:

@@ -113,7 +113,7 @@ def document(*findings: RuleResult, classes: list[str] | None = None, images: in
         "split_rule": None,
         "findings": list(findings),
         "distributions": statistics.distributions(),
-        "drift": statistics.drift(),
+        "split_comparisons": statistics.split_comparisons(),
         "seconds": 1.0,
     }
     return DataDocument(**standard | values)
@@ -260,17 +260,18 @@ def test_names_with_markup_are_shown_as_text(pictures: Callable[[str], Picture |
 
 def test_an_empty_split_and_a_refused_source_have_a_page_too() -> None:
     empty = SplitCounts(images=0, boxes=0, backgrounds=0, boxes_per_class={})
-    nothing_passed = {"splits": dict.fromkeys(SPLITS, empty), "distributions": None, "drift": []}
+    nothing_passed = {"splits": dict.fromkeys(SPLITS, empty), "distributions": None, "split_comparisons": []}
     page = Page(render(document(finding("unreadable-image"), **nothing_passed), nothing))
     assert "There is nothing to compare" in page.text
-    page = Page(render(document(classes=[], images=0, splits={}, distributions=None, drift=[]), nothing))
+    page = Page(render(document(classes=[], images=0, splits={}, distributions=None, split_comparisons=[]), nothing))
     assert "What passed 0 classes." in page.text
 
 
-def test_what_drifted_is_said_first() -> None:
+def test_a_split_that_differs_is_said_first() -> None:
     base = document()
-    drifted = base.drift[-1].model_copy(update={"drifted": True, "distance": 0.5, "sentence": "test is <other>"})
-    page = Page(render(base.model_copy(update={"drift": [*base.drift[:-1], drifted]}), nothing))
+    *others, last = base.split_comparisons
+    differing = last.model_copy(update={"differs": True, "distance": 0.5, "sentence": "test is <other>"})
+    page = Page(render(base.model_copy(update={"split_comparisons": [*others, differing]}), nothing))
     rows = page.text[page.text.index("By chance") :]
     assert rows.index("Test is <other>") < rows.index("alike")
     assert "test differs from train in positions." in page.text.lower()

@@ -10,8 +10,8 @@ import pytest
 from sightline import sample
 from sightline.config import SampleConfig
 from sightline.documents import EvaluateDocument, read
-from sightline.pages.charts import Chart, Line
 from sightline.pages.error_analysis import analyse
+from sightline.pages.svg import Chart, Line
 from tests.helpers.cells import Run, Scene, right, run_of
 from tests.helpers.documents import write_run
 from tests.pages.test_run_page import Page, page

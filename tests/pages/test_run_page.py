@@ -22,11 +22,12 @@ from sightline.documents import (
     StageOutcome,
     read,
 )
-from sightline.pages.charts import Chart, Line, round_up, ticks
-from sightline.pages.run_page import duration, render, size
+from sightline.pages.formatting import duration, size
+from sightline.pages.run_page import render
+from sightline.pages.svg import Chart, Line, round_up, ticks
 from sightline.policy import Policy
 from sightline.summary import summarise
-from sightline.tracking.server import Place
+from sightline.tracking.address import Place
 from tests.helpers.documents import train, write_run
 
 STARTED = "2026-11-21T08:07:11+00:00"
@@ -278,7 +279,7 @@ def test_data_that_was_refused_with_a_report_is_counted_on_the_page(tmp_path: Pa
         split_rule=None,
         findings=[],
         distributions=None,
-        drift=[],
+        split_comparisons=[],
         seconds=1.5,
     )
     document.write(tmp_path / "validate")

@@ -15,7 +15,7 @@ from sightline.config.assignments import apply
 from sightline.config.presets import quickstart
 from sightline.documents import RegisterDocument, ReportDocument, SummaryDocument, read
 from sightline.errors import StageInputError, TrackingError
-from sightline.tracking import server
+from sightline.tracking import address
 from tests.helpers.documents import write_run
 
 pytestmark = [
@@ -122,7 +122,7 @@ def test_registering_again_returns_the_version_that_is_there(tmp_path: Path) -> 
     first = register.run(run_id="r1", folders=folders, out=tmp_path / "register")
     again = register.run(run_id="r1", folders=folders, out=tmp_path / "again")
     assert (first.version, again.version) == ("1", "1")
-    assert len(client(server.tracking_uri()).search_model_versions("name = 'quickstart-smear'")) == 1
+    assert len(client(address.tracking_uri()).search_model_versions("name = 'quickstart-smear'")) == 1
 
 
 def test_a_late_retry_does_not_take_the_alias_back_from_a_newer_version(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_late_retry_does_not_take_the_alias_back_from_a_newer_version(tmp_path
     assert (newer.version, newer.aliases) == ("2", ["candidate"])
     again = register.run(run_id="a", folders=old, out=tmp_path / "a" / "register")
     assert (again.version, again.aliases) == ("1", [])
-    mlflow = client(server.tracking_uri())
+    mlflow = client(address.tracking_uri())
     assert str(mlflow.get_model_version_by_alias("quickstart-smear", "candidate").version) == "2"
 
 
@@ -153,7 +153,7 @@ def test_a_rejected_model_is_not_registered(tmp_path: Path) -> None:
     folders = reported(tmp_path, "r1", verdict="rejected")
     with pytest.raises(StageInputError, match=r"The score gate rejected this model.*at least 0.9"):
         register.run(run_id="r1", folders=folders, out=tmp_path / "register")
-    assert client(server.tracking_uri()).search_registered_models() == []
+    assert client(address.tracking_uri()).search_registered_models() == []
 
 
 @pytest.mark.parametrize("name", ["export", "evaluate"])

@@ -16,7 +16,7 @@ import pytest
 from sightline.config import RegisterConfig
 from sightline.datasets.synthetic import draw
 from sightline.errors import TrackingError
-from sightline.tracking import answers, check, server
+from sightline.tracking import address, answers, check, server
 from tests.helpers.tracking import ask
 
 pytestmark = [
@@ -151,7 +151,7 @@ def test_a_server_that_works_is_distinguished_from_what_in_it_does_not_fit(
     client.create_registered_model("made before")
     assert check.of_server(mlflow_server, "not made yet", "made before") == []
     client.register_prompt("asked", "What is in {{image}}?")
-    opened = client.create_run("0", tags={server.RUN_TAG: "another"})
+    opened = client.create_run("0", tags={address.RUN_TAG: "another"})
     monkeypatch.setenv("MLFLOW_RUN_ID", opened.info.run_id)
     monkeypatch.setenv("SIGHTLINE_RUN_ID", "mine")
     deleted, foreign, prompt = check.of_server(mlflow_server, "deleted before", "asked")

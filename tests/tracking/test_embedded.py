@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sightline.config import RegisterConfig
-from sightline.tracking import check, server
+from sightline.tracking import address, check
 from tests.helpers.tracking import ask
 
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_in_the_embedded_database_is_known_without_loading_mlf
             "INSERT INTO runs VALUES (?, 8, ?, ?)",
             [("a" * 32, "active", tmp_path.as_uri()), ("b" * 32, "deleted", tmp_path.as_uri())],
         )
-        filled.execute("INSERT INTO tags VALUES (?, ?, 'another')", ("a" * 32, server.RUN_TAG))
+        filled.execute("INSERT INTO tags VALUES (?, ?, 'another')", ("a" * 32, address.RUN_TAG))
     for experiment, words in {
         "gone": "experiments restore --experiment-id 7",
         "moved": "store artifacts at file:///proc/moved/mlartifacts, which cannot be written here. Choose another regi",

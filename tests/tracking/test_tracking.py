@@ -19,7 +19,7 @@ from sightline.config.assignments import apply
 from sightline.config.presets import quickstart
 from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, read
 from sightline.errors import TrackingError
-from sightline.tracking import server
+from sightline.tracking import address
 from tests.helpers.documents import train, write_run
 
 pytestmark = [
@@ -60,7 +60,7 @@ def test_recording_twice_gives_one_run_with_one_history(
     assert first.run_id == second.run_id
     assert read(ReportDocument, tmp_path / "report") == second
 
-    mlflow = client(server.tracking_uri())
+    mlflow = client(address.tracking_uri())
     experiment = mlflow.get_experiment_by_name("sightline")
     assert len(mlflow.search_runs([experiment.experiment_id], "tags.`sightline.run_id` = 'twice'")) == 1
     run = mlflow.get_run(first.run_id)
@@ -123,14 +123,14 @@ def test_histories_longer_than_a_batch_arrive_whole(tmp_path: Path) -> None:
     folders = write_run(tmp_path)
     train(epochs=130).write(folders["train"])  # 11 values an epoch, and MLflow takes 1000 at once
     document = report.run(run_id="long", folders=folders, out=tmp_path / "report")
-    history = client(server.tracking_uri()).get_metric_history(document.run_id, "train/map50")
+    history = client(address.tracking_uri()).get_metric_history(document.run_id, "train/map50")
     assert [point.step for point in history] == list(range(1, 131))
 
 
 def test_a_missing_stage_is_recorded_as_missing(tmp_path: Path) -> None:
     folders = write_run(tmp_path, stages=["validate"])
     document = report.run(run_id="r1", folders=folders, out=tmp_path / "report")
-    run = client(server.tracking_uri()).get_run(document.run_id)
+    run = client(address.tracking_uri()).get_run(document.run_id)
     assert run.data.metrics == {}
     assert run.data.tags["sightline.status"] == "unfinished"
 
@@ -159,7 +159,7 @@ def test_a_server_that_does_not_answer_fails_soon_and_loses_nothing(
     ],
 )
 def test_credentials_in_a_uri_are_never_shown(uri: str, shown: str) -> None:
-    assert server.redact(uri) == shown
+    assert address.redact(uri) == shown
 
 
 def test_credentials_in_the_uri_reach_the_server_and_no_document(
@@ -258,8 +258,8 @@ def test_a_run_that_failed_after_its_report_reads_so_in_mlflow(
 
 OPENER = """
 import sys, tempfile
-from sightline.tracking import records, server
-with server.client(server.tracking_uri()) as mlflow:
+from sightline.tracking import address, records, server
+with server.client(address.tracking_uri()) as mlflow:
     place = records.place(mlflow, sys.argv[1], name="n", experiment="new", started_at="2026-11-21T08:00:00+00:00",
                           parameters={})
 print(place.run_id)
@@ -283,5 +283,5 @@ def test_runs_that_open_a_new_database_together_all_find_it(tmp_path: Path) -> N
         )
     ends = [opener.communicate(timeout=120) for opener in openers]
     assert [opener.returncode for opener in openers] == [0, 0, 0], [error for _, error in ends]
-    runs = client(server.tracking_uri()).search_runs(["1"])
+    runs = client(address.tracking_uri()).search_runs(["1"])
     assert sorted(run.info.run_id for run in runs) == sorted(answer.strip() for answer, _ in ends)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import dataset, run, stages, validate
+from sightline.cli import config, dataset, predict, run, stages, validate
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, of_system
 from sightline.runtime import machine, terminal
@@ -42,8 +42,8 @@ for command in (
     stages.sample,
     stages.report,
     stages.register,
-    run.predict,
-    run.config,
+    predict.predict,
+    config.config,
 ):
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")

@@ -173,7 +173,7 @@ def prune(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Delete snapshots, and images that no other snapshot has. Only says what it would do until told --yes.
+    """Delete snapshots, and images that no other snapshot has. Without --yes it only says what it would do.
 
     sightline dataset prune --keep 10
 

@@ -17,7 +17,7 @@ from sightline.documents import Document
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome
 from sightline.policy import load as load_policy
-from sightline.runtime import progress
+from sightline.runtime import progress_bars
 from sightline.runtime.terminal import Terminal, print_json, visible
 from sightline.storage.files import file_uri
 
@@ -84,7 +84,7 @@ Weights = Annotated[
 WeightsSha256 = Annotated[
     str | None, typer.Option(parser=given, metavar="<str>", help="The sha256 that the weights must have.")
 ]
-TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint nobody vouched for.")]
+TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
 Pictures = Annotated[
     str | None,
@@ -126,7 +126,7 @@ def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
             os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
             finish_dead(runs)
             stack.enter_context(claim.undisturbed(run))
-        stack.enter_context(progress.display(quiet=as_json and not err.is_terminal))
+        stack.enter_context(progress_bars.display(quiet=as_json and not err.is_terminal))
         yield
 
 

@@ -7,18 +7,14 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from sightline.cli.options import styled
-from sightline.config import RunConfig
 from sightline.documents import ClassScores, DataDocument, RuleResult, SummaryDocument, ValidateDocument, decimals
-from sightline.policy import Policy
 from sightline.runtime.terminal import visible_error
 from sightline.storage.files import database_uri
 
@@ -72,7 +68,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: boo
 
 def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, str]:
     """Say where things are and which command comes next."""
-    from sightline.tracking.server import redact
+    from sightline.tracking.address import redact
 
     places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
     if summary.export:
@@ -138,30 +134,3 @@ def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95
 
 def _score(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def config_table(config: RunConfig) -> Table:
-    """Lay out every dotted key with its value and meaning."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("key", "value", "meaning"):
-        table.add_column(name, overflow="fold")
-    _rows(config, "", table)
-    return table
-
-
-def _rows(part: BaseModel, prefix: str, table: Table) -> None:
-    for name, field in type(part).model_fields.items():
-        value: Any = getattr(part, name)
-        key = prefix + (field.alias or name)
-        if isinstance(value, Policy):
-            table.add_row(key, escape(_policy(value)), escape(field.description or ""))
-        elif isinstance(value, BaseModel):
-            _rows(value, f"{key}.", table)
-        elif key != "preset":
-            table.add_row(key, escape("null" if value is None else str(value)), escape(field.description or ""))
-
-
-def _policy(policy: Policy) -> str:
-    """Name a policy and what it changes: `default`, or `default, other: tiny-box, min_boxes`."""
-    changed = [*policy.rules, *policy.thresholds.model_dump(exclude_defaults=True)]
-    return f"{policy.base}, other: {', '.join(changed)}" if changed else policy.base

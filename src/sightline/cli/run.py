@@ -1,9 +1,8 @@
-"""The commands that go over the whole line, and the two that need no run: predict and config."""
+"""`sightline run`: the whole pipeline on this machine."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,32 +14,23 @@ import typer
 from sightline.cli import output
 from sightline.cli.options import (
     Assign,
-    Confidence,
     Data,
-    DeviceName,
     Download,
     Format,
     Images,
     Json,
     Pictures,
     PolicyName,
-    Preset,
     TrustWeights,
     Weights,
     WeightsSha256,
-    bars,
     err,
     finish_dead,
     given,
     given_path,
     out,
-    tell,
     values,
 )
-from sightline.cli.options import (
-    device as device_of,
-)
-from sightline.config.assignments import parse_assignments
 from sightline.config.parameters import PipelineParameters, inert
 from sightline.config.presets import preset_for, resolve
 from sightline.errors import ConfigError
@@ -82,7 +72,7 @@ def run(
     no_cache: NoCache = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole line on this machine: validate, train, export, evaluate, sample, report, register.
+    """Run the whole pipeline on this machine: validate, train, export, evaluate, sample, report, register.
 
     sightline run                                              (the quickstart, on data it draws)
 
@@ -151,54 +141,3 @@ def _check_machine(preset: str, named: Mapping[str, Any], runs: Path) -> None:
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)
         resources.check(wanted.train, model_size(wanted.weights.source), runs, work_folder.place(runs))
-
-
-def predict(
-    images: Annotated[
-        list[Path],
-        typer.Argument(parser=given_path, help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'."),
-    ],
-    model: Annotated[
-        Path, typer.Option(parser=given_path, metavar="<path>", help="ONNX file that `sightline export` wrote.")
-    ],
-    to: Annotated[
-        Path,
-        typer.Option(parser=given_path, metavar="<path>", help="Folder for the annotated images and predictions.json."),
-    ] = Path("predictions"),
-    confidence: Confidence = None,
-    device: DeviceName = "auto",
-    as_json: Json = False,
-) -> None:
-    """Detect in images: annotated copies, predictions.json, and a finding per image.
-
-    sightline predict --model runs/mine/export/model.onnx photo.jpg
-
-    sightline predict --model model.onnx --to out --confidence 0.5 ./photos
-    """
-    from sightline.predict import predict as work
-
-    notes: list[str] = []
-    with bars(as_json):
-        results = work(images, model=model, to=to, confidence=confidence, device=device_of(device), say=notes.append)
-    for note in notes:
-        err.print(note)
-    if as_json:
-        print_json(json.dumps(results, indent=2))
-    else:
-        for result in results:
-            tell([f"{result['image']}: {result['finding']}"])
-        tell([f"annotated images and predictions.json are in {to}"])
-
-
-def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
-    """List every configuration key with its value under a preset and its meaning.
-
-    sightline config --preset fast
-
-    sightline config --preset fast --set train.epochs=5 --json
-    """
-    resolved = resolve(preset, parse_assignments(assign))
-    if as_json:
-        print_json(resolved.model_dump_json(indent=2, by_alias=True))
-    else:
-        out.print(output.config_table(resolved))

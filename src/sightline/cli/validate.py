@@ -121,7 +121,7 @@ def validate(
         else:
             folder = report or REPORT
             document = stage.check(data, config, folder)
-    show(document, as_json, _told(document, folder))
+    show(document, as_json, _lines(document, folder))
 
 
 def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_weights: list[str]) -> None:
@@ -161,7 +161,7 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> tup
     return str(out_folder), config.model_copy(update={"data": of_copy})
 
 
-def _told(document: ValidateDocument | DataDocument, folder: Path) -> list[str | Text]:
+def _lines(document: ValidateDocument | DataDocument, folder: Path) -> list[str | Text]:
     """Say what was found, rule by rule, and what passed."""
     counts = [f"{split} {c.images} images / {c.boxes} boxes" for split, c in document.splits.items()]
     classes = f"{len(document.classes)} class{'es' * (len(document.classes) != 1)}"

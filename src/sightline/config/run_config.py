@@ -82,7 +82,7 @@ class WeightsConfig(Part):
     sha256: Annotated[str | None, AfterValidator(_digest)] = Field(
         None, description="The sha256 that the file must have; official names bring theirs."
     )
-    trust: bool = Field(False, description="Unpickle a checkpoint whose sha256 nobody vouched for.")
+    trust: bool = Field(False, description="Unpickle a checkpoint whose sha256 is not known.")
     download: bool = Field(False, description="Fetch an official name over the network if no cache has it.")
 
 

@@ -1,6 +1,6 @@
 """Unpacks archives of strangers: nothing lands outside the folder, no link is made, no bomb goes off.
 
-What an archive may unpack to is bounded by its own size and by the free disk. The bound is looser for pictures that are
+What an archive may unpack to is bounded by its own size and by the free disk. The bound is looser for images that are
 not compressed themselves: drawn ones shrink as much as a bomb of zeros does (see `pixels`).
 """
 

@@ -44,11 +44,11 @@ def opened(source: str, images: str | None = None) -> Iterator[Folder]:
         root, fenced, file = _local(source, stack)
         if images is None and file is None:
             _check_unpacked(root, source)
-        pictures = None
+        image_folder = None
         if images is not None:
             below = root / images
-            pictures = below if os.path.isdir(below) else _local(images, stack, "data.images: ").root
-        yield Folder(root, source, pictures, root.resolve() if fenced else None, file)
+            image_folder = below if os.path.isdir(below) else _local(images, stack, "data.images: ").root
+        yield Folder(root, source, image_folder, root.resolve() if fenced else None, file)
 
 
 @contextlib.contextmanager
@@ -59,7 +59,7 @@ def folder(uri: str, setting: str) -> Iterator[Path]:
 
 
 def look(uri: str) -> None:
-    """Raise DataError if nothing can be where `uri` says, as far as can be told without fetching or unpacking."""
+    """Raise DataError if nothing can be where `uri` says, as far as can be known without fetching or unpacking."""
     scheme, separator, _ = uri.partition("://")
     if uri == QUICKSTART:
         return

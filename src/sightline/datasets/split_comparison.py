@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.documents import Drift, Split
+from sightline.documents import Split, SplitComparison
 
 LEAST = 0.1  # a distance that matters: a tenth of the boxes or images lie elsewhere
 ALPHA = 0.01  # how often chance alone passes the noise level
@@ -38,7 +38,7 @@ class Counted(Protocol):
 
 
 class Words(NamedTuple):
-    """How a property with an order is spoken of."""
+    """How a message describes a property with an order."""
 
     what: What
     less: str
@@ -91,7 +91,7 @@ REGIONS = {  # rows and columns of the coarse grid
 
 def compare(
     train: Counted, other: Counted, *, split: Split, values: Mapping[str, Floats], names: Sequence[str]
-) -> Iterator[Drift]:
+) -> Iterator[SplitComparison]:
     """Yield one comparison a property; `values` are what the fine bins stand for."""
     if not train.images or not other.images:
         return
@@ -129,55 +129,59 @@ def variation_noise(train: Floats, other: Floats, n: float, m: float) -> float:
     return float(np.quantile(np.abs(one - two).sum(axis=1) / 2, 1 - ALPHA))
 
 
-def verdict(drift: Sequence[Drift]) -> str:
+def verdict(comparisons: Sequence[SplitComparison]) -> str:
     """Say in one sentence whether the splits look like train."""
-    if not drift:
+    if not comparisons:
         return "There is nothing to compare: train, or every other split, has no image."
-    if not any(item.distance > LEAST for item in drift):
+    if not any(item.distance > LEAST for item in comparisons):
         return "Every split looks like train."
-    splits = dict.fromkeys(item.split for item in drift)
-    return "; ".join(_about(split, [item for item in drift if item.split == split]) for split in splits) + "."
+    splits = dict.fromkeys(item.split for item in comparisons)
+    return "; ".join(_about(split, [item for item in comparisons if item.split == split]) for split in splits) + "."
 
 
-def _about(split: Split, drift: Sequence[Drift]) -> str:
-    found = [item.what for item in drift if item.drifted]
-    if found:
-        listed = " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+def _about(split: Split, comparisons: Sequence[SplitComparison]) -> str:
+    differing = [item.what for item in comparisons if item.differs]
+    if differing:
+        listed = " and ".join([", ".join(differing[:-1]), differing[-1]] if len(differing) > 1 else differing)
         return f"{split} differs from train in {listed}"
-    few = any(item.distance > LEAST for item in drift)
+    few = any(item.distance > LEAST for item in comparisons)
     return f"{split} looks like train" + (", as far as so few images can tell" if few else "")
 
 
-def _judge(what: What, split: Split, distance: float, noise: float, *, differs: str, same: str) -> Drift:
+def _judge(what: What, split: Split, distance: float, noise: float, *, difference: str, same: str) -> SplitComparison:
     """Put the numbers and words of one comparison together."""
-    drifted = distance > noise and distance > LEAST
+    differs = distance > noise and distance > LEAST
     sentence = f"{split} and train {same}"
-    if drifted:
-        sentence = differs
+    if differs:
+        sentence = difference
     elif distance > LEAST:
-        sentence = f"too few images to tell whether {split} differs from train; so far, {differs}"
-    return Drift(
-        what=what, split=split, distance=round(distance, 4), noise=round(noise, 4), drifted=drifted, sentence=sentence
+        sentence = f"too few images to tell whether {split} differs from train; so far, {difference}"
+    return SplitComparison(
+        what=what, split=split, distance=round(distance, 4), noise=round(noise, 4), differs=differs, sentence=sentence
     )
 
 
-def _ordered(train: Ints, other: Ints, sizes: tuple[float, float], split: Split, words: Words, values: Floats) -> Drift:
+def _ordered(
+    train: Ints, other: Ints, sizes: tuple[float, float], split: Split, words: Words, values: Floats
+) -> SplitComparison:
     below, others = (np.cumsum(counts) / counts.sum() for counts in (train, other))
     at = int(np.argmax(np.abs(others - below)))
     less = bool(others[at] > below[at])
     medians = [float(values[np.searchsorted(shares, 0.5)]) for shares in (others, below)]
     a, b = (words.number(value) for value in medians)
-    differs = f"{split} has {words.less if less else words.more} than train: "
+    difference = f"{split} has {words.less if less else words.more} than train: "
     if a != b and (medians[0] < medians[1]) == less:
-        differs += f"median {a} against {b}{words.unit}"
+        difference += f"median {a} against {b}{words.unit}"
     else:  # it is not the middle that moved; then this is what the distance is about
         bound = words.at_most.format(words.number(float(values[at])))
-        differs += f"{percent(others[at])} of its {words.of} {bound}, against {percent(below[at])}"
+        difference += f"{percent(others[at])} of its {words.of} {bound}, against {percent(below[at])}"
     distance, noise = float(abs(others[at] - below[at])), kolmogorov_smirnov_noise(*sizes)
-    return _judge(words.what, split, distance, noise, differs=differs, same=words.same)
+    return _judge(words.what, split, distance, noise, difference=difference, same=words.same)
 
 
-def _classes(train: Ints, other: Ints, sizes: tuple[float, float], split: Split, names: Sequence[str]) -> Drift:
+def _classes(
+    train: Ints, other: Ints, sizes: tuple[float, float], split: Split, names: Sequence[str]
+) -> SplitComparison:
     p, q = train / train.sum(), other / other.sum()
     common = np.argsort(-(p + q), kind="stable")[:COMPARED]
     most = int(common[np.argmax(np.abs(p - q)[common])])
@@ -188,12 +192,12 @@ def _classes(train: Ints, other: Ints, sizes: tuple[float, float], split: Split,
         split,
         float(np.abs(p_all - q_all).sum() / 2),
         variation_noise(p_all, q_all, *sizes),
-        differs=f"class '{names[most]}' makes up {shares}",
+        difference=f"class '{names[most]}' makes up {shares}",
         same="hold the classes in the same shares",
     )
 
 
-def _positions(train: Ints, other: Ints, sizes: tuple[float, float], split: Split) -> Drift:
+def _positions(train: Ints, other: Ints, sizes: tuple[float, float], split: Split) -> SplitComparison:
     fine = math.isqrt(len(train)) // COARSE
     p, q = (counts.reshape(COARSE, fine, COARSE, fine).sum(axis=(1, 3)) / counts.sum() for counts in (train, other))
     regions = {name: (float(p[cells].sum()), float(q[cells].sum())) for name, cells in REGIONS.items()}
@@ -204,6 +208,6 @@ def _positions(train: Ints, other: Ints, sizes: tuple[float, float], split: Spli
         split,
         float(np.abs(p - q).sum() / 2),
         variation_noise(p.ravel(), q.ravel(), *sizes),
-        differs=f"{split} has more of its boxes {name} than train: {percent(now)} against {percent(before)}",
+        difference=f"{split} has more of its boxes {name} than train: {percent(now)} against {percent(before)}",
         same="hold boxes at the same places",
     )

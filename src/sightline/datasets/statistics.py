@@ -1,7 +1,7 @@
 """What passed, in numbers: counts, histograms and pairs of classes, gathered from a stream in flat memory.
 
-Each property is counted in fine bins, which are what splits are compared by (see `drift`), and shown in coarse bins
-that are put together from them.
+Each property is counted in fine bins, which are what splits are compared by (see `split_comparison`), and shown in
+coarse bins that are put together from them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sightline.datasets.split_comparison import compare
 from sightline.datasets.types import Label, Sample
-from sightline.documents import SPLITS, Distributions, Drift, Histogram, Split
+from sightline.documents import SPLITS, Distributions, Histogram, Split, SplitComparison
 
 HELD_OUT: tuple[Split, ...] = ("val", "test")
 GRID = 16  # cells of the position map, each way
@@ -184,15 +184,15 @@ class Statistics:
             cooccurrence=self._pairs.table(common),
         )
 
-    def drift(self) -> list[Drift]:
+    def split_comparisons(self) -> list[SplitComparison]:
         """Compare val and test with train, property by property; what one of the two has nothing of is left out."""
         self._flush()
         values = {what: scale.values for what, scale in SCALES.items()}
         train = self._tallies["train"]
         return [
-            item
+            comparison
             for split in HELD_OUT
-            for item in compare(train, self._tallies[split], split=split, values=values, names=self._names)
+            for comparison in compare(train, self._tallies[split], split=split, values=values, names=self._names)
         ]
 
     def _histogram(self, what: str) -> Histogram:

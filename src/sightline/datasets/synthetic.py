@@ -1,6 +1,6 @@
 """Draws the quickstart's own data: small blood smears with red cells, white cells and platelets, labelled exactly.
 
-Stained cells take light away, so each object multiplies the picture by what it lets through; where two overlap it gets
+Stained cells take light away, so each object multiplies the image by what it lets through; where two overlap it gets
 darker, as under a microscope. Boxes are the extent of the drawn outline. The same seed gives the same bytes as long as
 NumPy, OpenCV and the kind of processor stay the same.
 """
@@ -91,7 +91,7 @@ class Smear:
         return "".join(f"{box[0]} {' '.join(f'{value:.6f}' for value in box[1:])}\n" for box in self.boxes)
 
     def photograph(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """Return the picture in BGR, (200, 200, 3): light through the slide, blurred a little, with sensor noise."""
+        """Return the image in BGR, (200, 200, 3): light through the slide, blurred a little, with sensor noise."""
         import cv2
 
         random = self.random
@@ -102,8 +102,8 @@ class Smear:
         lamp = 1 + tilt[0] * x + tilt[1] * y - random.uniform(0.02, 0.08) * (x**2 + y**2)
         slide = cv2.GaussianBlur(slide * lamp[..., None].astype(np.float32), (0, 0), float(random.uniform(0.4, 0.8)))
         noise = random.normal(0, random.uniform(1.5, 3.5), slide.shape)
-        picture: np.ndarray[Any, np.dtype[np.uint8]] = np.clip(slide + noise, 0, 255).astype(np.uint8)
-        return picture
+        image: np.ndarray[Any, np.dtype[np.uint8]] = np.clip(slide + noise, 0, 255).astype(np.uint8)
+        return image
 
     # --- objects
 
@@ -184,7 +184,7 @@ class Smear:
     # --- means
 
     def _shape(self, x: float, y: float, radius: float, wobble: float, flatness: float) -> Shape:
-        """Make an outline around (x, y): an ellipse with low waves on it. Lengths are in pixels of the picture."""
+        """Make an outline around (x, y): an ellipse with low waves on it. Lengths are in pixels of the image."""
         random = self.random
         reach = radius * 1.35 + 2
         low = np.floor((np.array([x, y]) - reach) * FINE).astype(int).clip(0, SIZE * FINE - 1)
@@ -215,7 +215,7 @@ class Smear:
         return grown
 
     def _label(self, index: int, shape: Shape) -> None:
-        """Note the extent of what lies inside the outline and inside the picture."""
+        """Note the extent of what lies inside the outline and inside the image."""
         rows, columns = np.nonzero(shape.distance < 1)
         x0, x1 = columns.min() + shape.columns.start, columns.max() + 1 + shape.columns.start
         y0, y1 = rows.min() + shape.rows.start, rows.max() + 1 + shape.rows.start

@@ -1,6 +1,6 @@
 """What passes between the steps of validate.
 
-    formats  ->  Reading, whose entries() stream   one Entry an image, before the image or its labels were opened
+    formats  ->  Reading, whose records() stream   one ImageRecord each, before the image or its labels were opened
     scan     ->  rows of the index                 checked images: facts, canonical labels, findings
     gate     ->  Dataset, whose samples() stream   what passed, ready to be stored, written or drawn
 
@@ -51,14 +51,14 @@ class Parsed(NamedTuple):
 
     boxes: tuple[Box, ...] = ()
     size: tuple[int, int] | None = None
-    found: tuple[Issue, ...] = ()
+    issues: tuple[Issue, ...] = ()
     image: str | None = None
     areas: tuple[float | None, ...] = ()
     inverted: tuple[tuple[int, Edges], ...] = ()
 
 
 class ImageRecord(NamedTuple):
-    """One image that a source speaks of. Paths are strings: there are millions, and Path objects are slow.
+    """One image that a source names. Paths are strings: there are millions, and Path objects are slow.
 
     `label` is the file that `Reading.parse` reads, None where there is none; `parsed` is set where the format keeps
     all labels in one file. `where` shows a place in the labels: `labels/a.txt:{}`, `a.json: annotations[{}]`.
@@ -78,8 +78,8 @@ class Reading:
 
     `classes` is None where only the labels tell (VOC); then they are the names found, sorted. `relative` tells edges
     that are fractions of the image from edges in pixels. `declared` are the splits that the source names, with or
-    without images in them. `found` is about the source as a whole. `entries` may be called once, and yields what is
-    wrong with single annotations among the images; `declared` and `found` are complete when it ends. `parse` is a
+    without images in them. `issues` are about the source as a whole. `records` may be called once, and yields what is
+    wrong with single annotations among the images; `declared` and `issues` are complete when it ends. `parse` is a
     plain function (it runs in other processes) from a label file's bytes, its shown name and `classes` to what it says.
     `listed` means that lists name single images of folders; `folder` is where it was read, and `home` the folder of the
     set where it lies elsewhere. `part` says that only a part of what lies there was asked for.
@@ -88,10 +88,10 @@ class Reading:
     format: Literal["yolo", "coco", "voc"]
     classes: list[str] | None
     relative: bool
-    entries: Callable[[], Iterator[ImageRecord | Issue]]
+    records: Callable[[], Iterator[ImageRecord | Issue]]
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None = None
     declared: set[Split] = field(default_factory=set)
-    found: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     folder: Folder | None = None
     listed: bool = False
     home: Path | None = None
@@ -204,7 +204,7 @@ def shown(path: str) -> str:
 
 
 def split_of(name: str) -> Split | None:
-    """Return the one split that a file or folder name speaks of: `instances_val2017` is val, `trainval` is none."""
+    """Return the one split that a file or folder name means: `instances_val2017` is val, `trainval` is none."""
     words = re.split(r"[^a-z]+", name.lower())
     found = [split for split, synonyms in SYNONYMS.items() if set(synonyms) & set(words)]
     return found[0] if len(found) == 1 else None

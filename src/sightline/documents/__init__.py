@@ -11,16 +11,14 @@ from sightline.documents.base import (
     Verdict,
     decimals,
     read,
-    write_bytes,
-    write_text,
 )
 from sightline.documents.data import (
     DataDocument,
     Distributions,
-    Drift,
     Example,
     Histogram,
     RuleResult,
+    SplitComparison,
     SplitCounts,
 )
 from sightline.documents.evaluate import (
@@ -100,7 +98,6 @@ __all__ = [
     "Distributions",
     "Document",
     "Documents",
-    "Drift",
     "Epoch",
     "ErrorReport",
     "EvaluateDocument",
@@ -121,6 +118,7 @@ __all__ = [
     "Sha256",
     "SizeScores",
     "Split",
+    "SplitComparison",
     "SplitCounts",
     "StageOutcome",
     "SummaryData",
@@ -140,6 +138,4 @@ __all__ = [
     "parse_weights",
     "read",
     "read_error",
-    "write_bytes",
-    "write_text",
 ]

@@ -5,13 +5,13 @@ Absent is null everywhere: a class or size bucket without samples has no score, 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sightline.errors import FULL, StageInputError, no_room
+from sightline.atomic import write_text
+from sightline.errors import StageInputError
 
 SCHEMA_VERSION = 2
 Verdict = Literal["accepted", "rejected"]  # of a gate, on data or on a score
@@ -75,25 +75,3 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
 def decimals(confidence: float) -> str:
     """Return a confidence with three decimals, or with all where it has more: 0.9996 is not 1."""
     return f"{confidence:.3f}" if round(confidence, 3) == confidence else f"{confidence:.10g}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Like `write_bytes`, for UTF-8 text."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its place and rename it, so that no reader ever sees half of it.
-
-    The name gets a new file each time: runs share files by hard links, and the other name keeps the old bytes.
-    Raises StorageError where the disk is full.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    except OSError as error:
-        raise (no_room(path, len(data)) if error.errno in FULL else error) from None
-    finally:
-        beside.unlink(missing_ok=True)

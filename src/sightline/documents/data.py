@@ -71,14 +71,14 @@ class Distributions(Part):
     cooccurrence: list[list[int]] = Field(description="Images that hold both classes; the diagonal: that hold one.")
 
 
-class Drift(Part):
+class SplitComparison(Part):
     """One property compared between train and another split."""
 
     what: Literal["classes", "box sizes", "box aspects", "positions", "boxes per image", "image sizes"]
     split: Split
     distance: float = Field(description="Kolmogorov-Smirnov distance; for classes and positions total variation.")
     noise: float = Field(description="Distance that two samples of these sizes reach by chance one time in a hundred.")
-    drifted: bool
+    differs: bool = Field(description="Whether the distance is more than chance explains, and enough to matter.")
     sentence: str = Field(description="The verdict in words, such as `test has smaller boxes than train`.")
 
 
@@ -101,5 +101,5 @@ class DataDocument(Document):
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     findings: list[RuleResult] = Field(description="One for each rule that found something: errors first, most first.")
     distributions: Distributions | None = Field(description="Null where nothing passed.")
-    drift: list[Drift]
+    split_comparisons: list[SplitComparison] = Field(description="Of val and test with train, property by property.")
     seconds: float

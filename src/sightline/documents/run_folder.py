@@ -33,7 +33,7 @@ class Documents:
 
     @property
     def config(self) -> RunConfig | None:
-        """The configuration as it was used: what training was told last, over what validate resolved."""
+        """The configuration as it was used: what training used last, over what validate resolved."""
         if self.validate is None:
             return None
         if self.train is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sightline import scoring, ultralytics_env
 from sightline.config import ExportConfig
-from sightline.detect import Contract, Detector
+from sightline.contract import Contract
+from sightline.detect import Detector
 from sightline.documents import Curve, ExportDocument, TrainDocument, read
 from sightline.errors import StageInputError
 from sightline.export import onnx_file, parity
@@ -39,17 +41,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         work = out / f".{ONNX}"
         try:
             onnx_file.export(checkpoint, work, config, image_size)
-            contract = Contract(
-                schema_version=1,
-                architecture=Path(model.yaml.get("yaml_file", "unknown")).stem,
-                classes=tuple(data.classes),
-                image_size=image_size,
-                stride=int(model.stride.max()),
-                head="nms-free" if config.nms_free else "anchors",
-                confidence=0.0,
-                iou=config.iou,
-                max_det=config.max_det,
-            )
+            contract = _contract(model, config, data.classes, image_size)
             onnx_file.write_contract(work, contract)
             counts = _val(work, data)
             confidence, f1 = scoring.operating_point(counts)
@@ -57,9 +49,8 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             onnx_file.write_contract(work, contract)
             samples = data.samples("val")
             images = [read_image(sample.image) for sample in samples[:: -(-len(samples) // PARITY_IMAGES)]]
-            shown = parity.check(
-                model, Detector(work, device="cpu", confidence=scoring.FLOOR), images, config.tolerance
-            )
+            exported = Detector(work, device="cpu", confidence=scoring.FLOOR)
+            shown = parity.check(model, exported, images, config.tolerance)
             work.replace(out / ONNX)
         finally:
             work.unlink(missing_ok=True)
@@ -82,6 +73,21 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         )
         document.write(out)
     return document
+
+
+def _contract(model: Any, config: ExportConfig, classes: list[str], image_size: int) -> Contract:
+    """Return what the file promises; its operating confidence is yet to be chosen."""
+    return Contract(
+        schema_version=1,
+        architecture=Path(model.yaml.get("yaml_file", "unknown")).stem,
+        classes=tuple(classes),
+        image_size=image_size,
+        stride=int(model.stride.max()),
+        head="nms-free" if config.nms_free else "anchors",
+        confidence=0.0,
+        iou=config.iou,
+        max_det=config.max_det,
+    )
 
 
 def _val(model: Path, data: Snapshot) -> scoring.Tally:

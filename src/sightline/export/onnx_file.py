@@ -7,9 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from sightline.atomic import write_bytes
 from sightline.config import ExportConfig
-from sightline.detect import KEY, Contract
-from sightline.documents import write_bytes
+from sightline.contract import KEY, Contract
 from sightline.errors import ConfigError
 
 DROPPED = ("date", "description", "args")  # the engine's own entries that hold the time, and paths of this machine

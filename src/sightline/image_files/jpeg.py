@@ -208,7 +208,7 @@ def _trimmed(data: bytes) -> bytes:
     """Take off half an end marker, and zeros that a file system put where data was never written.
 
     The data of a scan is filled up with ones, so it ends with a zero byte only by chance. If it does, and zeros follow,
-    they cannot be told apart, and the picture counts as truncated.
+    they cannot be distinguished, and the picture counts as truncated.
     """
     shorter = data.rstrip(b"\x00")
     return (shorter if len(data) - len(shorter) > 1 else data).rstrip(b"\xff")

@@ -1,4 +1,4 @@
-"""What a file is that is named as an image and that no decoder takes, told by its first bytes and its own header."""
+"""What a file is that is named as an image and that no decoder takes: judged by its first bytes and its header."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def undisturbed(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dead(folder: Path) -> Iterator[bool]:
-    """Yield whether the run in `folder` ended without summing up; if so, nobody else sums up at the same time."""
+    """Yield whether the run in `folder` ended without summing up; if so, no other process sums up at the same time."""
     if not (folder / LOCK).exists() or (folder / SUMMARY).exists():
         yield False
         return
@@ -133,7 +133,7 @@ def status(folder: Path) -> str | None:
 def _founded(folder: Path) -> Lock | None:
     """Make the folder of a new run; returns its lock, held, or null if there is something in its place.
 
-    It is made beside and renamed, so that nobody sees it without its lock.
+    It is made beside and renamed, so that it is never seen without its lock.
     """
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     lock = None

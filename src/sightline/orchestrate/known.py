@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sightline.documents import write_text
+from sightline.atomic import write_text
 from sightline.runtime import progress
 from sightline.storage import sha256_file
 

@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sightline.atomic import write_text
 from sightline.config.parameters import PipelineParameters
-from sightline.documents import SummaryDocument, write_text
+from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome, processes
-from sightline.runtime import lifetime, progress, stage_frame
+from sightline.runtime import lifetime, progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
@@ -36,14 +37,14 @@ def run(
     tracking server that does not answer.
     """
     from sightline import tasks
-    from sightline.tracking import server
+    from sightline.tracking import address, server
 
     runs = claim.usable(runs, "--runs")
     claim.check_id(run_id)
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()
-    if away := server.away(server.tracking_uri(runs)):
+    if away := server.away(address.tracking_uri(runs)):
         raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
@@ -57,7 +58,7 @@ def run(
         if again:
             claim.clear(folder)
         Path(environment["TMPDIR"]).mkdir()
-        with progress.display(quiet, folder / claim.EVENTS):
+        with progress_bars.display(quiet, folder / claim.EVENTS):
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
         return outcome.conclude(folder, code)

@@ -29,7 +29,7 @@ def conclude(folder: Path, code: int) -> SummaryDocument:
 
 def conclude_dead(runs: Path) -> list[str]:
     """Finish the bookkeeping of all runs in `runs` whose command is gone; returns what was done, in a line each."""
-    told = []
+    notes = []
     for lock in sorted(runs.glob(f"*/{claim.LOCK}")):
         folder = lock.parent
         with claim.dead(folder) as is_dead:
@@ -41,10 +41,10 @@ def conclude_dead(runs: Path) -> list[str]:
                 events = _events(folder)
                 folders = _collect(folder, events)
                 summary = _concluded(folder, folders, events, _death(events), _last_sign(folder, events))
-                told.append(f"run {folder.name} was cut off; it is now on record as {summary.status}")
+                notes.append(f"run {folder.name} was cut off; it is now on record as {summary.status}")
             except (SightlineError, OSError) as error:  # the disk may be full; that must not stop other runs
-                told.append(f"run {folder.name} was cut off, and could not be put on record: {error}")
-    return told
+                notes.append(f"run {folder.name} was cut off, and could not be put on record: {error}")
+    return notes
 
 
 def _concluded(

@@ -1,17 +1,235 @@
-"""The data report as a page: what is wrong with a source and what it looks like, in one self-contained HTML file."""
+"""The data report as a page: what is wrong with a source and what it looks like, in one self-contained HTML file.
+
+What it shows is cut to what fits on a page, whatever the size of the data.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 from sightline import __version__
-from sightline.documents import DataDocument
-from sightline.pages.data_content import Pictures, context
+from sightline.datasets.split_comparison import LEAST, percent, short, verdict
+from sightline.documents import SPLITS, DataDocument, Distributions, Example, RuleResult, Split, SplitComparison
 from sightline.pages.environment import environment
-from sightline.pages.thumbnails import Outline, Picture
+from sightline.pages.formatting import Headline, counted
+from sightline.pages.svg import TONES, Figure, heat_map, histogram
+from sightline.pages.thumbnails import Outline, Picture, Thumbnail, thumbnail
+from sightline.rules import RULES, Rule
 
 __all__ = ["Outline", "Picture", "Pictures", "render"]
+
+PICTURED = 8  # thumbnails of a rule, at most
+ALL_PICTURED = 200  # thumbnails of the page, about; as the bytes of one are limited, this limits the page
+LISTED = 10  # findings of a rule that are written out without a picture
+NAMED = 40  # classes in a table; the rest is summed
+WORDS = ("differs", "too few images", "alike")  # of comparisons, in the order they are listed
+
+Pictures = Callable[[str], Picture | None]
+
+
+class Section(NamedTuple):
+    """One rule that found something: `pictured` and `listed` are examples, `left` counts what is not shown."""
+
+    finding: RuleResult
+    rule: Rule
+    share: str
+    limit: str
+    pictured: list[tuple[Example, Thumbnail]]
+    listed: list[Example]
+    left: int
+
+
+class Row(NamedTuple):
+    """A class, or all rarer ones together: by split its boxes, their share, and the length of its bar (0..100)."""
+
+    name: str
+    rest: bool
+    cells: list[tuple[int, str, float]]
+
+
+class Partners(NamedTuple):
+    """A class: the images that hold it, and the percentage of them that hold each of the other classes."""
+
+    name: str
+    images: int
+    shares: list[int | None]
+
+
+class Comparison(NamedTuple):
+    """A comparison with its verdict in a word or two."""
+
+    of: SplitComparison
+    word: str
+    tone: str
 
 
 def render(document: DataDocument, pictures: Pictures) -> str:
     """Return the page. `pictures` finds an image by its name in the source (`Example.image`), None if it is gone."""
-    template = environment().get_template("data.html.j2")
-    return template.render(version=__version__, document=document, **context(document, pictures))
+    return environment().get_template("data.html.j2").render(context(document, pictures))
+
+
+def context(document: DataDocument, pictures: Pictures) -> dict[str, Any]:
+    """Return everything the template shows."""
+    distributions = document.distributions
+    splits = [split for split in SPLITS if split in document.splits]
+    return {
+        "document": document,
+        "version": __version__,
+        "headline": headline(document),
+        "changed": len(document.policy.rules),
+        "splits": splits,
+        "tones": TONES,
+        "sections": sections(document.findings, pictures),
+        "classes": classes(document, splits),
+        "histograms": histograms(distributions) if distributions else [],
+        "heat_maps": [heat_map(split, cells) for split, cells in distributions.positions.items()]
+        if distributions
+        else [],
+        "partners": partners(distributions) if distributions else [],
+        "splits_verdict": verdict(document.split_comparisons),
+        "comparisons": sorted(map(compared, document.split_comparisons), key=lambda item: WORDS.index(item.word)),
+    }
+
+
+def headline(document: DataDocument) -> Headline:
+    """Say how the data was judged, and which rules refuse it."""
+    refusing = [finding for finding in document.findings if finding.rejected]
+    if document.verdict == "rejected":
+        sentence = f"{counted(len(refusing), 'rule')} {'refuses' if len(refusing) == 1 else 'refuse'} this data."
+        if document.unusable:
+            sentence = "Nothing can be trained on this data."
+        reasons = [_reason(finding) for finding in refusing]
+        return Headline("Rejected", sentence, "bad", [*([document.unusable] if document.unusable else []), *reasons])
+    found = [
+        counted(number, noun) for number, noun in ((document.errors, "error"), (document.warnings, "warning")) if number
+    ]
+    sentence = f"No rule refuses this data; {' and '.join(found)} to look at." if found else "No rule found anything."
+    left_out = [
+        counted(number, noun, plural)
+        for number, noun, plural in (
+            (document.dropped_images, "image", "images"),
+            (document.dropped_boxes, "box", "boxes"),
+        )
+        if number
+    ]
+    reasons = [f"{' and '.join(left_out)} left out, which the policy allows."] if left_out else []
+    return Headline("Passed", sentence, "good", reasons)
+
+
+def sections(findings: list[RuleResult], pictures: Pictures) -> list[Section]:
+    """Return a section for each rule that found something, those that refuse the data first.
+
+    The more rules have pictures, the fewer each shows.
+    """
+    drawn = sum(any(example.image for example in finding.examples) for finding in findings)
+    most = min(PICTURED, ALL_PICTURED // max(1, drawn))
+    return [_section(finding, pictures, most) for finding in sorted(findings, key=lambda finding: not finding.rejected)]
+
+
+def classes(document: DataDocument, splits: list[Split]) -> list[Row]:
+    """Return the commonest classes and the sum of the others, the most boxes first."""
+    boxes = {split: Counter(document.splits[split].boxes_per_class) for split in splits}
+    total = sum(boxes.values(), Counter[str]())
+    ordered = sorted(document.classes, key=lambda name: -total[name])
+    named = [(name, False, [name]) for name in ordered[:NAMED]]
+    if len(ordered) > NAMED:
+        named.append((counted(len(ordered) - NAMED, "rarer class", "rarer classes"), True, ordered[NAMED:]))
+    counts = [[sum(boxes[split][name] for name in names) for split in splits] for _, _, names in named]
+    sums = [document.splits[split].boxes for split in splits]
+    shares = [[n / s if s else 0.0 for n, s in zip(row, sums, strict=True)] for row in counts]
+    longest = max((max(row, default=0.0) for row in shares[:NAMED]), default=0.0) or 1.0
+    return [
+        Row(
+            name,
+            rest,
+            [
+                (n, percent(share) if total else "–", 0.0 if rest else 100 * share / longest)
+                for n, share, total in zip(row, part, sums, strict=True)
+            ],
+        )
+        for (name, rest, _), row, part in zip(named, counts, shares, strict=True)
+    ]
+
+
+def histograms(distributions: Distributions) -> list[Figure]:
+    """Draw the four properties that have an order; those that nothing is known of are left out."""
+    sizes, aspects = distributions.sizes, distributions.aspects
+    boxes, images = distributions.boxes_per_image, distributions.image_sizes
+    side, area = "side of the box in % of the image’s", "square root of the area, pixels"
+    return [
+        histogram(title, f"Share of {of}.", axis, data, label, whole=data is boxes)
+        for title, of, axis, data, label in (
+            ("Box size", "boxes", side, sizes, lambda value: short(100 * value)),
+            ("Box shape", "boxes", "width over height", aspects, short),
+            ("Boxes per image", "images", "boxes", boxes, "{:.0f}".format),
+            ("Image size", "images", area, images, "{:.0f}".format),
+        )
+        if data.counts
+    ]
+
+
+def heat_maps(distributions: Distributions) -> list[Figure]:
+    """Draw where the centres of boxes lie, one map a split."""
+    return [heat_map(split, cells) for split, cells in distributions.positions.items()]
+
+
+def partners(distributions: Distributions) -> list[Partners]:
+    """Return the pairs of classes as percentages of each row's images; nothing where there is but one class."""
+    names = distributions.cooccurrence_classes
+    if len(names) < 2:
+        return []
+    return [
+        Partners(name, row[i], [None if i == j else round(100 * images / row[i]) for j, images in enumerate(row)])
+        for i, (name, row) in enumerate(zip(names, distributions.cooccurrence, strict=True))
+    ]
+
+
+def compared(item: SplitComparison) -> Comparison:
+    """Put the verdict on one comparison into a word or two."""
+    if item.differs:
+        return Comparison(item, WORDS[0], "warning")
+    if item.distance > LEAST:
+        return Comparison(item, WORDS[1], "none")
+    return Comparison(item, WORDS[2], "fine")
+
+
+def _section(finding: RuleResult, pictures: Pictures, most: int) -> Section:
+    pictured: list[tuple[Example, Thumbnail]] = []
+    listed = []
+    for example in finding.examples:
+        if example.image is None:
+            listed.append(example)
+        elif len(pictured) < most:
+            picture = pictures(example.image)
+            if picture:
+                pictured.append((example, thumbnail(picture, example.box)))
+            else:
+                listed.append(example)
+    listed = listed[:LISTED]
+    left = finding.count - len(pictured) - len(listed)
+    return Section(finding, RULES[finding.rule], _share(finding), _limit(finding), pictured, listed, max(0, left))
+
+
+def _share(finding: RuleResult) -> str:
+    """Say what part of the images or boxes this is, for rules that are about images or boxes."""
+    rule = RULES[finding.rule]
+    return f"{percent(finding.count / finding.of)} of {rule.budget_of}" if rule.drops and finding.of else "–"
+
+
+def _limit(finding: RuleResult) -> str:
+    """Say what the policy tolerates; warnings have no limit."""
+    if finding.severity == "warning":
+        return "–"
+    limits = [f"{finding.max_count:,}"] if finding.max_count is not None else []
+    if finding.max_fraction is not None:
+        limits.append(f"{100 * finding.max_fraction:g} % of {RULES[finding.rule].budget_of}")
+    return " and ".join(limits) or "none"
+
+
+def _reason(finding: RuleResult) -> str:
+    share = _share(finding)
+    found = f"{finding.count:,} found" + (f" ({share})" if share != "–" else "")
+    limit = _limit(finding)
+    return f"{finding.rule}: {found}, {'none allowed' if limit == 'none' else f'at most {limit} allowed'}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sightline.documents import decimals
+from sightline.pages.formatting import counted, duration, score, size
+
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -12,10 +15,12 @@ def environment() -> Environment:
     """Return an environment that escapes what strangers wrote and stops at a name that does not exist."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("sightline.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters.update(counted=counted, decimals=decimals, duration=duration, score=score, size=size)
+    return templates

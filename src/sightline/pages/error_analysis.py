@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sightline import predictions
 from sightline.documents import EvaluateDocument, decimals
 from sightline.errors import SightlineError
-from sightline.pages.charts import Chart, Line
+from sightline.pages.svg import Chart, Line
 from sightline.predictions import Errors, Predictions
 
 BINS = 40  # of the histogram, from score 0 to 1

@@ -13,24 +13,20 @@ from sightline.config.assignments import flat
 from sightline.documents import (
     Chosen,
     ConfusionMatrix,
-    Curve,
     Documents,
     EvaluateDocument,
-    ExportDocument,
     SampleDocument,
     SummaryDocument,
-    TrainDocument,
-    decimals,
     load,
 )
 from sightline.pages import error_analysis
-from sightline.pages.charts import Chart, Line, round_up
 from sightline.pages.environment import environment
+from sightline.pages.formatting import Headline
+from sightline.pages.run_charts import score_charts, training_charts
 from sightline.runtime.stage_frame import NAMES
-from sightline.tracking.server import Place
+from sightline.tracking.address import Place
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
-RATES = (0.0, 1.0)
 WHY: dict[Chosen, str] = {
     "miss": "Most missed",
     "false alarm": "Most false alarms",
@@ -38,15 +34,6 @@ WHY: dict[Chosen, str] = {
     "empty": "Nothing in it",
 }
 WORDS = 5  # mistakes of a class that are named one by one
-
-
-class Verdict(NamedTuple):
-    """The first thing on the page."""
-
-    word: str
-    sentence: str
-    tone: str
-    reasons: list[str]
 
 
 class Cell(NamedTuple):
@@ -62,10 +49,8 @@ def render(summary: SummaryDocument, folders: Mapping[str, Path], mlflow: Place 
 
     `mlflow` is where the run is being recorded; without it the report document says so, if there is one.
     """
-    templates = environment()
-    templates.filters.update(score=score, decimals=decimals, duration=duration, size=size, count=count)
     documents = load(folders)
-    return templates.get_template("run.html.j2").render(context(summary, documents, folders, mlflow))
+    return environment().get_template("run.html.j2").render(context(summary, documents, folders, mlflow))
 
 
 def context(
@@ -74,15 +59,15 @@ def context(
     """Return everything the template shows."""
     evaluated = documents.evaluate
     charts = [
-        *(_training(documents.train) if documents.train else []),
-        *(_curves(evaluated, documents.export) if evaluated else []),
+        *(training_charts(documents.train) if documents.train else []),
+        *(score_charts(evaluated, documents.export) if evaluated else []),
     ]
     longest = max((stage.seconds or 0 for stage in summary.stages), default=0)
     recorded = documents.report
     return {
         "summary": summary,
         "version": __version__,
-        "verdict": verdict(summary, evaluated),
+        "headline": headline(summary, evaluated),
         "documents": documents,
         "charts": charts,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
@@ -97,7 +82,7 @@ def context(
     }
 
 
-def verdict(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> Verdict:
+def headline(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> Headline:
     """Say in words how the run ended and why. A model that nothing was asked of is not shown as a good one."""
     reasons = evaluated.reasons if evaluated else []
     gate = evaluated.gate if evaluated else None
@@ -107,143 +92,16 @@ def verdict(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> Ver
     if summary.register_:
         name, version = summary.register_.model_name, summary.register_.version
         aliases = f", alias {', '.join(summary.register_.aliases)}" if summary.register_.aliases else ""
-        return Verdict("Registered", f"{name}, version {version}{aliases}.{unasked}", tone, reasons if asked else [])
+        return Headline("Registered", f"{name}, version {version}{aliases}.{unasked}", tone, reasons if asked else [])
     if summary.error:
         if summary.rejected_by == "data":
-            return Verdict("Rejected", "The data gate refused the data, so nothing was trained on it.", "bad", [])
-        return Verdict("Failed", f"The run stopped in {summary.error.stage}.", "bad", [])
+            return Headline("Rejected", "The data gate refused the data, so nothing was trained on it.", "bad", [])
+        return Headline("Failed", f"The run stopped in {summary.error.stage}.", "bad", [])
     if summary.rejected_by == "score":
-        return Verdict("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
+        return Headline("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
     if evaluated:
-        return Verdict("Accepted", f"Registration follows.{unasked}", tone, reasons if asked else [])
-    return Verdict("Unfinished", "This run has no verdict yet.", "warn", [])
-
-
-def score(value: float | None) -> str:
-    """Three decimals; a dash for what has no value."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def count(value: int, noun: str, plural: str = "") -> str:
-    """Put a number before its noun: `1 image`, `1,200 images`."""
-    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
-
-
-def duration(seconds: float | None) -> str:
-    """Say a duration in its two largest units."""
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def size(value: float) -> str:
-    """Say a number of bytes in the unit it is read in."""
-    for unit in ("bytes", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
-
-
-def _training(document: TrainDocument) -> list[Chart]:
-    if not document.history:
-        return []
-    history = document.history
-    epochs = [float(epoch.epoch) for epoch in history]
-    losses = [
-        line
-        for tone, part in enumerate(("box", "class", "dfl"), start=1)
-        for line in (
-            _series(epochs, [getattr(epoch, f"{part}_loss") for epoch in history], f"{part}, train", tone),
-            _series(epochs, [getattr(epoch, f"val_{part}_loss") for epoch in history], f"{part}, val", tone, True),
-        )
-        if line.y
-    ]
-    top = round_up(max(value for line in losses for value in line.y))
-    x_range = (min(1.0, epochs[0]), max(epochs[-1], 2.0))
-    scores = [
-        Line("mAP 50–95", epochs, [epoch.map50_95 for epoch in history], 1),
-        Line("mAP 50", epochs, [epoch.map50 for epoch in history], 2),
-    ]
-    return [
-        Chart("Losses", "Training and val, by epoch.", losses, "epoch", x_range, (0.0, top), whole=True),
-        Chart(
-            "Validation score",
-            f"The engine's own, by epoch; epoch {document.best.epoch} was kept.",
-            scores,
-            "epoch",
-            x_range,
-            RATES,
-            mark=float(document.best.epoch),
-            mark_label="kept",
-            whole=True,
-        ),
-    ]
-
-
-def _series(x: list[float], y: list[float | None], name: str, tone: int, dashed: bool = False) -> Line:
-    known = [(a, b) for a, b in zip(x, y, strict=True) if b is not None]
-    return Line(name, [a for a, _ in known], [b for _, b in known], tone, dashed)
-
-
-def _curves(document: EvaluateDocument, exported: ExportDocument | None) -> list[Chart]:
-    curves = document.curves
-
-    # Where scores crowd below 1, all that matters lies at the right edge: only that is drawn then.
-    low = 1 - 4 * (1 - document.confidence) if document.confidence > 0.98 else 0.0
-
-    def line(name: str, curve: Curve, tone: int, dashed: bool = False, left: float = 0.0) -> Line:
-        points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if x >= left - 1e-12]
-        return Line(name, [x for x, _ in points], [y for _, y in points], tone, dashed)
-
-    choice = exported.f1_curve if exported else None
-    chosen = exported is None or exported.confidence_f1 > 0
-    if not chosen:
-        lines = [line("precision", curves.precision, 1), line("recall", curves.recall, 2), line("F1", curves.f1, 3)]
-        note = (
-            "No operating point could be chosen: at no confidence was anything found on val that is there. Shown are "
-            f"all boxes together on {document.split}. IoU 0.50."
-        )
-    elif choice:
-        lines = [
-            line("mean F1, val", choice, 3, left=low),
-            line(f"precision, {document.split}", curves.precision, 1, True, low),
-            line(f"recall, {document.split}", curves.recall, 2, True, low),
-        ]
-        note = (
-            "The operating point is where F1 averaged over the classes is best on val (solid). Dashed: precision and "
-            f"recall of all boxes together on {document.split}. IoU 0.50."
-        )
-    else:
-        lines = [line("precision", curves.precision, 1), line("recall", curves.recall, 2), line("F1", curves.f1, 3)]
-        note = (
-            "The operating point was chosen by F1 averaged over the classes on val, which this run did not keep. "
-            f"Shown are all boxes together on {document.split}, whose F1 may be best elsewhere. IoU 0.50."
-        )
-    return [
-        Chart(
-            "Precision against recall",
-            f"Mean over classes at IoU 0.50, {document.split} split.",
-            [line("precision", curves.precision_recall, 1)],
-            "recall",
-            RATES,
-            RATES,
-        ),
-        Chart(
-            "Choosing a confidence",
-            note,
-            lines,
-            "confidence",
-            (low, 1.0) if choice and chosen else RATES,
-            RATES,
-            mark=document.confidence if chosen else None,
-            mark_label=f"operating point {decimals(document.confidence)}",
-        ),
-    ]
+        return Headline("Accepted", f"Registration follows.{unasked}", tone, reasons if asked else [])
+    return Headline("Unfinished", "This run has no verdict yet.", "warn", [])
 
 
 def _confusion(matrix: ConfusionMatrix) -> list[tuple[str, list[Cell]]]:

@@ -22,7 +22,7 @@ from sightline.errors import StageInputError, TrackingError
 from sightline.pages import run_page
 from sightline.runtime.stage_frame import moment, running, same_snapshot
 from sightline.storage import sha256_file
-from sightline.tracking import records, registry, server
+from sightline.tracking import address, records, registry, server
 
 
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
@@ -50,7 +50,7 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
             summary=read(SummaryDocument, folders["report"]),
         )
         try:
-            with server.client(server.tracking_uri(), "register") as mlflow:
+            with server.client(address.tracking_uri(), "register") as mlflow:
                 version = registry.register(mlflow, model, reported.run_id)
                 document = RegisterDocument(
                     model_name=version.name,
@@ -66,7 +66,7 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
                 records.conclude(mlflow, reported.run_id, result, run_page.render(result, folders))
         except TrackingError as error:
             result = failed(model.summary, error)
-            records.record_end(result, folders, run_page.render(result, folders), server.tracking_uri())
+            records.record_end(result, folders, run_page.render(result, folders), address.tracking_uri())
             raise
         result.write(out)
         document.write(out)
@@ -100,7 +100,7 @@ def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> 
     for name, wanted in (("export.json", exported.sha256), ("evaluate.json", evaluated.onnx_sha256)):
         if found != wanted:
             raise StageInputError(
-                f"{file} has sha256 {found}, but {name} speaks of {wanted}. The score belongs to other bytes: "
+                f"{file} has sha256 {found}, but {name} names {wanted}. The score belongs to other bytes: "
                 "export and evaluate again."
             )
 

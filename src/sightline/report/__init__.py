@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sightline import summary
+from sightline.atomic import write_text
 from sightline.config import RegisterConfig
-from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load, write_text
+from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load
 from sightline.errors import StageInputError
 from sightline.pages import run_page
 from sightline.runtime.stage_frame import running
-from sightline.tracking import records, server
+from sightline.tracking import address, records, server
 
 PAGE = "report.html"
 
@@ -43,7 +44,7 @@ def conclude(
     result.write(out)
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
     if result.status == "failed" and begun:
-        records.record_end(result, folders, html, server.tracking_uri(out.parent))
+        records.record_end(result, folders, html, address.tracking_uri(out.parent))
     return result
 
 
@@ -66,7 +67,7 @@ def run(
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
         config = documents.validate.config.register_ if documents.validate else RegisterConfig()
-        with server.client(server.tracking_uri()) as mlflow:
+        with server.client(address.tracking_uri()) as mlflow:
             place = records.place(
                 mlflow,
                 run_id,

@@ -1,8 +1,8 @@
-"""Progress of long work as events in a file, drawn as bars by whoever is at the terminal.
+"""Progress of long work as events in a file, which the command line draws as bars.
 
 Stages run in processes of their own (KFP tasks, torchrun ranks), so they cannot draw. They append one JSON line per
-event to the file that `SIGHTLINE_PROGRESS` names; `display` follows that file and draws it. Without the variable
-(inside a cluster) events go nowhere and the stage's log lines remain.
+event to the file that `SIGHTLINE_PROGRESS` names; `progress_bars.display` follows that file and draws it. Without the
+variable (inside a cluster) events go nowhere and the stage's log lines remain.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,7 @@ def advance(stage: str, done: int, total: int, note: str = "") -> None:
 
 
 def notice(text: str) -> None:
-    """Tell the person at the terminal something that ends nothing: as an event, or, where nobody follows, on stderr."""
+    """Tell the person at the terminal something that ends nothing: as an event, or, where no one follows, on stderr."""
     if VARIABLE in os.environ:
         emit("notice", text=text)
     else:
@@ -103,31 +101,3 @@ def _is_event(value: Any) -> bool:
     numbers = [value[name] for name, kind in fields.items() if kind is NUMBER]
     folders = value["folders"] if "folders" in fields else {}
     return all(0 <= n < LATEST for n in numbers) and all(isinstance(folder, str) for folder in folders.values())
-
-
-@contextlib.contextmanager
-def display(quiet: bool = False, path: Path | None = None) -> Iterator[Path]:
-    """Draw the events that this process and its children emit while the block runs, on stderr.
-
-    `path` keeps the events in a file; without it a temporary file is used. `quiet` records and draws nothing.
-    """
-    with contextlib.ExitStack() as stack:
-        if path is None:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-"))
-            path = Path(folder) / "progress.jsonl"
-        path.touch()
-        before = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = str(path)
-        stack.callback(_restore, before)
-        if not quiet:
-            from sightline.runtime.progress_bars import Bars
-
-            stack.enter_context(Bars(path))
-        yield path
-
-
-def _restore(before: str | None) -> None:
-    if before is None:
-        os.environ.pop(VARIABLE, None)
-    else:
-        os.environ[VARIABLE] = before

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -85,3 +89,29 @@ class Bars:
             mark = {"end": "[green]✔[/]", "failed": "[red]✘[/]"}[kind]
             seconds = f"{event['seconds']:6.1f} s" if "seconds" in event else "        "
             self._progress.console.print(f"{mark} {stage:<10} {seconds}  {event.get('note', '')}")
+
+
+@contextlib.contextmanager
+def display(quiet: bool = False, path: Path | None = None) -> Iterator[Path]:
+    """Draw the events that this process and its children emit while the block runs, on stderr.
+
+    `path` keeps the events in a file; without it a temporary file is used. `quiet` records and draws nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        if path is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-"))
+            path = Path(folder) / "progress.jsonl"
+        path.touch()
+        before = os.environ.get(progress.VARIABLE)
+        os.environ[progress.VARIABLE] = str(path)
+        stack.callback(_restore, before)
+        if not quiet:
+            stack.enter_context(Bars(path))
+        yield path
+
+
+def _restore(before: str | None) -> None:
+    if before is None:
+        os.environ.pop(progress.VARIABLE, None)
+    else:
+        os.environ[progress.VARIABLE] = before

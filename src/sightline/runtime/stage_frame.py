@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sightline.documents import ErrorReport, write_text
+from sightline.atomic import write_text
+from sightline.documents import ErrorReport
 from sightline.errors import SightlineError, StageInputError, of_system
 from sightline.runtime import progress
 

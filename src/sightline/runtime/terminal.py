@@ -21,7 +21,7 @@ from rich.text import Text
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
 LIKE = {"✔": "+", "✘": "x", "·": "-", "–": "-", "…": "...", "→": "->", "×": "x", "’": "'", "━": "-", "╸": "-", "╺": "-"}
-GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody reads any more
+GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # of a pipe or terminal that is closed
 ERRORS = "sightline"  # name of the codec error handler
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from sightline import predictions
 from sightline.annotate import annotate, jpeg
+from sightline.atomic import write_bytes
 from sightline.boxes import match_by_class
 from sightline.config import SampleConfig
 from sightline.datasets import pictures
@@ -27,7 +28,6 @@ from sightline.documents import (
     SampleDocument,
     UnreadPicture,
     read,
-    write_bytes,
 )
 from sightline.errors import DataError, StageInputError
 from sightline.predictions import Predictions

@@ -12,7 +12,7 @@ from pydantic import Field
 from sightline.datasets.types import Sample
 from sightline.documents import SPLITS, Document, Part
 from sightline.snapshots.box_changes import BoxChange, Named, changes
-from sightline.snapshots.image_matching import Pair, Pairing, Row
+from sightline.snapshots.image_matching import ImageMatching, Pair, Row
 from sightline.snapshots.items import load_items
 from sightline.snapshots.manifest import ItemsRef, Manifest, address, load
 from sightline.snapshots.parallel import several
@@ -97,7 +97,7 @@ def diff(before: str, after: str) -> DiffDocument:
     common = {ref.sha256 for ref in old.items} & {ref.sha256 for ref in new.items}
     if any(a != b for a, b in zip(old.classes, new.classes, strict=False)):
         common = set()  # the same number stands for another class
-    with contextlib.closing(Pairing()) as pairing:
+    with contextlib.closing(ImageMatching()) as pairing:
         for side in (0, 1):
             pairing.add(side, _samples(stores[side], [r for r in manifests[side].items if r.sha256 not in common]))
         for pair in pairing.pairs():

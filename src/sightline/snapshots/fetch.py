@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from sightline.atomic import write_bytes, write_text
 from sightline.datasets.formats.yolo.label_file import label_text
 from sightline.datasets.types import Dataset, Sample
-from sightline.documents import SPLITS, Split, write_bytes, write_text
+from sightline.documents import SPLITS, Split
 from sightline.errors import StorageError
 from sightline.snapshots import seal
 from sightline.snapshots.items import Digest, read_items
@@ -145,7 +146,7 @@ def _absent(root: Path, splits: Sequence[str]) -> list[Split]:
 def _bring(store: Store, uri: str, digest: str, root: Path, splits: Sequence[str]) -> Manifest:
     """Fetch what is absent, by the one process that holds the lock.
 
-    The store's manifest is read even if the cache has one: the images may have been packed anew since.
+    The store's manifest is read even if the cache has one: the images may lie in other packs since.
     """
     text = store.get_bytes(manifest_path(digest))
     manifest = parse(text, uri, digest)

@@ -36,7 +36,7 @@ class Row(NamedTuple):
 Pair = tuple[Row, Row]
 
 
-class Pairing:
+class ImageMatching:
     """Side 0 is the older snapshot, side 1 the newer one."""
 
     def __init__(self) -> None:

@@ -125,7 +125,7 @@ def load_items(store: Store, ref: ItemsRef) -> list[Sample]:
     where = f"{store.uri}/{items_path(ref.sha256)}"
     data = store.get_bytes(items_path(ref.sha256))
     if (found := hashlib.sha256(data).hexdigest()) != ref.sha256:
-        raise WrongBytes(f"{where} has sha256 {found}. Delete it and validate the source again, which sends it anew.")
+        raise WrongBytes(f"{where} has sha256 {found}. Delete it and validate the source again, which sends it again.")
     try:
         return [sample_of(line) for line in data.splitlines()]
     except (ValueError, KeyError, TypeError) as problem:

@@ -40,7 +40,7 @@ class Packed(NamedTuple):
     source: str
 
 
-class Ledger:
+class PackPlan:
     """`packs` are those of the store that may be used again, with their sizes in bytes.
 
     Steps: `learn` where images lie, `sort` images into used and new, take the `new_packs`, tell where each is `stored`;

@@ -1,7 +1,7 @@
 """Images in tar files of about 64 MB, each named by what is in it.
 
 A pack's key is the sha256 over its members' names, which hold the images' sha256: the same images make the same pack
-wherever they are packed, its size is known before it is made, and one that is complete is told by its names alone.
+wherever they are packed, its size is known before it is made, and its names alone show that it is complete.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Member(NamedTuple):
 
 
 class BadPack(Exception):
-    """What is wrong with a pack, to be told with where it lies."""
+    """What is wrong with a pack, to be reported with where it lies."""
 
 
 def room(size: int) -> int:

@@ -34,7 +34,7 @@ from sightline.snapshots.manifest import (
     pack_path,
     sizes,
 )
-from sightline.snapshots.pack_plan import Group, Ledger, NewPack
+from sightline.snapshots.pack_plan import Group, NewPack, PackPlan
 from sightline.snapshots.packs import pack_key, pack_size, write_pack
 from sightline.snapshots.parallel import several
 from sightline.storage import MissingObject, Store, Transfer, WrongBytes
@@ -62,7 +62,7 @@ class _Survey:
 def publish(dataset: Dataset, store: Store, source: str | None = None) -> Published:
     """Put a data set into the store: only images that lie in no pack yet, and only if the whole is not there already.
 
-    `source` is noted for the reader. Afterwards the data set is told where its images lie.
+    `source` is noted for the reader. Afterwards the data set knows where its images lie.
     Raises DataError if an image changes meanwhile, StorageError from the store.
     """
     survey = _surveyed(dataset)
@@ -72,24 +72,24 @@ def publish(dataset: Dataset, store: Store, source: str | None = None) -> Publis
     if former and not lost(store, former):
         _renew(store, former)
         return Published(uri, digest, 0)
-    with contextlib.closing(_ledger(dataset, store, survey, former)) as ledger:
-        ledger.sort(dataset)
-        sent = _send_packs(store, ledger)
-        items, images, more = _send_items(dataset, store, ledger, survey)
+    with contextlib.closing(_pack_plan(dataset, store, survey, former)) as plan:
+        plan.sort(dataset)
+        sent = _send_packs(store, plan)
+        items, images, more = _send_items(dataset, store, plan, survey)
         manifest = Manifest(
             digest=digest,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             source=source,
             classes=dataset.classes,
             splits=survey.splits,
-            packs=[PackRef(key=key, size=ledger.packs[key], images=images[key]) for key in sorted(images)],
+            packs=[PackRef(key=key, size=plan.packs[key], images=images[key]) for key in sorted(images)],
             items=items,
         )
         if gone := lost(store, manifest):  # another one tidied the store meanwhile
             raise StorageError(f"{store.uri} lost {', '.join(gone[:3])} while data was stored. Validate again.")
         text = manifest.model_dump_json().encode()
         store.put_bytes(manifest_path(digest), text)
-        dataset.stored(ledger.homes())
+        dataset.stored(plan.homes())
     return Published(uri, digest, sent + more + len(text))
 
 
@@ -134,7 +134,7 @@ def _former(store: Store, digest: str) -> Manifest | None:
         return None
 
 
-def _ledger(dataset: Dataset, store: Store, survey: _Survey, former: Manifest | None) -> Ledger:
+def _pack_plan(dataset: Dataset, store: Store, survey: _Survey, former: Manifest | None) -> PackPlan:
     """Find out which packs of the store can be used.
 
     Where the data set does not know the packs of most of its images (a fresh machine, another store), they are looked
@@ -146,10 +146,10 @@ def _ledger(dataset: Dataset, store: Store, survey: _Survey, former: Manifest | 
     like = newest(store, dataset.classes) if 2 * unknown > survey.packs.total() else None
     if like:
         packs |= _usable(store, {ref.key for ref in like.packs}, {ref.key: ref.size for ref in like.packs})
-    ledger = Ledger(packs)
+    plan = PackPlan(packs)
     if like:
-        ledger.learn(_where(store, like))
-    return ledger
+        plan.learn(_where(store, like))
+    return plan
 
 
 def _usable(store: Store, packs: set[str], expected: dict[str, int]) -> dict[str, int]:
@@ -172,14 +172,14 @@ def _where(store: Store, manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield from found
 
 
-def _send_packs(store: Store, ledger: Ledger) -> int:
+def _send_packs(store: Store, plan: PackPlan) -> int:
     """Make and send the packs that the store lacks, some at a time; return the bytes sent."""
-    ticker = progress.Ticker(STAGE, ledger.count, "storing images")
+    ticker = progress.Ticker(STAGE, plan.count, "storing images")
     total = 0
     with tempfile.TemporaryDirectory(prefix="sightline-packs-") as folder:
         work = partial(_send_pack, store, Path(folder))
-        for group, key, size, images, sent in several(work, ledger.new_packs()):
-            ledger.stored(group, key, size)
+        for group, key, size, images, sent in several(work, plan.new_packs()):
+            plan.stored(group, key, size)
             ticker.tick(images)
             total += sent
     return total
@@ -197,7 +197,7 @@ def _send_pack(store: Store, folder: Path, pack: NewPack) -> tuple[Group, str, i
 
 
 def _send_items(
-    dataset: Dataset, store: Store, ledger: Ledger, survey: _Survey
+    dataset: Dataset, store: Store, plan: PackPlan, survey: _Survey
 ) -> tuple[list[ItemsRef], Counter[str], int]:
     """Write and send the lines of all splits; return what the manifest says of them, images by pack, and bytes sent."""
     refs: list[ItemsRef] = []
@@ -205,7 +205,7 @@ def _send_items(
 
     def lines(split: Split) -> Iterator[tuple[str, bytes]]:
         for sample in dataset.samples(split):
-            pack = ledger.home(sample)
+            pack = plan.home(sample)
             images[pack] += 1
             yield sample.name, line_of(sample, pack)
 

@@ -95,8 +95,9 @@ class Packs:
     def _placed(self, sample: Sample, target: str) -> bool:
         """Link an image, or copy it; tell whether it was there, as it should be.
 
-        A JPEG that does not end as it should is copied: engines mend such a file, some by writing into it, and through
-        a link that would damage every data set that shares it. (The engine pinned here puts a new file in its place.)
+        A JPEG that does not end as it should is copied: engines repair such a file, some by writing into it, and
+        through a link that would damage every data set that shares it. (The engine pinned here puts a new file in its
+        place.)
         """
         source = f"{self.folder}/{sample.pack}/{sample.sha256}"
         try:
@@ -104,12 +105,12 @@ class Packs:
                 start = file.read(2)
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 2))
-                mendable = start == JPEG and file.read(2) != END
+                repairable = start == JPEG and file.read(2) != END
         except FileNotFoundError:
             return False
         if size != sample.bytes or (sample.pack not in self.fresh and sha256_file(Path(source)) != sample.sha256):
             return False
-        if mendable:
+        if repairable:
             shutil.copyfile(source, target)
             self.copied.add(sample.name)
             return True

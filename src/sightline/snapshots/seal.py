@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from sightline.documents import write_text
+from sightline.atomic import write_text
 
 
 def close(root: Path, split: str, lists: Iterable[Path], loose: Collection[str]) -> None:

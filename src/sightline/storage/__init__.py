@@ -55,7 +55,7 @@ CACHE_ADVICE = "Set SIGHTLINE_CACHE to a folder that can be written and has room
 
 
 def default_store() -> str:
-    """Return the URI of the store that runs use unless told otherwise."""
+    """Return the URI of the store that runs use by default."""
     return os.environ.get("SIGHTLINE_STORE") or file_uri(Path.cwd() / "runs" / "store")
 
 

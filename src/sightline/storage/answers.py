@@ -77,7 +77,7 @@ def may_pass(error: Exception, known: bool) -> bool:
 
 
 def nameless(error: Exception) -> bool:
-    """Tell whether there was nobody to ask, because the server's name leads to no address."""
+    """Tell whether there was no server to ask, because its name leads to no address."""
     return isinstance(error, urllib3.exceptions.NameResolutionError)
 
 

@@ -256,7 +256,8 @@ def _claim(item: Transfer, part: Path) -> BinaryIO | None:
 def _parallel(work: Callable[[Transfer], int], items: Sequence[Transfer], tick: Callable[[int], None]) -> int:
     """Run `work` on all items, a few at a time, and add up the bytes.
 
-    Missing and wrong objects are collected and told together; any other error ends the whole once what runs is done.
+    Missing and wrong objects are collected and reported together; any other error ends the whole once what runs is
+    done.
     """
     limit = transfers()
     total = 0

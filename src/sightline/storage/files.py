@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes
-from uuid import uuid4
 
+from sightline.atomic import replacing
 from sightline.errors import StorageUsageError
 from sightline.storage.base import (
     CHUNK,
@@ -88,7 +88,7 @@ class FileStore(Store):
     def put_bytes(self, key: str, data: bytes) -> None:
         """Store `data`; readers see the old bytes or the new ones, never a mixture."""
         target = self._path(key)
-        with disk_errors(target, lambda: len(data)), _beside(target) as beside:
+        with disk_errors(target, lambda: len(data)), replacing(target, durable=True) as beside:
             beside.write_bytes(data)
 
     def get_bytes(self, key: str) -> bytes:
@@ -122,7 +122,7 @@ class FileStore(Store):
     def _send(self, key: str, path: Path) -> None:
         # A copy, never a link: the sender may go on writing to its file.
         target = self._path(key)
-        with disk_errors(target, lambda: path.stat().st_size), _beside(target) as beside:
+        with disk_errors(target, lambda: path.stat().st_size), replacing(target, durable=True) as beside:
             shutil.copyfile(path, beside)
 
     def _version(self, key: str) -> str:
@@ -148,17 +148,3 @@ class FileStore(Store):
             raise MissingObject(f"{self.uri}/{key} {kind}.")
         with open(path, "rb") as file:
             yield file
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Give a path beside `target`, and rename it to `target` once what it holds is on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{uuid4().hex}.tmp")
-    try:
-        yield beside
-        with open(beside, "rb") as file:
-            os.fsync(file.fileno())
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ QUIET = 5.0  # seconds of an outage before it is said
 SILENCE = 8.0  # seconds that a request may take before it is said; a large part takes a while on a slow line
 AGAIN = 30.0  # seconds until it is said once more
 
-interrupted = threading.Event()  # nobody waits for what is waited for here
+interrupted = threading.Event()  # the process ends: no more retries
 
 
 class Outage:

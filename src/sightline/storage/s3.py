@@ -56,7 +56,7 @@ class S3Store(Store):
     """Keys are objects below one prefix of a bucket."""
 
     def __init__(self, uri: str) -> None:
-        """Take `s3://bucket/prefix`; talks to nobody yet. Raises StorageUsageError."""
+        """Take `s3://bucket/prefix`; connects to nothing yet. Raises StorageUsageError."""
         self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if not _is_bucket(self.bucket):
             shown = "with a user or password in it" if "@" in self.bucket else repr(uri)
@@ -72,7 +72,7 @@ class S3Store(Store):
         self._client = connect(self.address)
 
     def check(self) -> None:
-        """Ask for the bucket. Raises StorageUsageError if it is missing or refused, StorageError if nobody answers."""
+        """Ask for the bucket. Raises StorageUsageError if it is missing or refused, StorageError without an answer."""
         self._retry(lambda: next(self._client.list_objects(self.bucket, prefix=self.prefix), None))
 
     def size(self, key: str) -> int | None:

@@ -17,23 +17,9 @@ from typing import Any
 
 from sightline.config import RegisterConfig
 from sightline.tracking import embedded
+from sightline.tracking.address import REGISTRY, REMOTE, RUN_TAG, TRACKING, UNITY, redact, registry_uri, scheme
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
-from sightline.tracking.server import (
-    QUIET,
-    READ_SECONDS,
-    REGISTRY,
-    REMOTE,
-    RUN_TAG,
-    TRACKING,
-    UNITY,
-    hush,
-    read,
-    redact,
-    registry_uri,
-    scheme,
-    unreachable,
-    waiting,
-)
+from sightline.tracking.server import QUIET, READ_SECONDS, hush, read, unreachable, waiting
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
 MISSING = "RESOURCE_DOES_NOT_EXIST"

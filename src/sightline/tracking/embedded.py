@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 from sightline.config import RegisterConfig
 from sightline.storage.files import unwritable
-from sightline.tracking.server import REGISTRY, RUN_TAG, TRACKING, database, lock_file, redact
+from sightline.tracking.address import REGISTRY, RUN_TAG, TRACKING, database, lock_file, redact
 
 SQLITE = b"SQLite format 3\0"
 CHECKED = 256 << 20  # bytes of a database up to which every page is read

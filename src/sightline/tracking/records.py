@@ -14,7 +14,8 @@ from typing import Any
 from sightline.config.assignments import flat
 from sightline.documents import Document, Documents, EvaluateDocument, SummaryDocument, TrainDocument, load
 from sightline.errors import TrackingError
-from sightline.tracking.server import RUN_TAG, Place, client, database, redact
+from sightline.tracking.address import RUN_TAG, Place, database, redact
+from sightline.tracking.server import client
 
 KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
 BATCH = 1000  # MLflow's own limit of metrics in one request

@@ -20,7 +20,7 @@ from sightline.documents import (
 )
 from sightline.errors import TrackingError
 from sightline.storage import sha256_file
-from sightline.tracking.server import RUN_TAG
+from sightline.tracking.address import RUN_TAG
 
 STORED = "model.onnx"  # how MLflow's ONNX flavour names the file
 DESCRIPTION_LENGTH = 5000  # what MLflow's database holds

@@ -1,4 +1,4 @@
-"""The MLflow server or database of a run: its address, whether it answers, and a client of it."""
+"""The MLflow server or database of a run: whether it answers, and a client of it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import Any
 
 from sightline.errors import TrackingError
 from sightline.runtime import progress
 from sightline.storage import cache_root
-from sightline.storage.files import database_uri
+from sightline.tracking.address import (
+    REGISTRY,
+    REMOTE,
+    SCHEMES,
+    TRACKING,
+    UNITY,
+    database,
+    lock_file,
+    malformed,
+    redact,
+    registry_uri,
+    scheme,
+)
 from sightline.tracking.answers import (
-    CREDENTIALS,
     NOT_MLFLOW,
     NOTHING,
     PAGE,
@@ -37,14 +46,9 @@ from sightline.tracking.answers import (
     reason,
 )
 
-TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
-RUN_TAG = "sightline.run_id"
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
 QUIET_SECONDS = 5  # of waiting, before it is said
-SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
-REMOTE = ("http", "https", "databricks")
-UNITY = ("databricks-uc", "uc")  # registries alone
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -54,56 +58,10 @@ QUIET = {
 }
 
 
-class Place(NamedTuple):
-    """Where a run is recorded; without credentials, fit to be shown."""
-
-    tracking_uri: str
-    experiment: str
-    run_id: str
-
-
-def tracking_uri(runs: Path | None = None) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
-    folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
-    return os.environ.get(TRACKING) or database_uri(folder)
-
-
-def registry_uri(tracking: str) -> str | None:
-    """Return `MLFLOW_REGISTRY_URI`, or null where the tracking server is the model registry too."""
-    uri = os.environ.get(REGISTRY)
-    return uri if uri and uri != tracking else None
-
-
-def redact(uri: str) -> str:
-    """Return a URI without user, password and query, so that it can be shown and stored."""
-    return CREDENTIALS.sub("://", uri).partition("?")[0]
-
-
-def scheme(uri: str) -> str:
-    """Return the scheme without the driver: `postgresql` of `postgresql+psycopg2://…`; empty if there is none."""
-    try:
-        return uri if uri in ("databricks", "databricks-uc") else urlsplit(uri).scheme.partition("+")[0]
-    except ValueError:
-        return ""
-
-
-def database(uri: str) -> Path | None:
-    """Return the file of a SQLite URI; null for every other one, and for a database in memory."""
-    if scheme(uri) != "sqlite":
-        return None
-    path = unquote(uri.partition("://")[2].partition("?")[0].removeprefix("/"))
-    return Path(path).absolute() if path and path != ":memory:" else None
-
-
-def lock_file(path: Path) -> Path:
-    """Return the file that is locked while one process makes the tables of a database."""
-    return path.with_name(f".{path.name}.lock")
-
-
 def unreachable(uri: str, variable: str = TRACKING) -> str | None:
     """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; null if it may be."""
     way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
-    if why := _malformed(uri):
+    if why := malformed(uri):
         return f"{variable} is '{redact(uri)}', {why}. Correct it, or {way_out}."
     if scheme(uri) not in (*SCHEMES, *(UNITY if variable == REGISTRY else ())):
         return (
@@ -120,25 +78,6 @@ def away(uri: str) -> list[str]:
     registry = registry_uri(uri)
     problems = (unreachable(uri), unreachable(registry, REGISTRY) if registry else None)
     return [problem for problem in problems if problem]
-
-
-def _malformed(uri: str) -> str | None:
-    """Say why a text is no address, whatever its scheme."""
-    if uri != uri.strip():
-        return "with a space before or after the address"
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return "in which the brackets of an IPv6 address do not close"
-    if parts.scheme not in ("http", "https"):
-        return None
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if port == 0:
-        return "in which the port is no number from 1 to 65535"
-    return None if parts.hostname else "in which the host is missing"
 
 
 def silence(uri: str) -> str | None:

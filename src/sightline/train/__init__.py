@@ -8,8 +8,9 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from sightline.atomic import write_bytes
 from sightline.config import TrainConfig, single
-from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference, write_bytes
+from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, running
 from sightline.snapshots import fetch

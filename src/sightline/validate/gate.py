@@ -79,7 +79,7 @@ def judge(
         split_rule=quarantine.split_rule,
         findings=findings,
         distributions=statistics.distributions() if passed["images"] else None,
-        drift=statistics.drift(),
+        split_comparisons=statistics.split_comparisons(),
         seconds=0,
     )
     return Judgement(dataset, document)

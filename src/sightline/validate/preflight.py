@@ -20,7 +20,7 @@ from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
 from sightline.storage import FileStore, Store, open_store
 from sightline.storage.files import unwritable
-from sightline.tracking import check, server
+from sightline.tracking import address, check
 
 
 def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> RunConfig:
@@ -70,7 +70,7 @@ def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str
 
 def asking(config: RunConfig) -> contextlib.AbstractContextManager[check.Check]:
     """Ask the run's tracking server, while the block runs, whether it can be used."""
-    return check.asking(server.tracking_uri(), config.register_)
+    return check.asking(address.tracking_uri(), config.register_)
 
 
 def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:

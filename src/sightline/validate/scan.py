@@ -53,9 +53,9 @@ class Worker(NamedTuple):
         if facts is None:
             facts, image_issues = images.inspect(entry.image, entry.source, self.thresholds)
         parsed = self._parsed(entry)
-        boxes = len(parsed.boxes) + sum(map(_is_box, parsed.found))
-        if facts is None or any(found.rule == "duplicate-id" for found in parsed.found):  # whose boxes, nobody knows
-            found = list(parsed.found)
+        boxes = len(parsed.boxes) + sum(map(_is_box, parsed.issues))
+        if facts is None or any(found.rule == "duplicate-id" for found in parsed.issues):  # whose boxes, nobody knows
+            found = list(parsed.issues)
             return Result(now, facts, image_issues, None if facts is None else [], boxes, found, [None] * len(found))
         frame = Frame(entry, facts.width, facts.height, self.relative, self.classes, self.thresholds, self.image_size)
         judged = judge(entry, parsed, facts, frame)
@@ -68,7 +68,7 @@ class Worker(NamedTuple):
             return entry.parsed
         where = entry.where.removesuffix(":{}")
         if entry.label is None or self.parse is None:
-            return Parsed(found=(Issue("missing-label", entry.source, f"has no label file {where}"),))
+            return Parsed(issues=(Issue("missing-label", entry.source, f"has no label file {where}"),))
         try:
             with open(entry.label, "rb", buffering=0) as file:
                 data = file.read(USUAL_LABEL)
@@ -76,7 +76,7 @@ class Worker(NamedTuple):
                     data += file.read(LARGEST_LABEL - USUAL_LABEL)
                 return self.parse(data, where, self.classes)
         except OSError as error:
-            return Parsed(found=(cannot_be_read(where, error),))
+            return Parsed(issues=(cannot_be_read(where, error),))
 
 
 def _is_box(found: Issue) -> bool:
@@ -94,12 +94,12 @@ def scan(reading: Reading, index: Index, config: RunConfig) -> None:
     ticker = progress.Ticker(STAGE, 0, "checking images")
     known = IncrementalScan(index, _label_context(reading))
     images.prepare(thresholds)  # before processes are forked from this one: they inherit it
-    for jobs, results in worker_pool.worked(worker.run, known.batches(reading.entries(), ticker), FEW):
+    for jobs, results in worker_pool.worked(worker.run, known.batches(reading.records(), ticker), FEW):
         with index.together():
             known.store(jobs, results)
         ticker.tick(len(jobs))
     with index.together():
-        index.issues.add(None, reading.found)
+        index.issues.add(None, reading.issues)
     known.end()
     if reading.folder and not reading.part:
         with index.together():

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sightline.atomic import write_text
 from sightline.config import RunConfig
 from sightline.datasets import formats
 from sightline.datasets.sources import QUICKSTART
 from sightline.datasets.sources import opened as opened_source
 from sightline.datasets.types import Edges, Folder, Reading
-from sightline.documents import DataDocument, write_text
+from sightline.documents import DataDocument
 from sightline.errors import DataError, DataRejected, StorageError
 from sightline.pages import data_page
 from sightline.runtime.provenance import code_digest

@@ -116,14 +116,14 @@ def test_images_that_are_links_to_nothing_stay_images_and_pipes_and_folders_are_
         os.mkfifo(place / "pipe.jpg")
         (place / "folder.jpg").mkdir()
         (place / "loop.txt").symlink_to("loop.txt")
-        assert set(files.names(place, files.PICTURES)) >= {"gone.png", "loop.jpg", "zero.jpg"}
-        assert not set(files.names(place, files.PICTURES)) & {"place.jpg", "pipe.jpg", "folder.jpg"}
+        assert set(files.names(place, files.ALL_IMAGE_SUFFIXES)) >= {"gone.png", "loop.jpg", "zero.jpg"}
+        assert not set(files.names(place, files.ALL_IMAGE_SUFFIXES)) & {"place.jpg", "pipe.jpg", "folder.jpg"}
         assert files.names(place, (".txt",)) == ["loop.txt"]
         (place / "loop.yaml").symlink_to("loop.yaml")
         assert files.names(place, (".yaml",)) == []
     for loop in (sets.root / "yolo/images/train").glob("loop.*"):
         loop.unlink()
-    entries = formats.read(Folder(sets.root / "yolo", "yolo")).entries()
+    entries = formats.read(Folder(sets.root / "yolo", "yolo")).records()
     sources = {entry.source for entry in entries if isinstance(entry, ImageRecord)}
     assert sources >= {"images/train/gone.png", "images/train/zero.jpg"}
 

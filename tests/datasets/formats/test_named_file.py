@@ -24,9 +24,9 @@ def test_a_file_that_describes_a_set_is_taken_for_it(sets: Sets, validate: Any):
     assert places(document, "data-path") == ["Annotations/3.xml"]
     for name, count in (("train", 6), ("test", 2)):
         reading = formats.read(open_file(coco / name / "_annotations.coco.json"))
-        assert (len(list(reading.entries())), reading.declared) == (count, set())
+        assert (len(list(reading.records())), reading.declared) == (count, set())
         reading = formats.read(open_file(voc / f"ImageSets/Main/{name}.txt"))
-        assert (len(list(reading.entries())), reading.declared) == (count, set())
+        assert (len(list(reading.records())), reading.declared) == (count, set())
 
 
 def test_a_data_yaml_is_taken_from_an_object_store(sets: Sets, validate: Any, s3: str):

@@ -118,8 +118,8 @@ def consume(root: Path) -> list[ImageRecord | Issue]:
     """Read a stranger's source to its end; all that it yields lies in it and can be written into a report."""
     folder = Folder(root, "source", None, root.resolve())
     reading = formats.read(folder)
-    entries = list(reading.entries())
-    for found in (*reading.found, *(entry for entry in entries if isinstance(entry, Issue))):
+    entries = list(reading.records())
+    for found in (*reading.issues, *(entry for entry in entries if isinstance(entry, Issue))):
         assert found.rule in RULES
         json.dumps(found).encode()
         found.message.encode()
@@ -148,7 +148,7 @@ def survives(root: Path, files: dict[str, bytes]) -> list[ImageRecord | Issue]:
 
 
 def checked(parsed: Parsed, where: str) -> None:
-    for found in parsed.found:
+    for found in parsed.issues:
         assert found.rule in RULES
         assert found.where.startswith(where)
         assert found.message.encode()
@@ -171,7 +171,7 @@ def test_any_bytes_are_a_label_file_or_say_why_not(data):
     checked(parsed, "a.txt")
     if b"\0" not in data:
         written = [line for line in data.removeprefix(b"\xef\xbb\xbf").splitlines() if line.split()]
-        assert len(parsed.boxes) + len(parsed.found) == len(written)
+        assert len(parsed.boxes) + len(parsed.issues) == len(written)
 
 
 @thorough
@@ -179,7 +179,7 @@ def test_any_bytes_are_a_label_file_or_say_why_not(data):
 def test_boxes_of_a_label_file_survive_exactly(boxes):
     text = "\n".join(" ".join(map(repr, box)) for box in boxes)
     parsed = label_file.parse(text.encode(), "a.txt", list("abcde"))
-    assert parsed.found == ()
+    assert parsed.issues == ()
     assert [(b.label, b.edges, b.place) for b in parsed.boxes] == [
         (label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), number)
         for number, (label, x, y, w, h) in enumerate(boxes, 1)
@@ -210,7 +210,7 @@ def test_boxes_of_a_voc_file_survive_exactly(boxes, origin):
         for a, b, c, d in corners
     )
     parsed = xml.parse(f"<annotation>{objects}</annotation>".encode(), "a.xml", None, origin)
-    assert parsed.found == ()
+    assert parsed.issues == ()
     assert [(b.label, b.edges, b.place) for b in parsed.boxes] == [
         ("cat", (a - origin, b - origin, c, d), number) for number, (a, b, c, d) in enumerate(corners, 1)
     ]

@@ -34,7 +34,7 @@ def read(root: Path, format: Format, sizes: Mapping[str, tuple[int, int]]) -> Re
     """Read a folder; `sizes` are those of the images, which YOLO does not say."""
     reading = formats.read(Folder(root, root.name), format)
     images, boxes, found = {}, {}, []
-    for entry in reading.entries():
+    for entry in reading.records():
         if isinstance(entry, Issue):
             found.append(entry.rule)
             continue
@@ -47,11 +47,11 @@ def read(root: Path, format: Format, sizes: Mapping[str, tuple[int, int]]) -> Re
         assert parsed.size in (None, sizes[key])
         assert entry.split is not None
         frame = (1, 1) if reading.relative else sizes[key]
-        found += [item.rule for item in parsed.found]
+        found += [item.rule for item in parsed.issues]
         images[key] = entry.split, Path(entry.image).name, sizes[key]
         boxes[key] = sorted((str(name(reading, box)), *from_edges(box.edges, *frame)) for box in parsed.boxes)
     names = reading.classes or sorted({box[0] for found in boxes.values() for box in found})
-    return Read(names, images, boxes, found + [item.rule for item in reading.found])
+    return Read(names, images, boxes, found + [item.rule for item in reading.issues])
 
 
 def name(reading: Reading, box: Box) -> str | int:

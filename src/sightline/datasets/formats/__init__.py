@@ -1,4 +1,4 @@
-"""The annotation formats: each module has `find` (what in a folder speaks for the format) and `read`."""
+"""The annotation formats: each module has `find` (what in a folder is of the format) and `read`."""
 
 from __future__ import annotations
 

@@ -18,13 +18,13 @@ from sightline.errors import DataError
 from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 
-# Images by their names that the engine passes over without a word.
+# Images by their names that the engine passes over silently.
 FOREIGN_SUFFIXES = (
     *(".gif", ".heic", ".heif", ".avif", ".dng", ".jp2", ".psd", ".svg", ".mpo", ".cr2", ".nef", ".raw", ".jfif"),
     *(".pfm", ".jpe", ".jxl", ".ppm", ".pgm", ".pbm", ".tga", ".exr", ".hdr", ".ico"),
 )
-PICTURES = (*IMAGE_SUFFIXES, *FOREIGN_SUFFIXES)
-READ = (*PICTURES, ".txt", ".xml")  # what is opened later by somebody who minds if that fails
+ALL_IMAGE_SUFFIXES = (*IMAGE_SUFFIXES, *FOREIGN_SUFFIXES)
+READ = (*ALL_IMAGE_SUFFIXES, ".txt", ".xml")  # what readers open later, and report where that fails
 LARGEST_TEXT = 2**20  # bytes of a description: data.yaml, obj.data, a list of names; the largest known has 0.6 MiB
 FAR = 1e100  # coordinates beyond it are none: in pixels, or multiplied to an area, they might overflow
 LONGEST_LINE = 2**15  # bytes of a line in a list file; a path has at most 4096
@@ -52,7 +52,7 @@ def composed(name: str) -> str:
 def folded(stem: str) -> str:
     """Return a stem without what people and tools change: case, white space, underscores, an image's suffix."""
     dot = stem.rfind(".")
-    plain = stem[:dot] if dot > 0 and stem[dot:].lower() in PICTURES else stem
+    plain = stem[:dot] if dot > 0 and stem[dot:].lower() in ALL_IMAGE_SUFFIXES else stem
     plain = unicodedata.normalize("NFKC", plain.replace("%20", "")).casefold()
     return "".join(c for c in plain if not c.isspace() and c != "_" and unicodedata.category(c) != "Cf")
 
@@ -81,7 +81,7 @@ def _composed_names(folder: str, changed: int) -> dict[str, str]:
 def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:
     """Return the names of the folder's own visible files with one of the suffixes, sorted.
 
-    A picture or label that is a link to nothing, to itself or to a device is one of them: its reader says what is
+    An image or label that is a link to nothing, to itself or to a device is one of them: its reader says what is
     wrong.
     """
     with os.scandir(folder) as entries:
@@ -90,13 +90,13 @@ def names(folder: str | Path, suffixes: tuple[str, ...]) -> list[str]:
     return kept
 
 
-def _is_file(entry: os.DirEntry[str], read: tuple[str, ...] = PICTURES) -> bool:
+def _is_file(entry: os.DirEntry[str], read: tuple[str, ...] = ALL_IMAGE_SUFFIXES) -> bool:
     try:
         if entry.is_file():
             return True
         if not entry.is_symlink() or entry.is_dir():
             return False
-    except OSError:  # links that lead round in a circle, or where nobody may look
+    except OSError:  # links that lead round in a circle, or that may not be read
         pass
     return entry.name.lower().endswith(read)
 
@@ -146,7 +146,7 @@ def walk(top: str | Path, *, follow: bool = False) -> Iterator[str]:
 
 def holds_pictures(top: str | Path) -> bool:
     """Tell whether there is an image, of a suffix we read or not, in the folder or below it."""
-    return any(next(some(folder, PICTURES, 1), None) for folder in walk(top, follow=True))
+    return any(next(some(folder, ALL_IMAGE_SUFFIXES, 1), None) for folder in walk(top, follow=True))
 
 
 def joined(folder: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Finds the image that an annotation file speaks of, and looks at what lies around the images that were found."""
+"""Finds the image that an annotation file names, and looks at what lies around the images that were found."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ImageFinder:
         self._count += 1
         return meant[0]
 
-    def found(self) -> list[Issue]:
+    def issues(self) -> list[Issue]:
         """Say that images lie elsewhere than their names say, once for all."""
         if self._moved is None:
             return []
@@ -195,9 +195,9 @@ def _spelled(folder: Path, wanted: Sequence[str]) -> Iterator[Path]:
 
 
 def odd_files(
-    source: Folder, folder: str, pictures: list[str], label_of: Callable[[str], str] | None = None
+    source: Folder, folder: str, image_names: list[str], label_of: Callable[[str], str] | None = None
 ) -> Iterator[Issue]:
-    """Yield what is wrong with a folder's images as files; `pictures` are the names of all, of any suffix.
+    """Yield what is wrong with a folder's images as files; `image_names` are the names of all, of any suffix.
 
     `label_of` makes the shown name of a label file out of a stem, where labels go by it.
     """
@@ -205,14 +205,14 @@ def odd_files(
     def place(name: str) -> str:
         return source.relative(f"{folder}/{name}")
 
-    for name in pictures:
+    for name in image_names:
         ending = suffix(name)
         if ending in FOREIGN_SUFFIXES:
             message = f"is an image of the kind '{ending}'; expected one of {', '.join(IMAGE_SUFFIXES)}"
             yield Issue("unsupported-suffix", place(name), message)
         elif not name.isascii() and not _is_utf8(name):
             yield Issue("file-name", place(name), "has a name that is not UTF-8; expected one that is")
-    images = [name for name in pictures if suffix(name) in IMAGE_SUFFIXES]
+    images = [name for name in image_names if suffix(name) in IMAGE_SUFFIXES]
     for first, second in _alike(images, str.casefold):
         message = f"differs from '{place(first)}' only in case; expected names that differ otherwise too"
         yield Issue("name-collision", place(second), message)

@@ -84,5 +84,5 @@ def _check_coco(folder: Folder, file: Path) -> None:
 def _whole_voc(folder: Folder, file: Path, voc_origin: int) -> Reading:
     reading = voc.read(folder, voc.find(folder.root), voc_origin)
     message = f"is the annotation of one image; took all of the data set in {folder.root}"
-    reading.found.append(Issue("data-path", folder.relative(file), message))
+    reading.issues.append(Issue("data-path", folder.relative(file), message))
     return reading

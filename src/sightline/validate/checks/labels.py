@@ -49,7 +49,7 @@ class Judged(NamedTuple):
 
 def judge(entry: ImageRecord, parsed: Parsed, facts: ImageInfo, frame: Frame) -> Judged:
     """Apply the rules to the labels of an image that could be read."""
-    found = [*parsed.found, *_size(entry, parsed, facts)]
+    found = [*parsed.issues, *_size(entry, parsed, facts)]
     about: list[int | None] = [None] * len(found)
     labels: list[Micro] = []
     edges: list[Edges] = []

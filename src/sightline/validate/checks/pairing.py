@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-from sightline.datasets.formats.files import PICTURES, composed, names, stem, suffix
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, composed, names, stem, suffix
 from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 from sightline.validate.index import Index
@@ -27,7 +27,7 @@ def image_named(named: str | None, image: str) -> str | None:
 
 def _plain(name: str) -> str:
     """Return a name without an image's suffix; many files name their image without one."""
-    return stem(name) if suffix(name) in PICTURES else name
+    return stem(name) if suffix(name) in ALL_IMAGE_SUFFIXES else name
 
 
 def find(index: Index) -> None:

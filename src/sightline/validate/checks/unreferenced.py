@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.datasets.formats.files import PICTURES, names, some
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, names, some
 from sightline.datasets.formats.image_lookup import CONTAINERS
 from sightline.datasets.formats.voc.reader import is_annotation
 from sightline.datasets.formats.yolo.darknet import is_label
@@ -47,7 +47,7 @@ def unused(folder: Folder, index: Index, read: set[str], reading: Reading) -> It
             seen.add(real)
             if ways := known.get(real):
                 yield from _unlisted(folder, index, place, ways) if reading.listed else ()
-            elif _meant(path, home) and (count := len(names(place, PICTURES))):
+            elif _meant(path, home) and (count := len(names(place, ALL_IMAGE_SUFFIXES))):
                 message = f"{count} image{'s' * (count > 1)} {_why(path, reading.format)}; left out"
                 yield Issue("unused-file", folder.relative(place), message)
 

@@ -108,8 +108,8 @@ def _instead(reading: Reading, saved: dict[str, str]) -> Reading:
                 entry._replace(image=saved.get(entry.source, entry.image)) if isinstance(entry, ImageRecord) else entry
             )
 
-    original = reading.entries
-    reading.entries = entries
+    original = reading.records
+    reading.records = entries
     return reading
 
 

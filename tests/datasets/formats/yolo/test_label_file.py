@@ -8,7 +8,7 @@ from sightline.datasets.formats.yolo import label_file
 
 
 def parsed_rules(text: str, count: int = 2) -> list[tuple[str, str]]:
-    found = label_file.parse(text.encode(), "a.txt", [str(n) for n in range(count)]).found
+    found = label_file.parse(text.encode(), "a.txt", [str(n) for n in range(count)]).issues
     assert all(item.where.startswith("a.txt") for item in found)
     return [(item.rule, item.message) for item in found]
 
@@ -42,8 +42,8 @@ def test_a_label_line_that_is_no_box_is_named(line, rule, words):
 def test_label_files_that_are_no_text_are_named_once():
     assert parsed_rules("0 0.5 0.5 0.1 0.1\n\n \n") == []
     assert label_file.parse("\ufeff1.0 .5 .5 1 1\r\n".encode(), "a.txt", ["a", "b"]).boxes == ((1, (0, 0, 1, 1), 1),)
-    assert [f.rule for f in label_file.parse("0 0.5".encode("utf-16"), "a.txt", ["a"]).found] == ["label-syntax"]
-    [large] = label_file.parse(b" " * (2**24 + 1), "a.txt", ["a"]).found
+    assert [f.rule for f in label_file.parse("0 0.5".encode("utf-16"), "a.txt", ["a"]).issues] == ["label-syntax"]
+    [large] = label_file.parse(b" " * (2**24 + 1), "a.txt", ["a"]).issues
     assert (large.rule, "at most 16 MiB" in large.message) == ("label-syntax", True)
-    many = label_file.parse(b"x\n" * 5000, "a.txt", ["a"]).found
+    many = label_file.parse(b"x\n" * 5000, "a.txt", ["a"]).issues
     assert (len(many), many[-1].message) == (1001, "the 1000th bad line; the rest is not read")

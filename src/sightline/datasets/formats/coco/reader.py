@@ -19,7 +19,7 @@ from sightline.datasets.formats.coco.annotation_files import named_split, unread
 from sightline.datasets.formats.coco.json_stream import Record
 from sightline.datasets.formats.coco.records import identity, shown_id
 from sightline.datasets.formats.coco.table import Annotation, Image, Table
-from sightline.datasets.formats.files import FOREIGN_SUFFIXES, PICTURES, names, short, suffix
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, FOREIGN_SUFFIXES, names, short, suffix
 from sightline.datasets.formats.image_lookup import ImageFinder, odd_files
 from sightline.datasets.types import Box, Folder, ImageRecord, Parsed, Reading, split_of
 from sightline.documents import Split
@@ -28,44 +28,44 @@ from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 
 
-def read(folder: Folder, found: list[Path]) -> Reading:
+def read(folder: Folder, files: list[Path]) -> Reading:
     """Read all files of a source. Raises DataError: broken JSON, or files whose splits contradict each other."""
-    notes: list[Issue] = []
+    issues: list[Issue] = []
     table = Table()
     documents = [
         _Document(folder, path, split, number, table)
-        for number, (path, split) in enumerate(_by_split(folder, found, notes).items())
+        for number, (path, split) in enumerate(_by_split(folder, files, issues).items())
     ]
-    notes += unread(folder, found) if folder.file is None else ()
+    issues += unread(folder, files) if folder.file is None else ()
     table.ready()
-    classes = _classes(documents, notes)
+    classes = _classes(documents, issues)
     for document in documents:
-        notes += document.found
+        issues += document.issues
         document.number_classes(classes)
     return Reading(
         "coco",
         classes,
         relative=False,
-        entries=lambda: _entries(folder, documents, table),
+        records=lambda: _records(folder, documents, table),
         declared={split for document in documents for split in document.splits},
-        found=notes,
+        issues=issues,
         part=folder.file is not None,
     )
 
 
-def _by_split(folder: Folder, found: list[Path], notes: list[Issue]) -> dict[Path, Split | None]:
+def _by_split(folder: Folder, files: list[Path], issues: list[Issue]) -> dict[Path, Split | None]:
     """Tell the split of each file by its name, else by its folder's."""
     if folder.file:  # the one file that was named is all of the set, whatever split it is named after
-        return dict.fromkeys(found)
-    splits = {path: named_split(folder.root, path) for path in found}
-    instances = [path for path in found if path.name.startswith("instances")]
-    for path in found:  # COCO ships captions_* and person_keypoints_* beside instances_*: the same images again
+        return dict.fromkeys(files)
+    splits = {path: named_split(folder.root, path) for path in files}
+    instances = [path for path in files if path.name.startswith("instances")]
+    for path in files:  # COCO ships captions_* and person_keypoints_* beside instances_*: the same images again
         twin = any(splits[other] == splits[path] and other.parent == path.parent for other in instances)
         if path not in instances and twin:
             del splits[path]
     named: dict[Path, Split | None] = {path: split for path, split in splits.items() if split}
     for path in [path for path in splits if named and path not in named]:
-        notes.append(Issue("unused-file", folder.relative(path), "belongs to no split by its name; left out"))
+        issues.append(Issue("unused-file", folder.relative(path), "belongs to no split by its name; left out"))
     chosen = named or splits
     doubled = [split for split, count in Counter(chosen.values()).items() if count > 1]
     if doubled:
@@ -102,7 +102,7 @@ class _Document:
     def _read(self, path: Path, *, exact: bool) -> None:
         self.categories: dict[Any, str] = {}  # names by id
         self.groups: set[str] = set()  # names that group others
-        self.found: list[Issue] = []
+        self.issues: list[Issue] = []
         for name, records in json_stream.lists(path, self.named, exact=exact):
             if name == "images":
                 self.table.add_images(self.file, records)
@@ -114,10 +114,10 @@ class _Document:
     def _note(self, crowds: int, masks: int) -> None:
         if crowds:
             message = f"{crowds} annotation{'s' * (crowds > 1)} with iscrowd left out"
-            self.found.append(Issue("crowd-region", self.where, message))
+            self.issues.append(Issue("crowd-region", self.where, message))
         if masks:
             message = f"{masks} annotation{'s' * (masks > 1)} with a segmentation or keypoints beside the box"
-            self.found.append(Issue("mask-ignored", self.where, f"{message}; the box is used"))
+            self.issues.append(Issue("mask-ignored", self.where, f"{message}; the box is used"))
 
     def _take_categories(self, records: Iterable[Record]) -> None:
         first: dict[str, int] = {}
@@ -140,7 +140,7 @@ class _Document:
             numbers.setdefault(identifier, number)
             if name in first:
                 message = f"has the name '{name}', which categories[{first[name]}] has too; merged"
-                self.found.append(Issue("duplicate-name", where, message))
+                self.issues.append(Issue("duplicate-name", where, message))
             first.setdefault(name, number)
             self.categories[identifier] = name
             group = record.get("supercategory")
@@ -151,7 +151,7 @@ class _Document:
         indices = {name: index for index, name in enumerate(classes)}
         self.indices = {identifier: indices[name] for identifier, name in self.categories.items() if name in indices}
 
-    def entries(self) -> Iterator[ImageRecord | Issue]:
+    def records(self) -> Iterator[ImageRecord | Issue]:
         """Yield every image with its boxes; what cannot be used becomes a finding."""
         for number, image, count in self.table.lost(self.file):
             more = f"; {count - 1} more annotations refer to it" if count > 1 else ""
@@ -162,65 +162,65 @@ class _Document:
             more = f", and so do {count - 1} more" if count > 1 else ""
             message = f"has an id that an earlier annotation has too{more}; each box is used"
             yield Issue("repeated-number", f"{self.where}: annotations[{repeated}]", message)
-        for entry in self.table.images(self.file):
-            yield from self._image(entry)
-        yield from self.finder.found()
+        for row in self.table.images(self.file):
+            yield from self._image(row)
+        yield from self.finder.issues()
 
-    def _image(self, entry: Image) -> Iterator[ImageRecord | Issue]:
-        where = f"{self.where}: images[{entry.number}]"
-        if entry.name is None or entry.id is None:
-            what = "file_name" if entry.name is None else "id"
+    def _image(self, row: Image) -> Iterator[ImageRecord | Issue]:
+        where = f"{self.where}: images[{row.number}]"
+        if row.name is None or row.id is None:
+            what = "file_name" if row.name is None else "id"
             yield Issue("label-syntax", where, f"has no {what}; expected an id and a file_name")
             return
-        image = self.finder.by_name(entry.name, where)
+        image = self.finder.by_name(row.name, where)
         if image is None:
-            message = f"image '{short(entry.name)}' is not there{self.finder.why(entry.name)}"
+            message = f"image '{short(row.name)}' is not there{self.finder.why(row.name)}"
             yield Issue("missing-image", where, message)
             return
         self.table.use(*os.path.split(image))
         source = self.folder.relative(image)
-        if entry.other is None and entry.same is not None:
+        if row.other is None and row.same is not None:
             yield Issue("duplicate-image", source, "is listed more than once; it counts once")
             return
-        if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
-            split = self.split or (folder_split(entry.name) if self.splits else None)
-            size = (entry.width, entry.height) if entry.width and entry.height else None
+        if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
+            split = self.split or (folder_split(row.name) if self.splits else None)
+            size = (row.width, row.height) if row.width and row.height else None
             # Of images that share an id the first has all annotations, so that they are counted; none is used.
-            mine = entry.other is None or entry.number == entry.first
-            parsed = self._parsed(self.table.annotations(self.file, entry.id) if mine else iter(()), size)
-            if entry.endless:
-                message = f"has the {entry.endless}; expected whole numbers of pixels"
-                parsed = parsed._replace(found=(*parsed.found, Issue("size-mismatch", where, message)))
-            if entry.other is not None:
-                message = f"has the id {shown_id(entry.id)}, which images[{entry.other}] has too"
-                parsed = parsed._replace(found=(*parsed.found, Issue("duplicate-id", where, message)))
+            mine = row.other is None or row.number == row.first
+            parsed = self._parsed(self.table.annotations(self.file, row.id) if mine else iter(()), size)
+            if row.endless:
+                message = f"has the {row.endless}; expected whole numbers of pixels"
+                parsed = parsed._replace(issues=(*parsed.issues, Issue("size-mismatch", where, message)))
+            if row.other is not None:
+                message = f"has the id {shown_id(row.id)}, which images[{row.other}] has too"
+                parsed = parsed._replace(issues=(*parsed.issues, Issue("duplicate-id", where, message)))
             yield ImageRecord(image, source, split, f"{self.where}: annotations[{{}}]", parsed=parsed)
 
     def _parsed(self, annotations: Iterator[Annotation], size: tuple[int, int] | None) -> Parsed:
-        boxes, areas, found = [], [], []
+        boxes, areas, issues = [], [], []
         for a in annotations:
             label = self.indices.get(a.category)
             where = f"{self.where}: annotations[{a.number}]"
             if label is None:
                 message = f"has category {shown_id(a.category)}, which is not in categories"
-                found.append(Issue("class-range", where, message))
+                issues.append(Issue("class-range", where, message))
             elif a.rule:
-                found.append(Issue(a.rule, where, a.message))
+                issues.append(Issue(a.rule, where, a.message))
             else:
                 boxes.append(Box(label, (a.x0, a.y0, a.x1, a.y1), a.number))
                 areas.append(a.area)
-        return Parsed(tuple(boxes), size, tuple(found), areas=tuple(areas))
+        return Parsed(tuple(boxes), size, tuple(issues), areas=tuple(areas))
 
 
-def _entries(folder: Folder, documents: list[_Document], table: Table) -> Iterator[ImageRecord | Issue]:
+def _records(folder: Folder, documents: list[_Document], table: Table) -> Iterator[ImageRecord | Issue]:
     for document in documents:
-        yield from document.entries()
+        yield from document.records()
     for place in table.folders():
-        pictures = names(place, PICTURES)
-        yield from odd_files(folder, place, pictures)
+        image_names = names(place, ALL_IMAGE_SUFFIXES)
+        yield from odd_files(folder, place, image_names)
         if folder.file:  # of a larger set: other files have the other images
             continue
-        for name in pictures:
+        for name in image_names:
             if name.lower().endswith(IMAGE_SUFFIXES) and not table.is_used(place, name):
                 message = "is an image that no annotation file lists; left out"
                 yield Issue("unused-file", folder.relative(f"{place}/{name}"), message)
@@ -234,7 +234,7 @@ def folder_splits(names: Iterable[str]) -> set[Split]:
 
 
 def folder_split(name: str) -> Split | None:
-    """Return the split that the folders in a file name speak of: the innermost that does."""
+    """Return the split that the folders in a file name mean: the innermost that does."""
     return _split_of_folders(name.replace("\\", "/").rpartition("/")[0])
 
 
@@ -243,7 +243,7 @@ def _split_of_folders(path: str) -> Split | None:
     return next((split for part in reversed(path.split("/")) if (split := split_of(part))), None)
 
 
-def _classes(documents: list[_Document], notes: list[Issue]) -> list[str]:
+def _classes(documents: list[_Document], issues: list[Issue]) -> list[str]:
     """Return the class names; an unused category that only groups others is none of them."""
     groups = {group for document in documents for group in document.groups}
     ordered: dict[str, str] = {}
@@ -256,5 +256,5 @@ def _classes(documents: list[_Document], notes: list[Issue]) -> list[str]:
         used |= {document.categories[identifier] for identifier in ids if identifier in document.categories}
     for name in [name for name in ordered if name in groups and name not in used]:
         message = f"the category '{name}' has no boxes and groups others by name; left out of the classes"
-        notes.append(Issue("grouping-class", ordered.pop(name), message))
+        issues.append(Issue("grouping-class", ordered.pop(name), message))
     return list(ordered)

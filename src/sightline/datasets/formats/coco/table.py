@@ -176,7 +176,7 @@ class Table:
             yield category
 
     def use(self, folder: str, name: str) -> None:
-        """Note that an image file is spoken of."""
+        """Note that an annotation names an image file."""
         self._db.execute("INSERT OR IGNORE INTO used VALUES (?, ?)", (_blob(folder), _blob(name)))
 
     def folders(self) -> list[str]:
@@ -185,7 +185,7 @@ class Table:
         return [row[0].decode("utf-8", "surrogateescape") for row in rows]
 
     def is_used(self, folder: str, name: str) -> bool:
-        """Tell whether an image file is spoken of."""
+        """Tell whether an annotation names an image file."""
         query = "SELECT 1 FROM used WHERE folder = ? AND name = ?"
         return self._db.execute(query, (_blob(folder), _blob(name))).fetchone() is not None
 

@@ -28,7 +28,7 @@ def categories(classes: Sequence[str]) -> list[Json]:
 
 
 def image(sample: Sample, number: int) -> Json:
-    """Return what COCO says of an image; width and height are those of the upright picture."""
+    """Return what COCO says of an image; width and height are those of the upright image."""
     return {"id": number, "file_name": sample.name, "width": sample.width, "height": sample.height}
 
 

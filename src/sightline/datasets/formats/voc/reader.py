@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from sightline.datasets.formats.files import (
+    ALL_IMAGE_SUFFIXES,
     FOREIGN_SUFFIXES,
-    PICTURES,
     cannot_be_read,
     composed,
     fence,
@@ -50,20 +50,20 @@ def is_annotation(path: str) -> bool:
     return re.search(rb"<annotation[\s>]", head.replace(b"\0", b"")) is not None  # without the zeros of UTF-16
 
 
-def read(folder: Folder, found: list[Path], origin: int = 0, only: Path | None = None) -> Reading:
+def read(folder: Folder, places: list[Path], origin: int = 0, only: Path | None = None) -> Reading:
     """Recognise the splits; `origin` is what pixels are counted from (see `voc_xml.parse`).
 
     With `only`, the images in that list are all of the set, and in no split.
     """
-    reading = Reading("voc", None, relative=False, entries=lambda: iter(()), parse=partial(xml.parse, origin=origin))
-    splits = {place: None if only else _split_of(place, folder.root) for place in found}
+    reading = Reading("voc", None, relative=False, records=lambda: iter(()), parse=partial(xml.parse, origin=origin))
+    splits = {place: None if only else _split_of(place, folder.root) for place in places}
     lists: dict[Path, Mapping[Split | None, Path]] = {
-        place: {None: only} if only else _lists(folder, place) for place in found
+        place: {None: only} if only else _lists(folder, place) for place in places
     }
-    for place in found:
+    for place in places:
         reading.declared |= {split for split in (lists[place] or (splits[place],)) if split}
-        reading.found += () if only or lists[place] else _other_lists(folder, place)
-    reading.entries = _Entries(folder, splits, lists).all
+        reading.issues += () if only or lists[place] else _other_lists(folder, place)
+    reading.records = _Records(folder, splits, lists).all
     reading.part = only is not None
     return reading
 
@@ -115,8 +115,8 @@ def _other_lists(folder: Folder, place: Path) -> Iterator[Issue]:
                 yield Issue("unused-file", folder.relative(lists / name), message)
 
 
-class _Entries:
-    """Streams the images that annotation files speak of, one folder of annotations after the other."""
+class _Records:
+    """Streams the images that annotation files name, one folder of annotations after the other."""
 
     def __init__(
         self, folder: Folder, splits: dict[Path, Split | None], lists: Mapping[Path, Mapping[Split | None, Path]]
@@ -124,7 +124,7 @@ class _Entries:
         self.folder, self.splits, self.lists = folder, splits, lists
         self.allows = fence(folder)
         self.places_of: dict[str, dict[Path, None]] = {}  # folders of images, and of their annotations
-        self.bare: set[tuple[str, str]] = set()  # images that a list names and nobody annotated: folder and name
+        self.bare: set[tuple[str, str]] = set()  # images that a list names, without annotations: folder and name
 
     def all(self) -> Iterator[ImageRecord | Issue]:
         divided = any(self.splits.values()) or any(self.lists.values())
@@ -134,8 +134,8 @@ class _Entries:
             elif split or not divided:
                 finder = ImageFinder(self.folder, place, split)
                 for name in names(place, XML):
-                    yield from self._entry(place, name, split, finder)
-                yield from finder.found()
+                    yield from self._record(place, name, split, finder)
+                yield from finder.issues()
             else:
                 yield from (self._left_out(place, name) for name in names(place, XML))
         for images, places in self.places_of.items():
@@ -153,10 +153,10 @@ class _Entries:
                 name = next((by_form[form] for form in forms if form in by_form), None)
                 if name:
                     listed[name] = True
-                    yield from self._entry(place, name, split, finder)
+                    yield from self._record(place, name, split, finder)
                 else:
                     yield self._unlabelled(line, f"{self.folder.relative(path)}:{number}", place, split, finder)
-            yield from finder.found()
+            yield from finder.issues()
         if None not in self.lists[place]:  # else the one list that was named is all that is meant
             for name in (name for name, taken in listed.items() if not taken):
                 yield self._left_out(place, name)
@@ -180,7 +180,9 @@ class _Entries:
     def _left_out(self, place: Path, name: str) -> Issue:
         return Issue("no-split", self.folder.relative(place / name), "is of an image in no split; left out")
 
-    def _entry(self, place: Path, name: str, split: Split | None, finder: ImageFinder) -> Iterator[ImageRecord | Issue]:
+    def _record(
+        self, place: Path, name: str, split: Split | None, finder: ImageFinder
+    ) -> Iterator[ImageRecord | Issue]:
         """Yield the image of an annotation file."""
         label = f"{place}/{name}"
         if not self.allows(label):
@@ -188,11 +190,11 @@ class _Entries:
         where = self.folder.relative(label)
         image = finder.by_stem(stem(name))
         if image is None:
-            image, found = self._by_content(label, where, stem(name), finder)
-            yield from found
+            image, issues = self._by_content(label, where, stem(name), finder)
+            yield from issues
         if image is not None:
             self._note(image, place)
-            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
+            if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
                 yield ImageRecord(image, self.folder.relative(image), split, f"{where}:{{}}", label)
 
     def _by_content(self, label: str, where: str, name: str, finder: ImageFinder) -> tuple[str | None, Iterable[Issue]]:
@@ -208,7 +210,7 @@ class _Entries:
             return image, ()
         line = data.count(b"\n", 0, max(0, data.find(b"<filename"))) + 1
         message = f"its image '{short(parsed.image or name)}' is not there{finder.why(parsed.image or name)}"
-        return None, (*parsed.found, Issue("missing-image", f"{where}:{line}", message))
+        return None, (*parsed.issues, Issue("missing-image", f"{where}:{line}", message))
 
     def _note(self, image: str, place: Path) -> str:
         images = os.path.dirname(image)
@@ -216,14 +218,14 @@ class _Entries:
         return images
 
     def _around(self, images: str, places: Iterable[Path]) -> Iterator[Issue]:
-        """Yield what is wrong with the files of an image folder, and which of them nobody annotated."""
-        pictures = names(images, PICTURES)
+        """Yield what is wrong with the files of an image folder, and which of them have no annotations."""
+        image_names = names(images, ALL_IMAGE_SUFFIXES)
         home = self.folder.relative(next(iter(places)))
-        yield from odd_files(self.folder, images, pictures, lambda stem: f"{home}/{stem}.xml")
+        yield from odd_files(self.folder, images, image_names, lambda stem: f"{home}/{stem}.xml")
         if any(None in self.lists[place] for place in places):
             return
         annotated = {composed(stem(name)) for place in places for name in names(place, XML)}
-        for name in pictures:
+        for name in image_names:
             bare = composed(stem(name)) not in annotated and (images, name) not in self.bare
             if bare and suffix(name) in IMAGE_SUFFIXES:
                 message = f"is an image without an annotation file; expected {home}/{stem(name)}.xml; left out"
@@ -237,5 +239,5 @@ def _candidates(line: str, spellings: Iterable[str]) -> Iterator[str]:
     """
     line = line.strip('"') or line
     base = line.replace("\\", "/").rpartition("/")[2]
-    for text in (line, base, stem(base) if suffix(base) in (*PICTURES, *XML) else base):
+    for text in (line, base, stem(base) if suffix(base) in (*ALL_IMAGE_SUFFIXES, *XML) else base):
         yield from (f"{text}{spelling}" for spelling in spellings)

@@ -33,37 +33,37 @@ def parse(data: bytes, where: str, classes: list[str] | None, origin: int = 0) -
     """
     if len(data) > LARGEST:
         message = f"is {len(data) >> 20} MiB large; expected an annotation file of at most {LARGEST >> 20} MiB"
-        return Parsed(found=(Issue("label-syntax", where, message),))
+        return Parsed(issues=(Issue("label-syntax", where, message),))
     parser = _Parser()
     try:
         parser.feed(data)
         root = parser.close()
     except ParseError as problem:
-        return Parsed(found=(Issue("label-syntax", f"{where}:{problem.position[0]}", f"is not XML: {problem}"),))
+        return Parsed(issues=(Issue("label-syntax", f"{where}:{problem.position[0]}", f"is not XML: {problem}"),))
     except DefusedXmlException:
         message = "declares XML entities, which annotations do not need"
-        return Parsed(found=(Issue("label-syntax", f"{where}:1", message),))
+        return Parsed(issues=(Issue("label-syntax", f"{where}:1", message),))
     except (ValueError, LookupError) as problem:
         message = f"is in an encoding that cannot be read ({problem}); expected UTF-8"
-        return Parsed(found=(Issue("label-syntax", f"{where}:1", message),))
+        return Parsed(issues=(Issue("label-syntax", f"{where}:1", message),))
     if root.tag != "annotation":
         message = f"is XML of a <{root.tag[:60]}>; expected an <annotation>"
-        return Parsed(found=(Issue("label-syntax", f"{where}:{root.get(LINE)}", message),))
-    boxes, found, inverted = [], [], []
+        return Parsed(issues=(Issue("label-syntax", f"{where}:{root.get(LINE)}", message),))
+    boxes, issues, inverted = [], [], []
     for element in root:
         if element.tag != "object" and element.tag.lower() == "object":
             message = f"has an object in a <{element.tag}>; expected an <object>"
-            found.append(Issue("label-syntax", f"{where}:{element.get(LINE)}", message))
+            issues.append(Issue("label-syntax", f"{where}:{element.get(LINE)}", message))
     for element in root.iter("object"):
         box = _box(element, where, origin)
         if isinstance(box, Box):
             boxes.append(box)
         else:
-            found.append(box)
+            issues.append(box)
             if (corners := element.find("bndbox")) is not None and (edges := _edges(corners)):
                 inverted.append((int(element.get(LINE) or 0), edges))
     image = _text(root, "filename") or None
-    return Parsed(tuple(boxes), _size(root), tuple(found), image, inverted=tuple(inverted))
+    return Parsed(tuple(boxes), _size(root), tuple(issues), image, inverted=tuple(inverted))
 
 
 def _box(element: Element, where: str, origin: int) -> Box | Issue:

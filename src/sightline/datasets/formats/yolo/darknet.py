@@ -47,22 +47,22 @@ def _holds_labels(folder: Path) -> bool:
 
 def is_label(path: str) -> bool:
     """Tell whether a text file starts with the line of a box."""
-    return _first_found(path) == "class-range"  # a whole box, of a class that an empty list does not have
+    return _first_issue(path) == "class-range"  # a whole box, of a class that an empty list does not have
 
 
 def is_any_label(path: str) -> bool:
     """Tell whether a text file starts with the line of a box, or of a label of another task."""
-    return _first_found(path) not in (None, "label-syntax")
+    return _first_issue(path) not in (None, "label-syntax")
 
 
-def _first_found(path: str) -> str | None:
+def _first_issue(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
             first = file.readline(4096)
     except OSError:
         return None
-    found = label_file.parse(first, "", []).found
-    return found[0].rule if found else None
+    issues = label_file.parse(first, "", []).issues
+    return issues[0].rule if issues else None
 
 
 def classes_in(folder: Path) -> set[int]:

@@ -48,13 +48,13 @@ class _DataYaml:
         self.where = f"{folder.name}/{self.shown}" if path != folder.file else folder.name
         self.values = self._settings(load(folder, path))
         self.beside = path.parent
-        self.found: list[Issue] = []
+        self.issues: list[Issue] = []
         self.bases = self._bases(self.values.get("path"))
         self.resolver = Resolver(folder, self.bases)
 
     def describe(self) -> Description:
         names = self._names()
-        return Description(names, self._places(), self.bases, self.found)
+        return Description(names, self._places(), self.bases, self.issues)
 
     def _settings(self, values: dict[str, Any]) -> dict[str, Any]:
         """Return the settings by keys in lower case. Raises DataError for one with two values in two spellings."""
@@ -76,7 +76,7 @@ class _DataYaml:
             base = Path(tidy(str(self.beside / text)))
             if _is_folder(base) and self.folder.allows(base):
                 return list(dict.fromkeys((base, self.beside)))
-        self.found.append(
+        self.issues.append(
             Issue("data-path", self.shown, f"path: '{short(home)}' leads nowhere; took the folder of {self.shown}")
         )
         return [self.beside]
@@ -132,7 +132,7 @@ class _DataYaml:
             if place.how:
                 changed.append(f"'{short(text)}' {place.how}; took {self.folder.relative(place.path)}")
         if changed:
-            self.found.append(Issue("data-path", self.shown, f"{key}: {'; '.join(changed)}"))
+            self.issues.append(Issue("data-path", self.shown, f"{key}: {'; '.join(changed)}"))
         return _outermost(places)
 
     def _beside(self, name: str) -> Path | None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sightline.datasets.formats.files import PICTURES, existing, fence, joined, short, suffix, tidy
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, existing, fence, joined, short, suffix, tidy
 from sightline.datasets.formats.foreign_paths import ends, foreign, slashed, split_in
 from sightline.datasets.types import Folder
 from sightline.rules import Issue
@@ -60,13 +60,13 @@ class ImageList:
 
     def no_image(self, number: int, line: str) -> bool:
         """Tell a line that is no path of an image at all, and count it: a stem, or the path of a label."""
-        if suffix(line) in PICTURES:
+        if suffix(line) in ALL_IMAGE_SUFFIXES:
             return False
         self._no_images = self._no_images or (number, line)
         self._no_image_count += 1
         return True
 
-    def found(self) -> list[Issue]:
+    def issues(self) -> list[Issue]:
         """Say that lines lead elsewhere or are no paths of images, each once for the list."""
         return [*self._no_paths(), *self._elsewhere()]
 

@@ -29,7 +29,7 @@ def parse(data: bytes, where: str, classes: list[str] | None, ids: dict[float, i
         return _refused(where, "is no text; expected a label file in ASCII or UTF-8")
     if ids is None:
         ids = plain(len(classes or ()))
-    boxes, found = [], []
+    boxes, issues = [], []
     for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         try:
             label, cx, cy, w, h = map(float, line.split())
@@ -44,15 +44,17 @@ def parse(data: bytes, where: str, classes: list[str] | None, ids: dict[float, i
                 continue
             wrong = _wrong(line, f"{where}:{number}", ids)
         if wrong:
-            found.append(wrong)
-            if len(found) == MOST:
-                found.append(Issue("label-syntax", f"{where}:{number}", f"the {MOST}th bad line; the rest is not read"))
+            issues.append(wrong)
+            if len(issues) == MOST:
+                issues.append(
+                    Issue("label-syntax", f"{where}:{number}", f"the {MOST}th bad line; the rest is not read")
+                )
                 break
-    return Parsed(tuple(boxes), None, tuple(found))
+    return Parsed(tuple(boxes), None, tuple(issues))
 
 
 def _refused(where: str, message: str) -> Parsed:
-    return Parsed(found=(Issue("label-syntax", where, message),))
+    return Parsed(issues=(Issue("label-syntax", where, message),))
 
 
 def _wrong(line: bytes, where: str, ids: dict[float, int]) -> Issue | None:

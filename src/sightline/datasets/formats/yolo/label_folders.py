@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from sightline.datasets.formats.files import PICTURES, some
+from sightline.datasets.formats.files import ALL_IMAGE_SUFFIXES, some
 from sightline.datasets.formats.image_lookup import USUAL
 from sightline.datasets.formats.yolo import darknet
 from sightline.datasets.formats.yolo.yolo_description import Labels
@@ -26,7 +26,7 @@ class LabelFolders:
         self._folder = folder
         self._usual = Labels(folder, bases)
         self._known: dict[str, str] = {}
-        self.found: list[Issue] = []
+        self.issues: list[Issue] = []
 
     def of(self, images: str) -> str:
         """Return the folder of the labels: the usual one, else the one folder with labels of these images."""
@@ -43,7 +43,7 @@ class LabelFolders:
             if len(fitting) == 1:
                 shown = self._folder.relative
                 message = f"has no labels in {shown(usual)}, where they usually are; took {shown(fitting[0])}"
-                self.found.append(Issue("data-path", self._folder.place(images), message))
+                self.issues.append(Issue("data-path", self._folder.place(images), message))
                 return fitting[0]
             if fitting:
                 break
@@ -63,8 +63,8 @@ class LabelFolders:
             yield ["/".join([parent, name, *below[index + 1 :]]) for name in others]
 
     def _fits(self, path: str, images: str) -> bool:
-        """Tell a folder of labels, and of no pictures, most of whose files have an image."""
-        if not os.path.isdir(path) or not self._folder.allows(path) or next(some(path, PICTURES, 1), None):
+        """Tell a folder of labels, and of no images, most of whose files have an image."""
+        if not os.path.isdir(path) or not self._folder.allows(path) or next(some(path, ALL_IMAGE_SUFFIXES, 1), None):
             return False
         labels = [label for label in some(path, (".txt",), PROBED) if darknet.is_label(label)]
         stems = [f"{images}/{os.path.basename(label)[:-4]}" for label in labels]

@@ -42,7 +42,7 @@ def with_notes(folder: Folder, path: Path, names: Names) -> Names:
         return names
     result = numbered(folder.relative(notes), listed)
     message = f"lists {_names(mine)}; {folder.relative(notes)} numbers them {_names(listed)}; took the latter"
-    result.found.append(Issue("class-numbers", folder.relative(path), message))
+    result.issues.append(Issue("class-numbers", folder.relative(path), message))
     return result
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline.datasets.formats.files import (
+    ALL_IMAGE_SUFFIXES,
     FOREIGN_SUFFIXES,
     LARGEST_TEXT,
-    PICTURES,
     composed,
     fence,
     folded,
@@ -79,12 +79,12 @@ def _is_data_yaml(path: Path) -> bool:
         return {"names", "split"} <= {match.lastgroup for match in KEYS.finditer(file.read(LARGEST_TEXT))}
 
 
-def read(folder: Folder, found: list[Path]) -> Reading:
+def read(folder: Folder, descriptions: list[Path]) -> Reading:
     """Read the description. Raises DataError with everything that is wrong with it."""
-    if len(found) > 1:
-        listed = ", ".join(folder.relative(path) for path in found)
+    if len(descriptions) > 1:
+        listed = ", ".join(folder.relative(path) for path in descriptions)
         raise DataError(f"{folder.name} holds several data sets ({listed}). Point to the folder of one of them.")
-    [path] = found
+    [path] = descriptions
     if path.suffix.lower() in (".yaml", ".yml"):
         described = data_yaml.describe(folder, path)
     elif path.suffix.lower() == ".data":
@@ -93,16 +93,16 @@ def read(folder: Folder, found: list[Path]) -> Reading:
         described = darknet.describe_plain(folder, path)
     if path.name not in name_lists.LISTS:
         homes = dict.fromkeys([path.parent, *described.bases, *_homes(folder, described)])
-        described.found += name_lists.other_orders(folder, path, described.names, homes)
+        described.issues += name_lists.other_orders(folder, path, described.names, homes)
     ids = described.names.ids
     return Reading(
         "yolo",
         described.names.classes,
         relative=True,
-        entries=_Entries(folder, described).all,
+        records=_Records(folder, described).all,
         parse=partial(labels.parse, ids=ids) if ids else labels.parse,
         declared={split for split in described.places if split},
-        found=[*described.names.found, *described.found],
+        issues=[*described.names.issues, *described.issues],
         listed=any(place.is_file() for places in described.places.values() for place in places),
         home=described.bases[0] if folder.file else None,
     )
@@ -123,7 +123,7 @@ class Near(NamedTuple):
     same: bool
 
 
-class _Entries:
+class _Records:
     """Streams the images of a description, and what lies around them."""
 
     def __init__(self, folder: Folder, described: Description) -> None:
@@ -145,11 +145,11 @@ class _Entries:
                         yield from self._of_folder(images, split)
                 else:
                     yield from self._of_list(place, split)
-        yield from self.label_folders.found
+        yield from self.label_folders.issues
         for labels_in, images_in in self.images_of.items():
             yield from self._around(labels_in, list(images_in))
 
-    def _entry(self, image: str, label: str, exists: bool, split: Split | None) -> Iterator[ImageRecord | Issue]:
+    def _record(self, image: str, label: str, exists: bool, split: Split | None) -> Iterator[ImageRecord | Issue]:
         """Yield an image with the label of its name, else of nearly its name."""
         relative = self.folder.relative
         if not exists:
@@ -166,17 +166,17 @@ class _Entries:
         yield ImageRecord(image, relative(image), split, f"{relative(label)}:{{}}", label if exists else None)
 
     def _of_folder(self, images: str, split: Split | None) -> Iterator[ImageRecord | Issue]:
-        pictures = names(images, PICTURES)
-        if not pictures or not self.folder.allows(images):
+        image_names = names(images, ALL_IMAGE_SUFFIXES)
+        if not image_names or not self.folder.allows(images):
             return
         place = self._pair(images, self.labels(images))
         present = self._texts(place)
-        for name in pictures:
+        for name in image_names:
             if name.lower().endswith(IMAGE_SUFFIXES) and self.allows(f"{images}/{name}"):
                 usual = f"{stem(name)}.txt"
                 label = f"{place}/{present.get(usual, usual)}"
                 exists = usual in present and self.allows(label)
-                yield from self._entry(f"{images}/{name}", label, exists, split)
+                yield from self._record(f"{images}/{name}", label, exists, split)
 
     def _of_list(self, path: Path, split: Split | None) -> Iterator[ImageRecord | Issue]:
         listed = ImageList(self.folder, path, self.described.bases, darknet=self.described.foreign)
@@ -191,9 +191,9 @@ class _Entries:
                 continue
             label = self._label(listed, line, image)
             self._pair(os.path.dirname(image), os.path.dirname(label))
-            if suffix(image) not in FOREIGN_SUFFIXES:  # of those, `odd_files` speaks
-                yield from self._entry(image, label, self._is_file(label), split)
-        yield from listed.found()
+            if suffix(image) not in FOREIGN_SUFFIXES:  # `odd_files` reports those
+                yield from self._record(image, label, self._is_file(label), split)
+        yield from listed.issues()
 
     def _label(self, listed: ImageList, line: str, image: str) -> str:
         """Return the label of an image: where the list says its image is, if that lies elsewhere."""
@@ -226,7 +226,7 @@ class _Entries:
         Nearly is another Unicode form, which is the same name; or another case, white space, a suffix too many.
         """
         texts = self._texts(place)
-        stems = {stem(name) for name in names(images, PICTURES)}
+        stems = {stem(name) for name in names(images, ALL_IMAGE_SUFFIXES)}
         labels = {usual[:-4]: name for usual, name in texts.items() if usual not in darknet.NO_LABELS}
         missing, left = stems - labels.keys(), labels.keys() - stems
         pairs: dict[str, Near] = {}
@@ -248,12 +248,12 @@ class _Entries:
         present = self._texts(place)
         count = 0
         for images in images_of:
-            pictures = names(images, PICTURES)
-            count += len(pictures)
+            image_names = names(images, ALL_IMAGE_SUFFIXES)
+            count += len(image_names)
             yield from odd_files(
-                self.folder, images, pictures, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
+                self.folder, images, image_names, lambda stem: self.folder.relative(f"{place}/{stem}.txt")
             )
-            for name in pictures:
+            for name in image_names:
                 present.pop(f"{stem(name)}.txt", None)
             for near in self.paired(images, place).values():
                 present.pop(near.name if near.name.endswith(".txt") else f"{stem(near.name)}.txt", None)

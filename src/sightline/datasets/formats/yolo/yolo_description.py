@@ -23,7 +23,7 @@ class Names:
 
     classes: list[str]
     ids: dict[float, int] | None = None
-    found: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
 
 @dataclass
@@ -37,18 +37,18 @@ class Description:
     names: Names
     places: dict[Split | None, list[Path]]
     bases: list[Path]
-    found: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
     foreign: bool = False
 
 
 def numbered(where: str, names: Mapping[int, str]) -> Names:
     """Number classes from 0, without gaps, each name once."""
-    found = []
+    issues = []
     numbers = sorted(names)
     if numbers != list(range(len(numbers))):
         shown = f"{', '.join(map(str, numbers[:20]))}{', …' * (len(numbers) > 20)}"
         message = f"names has the numbers {shown}; expected 0 to {len(numbers) - 1}; renumbered"
-        found.append(Issue("class-gap", where, message))
+        issues.append(Issue("class-gap", where, message))
     first: dict[str, int] = {}
     index: dict[str, int] = {}
     ids: dict[float, int] = {}
@@ -56,10 +56,10 @@ def numbered(where: str, names: Mapping[int, str]) -> Names:
         name = names[number]
         if name in first:
             message = f"'{name}' is the name of {first[name]} and of {number}; expected different names; merged"
-            found.append(Issue("duplicate-name", where, message))
+            issues.append(Issue("duplicate-name", where, message))
         first.setdefault(name, number)
         ids[float(number)] = index.setdefault(name, len(index))
-    return Names(list(index), ids if found else None, found)
+    return Names(list(index), ids if issues else None, issues)
 
 
 def texts(where: str, names: object) -> list[str]:

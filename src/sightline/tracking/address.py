@@ -1,0 +1,82 @@
+"""Where MLflow is: the address of a run's server or database, taken apart and fit to be shown."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from sightline.storage.files import database_uri
+from sightline.tracking.answers import CREDENTIALS
+
+TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
+REMOTE = ("http", "https", "databricks")
+UNITY = ("databricks-uc", "uc")  # registries alone
+RUN_TAG = "sightline.run_id"  # of an MLflow run: the pipeline run that it records
+
+
+class Place(NamedTuple):
+    """Where a run is recorded; without credentials, fit to be shown."""
+
+    tracking_uri: str
+    experiment: str
+    run_id: str
+
+
+def tracking_uri(runs: Path | None = None) -> str:
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
+    folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
+    return os.environ.get(TRACKING) or database_uri(folder)
+
+
+def registry_uri(tracking: str) -> str | None:
+    """Return `MLFLOW_REGISTRY_URI`, or null where the tracking server is the model registry too."""
+    uri = os.environ.get(REGISTRY)
+    return uri if uri and uri != tracking else None
+
+
+def redact(uri: str) -> str:
+    """Return a URI without user, password and query, so that it can be shown and stored."""
+    return CREDENTIALS.sub("://", uri).partition("?")[0]
+
+
+def scheme(uri: str) -> str:
+    """Return the scheme without the driver: `postgresql` of `postgresql+psycopg2://…`; empty if there is none."""
+    try:
+        return uri if uri in ("databricks", "databricks-uc") else urlsplit(uri).scheme.partition("+")[0]
+    except ValueError:
+        return ""
+
+
+def database(uri: str) -> Path | None:
+    """Return the file of a SQLite URI; null for every other one, and for a database in memory."""
+    if scheme(uri) != "sqlite":
+        return None
+    path = unquote(uri.partition("://")[2].partition("?")[0].removeprefix("/"))
+    return Path(path).absolute() if path and path != ":memory:" else None
+
+
+def lock_file(path: Path) -> Path:
+    """Return the file that is locked while one process makes the tables of a database."""
+    return path.with_name(f".{path.name}.lock")
+
+
+def malformed(uri: str) -> str | None:
+    """Say why a text is no address, whatever its scheme."""
+    if uri != uri.strip():
+        return "with a space before or after the address"
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "in which the brackets of an IPv6 address do not close"
+    if parts.scheme not in ("http", "https"):
+        return None
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        return "in which the port is no number from 1 to 65535"
+    return None if parts.hostname else "in which the host is missing"
