@@ -216,8 +216,8 @@ def test_file_that_computes_something_else_fails_parity(quickstart: Finished, tm
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from sightline import engine\n"
-        "engine.prepare()\n"
+        "from sightline import ultralytics_env\n"
+        "ultralytics_env.prepare()\n"
         "from sightline.detect import Detector, read_image\n"
         "from sightline.errors import ExportError\n"
         "from sightline.export import onnx_file, parity\n"
@@ -251,8 +251,8 @@ def test_model_that_has_learned_nothing_shows_no_parity(
     monkeypatch.setenv("SIGHTLINE_CACHE", str(quickstart.folder.parents[1] / "cache"))
     code = (
         "import sys\n"
-        "from sightline import engine\n"
-        "engine.prepare()\n"
+        "from sightline import ultralytics_env\n"
+        "ultralytics_env.prepare()\n"
         "import torch\n"
         "from ultralytics.nn.tasks import DetectionModel\n"
         "torch.manual_seed(0)\n"
@@ -274,8 +274,8 @@ def test_model_that_has_learned_nothing_shows_no_parity(
 
 CHANGE = (
     "import sys\n"
-    "from sightline import engine\n"
-    "engine.prepare()\n"
+    "from sightline import ultralytics_env\n"
+    "ultralytics_env.prepare()\n"
     "import torch\n"
     "saved = torch.load(sys.argv[1], map_location='cpu', weights_only=False)\n"
     "head = saved['model'].model[-1]\n"
