@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -64,11 +65,18 @@ def test_the_place_is_in_the_folder_of_runs_in_a_pod_in_the_cache_and_a_setting_
     assert work_folder.place() == work_folder.place(tmp_path / "other") == tmp_path / "disk"
 
 
-def test_a_place_that_cannot_be_written_is_named_with_its_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("/dev/null/work", "/dev/null/work cannot be used: not a directory. Set SIGHTLINE_WORK to"),
+        ("/tmp/a?b", "SIGHTLINE_WORK: got '/tmp/a?b'; the training engine cannot use a path with '?'"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_named_with_its_setting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, words: str
 ) -> None:
-    monkeypatch.setenv("SIGHTLINE_WORK", "/dev/null/work")
-    with pytest.raises(ConfigError, match=r"/dev/null/work cannot be used: not a directory\. Set SIGHTLINE_WORK to"):
+    monkeypatch.setenv("SIGHTLINE_WORK", place)
+    with pytest.raises(ConfigError, match=re.escape(words)):
         work(tmp_path / "out")
 
 

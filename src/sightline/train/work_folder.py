@@ -130,6 +130,11 @@ def _lock(key: str) -> tuple[Lock, bool]:
     Raises ConfigError where that is impossible; not every file system of a network knows locks.
     """
     root = place()
+    if "?" in str(root) or not str(root).isprintable():
+        raise ConfigError(
+            f"{VARIABLE}: got '{root}'; the training engine cannot use a path with '?', line breaks, or anything else "
+            "that cannot be printed. Choose another folder."
+        )
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = Lock(root / f"{key}.lock")
