@@ -130,7 +130,7 @@ def pooled(counts: Tally, confidences: Floats) -> dict[str, tuple[Floats, Floats
     }
 
 
-def drawn(confidence: float) -> Floats:
+def curve_confidences(confidence: float) -> Floats:
     """Return the confidences of a curve around an operating point: steps of 0.01, finer where scores crowd below 1."""
     steps = np.linspace(0, 1, 101).round(2)
     near = 1 - (1 - confidence) * np.linspace(0, 4, 41) if confidence > 0.98 else np.zeros(0)

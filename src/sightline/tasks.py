@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
-from sightline.config.parameters import PipelineParameters, inert
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.documents import parse_weights
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
@@ -100,8 +100,8 @@ def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> 
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
         weights = document.weights.reference.text()
-        train = inert(config.train.model_dump(mode="json"))
-        return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
+        train = placeholder_free_json(config.train.model_dump(mode="json"))
+        return document.snapshot, weights, train, placeholder_free_json(json.loads(config.json_text())), document.code
 
 
 def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:

@@ -49,7 +49,7 @@ def test_an_api_that_does_not_work_is_distinguished_from_one_that_is_healthy(
     fake: Callable[[str], str], mode: str, words: str
 ) -> None:
     uri = fake(mode)
-    assert server.unreachable(uri) is None
+    assert server.address_problem(uri) is None
     (problem,) = check.of_server(uri.replace("http://", "http://anna:s3cret@"), "sightline", "detector")
     assert problem.startswith(f"MLflow at {uri} cannot be used: {words}")
 
@@ -73,7 +73,7 @@ def test_one_cause_is_said_once_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = fake(f"later {json.dumps([status, text])}")
-    server.hush()
+    server.quiet_mlflow()
     answers.keep_messages()
     (problem,) = check.of_server(uri, "sightline", "detector")
     assert f"MLflow at {uri} does not answer for the experiment, its experiments" in problem
@@ -247,7 +247,7 @@ def test_a_scan_that_passes_still_ends_with_what_the_server_said(
 
 def test_waiting_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     with server.waiting("http://anna:s3cret@mlflow.lab", "report"):
-        time.sleep(server.QUIET_SECONDS + 0.5)
+        time.sleep(server.SECONDS_BEFORE_NOTICE + 0.5)
     assert "waiting for MLflow at http://mlflow.lab (5 s)" in capfd.readouterr().err
 
 

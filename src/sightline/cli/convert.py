@@ -11,7 +11,18 @@ import typer
 from rich.text import Text
 
 from sightline.cli import output
-from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, given, given_path, show, values
+from sightline.cli.options import (
+    Assign,
+    Format,
+    Images,
+    Json,
+    PolicyName,
+    non_empty,
+    non_empty_path,
+    print_document,
+    progress_display,
+    values,
+)
 from sightline.documents import DataDocument, Document, RuleResult
 from sightline.errors import ConfigError, did_you_mean
 
@@ -40,13 +51,13 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            parser=given,
+            parser=non_empty,
             metavar="SOURCE",
             help="Labelled images, as for validate; or a snapshot: digest, URI or run directory.",
         ),
     ],
     to_folder: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="OUT", help="Folder that does not exist yet.")
+        Path, typer.Argument(parser=non_empty_path, metavar="OUT", help="Folder that does not exist yet.")
     ],
     to: Annotated[str, typer.Option("--to", help="Format: yolo, coco or voc.")],
     format: Format = None,
@@ -75,7 +86,7 @@ def convert(
     config = resolve("balanced", named)
     snapshot = _snapshot(source)
     checked_data: DataDocument | None = None
-    with bars(as_json):
+    with progress_display(as_json):
         if snapshot:
             from sightline.snapshots import SnapshotDataset
 
@@ -90,7 +101,7 @@ def convert(
     found = output.found_lines(checked_data) if checked_data else []
     counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
     lines: list[str | Text] = [*found, f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"]
-    show(document, as_json, lines)
+    print_document(document, as_json, lines)
 
 
 def _command(options: dict[str, str | None], assign: list[str]) -> str:

@@ -28,7 +28,7 @@ def exit_code(summary: SummaryDocument) -> int:
     return REJECTED if summary.status == "rejected" else 0
 
 
-def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: bool) -> None:
+def print_summary(summary: SummaryDocument, folder: Path, console: Console, *, named: bool) -> None:
     """Print the verdict, the score, where the report is, and what to do next.
 
     `named` says whether the user chose the run's id.

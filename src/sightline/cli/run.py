@@ -26,12 +26,12 @@ from sightline.cli.options import (
     WeightsSha256,
     err,
     finish_dead,
-    given,
-    given_path,
+    non_empty,
+    non_empty_path,
     out,
     values,
 )
-from sightline.config.parameters import PipelineParameters, inert
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.config.presets import preset_for, resolve
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
@@ -40,14 +40,16 @@ from sightline.storage.files import file_uri
 PresetForData = Annotated[
     str | None,
     typer.Option(
-        parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced (default for real data) or accurate."
+        parser=non_empty,
+        metavar="<str>",
+        help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
     ),
 ]
 Gpus = Annotated[
     int | None,
     typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
 ]
-Runs = Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")]
+Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Folder of all runs.")]
 RunId = Annotated[
     str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
 ]
@@ -101,7 +103,10 @@ def run(
     finish_dead(runs)
     summary = orchestrate.run(
         PipelineParameters(
-            data=_location(data), preset=preset, gpus=str(named.pop("train.gpus")), overrides=inert(named)
+            data=_location(data),
+            preset=preset,
+            gpus=str(named.pop("train.gpus")),
+            overrides=placeholder_free_json(named),
         ),
         runs=runs,
         run_id=run_id,
@@ -111,7 +116,7 @@ def run(
     if as_json:
         print_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
-        output.tell(summary, runs / run_id, out, named=named_run)
+        output.print_summary(summary, runs / run_id, out, named=named_run)
     raise typer.Exit(output.exit_code(summary))
 
 

@@ -11,7 +11,7 @@ from sightline.config.run_config import (
     SampleConfig,
     TrainConfig,
     WeightsConfig,
-    single,
+    single_image_batch,
 )
 
 __all__ = [
@@ -23,5 +23,5 @@ __all__ = [
     "SampleConfig",
     "TrainConfig",
     "WeightsConfig",
-    "single",
+    "single_image_batch",
 ]

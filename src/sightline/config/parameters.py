@@ -106,7 +106,7 @@ class PipelineParameters(BaseModel):
         return overrides
 
 
-def inert(value: Any) -> str:
+def placeholder_free_json(value: Any) -> str:
     """Return JSON that the pipeline's runner passes on as it is: nothing in it looks like a placeholder or a quote."""
     text = json.dumps(value)
     return text.replace("{{", "{\\u007b").replace("'", "\\u0027")

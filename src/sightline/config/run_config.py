@@ -174,7 +174,7 @@ class TrainConfig(Part):
         return self
 
 
-def single(image_size: int, batch: int, stride: int = STRIDE) -> list[str]:
+def single_image_batch(image_size: int, batch: int, stride: int = STRIDE) -> list[str]:
     """Say why a network of this stride cannot be trained, if one image would be a batch of its own.
 
     At its deepest level the image is a single pixel then, of which batch normalisation knows no variance.

@@ -158,7 +158,7 @@ def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confid
 
 
 def _curves(coco: CocoScores, counts: scoring.Tally, confidence: float) -> Curves:
-    points = scoring.pooled(counts, scoring.drawn(confidence))
+    points = scoring.pooled(counts, scoring.curve_confidences(confidence))
     over = {name: Curve(x=x.tolist(), y=y.round(4).tolist()) for name, (x, y) in points.items()}
     return Curves(precision_recall=coco.precision_recall, **over)
 

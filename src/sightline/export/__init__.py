@@ -43,7 +43,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             onnx_file.export(checkpoint, work, config, image_size)
             contract = _contract(model, config, data.classes, image_size)
             onnx_file.write_contract(work, contract)
-            counts = _val(work, data)
+            counts = _tally_on_val(work, data)
             confidence, f1 = scoring.operating_point(counts)
             contract = replace(contract, confidence=confidence)
             onnx_file.write_contract(work, contract)
@@ -90,7 +90,7 @@ def _contract(model: Any, config: ExportConfig, classes: list[str], image_size: 
     )
 
 
-def _val(model: Path, data: Snapshot) -> scoring.Tally:
+def _tally_on_val(model: Path, data: Snapshot) -> scoring.Tally:
     """Return what the file itself finds on val, right and wrong."""
     samples = data.samples("val")
     found = scoring.detect_all(Detector(model, confidence=scoring.FLOOR), samples, "export")
@@ -99,5 +99,5 @@ def _val(model: Path, data: Snapshot) -> scoring.Tally:
 
 def _curve(counts: scoring.Tally, confidence: float) -> Curve:
     """Return the mean F1 that `confidence` was chosen by."""
-    x = scoring.drawn(confidence)
+    x = scoring.curve_confidences(confidence)
     return Curve(x=x.tolist(), y=scoring.mean_f1(counts, x).round(4).tolist())

@@ -12,7 +12,11 @@ from sightline.config import ExportConfig
 from sightline.contract import KEY, Contract
 from sightline.errors import ConfigError
 
-DROPPED = ("date", "description", "args")  # the engine's own entries that hold the time, and paths of this machine
+DROPPED_METADATA = (
+    "date",
+    "description",
+    "args",
+)  # the engine's own entries that hold the time, and paths of this machine
 
 
 def load_checkpoint(path: Path) -> Any:
@@ -60,7 +64,7 @@ def write_contract(path: Path, contract: Contract) -> None:
     import onnx
 
     model = onnx.load(path)
-    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DROPPED}
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DROPPED_METADATA}
     entries[KEY] = contract.dump()
     del model.metadata_props[:]
     for key in sorted(entries):

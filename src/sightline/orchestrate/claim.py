@@ -21,17 +21,21 @@ from sightline.storage.lock import Lock
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # What else lies in the folder of all runs; SQLite puts files beside the database (mlflow.db-journal, -wal, -shm).
-OURS = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
-OURS_SHOWN = "mlartifacts, mlflow.db…, store, work"
-LONGEST = 300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
+RESERVED = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
+RESERVED_SHOWN = "mlartifacts, mlflow.db…, store, work"
+MAX_PATH_BYTES = (
+    300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
+)
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
 
 def usable(folder: Path, option: str) -> Path:
     """Return a folder that runs work in, absolute. Raises ConfigError if engine or runner cannot use such a path."""
     absolute = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
-    if len(os.fsencode(absolute)) > LONGEST:
-        raise ConfigError(f"{option}: got a path of {len(str(absolute))} characters, expected at most {LONGEST}.")
+    if len(os.fsencode(absolute)) > MAX_PATH_BYTES:
+        raise ConfigError(
+            f"{option}: got a path of {len(str(absolute))} characters, expected at most {MAX_PATH_BYTES}."
+        )
     if not str(absolute).isprintable() or "{{$" in str(absolute) or "?" in str(absolute):
         raise ConfigError(
             f"{option}: got '{absolute}'; the training engine and the pipeline's runner cannot use a path with '?', "
@@ -42,10 +46,10 @@ def usable(folder: Path, option: str) -> Path:
 
 def check_id(run_id: str) -> None:
     """Raise ConfigError for what cannot be the name of a run."""
-    if not RUN_ID.fullmatch(run_id) or OURS.fullmatch(run_id):
+    if not RUN_ID.fullmatch(run_id) or RESERVED.fullmatch(run_id):
         raise ConfigError(
             f"--run-id: got '{shortened(run_id)}', expected letters, digits, '.', '_' and '-', at most 128, the first "
-            f"of them a letter or digit, and none of {OURS_SHOWN}."
+            f"of them a letter or digit, and none of {RESERVED_SHOWN}."
         )
 
 
@@ -63,7 +67,7 @@ def claimed(folder: Path) -> Iterator[bool]:
     missing = [parent for parent in folder.parents if not parent.exists()]
     lock = None
     try:
-        lock = _founded(folder)
+        lock = _create(folder)
         if lock is not None:
             yield False
             return
@@ -83,12 +87,12 @@ def claimed(folder: Path) -> Iterator[bool]:
             "(`sightline train --run …`) go on with the folder of another stage."
         )
     with _locked(folder):
-        _check_failed(folder)
+        _check_restartable(folder)
         yield True
 
 
 @contextlib.contextmanager
-def undisturbed(folder: Path) -> Iterator[None]:
+def shared(folder: Path) -> Iterator[None]:
     """Keep runs out of `folder` while a stage command works in it; several of these may at the same time.
 
     Raises Taken if a run is going on in it.
@@ -130,7 +134,7 @@ def status(folder: Path) -> str | None:
     return str(found) if found else None
 
 
-def _founded(folder: Path) -> Lock | None:
+def _create(folder: Path) -> Lock | None:
     """Make the folder of a new run; returns its lock, held, or null if there is something in its place.
 
     It is made beside and renamed, so that it is never seen without its lock.
@@ -152,7 +156,7 @@ def _founded(folder: Path) -> Lock | None:
     return lock
 
 
-def _check_failed(folder: Path) -> None:
+def _check_restartable(folder: Path) -> None:
     """Raise Taken unless the run failed, or died before it could sum up."""
     ended = status(folder)
     if ended == "failed" or not (folder / SUMMARY).exists():

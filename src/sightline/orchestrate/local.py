@@ -44,8 +44,10 @@ def run(
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()
-    if away := server.away(address.tracking_uri(runs)):
-        raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
+    if unreachable := server.connection_problems(address.tracking_uri(runs)):
+        raise ConfigError(
+            "The run cannot start:", [*unreachable, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])]
+        )
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
             "parameters": parameters.model_dump(),
@@ -53,7 +55,7 @@ def run(
             "runs": str(runs),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        processes.end(folder, hurry=lambda: True)
+        processes.end(folder, force=lambda: True)
         write_text(folder / claim.ARGUMENTS, json.dumps(arguments, indent=2))
         if again:
             claim.clear(folder)
@@ -91,7 +93,7 @@ class _Interruptions:
         self._runner: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Interruptions:
-        self._before = {number: signal.signal(number, self._came) for number in stage_frame.ENDS}
+        self._before = {number: signal.signal(number, self._received) for number in stage_frame.ENDS}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +106,7 @@ class _Interruptions:
         if self.count:
             self._pass_on()
 
-    def _came(self, *_: object) -> None:
+    def _received(self, *_: object) -> None:
         self.count += 1
         self._pass_on()
 
@@ -127,5 +129,5 @@ def _supervised(folder: Path, environment: Mapping[str, str], interruptions: _In
         )
         interruptions.watch(runner)
         code = runner.wait()
-    processes.end(folder, hurry=lambda: interruptions.count > 1)
+    processes.end(folder, force=lambda: interruptions.count > 1)
     return outcome.INTERRUPTED if code and interruptions.count else code

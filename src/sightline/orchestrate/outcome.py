@@ -16,7 +16,7 @@ from sightline.orchestrate import claim, processes
 from sightline.runtime import progress, stage_frame
 
 INTERRUPTED = 130  # exit code
-SPARSE = 1 << 20  # bytes that are free where a disk counts as full
+FULL_BELOW = 1 << 20  # bytes that are free where a disk counts as full
 
 
 def conclude(folder: Path, code: int) -> SummaryDocument:
@@ -36,11 +36,11 @@ def conclude_dead(runs: Path) -> list[str]:
             if not is_dead:
                 continue
             try:
-                processes.end(folder, hurry=lambda: True)
+                processes.end(folder, force=lambda: True)
                 shutil.rmtree(folder / claim.TEMPORARY, ignore_errors=True)
                 events = _events(folder)
                 folders = _collect(folder, events)
-                summary = _concluded(folder, folders, events, _death(events), _last_sign(folder, events))
+                summary = _concluded(folder, folders, events, _error_of_dead_run(events), _last_seen(folder, events))
                 notes.append(f"run {folder.name} was cut off; it is now on record as {summary.status}")
             except (SightlineError, OSError) as error:  # the disk may be full; that must not stop other runs
                 notes.append(f"run {folder.name} was cut off, and could not be put on record: {error}")
@@ -80,7 +80,7 @@ def _started_at(folder: Path) -> str:
         return _time(folder.stat().st_mtime)
 
 
-def _last_sign(folder: Path, events: list[dict[str, Any]]) -> str:
+def _last_seen(folder: Path, events: list[dict[str, Any]]) -> str:
     """Return when a dead run was last seen at work."""
     return _time(events[-1]["time"]) if events else _started_at(folder)
 
@@ -97,7 +97,9 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for event in events:
         if event["event"] == "start":
-            found |= {stage: Path(source) for stage, source in event["folders"].items() if _there(stage, source)}
+            found |= {
+                stage: Path(source) for stage, source in event["folders"].items() if _is_stage_folder(stage, source)
+            }
     for stage, source in found.items():
         shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
     # A failed stage may have left a log, which is worth reading, and no document; a data report stands for itself.
@@ -109,7 +111,7 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
     }
 
 
-def _there(stage: str, source: str) -> bool:
+def _is_stage_folder(stage: str, source: str) -> bool:
     return stage in stage_frame.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
 
 
@@ -128,7 +130,7 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
         return ErrorReport(stage=stage, kind="interrupted", message="Interrupted by the user.", exit_code=INTERRUPTED)
     if report := read_error(processes.error_file(folder)):
         return report
-    if shutil.disk_usage(folder).free < SPARSE:
+    if shutil.disk_usage(folder).free < FULL_BELOW:
         full = no_room(folder, None)
         return ErrorReport(stage=stage, kind=full.kind, message=str(full), exit_code=full.exit_code)
     end = f"exit code {code}" if code > 0 else f"signal {-code}"
@@ -139,7 +141,7 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
     return ErrorReport(stage=stage, kind="internal", message=message, exit_code=1)
 
 
-def _death(events: list[dict[str, Any]]) -> ErrorReport | None:
+def _error_of_dead_run(events: list[dict[str, Any]]) -> ErrorReport | None:
     """Return the error of a run whose command was killed; null if all its stages had been through by then."""
     ended = {event["stage"] for event in events if event["event"] == "end"}
     if stage_frame.NAMES[-1] in ended:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sightline.runtime.stage_frame import ERROR_VARIABLE
 
-PATIENCE = 30.0  # seconds that a process has to end by itself; torchrun waits as long for its workers
+GRACE_SECONDS = 30.0  # seconds that a process has to end by itself; torchrun waits as long for its workers
 
 
 def error_file(folder: Path) -> Path:
@@ -34,14 +34,14 @@ def of_run(folder: Path) -> list[int]:
     return found
 
 
-def end(folder: Path, hurry: Callable[[], bool] = lambda: False) -> None:
-    """End all processes of a run, and wait until they are gone: politely at first, by force if `hurry` says so."""
+def end(folder: Path, force: Callable[[], bool] = lambda: False) -> None:
+    """End all processes of a run, and wait until they are gone: politely at first, by force if `force` says so."""
     asked: set[int] = set()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + GRACE_SECONDS
     while found := of_run(folder):
-        force = hurry() or time.monotonic() > deadline
-        for process in found if force else set(found) - asked:
+        kill = force() or time.monotonic() > deadline
+        for process in found if kill else set(found) - asked:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL if force else signal.SIGTERM)
+                os.kill(process, signal.SIGKILL if kill else signal.SIGTERM)
         asked |= set(found)
         time.sleep(0.1)

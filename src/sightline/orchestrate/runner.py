@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from sightline.orchestrate import claim, known, shell
+from sightline.orchestrate import cached_results, claim, shell
 from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
@@ -44,7 +44,7 @@ def main(folder: Path) -> int:
     from kfp import components, local
 
     arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
-    known.trust_only_what_is_whole()
+    cached_results.verify_cached_files()
     shell.call_this_python()
     local.init(
         runner=local.SubprocessRunner(use_venv=False),

@@ -17,7 +17,7 @@ import time
 
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
-LAST_WORDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
+GRACE_SECONDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
@@ -42,7 +42,7 @@ def end_with_command() -> None:
             waiting.register(os.pidfd_open(int(command)), select.POLLIN)
             waiting.poll()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LAST_WORDS)
+        time.sleep(GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -20,8 +20,20 @@ from rich.console import Console
 from rich.text import Text
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
-LIKE = {"✔": "+", "✘": "x", "·": "-", "–": "-", "…": "...", "→": "->", "×": "x", "’": "'", "━": "-", "╸": "-", "╺": "-"}
-GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # of a pipe or terminal that is closed
+SUBSTITUTES = {
+    "✔": "+",
+    "✘": "x",
+    "·": "-",
+    "–": "-",
+    "…": "...",
+    "→": "->",
+    "×": "x",
+    "’": "'",
+    "━": "-",
+    "╸": "-",
+    "╺": "-",
+}
+READER_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # of a pipe or terminal that is closed
 ERRORS = "sightline"  # name of the codec error handler
 
 
@@ -69,7 +81,7 @@ class Stream(io.TextIOWrapper):
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        if error.errno not in GONE:
+        if error.errno not in READER_GONE:
             self.lost = self.lost or error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
@@ -82,7 +94,7 @@ def prepare() -> None:
     Where the locale would have file names or files in another encoding, the program starts again in Python's UTF-8
     mode, and keeps to the console's encoding for what it prints.
     """
-    codecs.register_error(ERRORS, _written_otherwise)
+    codecs.register_error(ERRORS, _substituted)
     for descriptor in (0, 1, 2):  # a closed one would be given to the next file that is opened, such as a database
         try:
             os.fstat(descriptor)
@@ -126,9 +138,9 @@ def _escapes(char: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def _written_otherwise(error: UnicodeError) -> tuple[str, int]:
+def _substituted(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    return "".join(LIKE.get(char) or char.encode("unicode_escape").decode() for char in missing), error.end
+    return "".join(SUBSTITUTES.get(char) or char.encode("unicode_escape").decode() for char in missing), error.end

@@ -19,7 +19,7 @@ from sightline.config import RegisterConfig
 from sightline.tracking import embedded
 from sightline.tracking.address import REGISTRY, REMOTE, RUN_TAG, TRACKING, UNITY, redact, registry_uri, scheme
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
-from sightline.tracking.server import QUIET, READ_SECONDS, hush, read, unreachable, waiting
+from sightline.tracking.server import QUIET_SETTINGS, READ_SECONDS, address_problem, quiet_mlflow, read, waiting
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
 MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -57,12 +57,12 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
     for variable, address in ((TRACKING, uri), (REGISTRY, registry_uri(uri))):
         if not address:
             continue
-        if why := unreachable(address, variable):
+        if why := address_problem(address, variable):
             known.append(why)
         elif scheme(address) == "sqlite":
             found = embedded.problems(address, config, variable)
             known += found
-            rest |= {} if found or not embedded.dated(address) else {variable: address}
+            rest |= {} if found or not embedded.is_older(address) else {variable: address}
         else:
             rest[variable] = address
     if not rest:
@@ -75,7 +75,7 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, **QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
+        env={**os.environ, **QUIET_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
         | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONWARNINGS": "ignore"},
     )
     assert child.stdin
@@ -129,7 +129,7 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
     if found is not None and not (found.experiment_id and found.lifecycle_stage in ("active", "deleted")):
         return [f"MLflow at {redact(uri)} cannot be used: {NOT_MLFLOW}. Fix {TRACKING}."]
     if found is not None and found.lifecycle_stage == "deleted":
-        problems.append(embedded.deleted(uri, experiment, found.experiment_id))
+        problems.append(embedded.deleted_experiment(uri, experiment, found.experiment_id))
     place = found or ask("its experiments", lambda: client.get_experiment("0"), MISSING)
     if place is not None:
         ask("logged models, which it has since version 3", lambda: client.search_logged_models([place.experiment_id]))
@@ -137,11 +137,11 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
     if given := os.environ.get("MLFLOW_RUN_ID"):
         run = ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given))
         if run is not None:
-            problems += embedded.opened(given, run.info.lifecycle_stage, run.data.tags.get(RUN_TAG))
+            problems += embedded.run_problems(given, run.info.lifecycle_stage, run.data.tags.get(RUN_TAG))
             location, way_out = run.info.artifact_uri, "unset MLFLOW_RUN_ID"
     if location:
         passing = "Start the server with --artifacts-destination, which passes them on"
-        problems += embedded.artifacts(uri, location, f"{passing}, or {way_out}.")
+        problems += embedded.artifact_problems(uri, location, f"{passing}, or {way_out}.")
     if registry_uri(uri) is None:
         problems += _models(uri, model_name, questions)
     return problems + questions.problems()
@@ -161,7 +161,7 @@ def _models(uri: str, name: str, questions: _Questions) -> list[str]:
     client = mlflow.MlflowClient(uri, registry_uri=uri)
     questions.ask("the model registry", lambda: client.get_registered_model(name), MISSING)  # so is a prompt
     prompt = questions.ask("prompts", lambda: client.get_prompt(name), MISSING, "ENDPOINT_NOT_FOUND")
-    return [embedded.prompt(uri, name)] if prompt is not None else []
+    return [embedded.name_is_prompt(uri, name)] if prompt is not None else []
 
 
 def of_database(uri: str, variable: str = TRACKING) -> list[str]:
@@ -188,7 +188,7 @@ def of_database(uri: str, variable: str = TRACKING) -> list[str]:
 
 def main(settings: Mapping[str, str | None]) -> list[str]:
     """Return the problems; what takes longer than it may is one."""
-    hush()
+    quiet_mlflow()
     import mlflow  # noqa: F401 - loaded before the clock starts
 
     keep_messages()

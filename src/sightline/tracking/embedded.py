@@ -48,30 +48,30 @@ def problems(uri: str, config: RegisterConfig, variable: str = TRACKING) -> list
             if file.read(len(SQLITE)) != SQLITE:
                 return [f"{what} is no SQLite database. Fix {variable}."]
     try:
-        with _opened(path if known else None) as asked:
-            if wrong := _foreign(asked):
+        with _connected(path if known else None) as connection:
+            if wrong := _why_not_mlflow(connection):
                 return [f"{what} {wrong}. Name another file with {variable}."]
-            return _held(asked, uri, config, variable)
+            return _content_problems(connection, uri, config, variable)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return []  # by another program, which ends before this run records anything
         return [f"{what} is damaged ({error}). Restore it from a copy, or name another file with {variable}."]
 
 
-def dated(uri: str) -> bool:
+def is_older(uri: str) -> bool:
     """Tell whether a sound database is of an older MLflow: whether this one upgrades it, MLflow has to say."""
     path = database(uri)
     if path is None or not path.is_file() or not path.stat().st_size:
         return False
-    with contextlib.suppress(sqlite3.Error), _opened(path) as asked:
-        version = _version(asked)
+    with contextlib.suppress(sqlite3.Error), _connected(path) as connection:
+        version = _version(connection)
         later = re.compile(rf"^down_revision.*\b{version}\b", re.MULTILINE)
         return bool(version) and any(later.search(file.read_text("utf-8")) for file in _migrations())
     return False
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
+def _connected(path: Path | None) -> Iterator[sqlite3.Connection]:
     """Open a database to read, once none of our processes is making its tables; without a path an empty one."""
     with contextlib.ExitStack() as stack:
         if path and (lock := lock_file(path)).exists():
@@ -81,33 +81,35 @@ def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
         yield stack.enter_context(contextlib.closing(sqlite3.connect(where, uri=True)))
 
 
-def _foreign(asked: sqlite3.Connection) -> str | None:
+def _why_not_mlflow(connection: sqlite3.Connection) -> str | None:
     """Say why MLflow cannot use a database; null for its own and for an empty one."""
-    (size,) = asked.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()").fetchone()
+    (size,) = connection.execute(
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    ).fetchone()
     if size <= CHECKED:
-        (state,) = asked.execute("PRAGMA quick_check(1)").fetchone()
+        (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             return f"is damaged ({' '.join(state.removeprefix('*** in database main ***').split())})"
-    tables = {name for (name,) in asked.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {name for name in tables if not name.startswith("sqlite_")}:
         return None
-    if not _columns(asked, "experiments") >= COLUMNS:
+    if not _columns(connection, "experiments") >= COLUMNS:
         return "belongs to another application: it has tables, and none of MLflow's"
-    version = _version(asked)
+    version = _version(connection)
     if version and not any(file.name.startswith(f"{version}_") for file in _migrations()):
         return f"is of a newer MLflow than {importlib.metadata.version('mlflow')}, which is installed ({version})"
     return None
 
 
-def _columns(asked: sqlite3.Connection, table: str) -> set[str]:
-    return {name for (name,) in asked.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
-def _version(asked: sqlite3.Connection) -> str | None:
+def _version(connection: sqlite3.Connection) -> str | None:
     """Return the revision of the tables; null where they are being made."""
-    if "version_num" not in _columns(asked, "alembic_version"):
+    if "version_num" not in _columns(connection, "alembic_version"):
         return None
-    found = asked.execute("SELECT version_num FROM alembic_version").fetchone()
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(found[0]) if found else None
 
 
@@ -119,43 +121,49 @@ def _migrations() -> list[Path]:
     return sorted((Path(spec.origin).parent / "store" / "db_migrations" / "versions").glob("*_*.py"))
 
 
-def _held(asked: sqlite3.Connection, uri: str, config: RegisterConfig, variable: str) -> list[str]:
+def _content_problems(connection: sqlite3.Connection, uri: str, config: RegisterConfig, variable: str) -> list[str]:
     """Say what in a database does not fit the run."""
     wrong: list[str] = []
     registry = os.environ.get(REGISTRY)
-    if (variable == REGISTRY or not registry) and _columns(asked, "registered_model_tags"):
-        wrong += [prompt(uri, config.model_name)] if asked.execute(PROMPT, (config.model_name,)).fetchone() else []
+    if (variable == REGISTRY or not registry) and _columns(connection, "registered_model_tags"):
+        wrong += (
+            [name_is_prompt(uri, config.model_name)]
+            if connection.execute(PROMPT, (config.model_name,)).fetchone()
+            else []
+        )
     if variable == REGISTRY:
         return wrong
     if given := os.environ.get("MLFLOW_RUN_ID"):
-        return wrong + _given(asked, uri, given)
-    columns = _columns(asked, "experiments")
+        return wrong + _given_run_problems(connection, uri, given)
+    columns = _columns(connection, "experiments")
     location = "artifact_location" if "artifact_location" in columns else "NULL"
     query = f"SELECT experiment_id, lifecycle_stage, {location} FROM experiments WHERE name = ?"
-    found = asked.execute(query, (config.experiment,)).fetchone() if columns else None
+    found = connection.execute(query, (config.experiment,)).fetchone() if columns else None
     if found is None:
         path = database(uri)
         assert path
         beside = path.parent / "mlartifacts"  # where a new experiment keeps its files
-        return wrong + artifacts(uri, beside.as_uri(), "Fix MLFLOW_TRACKING_URI.")
+        return wrong + artifact_problems(uri, beside.as_uri(), "Fix MLFLOW_TRACKING_URI.")
     if found[1] != "active":
-        return [*wrong, deleted(uri, config.experiment, str(found[0]))]
-    return wrong + artifacts(uri, found[2] or "", f"Choose another register.experiment than '{config.experiment}'.")
+        return [*wrong, deleted_experiment(uri, config.experiment, str(found[0]))]
+    return wrong + artifact_problems(
+        uri, found[2] or "", f"Choose another register.experiment than '{config.experiment}'."
+    )
 
 
-def _given(asked: sqlite3.Connection, uri: str, given: str) -> list[str]:
-    columns = _columns(asked, "runs")
+def _given_run_problems(connection: sqlite3.Connection, uri: str, given: str) -> list[str]:
+    columns = _columns(connection, "runs")
     query = "SELECT lifecycle_stage, artifact_uri FROM runs WHERE run_uuid = ?"
-    found = asked.execute(query, (given,)).fetchone() if columns else None
+    found = connection.execute(query, (given,)).fetchone() if columns else None
     if found is None:
         return [f"MLFLOW_RUN_ID names {given}, and there is no such run at {redact(uri)}. Correct it, or unset it."]
-    tag = asked.execute("SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (given, RUN_TAG)).fetchone()
-    return opened(given, found[0], tag[0] if tag else None) + artifacts(
+    tag = connection.execute("SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (given, RUN_TAG)).fetchone()
+    return run_problems(given, found[0], tag[0] if tag else None) + artifact_problems(
         uri, found[1] or "", "Unset MLFLOW_RUN_ID, or name another run."
     )
 
 
-def deleted(uri: str, name: str, identifier: str) -> str:
+def deleted_experiment(uri: str, name: str, identifier: str) -> str:
     """Say that an experiment is deleted."""
     return (
         f"register.experiment: the MLflow experiment '{name}' at {redact(uri)} is deleted. Restore it with `mlflow "
@@ -163,12 +171,12 @@ def deleted(uri: str, name: str, identifier: str) -> str:
     )
 
 
-def prompt(uri: str, name: str) -> str:
+def name_is_prompt(uri: str, name: str) -> str:
     """Say that a name is a prompt's."""
     return f"register.model_name: '{name}' is a prompt in MLflow's registry at {redact(uri)}; choose another name."
 
 
-def opened(given: str, stage: str, theirs: str | None) -> list[str]:
+def run_problems(given: str, stage: str, theirs: str | None) -> list[str]:
     """Say why the run that MLFLOW_RUN_ID names, in this stage of its life and of their pipeline run, cannot be ours."""
     if stage != "active":
         return [f"MLFLOW_RUN_ID names {given}, a run that is deleted. Unset it, or restore the run."]
@@ -178,7 +186,7 @@ def opened(given: str, stage: str, theirs: str | None) -> list[str]:
     return []
 
 
-def artifacts(uri: str, location: str, way_out: str) -> list[str]:
+def artifact_problems(uri: str, location: str, way_out: str) -> list[str]:
     """Say why files cannot go where MLflow wants them: a folder of another machine, a service without its library."""
     said = f"MLflow at {redact(uri)} has clients store artifacts at {redact(location)}, "
     kind = urlsplit(location).scheme

@@ -48,8 +48,8 @@ from sightline.tracking.answers import (
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-QUIET_SECONDS = 5  # of waiting, before it is said
-QUIET = {
+SECONDS_BEFORE_NOTICE = 5  # of waiting, before it is said
+QUIET_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -58,7 +58,7 @@ QUIET = {
 }
 
 
-def unreachable(uri: str, variable: str = TRACKING) -> str | None:
+def address_problem(uri: str, variable: str = TRACKING) -> str | None:
     """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; null if it may be."""
     way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
     if why := malformed(uri):
@@ -68,19 +68,19 @@ def unreachable(uri: str, variable: str = TRACKING) -> str | None:
             f"{variable} is '{redact(uri)}', expected an address that begins with one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, or {way_out}."
         )
-    if reason := silence(uri):
+    if reason := no_answer_reason(uri):
         return f"No MLflow server answers at {redact(uri)}: {reason}. Start one, fix {variable}, or {way_out}."
     return None
 
 
-def away(uri: str) -> list[str]:
+def connection_problems(uri: str) -> list[str]:
     """Say of the tracking server and, where it is another one, of the model registry why it cannot be reached."""
     registry = registry_uri(uri)
-    problems = (unreachable(uri), unreachable(registry, REGISTRY) if registry else None)
+    problems = (address_problem(uri), address_problem(registry, REGISTRY) if registry else None)
     return [problem for problem in problems if problem]
 
 
-def silence(uri: str) -> str | None:
+def no_answer_reason(uri: str) -> str | None:
     """Say why nothing answers at an http(s) URI; null if something does, whatever the answer is."""
     if scheme(uri) not in ("http", "https"):
         return None
@@ -150,11 +150,11 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
     again = "Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage == "register" else None
     for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
-        if address and (why := silence(address)):
+        if address and (why := no_answer_reason(address)):
             raise TrackingError(
                 f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"
             )
-    hush()
+    quiet_mlflow()
     import mlflow
     from requests.exceptions import RequestException
 
@@ -187,9 +187,9 @@ def _of_registry(error: BaseException) -> bool:
     return any("model_registry" in frame.f_globals.get("__name__", "") for frame, _ in frames)
 
 
-def hush() -> None:
+def quiet_mlflow() -> None:
     """Make MLflow quiet and impatient, unless its variables say otherwise; before its first import."""
-    for name, value in QUIET.items():
+    for name, value in QUIET_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its statements; the reason is said by us
@@ -202,7 +202,7 @@ def waiting(uri: str, stage: str) -> Iterator[None]:
     start = time.monotonic()
 
     def say() -> None:
-        pause = QUIET_SECONDS
+        pause = SECONDS_BEFORE_NOTICE
         while not done.wait(pause):
             text = f"waiting for MLflow at {redact(uri)} ({time.monotonic() - start:.0f} s)"
             if progress.VARIABLE in os.environ:

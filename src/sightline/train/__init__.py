@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sightline.atomic import write_bytes
-from sightline.config import TrainConfig, single
+from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, running
@@ -17,7 +17,7 @@ from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, resources, work_folder
 from sightline.train.attempts import attempt, refuse
-from sightline.train.disk_full import room
+from sightline.train.disk_full import full_disk_explained
 from sightline.train.work_folder import START, WorkFolder
 from sightline.train.worker import RESULT
 from sightline.weights import model_size
@@ -42,7 +42,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
             document = work.model_copy(update={"snapshot": snapshot, "weights": start})
             document.write(out)
             return document
-        with room(out, work.folder, BEST, LAST):
+        with full_disk_explained(out, work.folder, BEST, LAST):
             document = _train(
                 work, out, seconds, snapshot=snapshot, config=config, weights=start, digest=weights.sha256
             )
@@ -64,7 +64,7 @@ def _train(
     resources.check(config, model_size(weights), out, work.folder)
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
-        refuse(single(config.image_size, config.batch))
+        refuse(single_image_batch(config.image_size, config.batch))
     model = str(fetch_uri(weights, work.folder / START, sha256=digest)) if digest else weights
     folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
     history = read_history(folder / "results.csv")

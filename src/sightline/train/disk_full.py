@@ -11,12 +11,12 @@ from pathlib import Path
 from sightline.errors import FULL, SightlineError, no_room
 from sightline.train.work_folder import START
 
-SAID = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
+FULL_DISK_MESSAGES = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
 STATE = 3  # a checkpoint with its optimizer over one without
 
 
 @contextlib.contextmanager
-def room(out: Path, work: Path, *results: str) -> Iterator[None]:
+def full_disk_explained(out: Path, work: Path, *results: str) -> Iterator[None]:
     """Turn a full disk in the block, or in a process whose end it reports, into one StorageError.
 
     The attempts keep checkpoints in `work`, of which the files `results` are copied to `out`; none of them stays.
@@ -24,7 +24,7 @@ def room(out: Path, work: Path, *results: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SightlineError) as error:
-        if not (isinstance(error, OSError) and error.errno in FULL) and not SAID.search(str(error)):
+        if not (isinstance(error, OSError) and error.errno in FULL) and not FULL_DISK_MESSAGES.search(str(error)):
             raise
         needed = _needed(work)
         for name in results:

@@ -58,7 +58,7 @@ class Failure(NamedTuple):
     time: float = 0.0
 
 
-def leave(folder: Path, rank: int, pid: int, error: BaseException, time: float) -> None:
+def record(folder: Path, rank: int, pid: int, error: BaseException, time: float) -> None:
     """Write down the exception that ends a process, for `explain` to read."""
     chain: list[BaseException] = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
@@ -90,7 +90,8 @@ def explain(code: int, log: str, folder: Path, watch: Watch, config: TrainConfig
 def _of_signal(failure: Failure, config: TrainConfig, watch: Watch) -> str:
     name = _signal(-(failure.code or 0))
     where = f"process {failure.rank} of {config.world_size} (pid {failure.pid}) was ended by {name}"
-    return f"{where}. {_meaning(name, watch)}{_measured(_about(name), failure, watch)}{_next(name, config, watch)}"
+    used, advice = _measured(_about(name), failure, watch), _advice_after_signal(name, config, watch)
+    return f"{where}. {_meaning(name, watch)}{used}{advice}"
 
 
 def _of_error(failure: Failure, config: TrainConfig, watch: Watch) -> str:
@@ -113,7 +114,7 @@ def _of_loader(rank: int, pids: str, words: str | None, config: TrainConfig, wat
     about = _about(name) if name else About.MEMORY if watch.kills else About.CRASH
     end = f"was ended by {name}. {_meaning(name, watch)}" if name else "ended unexpectedly. "
     what = f"a process that loads images for process {rank} of {config.world_size} (pid {pids.strip()}) {end}"
-    advice = _next(name, config, watch) if name else _advice(about, config)
+    advice = _advice_after_signal(name, config, watch) if name else _advice(about, config)
     return f"{what}{_measured(about, Failure(rank, int(pids.split(',')[0])), watch)}{advice}"
 
 
@@ -141,7 +142,7 @@ def _meaning(name: str, watch: Watch) -> str:
     }[_about(name)]
 
 
-def _next(name: str, config: TrainConfig, watch: Watch) -> str:
+def _advice_after_signal(name: str, config: TrainConfig, watch: Watch) -> str:
     """Say what to do after a signal."""
     advice = _advice(_about(name), config)
     if name == "SIGKILL" and watch.kills == 0:
@@ -179,21 +180,21 @@ def _advice(about: About, config: TrainConfig) -> str:
     # On a CPU the engine loads images in the training process itself.
     loaders = [f"train.workers ({config.workers})"] if config.workers and config.gpus else []
     ranks = [f"train.cpu_processes ({config.cpu_processes})"] if config.world_size > 1 and not config.gpus else []
-    lower = f"Lower {_either([*sizes, *loaders, *ranks])}"
+    lower = f"Lower {_joined_by_or([*sizes, *loaders, *ranks])}"
     return {
         About.MEMORY: f"{lower}, or give it more memory.",
-        About.GPU: f"The GPU's memory is too small for this. Lower {_either(sizes)}, or take a smaller model.",
+        About.GPU: f"The GPU's memory is too small for this. Lower {_joined_by_or(sizes)}, or take a smaller model.",
         About.SHARED: "Give the container more (docker: --shm-size; Kubernetes: a Memory volume at /dev/shm), or "
         f"{lower[0].lower()}{lower[1:]}; with train.workers 0 none is needed.",
         About.THREADS: f"The limit of processes and threads (`ulimit -u`, or the container's) is reached. "
-        f"Lower {_either([*loaders, *ranks]) or 'what else runs'}, or raise the limit.",
+        f"Lower {_joined_by_or([*loaders, *ranks]) or 'what else runs'}, or raise the limit.",
         About.FILES: "The limit of open files (`ulimit -n`) is reached. Raise it"
-        + (f", or lower {_either(loaders)}." if loaders else "."),
+        + (f", or lower {_joined_by_or(loaders)}." if loaders else "."),
         About.OUTSIDE: "Run the same again.",
     }.get(about, "")
 
 
-def _either(names: Sequence[str]) -> str:
+def _joined_by_or(names: Sequence[str]) -> str:
     return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 

@@ -30,7 +30,7 @@ class Torchrun:
     def command(self) -> list[str]:
         """Return the command line; the group ends with this process."""
         return [
-            *(sys.executable, "-m", "sightline.train.group", str(os.getpid())),
+            *(sys.executable, "-m", "sightline.train.torchrun", str(os.getpid())),
             *(f"--nnodes={self.nodes}", f"--nproc_per_node={self.processes}"),
             *(f"--master_addr={self.address}", f"--master_port={self.port}"),
             *("-m", "sightline.train.worker", str(self.job)),

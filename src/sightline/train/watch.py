@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 @dataclass
-class Seen:
+class ProcessMemory:
     """A process of the training: a rank, or a loader that a rank started."""
 
     rank: int
@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, top: int) -> None:
         """Take the process that starts the ranks."""
         self.top = top
-        self.seen: dict[int, Seen] = {}
+        self.seen: dict[int, ProcessMemory] = {}
         self.least_available = machine.memory().available
         self.least_shared = (machine.shared_memory() or (0, 0))[1]
         self._kills = machine.memory_kills()
@@ -62,7 +62,7 @@ class Watch:
                     self._look(pid, rank, loader=False)
 
     def _look(self, pid: int, rank: int, loader: bool) -> None:
-        known = self.seen.setdefault(pid, Seen(rank, loader))
+        known = self.seen.setdefault(pid, ProcessMemory(rank, loader))
         known.peak = max(known.peak, _peak(pid))
         for child in _children(pid):
             self._look(child, rank, loader=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import ultralytics_env
-from sightline.config import single
+from sightline.config import single_image_batch
 from sightline.runtime import machine
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
@@ -86,7 +86,7 @@ def trainer_class() -> Any:
                 super()._build_train_pipeline()
             except ValueError as error:
                 if "BatchNorm" in str(error):
-                    refuse(self.save_dir, single(self.args.imgsz, self.args.batch, self.stride))
+                    refuse(self.save_dir, single_image_batch(self.args.imgsz, self.args.batch, self.stride))
                 raise
 
         def _setup_ddp(self) -> None:
@@ -217,7 +217,7 @@ def main(path: Path) -> None:
     try:
         run(json.loads(path.read_text(encoding="utf-8")))
     except Exception as error:
-        fault.leave(path.parent, rank, os.getpid(), error, time.time())
+        fault.record(path.parent, rank, os.getpid(), error, time.time())
         raise
 
 

@@ -18,12 +18,12 @@ from sightline.storage import sha256_file
 SUFFIX = ".files"  # of the list beside an entry
 
 
-def trust_only_what_is_whole() -> None:
+def verify_cached_files() -> None:
     """Put this check between kfp's local runner and its cache."""
     from kfp import dsl
     from kfp.local import cache
 
-    class WholeCache(cache.LocalCache):  # type: ignore[misc]
+    class VerifiedCache(cache.LocalCache):  # type: ignore[misc]
         """kfp's cache, without entries whose files changed."""
 
         def compute_key(self, component_name: str, *arguments: Any, **named: Any) -> str:
@@ -59,7 +59,7 @@ def trust_only_what_is_whole() -> None:
             write_text(entry.with_suffix(SUFFIX), json.dumps(_digests(folders)))
             super().put(key, outputs)
 
-    cache.LocalCache = WholeCache
+    cache.LocalCache = VerifiedCache
 
 
 def _digests(places: list[Path]) -> dict[str, str]:
