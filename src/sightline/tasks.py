@@ -1,7 +1,7 @@
-"""What a pipeline task calls: parameters are strings and numbers, folders are paths, errors end the process.
+"""What pipeline tasks call: parameters are strings and numbers, folders are paths, errors end the process.
 
-Each function is the whole body of one component. Knows nothing of kfp: the typed artifacts that the dashboard renders
-are whatever object was passed in.
+Each function is the whole body of one component. Nothing here imports kfp: the typed artifacts that the dashboard
+renders are the objects passed in.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
 
 
 def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
-    """Say what of the pipeline's parameters validate would refuse, its questions to the tracking server aside."""
+    """Say what validate would refuse in the pipeline's parameters, without asking the tracking server."""
     from sightline.validate import preflight
 
     try:

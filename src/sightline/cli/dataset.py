@@ -162,14 +162,16 @@ def _changes(document: DiffDocument) -> list[str | Text]:
 def prune(
     snapshots: Annotated[list[str] | None, typer.Argument(metavar="[SNAPSHOT]...", help=NAMES)] = None,
     keep: Annotated[
-        int | None, typer.Option(min=0, help="Delete all but so many: those published, or in the cache used, last.")
+        int | None,
+        typer.Option(min=0, help="Delete all but this many: the last published or, with --cache, the last used."),
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Delete what is that old since then, such as 12h, 30d or 8w.")
+        str | None,
+        typer.Option(help="Delete those published or, with --cache, used longer ago, such as 12h, 30d or 8w."),
     ] = None,
-    grace: Annotated[str, typer.Option(help="Spare what is younger: a run may be under way with it.")] = "24h",
+    grace: Annotated[str, typer.Option(help="Spare what is younger than this: a run may still use it.")] = "24h",
     cache: Annotated[bool, typer.Option("--cache", help="Prune the local cache instead of a store.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only say what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only list what would be deleted.")] = False,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:

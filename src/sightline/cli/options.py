@@ -26,7 +26,7 @@ err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def non_empty(text: str) -> str:
-    """Refuse an option that is the empty string, as an unset variable of a script makes it."""
+    """Refuse an empty value, such as an unset variable in a script leaves."""
     if not text.strip():
         raise typer.BadParameter("got '', expected a value.")
     return text
@@ -115,7 +115,7 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 @contextlib.contextmanager
 def progress_display(as_json: bool, run: Path | None = None) -> Iterator[None]:
-    """Draw the progress of the block; with --json only where a person watches.
+    """Draw the progress of the block; with --json only on a terminal.
 
     The embedded store and tracking of a stage are those of the run directory it works in. Raises ConfigError where a
     whole run is going on in that directory.
@@ -135,13 +135,13 @@ def progress_display(as_json: bool, run: Path | None = None) -> Iterator[None]:
 
 
 def finish_dead(runs: Path) -> None:
-    """Put runs on record whose command was killed before it could, and say so."""
+    """Write the summaries of runs whose command was killed, and say so."""
     for line in outcome.conclude_dead(runs):
         err.print(styled(("note:", "yellow"), f" {line}"))
 
 
 def print_document(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:
-    """Print a document for machines, or some lines about it for people: plain text, whatever is in it, or styled."""
+    """Print a document as JSON, or lines about it for people: plain text, which is escaped, or styled."""
     if as_json:
         print_json(document.model_dump_json(indent=2, by_alias=True))
     else:
@@ -149,13 +149,13 @@ def print_document(document: Document, as_json: bool, lines: Sequence[str | Text
 
 
 def print_lines(lines: Sequence[str | Text]) -> None:
-    """Print lines for people; what is in a line stays in it and is no markup."""
+    """Print lines for people; line breaks in them are escaped, and markup is not interpreted."""
     for line in lines:
         out.print(visible(line) if isinstance(line, str) else line, markup=False)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Put a line together from plain parts and parts with a style."""
+    """Join plain parts and parts with a style into a line."""
     return Text.assemble(*(visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts))
 
 
@@ -186,7 +186,7 @@ def values(
 
 
 def _absolute(images: str) -> str:
-    """Return a path that exists as an absolute one: what it is relative to, other processes do not know."""
+    """Return an existing path as an absolute one: other processes have other working directories."""
     there = os.path.exists(images)  # noqa: PTH110 - Path's raises for a name that is too long
     return str(Path(images).resolve()) if there else images
 

@@ -48,9 +48,7 @@ def print_summary(summary: SummaryDocument, folder: Path, console: Console, *, n
         if stage.note:
             console.print(f"{stage.name} {stage.note}", markup=False)
     if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
-        console.print(
-            "This training was known (same data, configuration and code) and not repeated; --no-cache insists."
-        )
+        console.print("An earlier training was reused (same data, configuration and code); --no-cache trains again.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

@@ -53,7 +53,7 @@ Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", hel
 RunId = Annotated[
     str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if the same training was done before.")]
 
 
 def run(
@@ -121,7 +121,7 @@ def run(
 
 
 def _location(data: str) -> str:
-    """Return where the data is, whatever the working directory; an unusual path becomes a URI, escaped."""
+    """Return where the data is, independent of the working directory; an unusual path becomes an escaped URI."""
     if data == "quickstart" or "://" in data:
         return data
     path = Path(os.path.expanduser(data)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
@@ -130,7 +130,7 @@ def _location(data: str) -> str:
 
 
 def _gpus(named: Mapping[str, Any]) -> int:
-    """Return the largest power of two of GPUs that are there: every preset's batch can be shared among so many."""
+    """Return the largest power of two among the GPUs here: every preset's batch can be shared by that many."""
     from sightline.runtime import provenance
 
     on_cpu = named.get("train.cpu_processes", 1) != 1

@@ -1,4 +1,4 @@
-"""One command a stage, besides validate. They read and write the folders of a run directory, as the pipeline does."""
+"""One command per stage, except validate. They read and write the folders of a run directory, as the pipeline does."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
         )
     parity = document.parity
     best = document.confidence_f1
-    chosen = f"mean F1 {best:.3f} on val" if best else "a default: nothing that is there was found on val"
+    chosen = f"mean F1 {best:.3f} on val" if best else "a default: no labelled object was found on val"
     lines = [
         f"{run}/export/{document.onnx} · opset {document.opset} · sha256 {document.sha256}",
         f"operating confidence {decimals(document.confidence)} ({chosen})",
@@ -151,7 +151,7 @@ def _folders(run: Path) -> dict[str, Path]:
 
 
 def _conclude(run: Path) -> None:
-    """Bring the summary and the page of the run directory up to what its stages now say."""
+    """Update the summary and the page of the run directory from the documents of its stages."""
     from sightline import report as stage
     from sightline.documents import SummaryDocument
 

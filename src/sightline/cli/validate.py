@@ -54,7 +54,7 @@ Fix = Annotated[
     typer.Option(
         parser=non_empty_path,
         metavar="<path>",
-        help="Write a repaired copy into this folder, with changes.csv, and check that.",
+        help="Write a repaired copy into this folder, with changes.csv, and check the copy.",
     ),
 ]
 Rules = Annotated[bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")]
@@ -125,7 +125,7 @@ def validate(
 
 
 def _check_options(run: Path | None, report: Path | None, fix: Path | None, of_weights: list[str]) -> None:
-    """Refuse options that would be passed over. Raises ConfigError."""
+    """Refuse options that would be ignored. Raises ConfigError."""
     problems = []
     if of_weights and not run:
         problems.append(f"{', '.join(of_weights)}: expected with --run only; without it the data alone is checked")
@@ -138,9 +138,9 @@ def _check_options(run: Path | None, report: Path | None, fix: Path | None, of_w
 
 
 def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> tuple[str, RunConfig]:
-    """Write a repaired copy, and say what was changed; returns where it is and how it is read.
+    """Write a repaired copy, and say what was changed; returns its folder and the configuration to read it with.
 
-    Raises ConfigError for a copy within what it is a copy of.
+    Raises ConfigError for a copy inside its own source.
     """
     from sightline.datasets.sources import home
 

@@ -1,6 +1,6 @@
-"""One run on this machine: its folder claimed, the runner's process watched, and the result summed up.
+"""One run on this machine: claims its folder, watches the runner's process, and writes the summary.
 
-The runner narrates and its tasks print, so it lives in a process of its own whose output is `pipeline.log`; this side
+The runner and its tasks print a lot, so they have a process of their own whose output is `pipeline.log`; this side
 draws the progress.
 """
 
@@ -32,9 +32,9 @@ def run(
 ) -> SummaryDocument:
     """Run the pipeline with `parameters`, in `runs/run_id`; returns the consolidated result.
 
-    A run of the same id that failed is started again in its folder. A failed or rejected run is a result too; only
-    what goes wrong before it starts raises: ConfigError for an id that is taken, paths that cannot be used, or a
-    tracking server that does not answer.
+    A failed run of the same id is started again in its folder. A failed or rejected run returns its result as well;
+    only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, or a tracking
+    server that does not answer.
     """
     from sightline import tasks
     from sightline.tracking import address, server
@@ -67,7 +67,7 @@ def run(
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
-    """Say where everything goes; a store or tracking server that the user named stays."""
+    """Return the runner's environment: where everything goes. A store or tracking server that the user set is kept."""
     return {
         "SIGHTLINE_STORE": file_uri(runs / "store"),
         **os.environ,
@@ -78,14 +78,14 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         progress.VARIABLE: str(folder / claim.EVENTS),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",  # whatever the terminal understands: what the stages write are files
+        "PYTHONUTF8": "1",  # stages write files, whatever encoding the terminal has
     }
 
 
 class _Interruptions:
-    """Ctrl-C, SIGTERM and a closed terminal end the runner, not this process, which still has to sum up.
+    """Ctrl-C, SIGTERM and a closed terminal end the runner, not this process, which still has to write the summary.
 
-    The first one asks; from the second on, whatever is left of the run is killed.
+    The first signal asks the run to end; from the second on, whatever is left of it is killed.
     """
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class _Interruptions:
             signal.signal(number, handler)
 
     def watch(self, runner: subprocess.Popen[bytes]) -> None:
-        """Pass on what comes from now on, and what has come by now."""
+        """Pass signals on to the runner, also those that came before it was started."""
         self._runner = runner
         if self.count:
             self._pass_on()
@@ -117,7 +117,7 @@ class _Interruptions:
 
 
 def _supervised(folder: Path, environment: Mapping[str, str], interruptions: _Interruptions) -> int:
-    """Run the runner's process to its end, and with it all that it started; returns its exit code."""
+    """Run the runner until it and everything it started have ended; returns its exit code."""
     with (folder / claim.LOG).open("wb") as log:
         runner = subprocess.Popen(
             [sys.executable, "-m", "sightline.orchestrate.runner", str(folder)],

@@ -1,4 +1,4 @@
-"""The runner's process: `python -m sightline.orchestrate.runner RUN_FOLDER` executes the compiled pipeline as it is."""
+"""The runner's process: `python -m sightline.orchestrate.runner RUN_FOLDER` executes the compiled pipeline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KFP = ".kfp"
 
 
 class _Log:
-    """Standard output, where a full disk ends no work: a log is no result."""
+    """Standard output that drops what cannot be written: a full disk must not end the run over its log."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
     )
     try:
         components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
-    except RuntimeError as error:  # the runner's only word for a failed task; the reason is in the error document
+    except RuntimeError as error:  # all that the runner says of a failed task; the reason is in the error document
         print(error)
         return 1
     return 0

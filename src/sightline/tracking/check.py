@@ -1,6 +1,6 @@
-"""What is asked of the tracking server before a run costs anything: reads alone, beside the data scan.
+"""Checks the tracking server before a run starts, by read requests alone and while the data is scanned.
 
-MLflow takes seconds to load and a server may hang, so a child process asks:
+MLflow takes seconds to load and a server may hang, so a child process does it:
 `python -m sightline.tracking.check` reads the settings as JSON and prints a JSON list of problems.
 """
 
@@ -26,10 +26,10 @@ MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Check:
-    """The question and, once it is there, the answer."""
+    """A check under way and, once it is done, its result."""
 
     def __init__(self, uri: str, known: list[str], child: subprocess.Popen[str] | None) -> None:
-        """Take what is known at once, and the child that finds out the rest; `uri` is what it asks, or one of two."""
+        """Take the problems known at once, and the child that finds others; `uri` is what it asks, or one of two."""
         self.uri, self.known, self.child = uri, known, child
 
     def problems(self) -> list[str]:
@@ -51,7 +51,7 @@ class Check:
 
 @contextlib.contextmanager
 def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
-    """Ask while the block runs. What is left of the question when the block ends is dropped."""
+    """Run the check while the block runs; what is unfinished when the block ends is dropped."""
     known: list[str] = []
     rest: dict[str, str] = {}
     for variable, address in ((TRACKING, uri), (REGISTRY, registry_uri(uri))):
@@ -91,14 +91,14 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
 
 
 class _Questions:
-    """Questions to one server; what cannot be answered for one reason is one problem, however often it was asked."""
+    """Questions to one server; failures that share a reason are one problem."""
 
     def __init__(self, uri: str, variable: str) -> None:
         self.uri, self.variable = uri, variable
         self.failed: dict[tuple[str, str], list[str]] = {}
 
     def ask(self, what: str, question: Callable[[], Any], *absent: str) -> Any:
-        """Return the answer; null if there is none, or where the server says that there is no such thing."""
+        """Return the answer; None on failure, or for an error code in `absent`, which says that nothing is there."""
         import mlflow
 
         try:
@@ -108,7 +108,7 @@ class _Questions:
                 self.failed.setdefault((reason(error), advice(error, self.variable)), []).append(what)
 
     def problems(self) -> list[str]:
-        """Return what was not answered, and why."""
+        """Return the questions that failed, with reason and advice."""
         return [
             f"MLflow at {redact(self.uri)} does not answer for {', '.join(asked[:-1])}{' and ' * (len(asked) > 1)}"
             f"{asked[-1]}: {why}. {what_to_do}"
@@ -117,7 +117,7 @@ class _Questions:
 
 
 def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
-    """Say what is wrong with a tracking server, by reads alone; the first one stands for all where it fails."""
+    """Say what is wrong with a tracking server, by read requests alone; if the first fails, it is the only problem."""
     if why := read(uri):
         return [f"MLflow at {redact(uri)} cannot be used: {why}."]
     import mlflow
@@ -148,7 +148,7 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
 
 
 def of_registry(uri: str, model_name: str) -> list[str]:
-    """Say what is wrong with a server that is the model registry alone."""
+    """Say what is wrong with a server that is only the model registry."""
     if scheme(uri) in REMOTE and (why := read(uri, REGISTRY)):
         return [f"MLflow at {redact(uri)} cannot be used: {why}."]
     questions = _Questions(uri, REGISTRY)
@@ -165,7 +165,7 @@ def _models(uri: str, name: str, questions: _Questions) -> list[str]:
 
 
 def of_database(uri: str, variable: str = TRACKING) -> list[str]:
-    """Say why a database takes no connection, or holds tables that MLflow neither uses nor brings up to date itself."""
+    """Say why MLflow cannot use a database: no connection, or tables of a version that it does not upgrade itself."""
     import sqlalchemy
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
@@ -187,7 +187,7 @@ def of_database(uri: str, variable: str = TRACKING) -> list[str]:
 
 
 def main(settings: Mapping[str, str | None]) -> list[str]:
-    """Return the problems; what takes longer than it may is one."""
+    """Return the problems; a server that takes too long is one."""
     quiet_mlflow()
     import mlflow  # noqa: F401 - loaded before the clock starts
 
@@ -211,7 +211,7 @@ def main(settings: Mapping[str, str | None]) -> list[str]:
             else:
                 problems += of_server(uri, experiment, model_name)
         except TimeoutError:
-            problems.append(f"MLflow at {redact(uri)} took a request and gave no answer within {READ_SECONDS} s.")
+            problems.append(f"MLflow at {redact(uri)} accepted a request and gave no answer within {READ_SECONDS} s.")
         signal.alarm(0)
     return problems
 

@@ -1,4 +1,4 @@
-"""What is wrong with a tracking database in SQLite, found out without loading MLflow, which takes seconds."""
+"""Checks a tracking database in SQLite without loading MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sightline.storage.files import unwritable
 from sightline.tracking.address import REGISTRY, RUN_TAG, TRACKING, database, lock_file, redact
 
 SQLITE = b"SQLite format 3\0"
-CHECKED = 256 << 20  # bytes of a database up to which every page is read
+CHECKED = 256 << 20  # bytes; only in smaller databases is every page checked
 COLUMNS = {"experiment_id", "name", "lifecycle_stage"}  # of MLflow's experiments, in every version
 PROMPT = (
     "SELECT 1 FROM registered_model_tags WHERE name = ? AND key = 'mlflow.prompt.is_prompt' AND lower(value) = 'true'"
 )
-LIBRARIES = {  # of MLflow's own clients of a store, null where it needs none
+LIBRARIES = {  # that MLflow needs for a store, by URI scheme; None where it needs none
     **{"s3": "boto3", "r2": "boto3", "b2": "boto3", "gs": "google.cloud.storage", "hdfs": "pyarrow.fs"},
     **{"wasb": "azure.storage.blob", "wasbs": "azure.storage.blob", "abfss": "azure.storage.filedatalake"},
     **{"sftp": "pysftp", "ftp": None, "http": None, "https": None, "dbfs": None, "mlflow-artifacts": None},
@@ -32,21 +32,21 @@ LIBRARIES = {  # of MLflow's own clients of a store, null where it needs none
 
 
 def problems(uri: str, config: RegisterConfig, variable: str = TRACKING) -> list[str]:
-    """Say what is wrong with the database, as the one for runs, for models or for both."""
+    """Say what is wrong with a database of runs, of models or of both."""
     path = database(uri)
     if path is None:
         return [f"{variable} is '{redact(uri)}', a database in memory, which ends with each stage; name a file."]
     what = f"The {'registry' if variable == REGISTRY else 'tracking'} database {path}"
     if path.exists() and (not path.is_file() or not os.access(path, os.R_OK | os.W_OK)):
-        return [f"{what} is no file that can be written. Fix {variable}."]
+        return [f"{what} is not a writable file. Fix {variable}."]
     if there := unwritable(path.parent):
-        return [f"{what} cannot be {'written' if path.exists() else 'made'}: {there} is no folder that can be "
-                f"written. Fix {variable}."]  # fmt: skip
+        return [f"{what} cannot be {'written' if path.exists() else 'made'}: {there} is not a writable "
+                f"folder. Fix {variable}."]  # fmt: skip
     known = path.exists() and path.stat().st_size > 0
     if known:
         with path.open("rb") as file:
             if file.read(len(SQLITE)) != SQLITE:
-                return [f"{what} is no SQLite database. Fix {variable}."]
+                return [f"{what} is not a SQLite database. Fix {variable}."]
     try:
         with _connected(path if known else None) as connection:
             if wrong := _why_not_mlflow(connection):
@@ -59,7 +59,7 @@ def problems(uri: str, config: RegisterConfig, variable: str = TRACKING) -> list
 
 
 def is_older(uri: str) -> bool:
-    """Tell whether a sound database is of an older MLflow: whether this one upgrades it, MLflow has to say."""
+    """Return whether an older MLflow made an intact database; whether this one upgrades it, only MLflow knows."""
     path = database(uri)
     if path is None or not path.is_file() or not path.stat().st_size:
         return False
@@ -72,7 +72,7 @@ def is_older(uri: str) -> bool:
 
 @contextlib.contextmanager
 def _connected(path: Path | None) -> Iterator[sqlite3.Connection]:
-    """Open a database to read, once none of our processes is making its tables; without a path an empty one."""
+    """Open a database for reading, once no process of ours is creating its tables; without a path, an empty one."""
     with contextlib.ExitStack() as stack:
         if path and (lock := lock_file(path)).exists():
             held = stack.enter_context(lock.open())
@@ -82,7 +82,7 @@ def _connected(path: Path | None) -> Iterator[sqlite3.Connection]:
 
 
 def _why_not_mlflow(connection: sqlite3.Connection) -> str | None:
-    """Say why MLflow cannot use a database; null for its own and for an empty one."""
+    """Say why MLflow cannot use a database; None for its own and for an empty one."""
     (size,) = connection.execute(
         "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
     ).fetchone()
@@ -97,7 +97,7 @@ def _why_not_mlflow(connection: sqlite3.Connection) -> str | None:
         return "belongs to another application: it has tables, and none of MLflow's"
     version = _version(connection)
     if version and not any(file.name.startswith(f"{version}_") for file in _migrations()):
-        return f"is of a newer MLflow than {importlib.metadata.version('mlflow')}, which is installed ({version})"
+        return f"was made by a newer MLflow than the installed {importlib.metadata.version('mlflow')} ({version})"
     return None
 
 
@@ -106,7 +106,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
 
 
 def _version(connection: sqlite3.Connection) -> str | None:
-    """Return the revision of the tables; null where they are being made."""
+    """Return the revision of the tables; None while they are being created."""
     if "version_num" not in _columns(connection, "alembic_version"):
         return None
     found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -114,7 +114,7 @@ def _version(connection: sqlite3.Connection) -> str | None:
 
 
 def _migrations() -> list[Path]:
-    """Return the files of MLflow's that bring a database from version to version, `<revision>_<words>.py`."""
+    """Return MLflow's migration scripts, which upgrade a database: `<revision>_<words>.py`."""
     spec = importlib.util.find_spec("mlflow")
     assert spec
     assert spec.origin
@@ -122,7 +122,7 @@ def _migrations() -> list[Path]:
 
 
 def _content_problems(connection: sqlite3.Connection, uri: str, config: RegisterConfig, variable: str) -> list[str]:
-    """Say what in a database does not fit the run."""
+    """Say what in a database conflicts with the run."""
     wrong: list[str] = []
     registry = os.environ.get(REGISTRY)
     if (variable == REGISTRY or not registry) and _columns(connection, "registered_model_tags"):
@@ -177,7 +177,10 @@ def name_is_prompt(uri: str, name: str) -> str:
 
 
 def run_problems(given: str, stage: str, theirs: str | None) -> list[str]:
-    """Say why the run that MLFLOW_RUN_ID names, in this stage of its life and of their pipeline run, cannot be ours."""
+    """Say why the run that MLFLOW_RUN_ID names cannot record ours.
+
+    `stage` is its lifecycle stage, `theirs` the pipeline run that it already records.
+    """
     if stage != "active":
         return [f"MLFLOW_RUN_ID names {given}, a run that is deleted. Unset it, or restore the run."]
     ours = os.environ.get("SIGHTLINE_RUN_ID")
@@ -187,14 +190,16 @@ def run_problems(given: str, stage: str, theirs: str | None) -> list[str]:
 
 
 def artifact_problems(uri: str, location: str, way_out: str) -> list[str]:
-    """Say why files cannot go where MLflow wants them: a folder of another machine, a service without its library."""
+    """Say why artifacts cannot go where MLflow wants them: another machine's folder, a service without its library."""
     said = f"MLflow at {redact(uri)} has clients store artifacts at {redact(location)}, "
     kind = urlsplit(location).scheme
     if kind in ("", "file"):
         folder = Path(url2pathname(urlsplit(location).path)).absolute()
         return [f"{said}which cannot be written here. {way_out}"] if unwritable(folder) else []
     if kind == "mlflow-artifacts" and database(uri):
-        return [f"{said}which a server passes on, and this is its database. Name the server with MLFLOW_TRACKING_URI."]
+        return [
+            f"{said}to which only its server has access. Set MLFLOW_TRACKING_URI to that server, not to its database."
+        ]
     library = LIBRARIES.get(kind)
     if library and not _installed(library):
         return [f"{said}for which {library} is not installed here. {way_out}"]

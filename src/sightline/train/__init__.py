@@ -1,4 +1,4 @@
-"""Train: a snapshot, a configuration and pinned weights in; checkpoints and a history out."""
+"""Train: turn a snapshot, a configuration and pinned weights into checkpoints and a history."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
-    the code that trains. Where another process does the same training already, its result is waited for and taken.
+    the code that trains. If another process is already doing the same training, wait for its result and take that.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -68,10 +68,10 @@ def _train(
     model = str(fetch_uri(weights, work.folder / START, sha256=digest)) if digest else weights
     folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
     history = read_history(folder / "results.csv")
-    # Of equals the engine keeps the later.
+    # On a tie the engine keeps the later epoch.
     best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
     if divergence.found_nothing(best):
-        what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or no numbers"
+        what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
         refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
@@ -99,7 +99,7 @@ def _train(
 
 
 def read_history(results: Path) -> list[Epoch]:
-    """Read the engine's results.csv: one row an epoch, `time` in seconds since the start of training."""
+    """Read the engine's results.csv: one row per epoch, `time` in seconds since the start of training."""
     history = []
     before = 0.0
     with results.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Follows the processes of a training from outside: who they are, and how much memory they and the machine used."""
+"""Watches the processes of a training from outside: which they are, and how much memory they and the machine use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProcessMemory:
 
 
 class Watch:
-    """Looks at all processes below one until the block ends. What a dead process used is known only from before."""
+    """Samples all descendants of a process until the block ends: a dead process can no longer be asked."""
 
     def __init__(self, top: int) -> None:
         """Take the process that starts the ranks."""
@@ -48,7 +48,7 @@ class Watch:
 
     @property
     def kills(self) -> int | None:
-        """Return how many processes of this machine the kernel has ended for want of memory meanwhile, if it says."""
+        """Processes on this machine that the kernel has killed meanwhile because memory ran out; None if unknown."""
         now = machine.memory_kills()
         return None if now is None or self._kills is None else now - self._kills
 
