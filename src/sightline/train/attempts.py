@@ -12,8 +12,9 @@ from sightline.errors import ConfigError, TrainError
 from sightline.runtime import machine
 from sightline.train import fault
 from sightline.train.launch import Ended, Torchrun, free_port, launch
+from sightline.train.trainer import REFUSED
 from sightline.train.work_folder import WorkFolder
-from sightline.train.worker import REFUSED, RESULT
+from sightline.train.worker import RESULT
 
 ATTEMPTS = 1  # how often the engine is started before a training counts as failed
 
