@@ -23,13 +23,14 @@ from sightline.cli.options import (
     progress_display,
     values,
 )
+from sightline.config import FORMATS
+from sightline.config import Format as LabelFormat
 from sightline.documents import DataDocument, Document, RuleResult
 from sightline.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from sightline.datasets.types import Dataset
 
-FORMATS = ("yolo", "coco", "voc")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -133,7 +134,7 @@ def _write(
 
     counts = dataset.counts()
     ticker = Ticker("validate", sum(part.images for part in counts.values()), "writing images")
-    writing.write(dataset, cast("writing.Format", to), folder, tick=ticker.tick)
+    writing.write(dataset, cast("LabelFormat", to), folder, tick=ticker.tick)
     return ConvertDocument(
         source=source,
         folder=str(folder),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from sightline.config.run_config import (
+    FORMATS,
     DataConfig,
     ExportConfig,
+    Format,
     GateConfig,
     RegisterConfig,
     RunConfig,
@@ -15,8 +17,10 @@ from sightline.config.run_config import (
 )
 
 __all__ = [
+    "FORMATS",
     "DataConfig",
     "ExportConfig",
+    "Format",
     "GateConfig",
     "RegisterConfig",
     "RunConfig",

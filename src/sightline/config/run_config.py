@@ -7,7 +7,7 @@ parameter, in error messages. Presets (see `presets`) are functions that return 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +24,8 @@ from sightline import expected
 from sightline.config import mlflow_names
 from sightline.policy import Policy
 
-Format = Literal["auto", "yolo", "coco", "voc"]
+Format = Literal["yolo", "coco", "voc"]  # of annotations
+FORMATS: tuple[Format, ...] = get_args(Format)
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
@@ -60,7 +61,7 @@ def _digest(value: str | None) -> str | None:
 class DataConfig(Part):
     """Where the labelled images are and how to read them."""
 
-    format: Format = Field("auto", description="Annotation format; auto recognises it from the files.")
+    format: Literal["auto", Format] = Field("auto", description="Annotation format; auto recognises it from the files.")
     images: str | None = Field(None, description="Folder of the images, where it lies outside the annotations.")
     voc_origin: Literal[0, 1] = Field(
         0, description="First pixel in VOC files: 0, xmin and xmax are edges; 1, they are the first and last pixel."

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from sightline.config import Format
 from sightline.documents.base import Document, Part, Split, Verdict
 from sightline.policy import Policy
 
@@ -88,7 +89,7 @@ class DataDocument(Document):
     """The data report: everything that is wrong with a source, and what it looks like. Written whatever the verdict."""
 
     source: str
-    format: Literal["yolo", "coco", "voc"]
+    format: Format
     policy: Policy
     verdict: Verdict
     unusable: str | None = Field(description="Why nothing can be trained on this, whatever the rules say; or null.")
