@@ -166,7 +166,7 @@ def test_a_file_that_finds_its_boxes_elsewhere_fails(run: Run) -> None:
         gallery(run, count=9)
     assert raised.value.exit_code == 1
     assert "8 of 9 images differ above confidence 0.5" in raised.value.message
-    assert "by CPUExecutionProvider, the exported file does not find what evaluate, by CPU" in raised.value.message
+    assert "run here by CPUExecutionProvider, does not find what evaluate, by CPU" in raised.value.message
     first = next(problem for problem in raised.value.problems if "i-right" in problem)
     assert first.startswith(
         "test/i-right.png: boxes of evaluate not found here: 1, boxes found here and not by evaluate: 1."
