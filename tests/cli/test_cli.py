@@ -1,4 +1,4 @@
-"""The command line: options that fit together, and strangers' text that is shown as text."""
+"""The command line: options that fit together, and untrusted text that is shown as text."""
 
 from __future__ import annotations
 
