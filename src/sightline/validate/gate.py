@@ -14,14 +14,14 @@ from sightline.datasets.statistics import Statistics
 from sightline.datasets.types import Reading
 from sightline.documents import DataDocument, Example, RuleResult, Split, SplitCounts
 from sightline.policy import Policy, Thresholds
-from sightline.rules import RULES, Issue, ids
+from sightline.rules import RULES, Issue, rule_ids
 from sightline.validate import sequence
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.quarantine import Quarantine
 from sightline.validate.refusal import UNDECIDED
 
 SHOWN = 20  # examples of a rule in the report
-NO_ITEM = ids(lambda rule: rule.unindexed)  # rules about images of which the index has no row
+NO_ITEM = rule_ids(lambda rule: rule.unindexed)  # rules about images of which the index has no row
 WHERE_BOXES = {  # where each format has what is missing
     "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
@@ -92,7 +92,7 @@ def _totals(index: Index) -> dict[str, int]:
 
 
 def _of(rule: str, totals: dict[str, int]) -> int:
-    return totals[RULES[rule].budget_of or "images"]
+    return totals[RULES[rule].budget_unit or "images"]
 
 
 def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Issue]:
@@ -121,7 +121,7 @@ def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[Rule
     """Sum up rule by rule: errors first, causes before what may follow from them, what is found most often first."""
     result = []
     for rule, count in index.issues.counts().items():
-        setting = policy.of(rule)
+        setting = policy.setting(rule)
         if setting.severity == "off":
             continue
         rejected = setting.exceeded(count, _of(rule, totals))

@@ -109,7 +109,7 @@ def _look(
             pictures.check(config.sample.pictures)
     with noted():
         found = weights.find(config.weights, target, folder)
-        errors += [ConfigError(problem) for problem in found.unfit(config)]
+        errors += [ConfigError(problem) for problem in found.unsupported_settings(config)]
     return errors, target, found
 
 

@@ -57,7 +57,7 @@ class Quarantine:
         """Leave out the images and labels that errors of these rules are about."""
         with self.index.together():
             for rule in rules:
-                severity, drops = self.policy.of(rule).severity, RULES[rule].drops
+                severity, drops = self.policy.setting(rule).severity, RULES[rule].drops
                 unusable = RULES[rule].scope is Scope.IMAGE and RULES[rule].handling is Handling.LEFT_OUT
                 left_out = severity == "warning" and unusable
                 if drops == "image" and (severity == "error" or left_out):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from sightline.documents import DataDocument, RuleResult
 from sightline.errors import DataError, DataRejected
-from sightline.rules import RULES, Repair, ids
+from sightline.rules import RULES, Repair, rule_ids
 from sightline.validate.repair.changes import LEFT_OUT
 
 LISTED = 20  # errors that a message lists
 LEAST_LEFT = 0.1  # of the images and of the boxes: with less in it, a repaired copy is of no use
-UNDECIDED = ids(lambda rule: rule.repair is Repair.REFUSED)  # of a whole set: only its owner knows what is right
+UNDECIDED = rule_ids(lambda rule: rule.repair is Repair.REFUSED)  # of a whole set: only its owner knows what is right
 
 
 def refusal(document: DataDocument, report: str) -> DataRejected | DataError:

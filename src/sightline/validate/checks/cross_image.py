@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from sightline.policy import Policy
-from sightline.rules import Issue, ids
+from sightline.rules import Issue, rule_ids
 from sightline.validate.checks.copies import Copies
 from sightline.validate.checks.image_groups import ImageGroups
 from sightline.validate.index import Index
@@ -21,7 +21,7 @@ from sightline.validate.index.rows import ImageCopy
 
 CROSSINGS = ((1, 0), (2, 0), (2, 1))  # a held-out split, and one that comes before it
 SPLITS = 3  # train, val and test
-RULES = ids(lambda rule: rule.compares)
+RULES = rule_ids(lambda rule: rule.compares)
 
 
 def compare(index: Index, policy: Policy, *, films: bool = True) -> None:

@@ -6,7 +6,7 @@ another schema makes a file of its own, and the older one goes with the other un
 
 from __future__ import annotations
 
-from sightline.rules import Handling, Scope, ids
+from sightline.rules import Handling, Scope, rule_ids
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS image (
@@ -84,7 +84,7 @@ CREATE TEMP TABLE resaved (         -- images that a repair saved again
 # Nothing is lost that could not be computed again: no waiting for the disk. Of the file 16 MiB are in memory.
 PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-16384;"
 
-COPY = ids(
+COPY = rule_ids(
     lambda rule: rule.scope is Scope.IMAGE and rule.handling is Handling.FIRST_KEPT
 )  # why a second copy within a split is left out
 USABLE = "sha256 IS NOT NULL AND dropped_by IS NULL"

@@ -17,7 +17,7 @@ from sightline.datasets.sources import opened
 from sightline.datasets.types import ImageRecord, Reading, Sample
 from sightline.documents import Document
 from sightline.errors import DataError
-from sightline.rules import Handling, Issue, Repair, Scope, ids
+from sightline.rules import Handling, Issue, Repair, Scope, rule_ids
 from sightline.validate import gate, index, sequence
 from sightline.validate.index import Index
 from sightline.validate.refusal import too_few
@@ -27,8 +27,8 @@ from sightline.validate.repair.treatment import RepairTreatment
 from sightline.validate.scan import scan
 
 CHANGES = "changes.csv"
-LOST = ids(lambda rule: rule.repair is Repair.SAVED)
-REMOVED = ids(lambda rule: rule.id in LEFT_OUT or (rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT))
+LOST = rule_ids(lambda rule: rule.repair is Repair.SAVED)
+REMOVED = rule_ids(lambda rule: rule.id in LEFT_OUT or (rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT))
 
 
 class Fixed(Document):

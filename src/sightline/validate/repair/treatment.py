@@ -16,7 +16,7 @@ from sightline.datasets.types import Reading
 from sightline.errors import DataError
 from sightline.image_files import images as pictures
 from sightline.policy import Policy
-from sightline.rules import Repair, ids
+from sightline.rules import Repair, rule_ids
 from sightline.snapshots.file_names import plain_name
 from sightline.validate import splits
 from sightline.validate.checks import class_names, cross_image
@@ -27,8 +27,8 @@ from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import COPIES, LEFT_OUT, WRITTEN, Change
 from sightline.validate.sequence import Numbers
 
-MOVED = ids(lambda rule: rule.repair is Repair.MOVED)
-IMAGES = ids(lambda rule: rule.repair is Repair.REENCODED)
+MOVED = rule_ids(lambda rule: rule.repair is Repair.MOVED)
+IMAGES = rule_ids(lambda rule: rule.repair is Repair.REENCODED)
 
 
 class RepairTreatment:
@@ -75,7 +75,7 @@ class RepairTreatment:
         problems = [
             f"{issue.place}: {issue.message} [{issue.rule}]"
             for issue in self.index.issues.of_rules(UNDECIDED)
-            if self.policy.of(issue.rule).severity == "error"
+            if self.policy.setting(issue.rule).severity == "error"
         ]
         if problems:
             raise DataError(
