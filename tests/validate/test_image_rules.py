@@ -186,7 +186,7 @@ def test_size_and_thumbnail_are_of_the_upright_picture(tmp_path, orientation):
     facts, _ = inspect(tmp_path / "a.jpg", encoded(stored, "JPEG", quality=95, exif=exif(orientation)))
     plain, _ = inspect(tmp_path / "b.jpg", encoded(upright, "JPEG", quality=95))
     assert (facts.width, facts.height) == (320, 240)
-    assert near_duplicates.alike(facts.thumb, plain.thumb, 12)
+    assert near_duplicates.thumbnails_alike(facts.thumb, plain.thumb, 12)
 
 
 def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
@@ -211,7 +211,7 @@ def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
 def test_copies_look_the_same_after_encoding_and_resizing(tmp_path, change):
     first, _ = inspect(tmp_path / "a.png", encoded(photo(), "PNG"))
     second, _ = inspect(tmp_path / "b.jpg", change(photo()))
-    assert near_duplicates.alike(first.thumb, second.thumb, Thresholds().near_levels)
+    assert near_duplicates.thumbnails_alike(first.thumb, second.thumb, Thresholds().near_levels)
 
 
 def test_other_pictures_and_moved_objects_do_not(tmp_path):
@@ -220,8 +220,8 @@ def test_other_pictures_and_moved_objects_do_not(tmp_path):
     moved = photo()
     moved.paste((255, 0, 0), (100, 100, 130, 130))
     changed, _ = inspect(tmp_path / "c.png", encoded(moved, "PNG"))
-    assert not near_duplicates.alike(first.thumb, other.thumb, 12)
-    assert not near_duplicates.alike(first.thumb, changed.thumb, 12)
+    assert not near_duplicates.thumbnails_alike(first.thumb, other.thumb, 12)
+    assert not near_duplicates.thumbnails_alike(first.thumb, changed.thumb, 12)
 
 
 def chessboard() -> Image.Image:
@@ -242,6 +242,6 @@ def test_a_sharp_grid_has_the_same_thumbnail_in_every_encoding_and_size(tmp_path
     if turned:
         image = image.transpose(Image.Transpose.ROTATE_90)
     data = encoded(image, format, quality=50, exif=exif(6 if turned else 1))
-    assert near_duplicates.alike(thumb, inspect(other, data)[0].thumb, 8)
+    assert near_duplicates.thumbnails_alike(thumb, inspect(other, data)[0].thumb, 8)
     looks = [np.frombuffer(images.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
     assert np.abs(looks[0] - looks[1]).max() <= 24

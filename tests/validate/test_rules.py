@@ -197,7 +197,7 @@ def test_what_may_follow_from_a_refused_cause_takes_one_line(sets: Sets):
     for rule in RULES.values():
         if rule.may_follow:
             findings = [refused(rule.may_follow), refused(rule.id)]
-            error = refusal.refusal(document.model_copy(update={"findings": findings}), "data.html")
+            error = refusal.rejection(document.model_copy(update={"findings": findings}), "data.html")
             assert len(error.problems) == 4
             assert error.problems[3].startswith(f"{rule.id} 3, which may follow from {rule.may_follow}, such as 0.txt")
 

@@ -23,10 +23,10 @@ from sightline.runtime.machine import size_text
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
-AHEAD = 3  # batches that wait for each process
-SILENT = 2.0  # seconds without a result after which it is asked whether a process is gone
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BYTES_EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
+BATCHES_AHEAD = 3  # batches that wait for each process
+PATIENCE = 2.0  # seconds without a result after which it is asked whether a process is gone
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Forks(ForkContext):
@@ -64,18 +64,18 @@ class Forks(ForkContext):
         self._results._writer.close()  # type: ignore[attr-defined]
 
 
-def size(cores: int, room: int) -> int:
+def pool_size(cores: int, room: int) -> int:
     """Return how many processes serve so many cores, in so many bytes of free memory."""
-    return max(1, min(cores, room // EACH))
+    return max(1, min(cores, room // BYTES_EACH))
 
 
-def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
+def map_batches(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
     """Yield each batch with what `work` made of it, as they are done. Up to `few` batches are done in this process.
 
     Raises SightlineError if a process is killed.
     """
     first = list(islice(batches, few + 1))
-    processes = size(machine.cores(), machine.memory().room)
+    processes = pool_size(machine.cores(), machine.memory().room)
     if len(first) <= few or processes == 1:
         for batch in chain(first, batches):
             yield batch, work(batch)
@@ -85,11 +85,11 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
     running: dict[Future[Out], In] = {}
     kills = machine.memory_kills()
     try:
-        with _undisturbed():
+        with _signals_deferred():
             running[pool.submit(work, first[0])] = first[0]
         for batch in chain(first[1:], batches):
             running[pool.submit(work, batch)] = batch
-            if len(running) >= AHEAD * processes:
+            if len(running) >= BATCHES_AHEAD * processes:
                 yield from _finished(running, context)
         while running:
             yield from _finished(running, context)
@@ -101,7 +101,7 @@ def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterat
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def _signals_deferred() -> Iterator[None]:
     """Let signals that end the work wait until the processes are there.
 
     Between a fork and the thread that looks after it, an interrupt is lost, or leaves a process that nobody ends. The
@@ -112,12 +112,12 @@ def _undisturbed() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {end: signal.signal(end, lambda number, _: came.append(number)) for end in ENDS}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    before = {end: signal.signal(end, lambda number, _: came.append(number)) for end in END_SIGNALS}
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         for end, handler in before.items():
             signal.signal(end, handler)
     for number in came:
@@ -125,7 +125,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _finished(running: dict[Future[Out], In], context: Forks) -> Iterator[tuple[In, Out]]:
-    while not (done := wait(running, timeout=SILENT, return_when=FIRST_COMPLETED).done):
+    while not (done := wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done):
         context.wake()
     for future in done:
         yield running.pop(future), future.result()
@@ -161,5 +161,5 @@ def _begin(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     end_with_parent(parent)

@@ -13,7 +13,7 @@ SplitColumn = Literal["declared_split", "assigned_split"]
 SameColumn = Literal["sha256", "augmented_from", "image_group"]
 
 
-def late(split: SplitColumn) -> str:
+def split_rank(split: SplitColumn) -> str:
     """Return the expression for how late a split comes: 0 for train and none, 1 for val, 2 for test."""
     return f"CASE {split} WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 
@@ -48,7 +48,7 @@ class ComparisonQueries:
         query = (
             f"SELECT id, declared_split, {same}, source, labels, sha256 FROM image WHERE {pool} AND {same} IN "
             f"(SELECT {same} FROM image WHERE {same} IS NOT NULL AND declared_split != '' AND {pool} GROUP BY 1 "
-            f"HAVING COUNT(DISTINCT declared_split) > 1) ORDER BY {same}, {late('declared_split')}, source"
+            f"HAVING COUNT(DISTINCT declared_split) > 1) ORDER BY {same}, {split_rank('declared_split')}, source"
         )
         return list(self._db.rows(ImageCopy._make, query, (but,)))
 
@@ -56,12 +56,12 @@ class ComparisonQueries:
         """Leave out an image, if no rule does so yet."""
         self._db.run("UPDATE image SET dropped_by = ? WHERE id = ? AND dropped_by IS NULL", (rule, id))
 
-    def count_grey(self) -> tuple[int, int]:
+    def count_greyscale(self) -> tuple[int, int]:
         """Count the images of one channel, and those with colours."""
         [(grey, coloured)] = self._db.rows(tuple, "SELECT TOTAL(grey = 1), TOTAL(grey = 0) FROM image")
         return int(grey), int(coloured)
 
-    def add_of_grey(self, rule: str, message: str, grey: bool) -> None:
+    def add_about_greyscale(self, rule: str, message: str, grey: bool) -> None:
         """Write an issue about each image of one channel, or about each with colours."""
         self._db.run(
             "INSERT INTO issue SELECT id, ?, source, ?, NULL, 0, NULL, 0 FROM image WHERE grey = ?",
@@ -93,9 +93,9 @@ class ComparisonQueries:
         """Keep close looks, in place of earlier ones of the same images."""
         self._db.many("INSERT OR REPLACE INTO look VALUES (?, ?)", looks)
 
-    def ranks(self, split: SplitColumn) -> Iterator[tuple[int, int]]:
+    def split_ranks(self, split: SplitColumn) -> Iterator[tuple[int, int]]:
         """Yield for each id how late its split comes: 0 for train and none, 1 for val, 2 for test."""
-        return self._db.rows(tuple, f"SELECT id, {late(split)} FROM image")
+        return self._db.rows(tuple, f"SELECT id, {split_rank(split)} FROM image")
 
     def by_source(self) -> Iterator[tuple[int, str]]:
         """Yield all images as id and source, in the order of sources."""
@@ -107,7 +107,7 @@ class ComparisonQueries:
 
     # --- groups
 
-    def same(self, column: SameColumn) -> Iterator[tuple[int, str | int]]:
+    def values(self, column: SameColumn) -> Iterator[tuple[int, str | int]]:
         """Yield ids and values of a column, those of one value together."""
         return self._db.rows(tuple, f"SELECT id, {column} FROM image WHERE {column} IS NOT NULL ORDER BY {column}")
 
@@ -128,6 +128,6 @@ class ComparisonQueries:
             "WHERE first.place = 1 AND first.image_group = image.image_group"
         )
 
-    def forget_groups(self) -> None:
+    def remove_groups(self) -> None:
         """Take all images out of their groups."""
         self._db.run("UPDATE image SET image_group = NULL WHERE image_group IS NOT NULL")

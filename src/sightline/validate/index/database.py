@@ -50,12 +50,12 @@ class Database:
         """Run a statement for many rows."""
         self._connection.executemany(sql, rows)
 
-    def function(self, name: str, of: Callable[[Any], Any]) -> None:
+    def function(self, name: str, body: Callable[[Any], Any]) -> None:
         """Let statements call a function of one argument."""
-        self._connection.create_function(name, 1, of, deterministic=True)
+        self._connection.create_function(name, 1, body, deterministic=True)
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Make the changes of the block at once, or none of them."""
         self._connection.execute("BEGIN")
         try:

@@ -40,7 +40,7 @@ class ImageQueries:
         `label_context` names all that decides what is found in a label file beside the file and the image: where it is
         another one than before, all labels are judged again.
         """
-        with self._db.together():
+        with self._db.transaction():
             scan = self._db.count("SELECT value FROM meta WHERE key = 'scan'") + 1
             self._db.run("INSERT OR REPLACE INTO meta VALUES ('scan', ?)", (str(scan),))
             self._db.run("DELETE FROM issue WHERE NOT per_image")
@@ -51,7 +51,7 @@ class ImageQueries:
 
     def end_scan(self, scan: int) -> None:
         """Remove the images that the scan did not meet: the source does not have them any more."""
-        with self._db.together():
+        with self._db.transaction():
             self._db.run("DELETE FROM issue WHERE image_id IN (SELECT id FROM image WHERE last_scan != ?)", (scan,))
             self._db.run("DELETE FROM image WHERE last_scan != ?", (scan,))
             self._db.run("UPDATE image SET dropped_by = NULL WHERE dropped_by IS NOT NULL")
@@ -149,7 +149,7 @@ class ImageQueries:
 
         Unique means without its suffix, and whatever the case: two images must not share a label file.
         """
-        with self._db.together():
+        with self._db.transaction():
             self._db.run("DELETE FROM doubled")
             self._db.run(
                 f"INSERT INTO doubled SELECT assigned_split, stem_key FROM image WHERE {USABLE} "
@@ -170,5 +170,5 @@ class ImageQueries:
 
     def remember_packs(self, packs: Iterable[tuple[str, str]]) -> None:
         """Note packs of a store that hold images: pairs of an image's sha256 and a pack's key."""
-        with self._db.together():
+        with self._db.transaction():
             self._db.many("UPDATE image SET pack = ?2 WHERE sha256 = ?1", packs)

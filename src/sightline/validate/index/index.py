@@ -34,7 +34,7 @@ class Index:
         self.comparisons = ComparisonQueries(self._database)
         self.splits = SplitQueries(self._database)
         self.repairs = RepairQueries(self._database)
-        self.together = self._database.together
+        self.transaction = self._database.transaction
 
     def close(self) -> None:
         """Close the file."""

@@ -35,7 +35,7 @@ class IssueQueries:
             ),
         )
 
-    def forget_of(self, images: Iterable[int]) -> None:
+    def remove_of_images(self, images: Iterable[int]) -> None:
         """Remove the issues of images."""
         self._db.many("DELETE FROM issue WHERE image_id = ?", ((id,) for id in images))
 
@@ -46,7 +46,7 @@ class IssueQueries:
         """
         columns = "rule, place, message, box, badness, label, per_image"
         unlinked = f"image_id IS NULL AND rule NOT IN {COPY}"
-        with self._db.together():
+        with self._db.transaction():
             self._db.run(
                 f"INSERT INTO issue SELECT image.id, {columns} FROM issue "
                 f"JOIN image ON image.source = place WHERE {unlinked}"
@@ -100,7 +100,7 @@ class IssueQueries:
         )
         return list(self._db.rows(DoubtfulFile._make, query, rules))
 
-    def forget_rules(self, rules: Sequence[str]) -> None:
+    def remove_rules(self, rules: Sequence[str]) -> None:
         """Remove the issues of some rules."""
         self._db.run(f"DELETE FROM issue WHERE rule IN ({_marks(rules)})", rules)
 

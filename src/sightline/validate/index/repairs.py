@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from sightline.validate.index.comparisons import late
+from sightline.validate.index.comparisons import split_rank
 from sightline.validate.index.database import Database
 from sightline.validate.index.rows import LeakedImage
 
@@ -41,7 +41,7 @@ class RepairQueries:
             (change, rule),
         )
 
-    def forget_changes_of_removed(self) -> None:
+    def remove_changes_of_removed(self) -> None:
         """Remove the changes that depend on an image that is gone."""
         self._db.run("DELETE FROM change WHERE depends_on IS NOT NULL AND depends_on NOT IN (SELECT source FROM image)")
 
@@ -84,7 +84,7 @@ class RepairQueries:
         marks = ", ".join("?" * len(rules))
         query = (
             "SELECT DISTINCT image.id, rule, source, declared_split, (SELECT declared_split FROM image AS member "
-            f"WHERE member.image_group = image.image_group ORDER BY {late('declared_split')} LIMIT 1) "
+            f"WHERE member.image_group = image.image_group ORDER BY {split_rank('declared_split')} LIMIT 1) "
             f"FROM issue JOIN image ON image.id = image_id WHERE rule IN ({marks})"
         )
         return list(self._db.rows(LeakedImage._make, query, rules))

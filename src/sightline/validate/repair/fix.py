@@ -102,20 +102,22 @@ def _save(rows: Index, folder: Path) -> dict[str, str]:
 def _instead(reading: Reading, saved: dict[str, str]) -> Reading:
     """Return the reading with saved images in the place of damaged ones."""
 
-    def entries() -> Iterator[ImageRecord | Issue]:
-        for entry in original():
+    def records() -> Iterator[ImageRecord | Issue]:
+        for record in original():
             yield (
-                entry._replace(image=saved.get(entry.source, entry.image)) if isinstance(entry, ImageRecord) else entry
+                record._replace(image=saved.get(record.source, record.image))
+                if isinstance(record, ImageRecord)
+                else record
             )
 
     original = reading.records
-    reading.records = entries
+    reading.records = records
     return reading
 
 
 def _note_names(rows: Index) -> None:
     """Note what the copy calls otherwise."""
-    with rows.together():
+    with rows.transaction():
         for file in rows.images.named():
             if file.name != os.path.basename(os.fsdecode(file.path)):
                 change = Change("file-name", file.source, f"renamed the image to {file.name}")
@@ -146,4 +148,4 @@ def _list(rows: Index, path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(Change._fields)
-        writer.writerows([*map(gate.cell, change)] for change in rows.repairs.changes())
+        writer.writerows([*map(gate.csv_cell, change)] for change in rows.repairs.changes())

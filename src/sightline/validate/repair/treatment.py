@@ -22,7 +22,7 @@ from sightline.validate import splits
 from sightline.validate.checks import class_names, cross_image
 from sightline.validate.checks.similarity import CLOSER
 from sightline.validate.index import Index
-from sightline.validate.refusal import LISTED, UNDECIDED
+from sightline.validate.refusal import LISTED, OWNER_DECIDES
 from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import COPIES, LEFT_OUT, WRITTEN, Change
 from sightline.validate.sequence import Numbers
@@ -45,20 +45,20 @@ class RepairTreatment:
         """Remove images that cannot be repaired. Raises DataError where only the set's owner knows what is right."""
         self._check_decided()
         self.of = self.index.images.totals()
-        with self.index.together():
+        with self.index.transaction():
             self._leave_out()
         self.left = self.index.images.totals()
 
     def copies(self) -> None:
         """Repair images that are left, and take copies apart."""
         repairs = self.index.repairs
-        with self.index.together():
+        with self.index.transaction():
             repairs.note_issues("duplicate-image", "listed once", "place")
             for change in list(self._save_again()):
                 repairs.note(change, change.where)
             while self._apart():  # what moves to another split may be a copy of something there
                 pass
-            repairs.forget_changes_of_removed()
+            repairs.remove_changes_of_removed()
 
     def classes(self, names: list[str], numbers: Numbers) -> tuple[list[str], Numbers]:
         """Make classes of nearly the same name one."""
@@ -74,7 +74,7 @@ class RepairTreatment:
         """Refuse where a copy would only hide that a whole set is wrong. Raises DataError."""
         problems = [
             f"{issue.place}: {issue.message} [{issue.rule}]"
-            for issue in self.index.issues.of_rules(UNDECIDED)
+            for issue in self.index.issues.of_rules(OWNER_DECIDES)
             if self.policy.setting(issue.rule).severity == "error"
         ]
         if problems:
@@ -99,10 +99,10 @@ class RepairTreatment:
     def _apart(self) -> bool:
         """Remove copies, and move what leaks; tells whether anything moved."""
         repairs = self.index.repairs
-        self.index.issues.forget_rules(cross_image.RULES)
-        self.index.comparisons.forget_groups()
+        self.index.issues.remove_rules(cross_image.RULES)
+        self.index.comparisons.remove_groups()
         repairs.remove_conflicting("conflicting-labels", LEFT_OUT["conflicting-labels"])
-        cross_image.compare(self.index, self.policy, films=False)
+        cross_image.compare(self.index, self.policy, join_scenes=False)
         for rule, change in COPIES.items():
             repairs.note_issues(rule, change, "nothing")
             repairs.remove_found(rule)
