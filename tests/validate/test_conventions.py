@@ -316,7 +316,7 @@ def test_a_repair_does_not_hide_another_convention(sets: Sets, tmp_path):
     root = sets.yolo()
     for path in root.glob("labels/*/*.txt"):
         path.write_text("0 0.35 0.3 0.85 0.8\n")  # clipped, these would pass
-    with pytest.raises(DataError, match="no single right answer") as caught:
+    with pytest.raises(DataError, match="problems that only you can resolve") as caught:
         fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
     assert f"likely {EITHER}" in caught.value.problems[0]
     assert not list((tmp_path / "fixed").rglob("*"))

@@ -23,9 +23,9 @@ def check(
 ) -> CheckedLabels:
     entry = ImageRecord("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
     parsed = Parsed(tuple(Box(label, edges, line) for line, (label, edges) in enumerate(boxes, 1)), size=declared)
-    facts = ImageInfo("0" * 64, 1, *size, orientation, False, None)
+    info = ImageInfo("0" * 64, 1, *size, orientation, False, None)
     context = LabelContext(entry, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size)
-    return check_labels(entry, parsed, facts, context)
+    return check_labels(entry, parsed, info, context)
 
 
 def rules(judged: CheckedLabels) -> list[str]:
