@@ -51,7 +51,7 @@ def rules() -> str:
     for rule in RULES.values():
         severities = []
         for policy in policies:
-            setting = policy.of(rule.id)
+            setting = policy.setting(rule.id)
             severities.append(setting.severity + (f" > {setting.max_fraction:.0%}" if setting.max_fraction else ""))
         rows.append(f"| `{rule.id}` | {' | '.join(severities)} | {rule.finds} | {rule.handled} |\n")
     return f"\n| rule | {' | '.join(BASES)} | finds | as a warning |\n|---|{'---|' * len(BASES)}---|---|\n" + "".join(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from sightline.errors import FULL, no_room
+from sightline.errors import FULL, no_space_left
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
         with replacing(path) as beside:
             beside.write_bytes(data)
     except OSError as error:
-        raise (no_room(path, len(data)) if error.errno in FULL else error) from None
+        raise (no_space_left(path, len(data)) if error.errno in FULL else error) from None
 
 
 def write_text(path: Path, text: str) -> None:

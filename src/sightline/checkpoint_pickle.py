@@ -1,4 +1,7 @@
-"""Reads what the opcodes of a checkpoint's pickle say: nothing is unpickled, nothing runs, torch is not needed."""
+"""Reads the task, the number of layers and the licence of a checkpoint from its pickle's opcodes.
+
+Nothing is unpickled, so no code of the checkpoint runs, and torch is not needed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from pathlib import Path
 from sightline.errors import WeightsError
 
 ENGINE_LICENCE = "AGPL-3.0"
-MOST_BYTES = 64 << 20  # of the pickle, without the tensors; official ones have 0.1 to 0.4 MB
-# Damage in a zip file's headers shows as any of these: a wrong place, a method or an encryption that is not there.
+MAX_BYTES = 64 << 20  # of the pickle, without the tensors; official ones have 0.1 to 0.4 MB
+# What zipfile raises for damaged headers: wrong offsets, unknown compression methods, encryption.
 DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError, OSError, LookupError, struct.error)
 PUT = ("PUT", "BINPUT", "LONG_BINPUT")
 GET = ("GET", "BINGET", "LONG_BINGET")
@@ -22,38 +25,43 @@ INTEGERS = ("BININT", "BININT1", "BININT2", "INT", "LONG", "LONG1")
 
 
 @dataclass(frozen=True)
-class Content:
-    """What a checkpoint says of itself."""
+class CheckpointInfo:
+    """What the opcodes of a checkpoint's pickle state about its network."""
 
     licence: str
-    layers: int | None  # null where the modules are not numbered as the engine does
-    nms_free: bool
+    layers: int | None  # None where the modules are not numbered as the engine numbers them
+    nms_free: bool  # whether it has a one-to-one head
 
 
 @dataclass
 class _Opcodes:
-    """What is said in a pickle: dotted names, texts, and the whole numbers that follow the text `i`."""
+    """The arguments of a pickle's opcodes: dotted names, texts, and the integers that follow the text `i`."""
 
     names: set[str]
     texts: list[str]
-    numbers: set[int]
+    indices: set[int]
 
 
-def read_checkpoint(source: str, path: Path) -> Content:
-    """Refuse what is no detection checkpoint; return what it says of itself. Raises WeightsError."""
+def read_checkpoint(source: str, path: Path) -> CheckpointInfo:
+    """Return what is known of the detection checkpoint at `path`; messages call it `source`.
+
+    Raises WeightsError for a file that cannot be read, is no checkpoint, or holds another model than a detector.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             [pickle] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-            if archive.getinfo(pickle).file_size > MOST_BYTES:
+            if archive.getinfo(pickle).file_size > MAX_BYTES:
                 raise ValueError
-            said = _opcodes(archive.read(pickle))
+            opcodes = _read_opcodes(archive.read(pickle))
     except PermissionError:
         raise WeightsError(f"weights.source: {source} cannot be read: permission denied.") from None
     except DAMAGED:
         raise WeightsError(
-            f"weights.source: {source} is no PyTorch checkpoint (expected the zip file that torch.save writes)."
+            f"weights.source: {source} is not a PyTorch checkpoint (expected the zip file that torch.save writes)."
         ) from None
-    models = {name.rsplit(".", 1)[1] for name in said.names if re.fullmatch(r"ultralytics\.nn\.tasks\.\w+Model", name)}
+    models = {
+        name.rsplit(".", 1)[1] for name in opcodes.names if re.fullmatch(r"ultralytics\.nn\.tasks\.\w+Model", name)
+    }
     if models != {"DetectionModel"}:
         found = ", ".join(sorted(models)) or "no Ultralytics model"
         raise WeightsError(
@@ -61,17 +69,17 @@ def read_checkpoint(source: str, path: Path) -> Content:
             "Sightline trains detectors; take a checkpoint without -pose, -seg, -cls or -obb in its name."
         )
     # The engine numbers the modules of a network from 0, each in its attribute `i`.
-    numbered = said.numbers and said.numbers == set(range(len(said.numbers)))
-    return Content(
-        licence=ENGINE_LICENCE if any("AGPL-3.0" in text for text in said.texts) else "unknown",
-        layers=len(said.numbers) if numbered else None,
-        nms_free="one2one_cv2" in said.texts,
+    numbered = opcodes.indices and opcodes.indices == set(range(len(opcodes.indices)))
+    return CheckpointInfo(
+        licence=ENGINE_LICENCE if any("AGPL-3.0" in text for text in opcodes.texts) else "unknown",
+        layers=len(opcodes.indices) if numbered else None,
+        nms_free="one2one_cv2" in opcodes.texts,
     )
 
 
-def _opcodes(pickle: bytes) -> _Opcodes:
-    """Go over a pickle's opcodes; a text that occurs again is a reference to the memo."""
-    said = _Opcodes(set(), [], set())
+def _read_opcodes(pickle: bytes) -> _Opcodes:
+    """Collect the arguments of a pickle's opcodes; a repeated text is a reference to the memo."""
+    opcodes = _Opcodes(set(), [], set())
     memo: dict[int, str | None] = {}
     last: str | None = None  # the text that was just pushed
     for opcode, argument, _ in pickletools.genops(pickle):
@@ -80,13 +88,13 @@ def _opcodes(pickle: bytes) -> _Opcodes:
             memo[len(memo) if argument is None else int(argument)] = last
             continue
         if kind in INTEGERS and last == "i" and argument is not None:
-            said.numbers.add(int(argument))
+            opcodes.indices.add(int(argument))
         if kind == "GLOBAL":
-            said.names.add(str(argument).replace(" ", "."))
+            opcodes.names.add(str(argument).replace(" ", "."))
         elif kind == "STACK_GLOBAL":
-            said.names.add(".".join(said.texts[-2:]))
+            opcodes.names.add(".".join(opcodes.texts[-2:]))
         elif isinstance(argument, str):
-            said.texts.append(argument)
+            opcodes.texts.append(argument)
         text = argument if isinstance(argument, str) else None
         last = memo.get(int(str(argument))) if kind in GET else text
-    return said
+    return opcodes

@@ -1,4 +1,4 @@
-"""Errors meant for the person who runs Sightline.
+"""The errors that a user sees, and helpers for their messages.
 
 Every message says what was found, what is allowed, where, and what to do. The command line prints the message
 (never a traceback) and exits with `exit_code`:
@@ -17,9 +17,10 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no space on the device, no space within the user's quota
 
-USERS_MISTAKES = (
+# Causes of an OSError that a user can correct: a wrong path, missing permissions, a read-only file system.
+USER_MISTAKES = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
     *(errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
 )
@@ -32,7 +33,7 @@ class SightlineError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
-        """Take one sentence and, where there are several mistakes of one kind, one line for each of them."""
+        """Create an error from one sentence and, for several mistakes of one kind, one line for each of them."""
         self.message = message
         self.problems = tuple(problems)
         super().__init__("\n".join((message, *(f"  - {problem}" for problem in self.problems))))
@@ -53,7 +54,7 @@ class DataError(SightlineError):
 
 
 class DataRejected(SightlineError):
-    """A source that was read, and whose labels or images break the contract: the data gate says no."""
+    """A source that was read, but whose labels or images the data gate rejects."""
 
     kind = "data-rejected"
     exit_code = 3
@@ -74,13 +75,13 @@ class StorageError(SightlineError):
 
 
 class StorageUsageError(StorageError):
-    """A store that answers, and says that the request is wrong: no such bucket or key, refused credentials."""
+    """A store that answers that the request is wrong: no such bucket or key, refused credentials."""
 
     exit_code = 2
 
 
 class DeviceError(SightlineError):
-    """A device that was asked for and cannot be used."""
+    """A requested device that cannot be used."""
 
     kind = "device"
     exit_code = 2
@@ -106,7 +107,7 @@ class ExportError(SightlineError):
 
 
 class SampleError(SightlineError):
-    """The file does not find in an image what was scored of it."""
+    """The ONNX file's detections in an image differ from the predictions that were scored."""
 
     kind = "sample"
 
@@ -124,63 +125,69 @@ class StageInputError(SightlineError):
     exit_code = 2
 
 
-def no_room(path: Path, needed: int | None, what: str | None = None) -> StorageError:
-    """Say that a disk is full: at `path`, where `needed` bytes of `what` had to fit, as far as that is known."""
-    folder = next(place for place in (path, *path.absolute().parents) if place.is_dir())
-    device = next(place for place in (folder, *folder.parents) if os.path.ismount(place) or place == place.parent)
+def no_space_left(path: Path, needed: int | None, what: str | None = None) -> StorageError:
+    """Return the error for a full disk.
+
+    `path` is the file or folder that was written, `needed` the bytes that it takes (None if unknown), and `what` names
+    the content (by default the path).
+    """
+    folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+    device = next(parent for parent in (folder, *folder.parents) if os.path.ismount(parent) or parent == parent.parent)
     free = shutil.disk_usage(folder).free
     need = f"it needs {needed} bytes, {free} are free" if needed else f"{free} bytes are free, which is not enough,"
     return StorageError(
-        f"No space left for {what or path}: {need} in {folder}. Free some on its device (mounted at {device}), or of "
-        "your quota there, or name another folder, and run again; what has arrived is used."
+        f"No space left for {what or path}: {need} in {folder}. Free some space on its device (mounted at "
+        f"{device}), or of your quota there, or choose another folder, and run again; what has been written is reused."
     )
 
 
-def of_system(error: OSError, *places: Path) -> SightlineError | None:
-    """Say an error of the operating system as one for the user, if it is one that a user can correct.
+def from_os_error(error: OSError, *folders: Path) -> SightlineError | None:
+    """Return an error of the operating system as an error for the user; None if a user cannot correct it.
 
-    `places` are folders that the work wrote into. A full disk does not say which file it had no room for; then it is
-    the fullest of these and of the folder for temporary files.
+    `folders` are those that the work wrote into. When the disk is full, the system does not say which file did not fit;
+    then the error names the fullest of these folders and the folder for temporary files.
     """
     where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
     if error.errno in FULL:
-        there = [place for place in (*places, Path(tempfile.gettempdir())) if place.is_dir()]
-        return no_room(Path(where) if where else min(there, key=lambda place: shutil.disk_usage(place).free), None)
-    if error.errno in USERS_MISTAKES:
+        written = [folder for folder in (*folders, Path(tempfile.gettempdir())) if folder.is_dir()]
+        fullest = min(written, key=lambda folder: shutil.disk_usage(folder).free)
+        return no_space_left(Path(where) if where else fullest, None)
+    if error.errno in USER_MISTAKES:
         return StageInputError(f"{shortened(where or 'the device')}: {(error.strerror or str(error)).lower()}.")
     return None
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the closest allowed word, or an empty string.
+    """Return `; did you mean 'x'?` for the closest allowed word, or an empty string if none is close.
 
-    Of words that are equally close it is the one that begins like `word`. It ends a sentence: `did_you_mean(…) or '.'`.
+    Among equally close words, the one with the longest common prefix wins. The result ends a sentence:
+    `did_you_mean(…) or '.'`.
     """
     close = difflib.get_close_matches(word, list(allowed), n=5, cutoff=0.5)
     if not close:
         return ""
-    nearest = max(close, key=lambda other: (_likeness(word, other), _shared(word, other)))
+    nearest = max(close, key=lambda other: (_similarity(word, other), _common_prefix(word, other)))
     return f"; did you mean '{nearest}'?"
 
 
-def _shared(word: str, other: str) -> int:
-    """Return how many letters two words have in common at their beginning."""
+def _common_prefix(word: str, other: str) -> int:
+    """Return the length of the common prefix of two words."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, other, strict=False)))
 
 
-def _likeness(word: str, other: str) -> float:
-    """Return what `difflib.get_close_matches` sorts by."""
+def _similarity(word: str, other: str) -> float:
+    """Return the ratio, 0 to 1, by which `difflib.get_close_matches` sorts."""
     return difflib.SequenceMatcher(None, other, word).ratio()
 
 
 def shortened(text: object) -> str:
-    """Show a path or name in a message: a very long one by its beginning and its length."""
+    """Return a path or name for a message; a very long one as its beginning and its length."""
     text = str(text)
     return text if len(text) <= 300 else f"{text[:80]}… ({len(text)} characters)"
 
 
 def shown(value: object) -> str:
-    """Show a wrong value in a message; Python does not write a number of thousands of digits."""
+    """Return a wrong value for a message, cut to 80 characters; Python cannot print integers of thousands of digits."""
     try:
         return f"{value!r:.80}"
     except ValueError:

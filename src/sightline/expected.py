@@ -1,4 +1,4 @@
-"""What a value can be, said as the field of a model declares it, for messages of the form `got X, expected …`."""
+"""Describes in words which values a field of a pydantic model allows, for messages of the form `got X, expected …`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at mos
 KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
 
 
-def words(model: type[BaseModel], name: str) -> str:
-    """Say what the field under this name or alias can be: `a whole number, at least 1 and at most 64`."""
+def describe(model: type[BaseModel], name: str) -> str:
+    """Return which values a field allows, such as `a whole number, at least 1 and at most 64`.
+
+    `name` is the name of the field, or its alias. The limits come from the model's JSON Schema.
+    """
     schema = model.model_json_schema()["properties"][name]
     schema = schema.get("anyOf", [schema])[0]
     if "enum" in schema:
@@ -23,16 +26,16 @@ def words(model: type[BaseModel], name: str) -> str:
         kind = f"a multiple of {schema['multipleOf']}"
     if schema.get("minLength"):
         kind = f"{kind} that is not empty"
-    limits = [f"{words} {_plain(schema[key])}" for key, words in LIMITS.items() if key in schema]
+    limits = [f"{limit} {_plain(schema[key])}" for key, limit in LIMITS.items() if key in schema]
     return ", ".join([kind, " and ".join(limits)] if limits else [kind])
 
 
 def shown(value: Any) -> str:
-    """Show a value as it is written in YAML, a long one shortened."""
-    words = {"None": "null", "True": "'on'", "False": "'off'"}
-    return words.get(repr(value)) or reprlib.repr(value)
+    """Return a value as YAML writes it; a long one is shortened."""
+    special = {"None": "null", "True": "'on'", "False": "'off'"}
+    return special.get(repr(value)) or reprlib.repr(value)
 
 
 def _plain(number: float) -> str:
-    """Write a limit in full where it is a whole number."""
+    """Return a limit as text; a whole number without an exponent or a decimal point."""
     return str(int(number)) if number == int(number) else f"{number:g}"

@@ -1,7 +1,6 @@
-"""The one strict YAML reader: safe-loaded, and no guess where a text says two things or is read in two ways.
+"""The one strict YAML reader: safe loading, and errors for duplicate keys and other ambiguous input.
 
-A module of its own below `policy`: the configuration holds a policy, so a reader inside the package `config` could not
-be imported by `policy` without a circle.
+It stands apart from the package `config` because `config` imports `policy`, and `policy` needs this reader too.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from typing import Any
 import yaml
 
 NUMBER = re.compile(r"\d{1,9}")
-# What PyYAML raises, besides its own errors, for values such as !!int '' and for escapes such as \UFFFFFFFF.
+# What PyYAML raises, besides its own errors, for values such as !!int '' and escapes such as \UFFFFFFFF.
 MISTAGGED = (TypeError, AttributeError, LookupError, OverflowError)
 
 
 class _Values(yaml.SafeLoader):
-    """YAML without what makes a small text a large value (aliases) and without keys that are given twice.
+    """YAML without duplicate keys, and without aliases, by which a small text could become a huge value.
 
-    Numbers are those that everybody reads alike: 1:30, which YAML 1.1 takes for 90, and 010, for 8, stay text, as does
-    a date; 1e-3 is a number.
+    Only unambiguous numbers are numbers: 1:30 (90 in YAML 1.1), 010 (8 in YAML 1.1) and dates stay text; 1e-3 is a
+    number.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML declares it
@@ -31,11 +30,11 @@ class _Values(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases (*) are not taken", problem_mark=mark)
+            raise yaml.MarkedYAMLError(problem="aliases (*) are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _refuse_twice(node)
+        _refuse_duplicate_keys(node)
         return super().construct_mapping(node, deep)
 
 
@@ -53,15 +52,15 @@ _Values.add_implicit_resolver(
 
 
 class _Texts(yaml.BaseLoader):
-    """YAML without keys that are given twice for different values; other tools write some of them twice."""
+    """YAML without duplicate keys of different values; other tools repeat some keys with the same value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _refuse_twice(node, unless_equal=True)
+        _refuse_duplicate_keys(node, unless_equal=True)
         return super().construct_mapping(node, deep)
 
 
-def _refuse_twice(node: yaml.MappingNode, *, unless_equal: bool = False) -> None:
-    """Raise MarkedYAMLError for a key that a mapping has twice; 1 and 01 are the same one."""
+def _refuse_duplicate_keys(node: yaml.MappingNode, *, unless_equal: bool = False) -> None:
+    """Raise MarkedYAMLError for a duplicate key in a mapping; 1 and 01 are the same key."""
     seen: dict[str, yaml.Node] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.value == "<<":
@@ -75,19 +74,19 @@ def _refuse_twice(node: yaml.MappingNode, *, unless_equal: bool = False) -> None
 
 
 def parse(text: str | bytes) -> Any:
-    """Return the value of a YAML text. Raises ValueError, which says in a line what is wrong."""
+    """Return the value of a YAML text. Raises ValueError with a message of one line."""
     value = _load(text, _Values)
     try:
-        repr(value)  # a number of too many digits cannot be shown in any message
+        repr(value)  # raises for a number of too many digits, which no message could show
     except ValueError as problem:
         raise ValueError(_one_line(problem)) from None
     return value
 
 
 def parse_texts(text: str | bytes) -> Any:
-    """Return a YAML text with every scalar as the text that was typed: a class called `no` stays `no`.
+    """Return the value of a YAML text with every scalar as text: a class called `no` stays `no`.
 
-    Aliases are followed, as other tools write them. Raises ValueError, which says in a line what is wrong.
+    Aliases are allowed because other tools write them. Raises ValueError with a message of one line.
     """
     return _load(text, _Texts)
 

@@ -1,7 +1,7 @@
-"""Starting weights: found, pinned to a sha256, and known to be a detector, before anything unpickles them.
+"""Finds the starting weights, checks that they are a detector, and pins them to a sha256 in the store.
 
-A checkpoint is a pickle, and unpickling runs code. So nobody loads it before its digest is known: official names bring
-theirs, other files need `weights.sha256` or the user's word (`weights.trust`). Until then only the pickle's opcodes
+A checkpoint is a pickle, and unpickling runs code, so no checkpoint is loaded before its digest is trusted: official
+weights have a known digest, other files need `weights.sha256` or `weights.trust`. Until then only the pickle's opcodes
 are read, which tell a detector from a pose or segmentation model without torch.
 """
 
@@ -20,7 +20,7 @@ from sightline.documents import Architecture, PinnedWeights, Weights, WeightsRef
 from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
 from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
 
-# Published by Ultralytics in the assets release v8.4.0; sha256 of the released files.
+# sha256 of the files that Ultralytics published in its assets release v8.4.0.
 PINS = {
     "yolov8n.pt": "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36",
     "yolov8s.pt": "1f47a78bf100391c2a140b7ac73a1caae18c32779be7d310658112f7ac9aa78a",
@@ -35,7 +35,7 @@ RELEASE = "https://github.com/ultralytics/assets/releases/download/v8.4.0"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file on this machine, and its digest."""
+    """A checkpoint file on this machine, and its digest."""
 
     path: Path
     sha256: str
@@ -43,16 +43,16 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class FoundWeights:
-    """Weights before they are in the store, and what is known of the network without loading it."""
+    """Starting weights that are not in the store yet, and what is known of their network without loading it."""
 
     source: str  # what the user asked for
     start: Architecture | Checkpoint
     licence: str
-    layers: int | None  # null where the file does not say
+    layers: int | None  # None where the file does not state it
     nms_free: bool  # whether there is a one-to-one head
 
-    def unfit(self, config: RunConfig) -> list[str]:
-        """Say which settings this network cannot follow."""
+    def unsupported_settings(self, config: RunConfig) -> list[str]:
+        """Return a message for each setting that this network does not support."""
         problems = []
         if self.layers is not None and config.train.freeze >= self.layers:
             problems.append(
@@ -68,13 +68,13 @@ class FoundWeights:
 
 
 def model_size(name: str) -> str | None:
-    """Return the size n, s, m, l or x of an official model by its file name; null for any other."""
+    """Return the size (n, s, m, l or x) of an official model by its file name; None for any other."""
     stem = PurePosixPath(name).stem
     return stem[-1] if stem in NAMES else None
 
 
 def pin(found: FoundWeights, store: Store) -> Weights:
-    """Put found weights into the store under their digest. Raises StorageError."""
+    """Upload the weights to the store under their digest, and return the reference to them. Raises StorageError."""
     reference: WeightsReference
     if isinstance(found.start, Checkpoint):
         key = f"weights/{found.start.sha256}.pt"
@@ -86,15 +86,16 @@ def pin(found: FoundWeights, store: Store) -> Weights:
 
 
 def find(config: WeightsConfig, store: Store | None, folder: Path) -> FoundWeights:
-    """Find the starting weights and check them; what is fetched is in `folder`. Nothing is unpickled.
+    """Find the starting weights and check them without unpickling; fetched files are written to `folder`.
 
-    Raises WeightsError: nothing found, an unpinned or different digest, no checkpoint, not a detector.
+    `store` is searched for official weights; None skips it. Raises WeightsError for weights that are not found, are not
+    a detection checkpoint, have no trusted digest, or have another digest than the pinned one.
     """
     source = config.source
     if source.endswith((".yaml", ".yml")):
         return _from_scratch(config)
-    path = _find(config, store, folder)
-    content = read_checkpoint(source, path)  # first: it says more than a digest does, and runs nothing
+    path = _locate(config, store, folder)
+    content = read_checkpoint(source, path)  # before the digest: its messages are clearer, and it runs no code
     digest = sha256_file(path)
     _check_digest(config, path.name, digest)
     return FoundWeights(source, Checkpoint(path, digest), content.licence, content.layers, content.nms_free)
@@ -110,14 +111,14 @@ def _from_scratch(config: WeightsConfig) -> FoundWeights:
         )
     if config.sha256:
         raise WeightsError(
-            f"weights.sha256: got a digest, but {source} is trained from scratch, without a file that could have it."
+            f"weights.sha256: got a digest, but {source} is trained from scratch, without a weights file. Remove it."
         )
     start, family = Architecture(architecture=f"{name}.yaml"), name[:-1]
     return FoundWeights(source, start, ENGINE_LICENCE, LAYERS[family], family in NMS_FREE)
 
 
-def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
-    """Return a local file with the weights, copied into `folder` where they come from elsewhere."""
+def _locate(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
+    """Return a local file with the weights; those from s3:// or the store are copied to `folder`."""
     source = config.source
     if source.startswith("s3://"):
         try:
@@ -130,15 +131,15 @@ def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
     name = source if source.endswith(".pt") else f"{source}.pt"
     if "/" in source or name.removesuffix(".pt") not in NAMES:
         raise WeightsError(
-            f"weights.source: '{shortened(source)}' is not there: no such file, and no official name"
+            f"weights.source: '{shortened(source)}' was not found: no such file, and no official name"
             f"{did_you_mean(name.removesuffix('.pt'), NAMES) or '.'} Give a path, an s3:// URI, an official name "
             f"({', '.join(PINS)}), or an architecture to train from scratch (yolo11n.yaml)."
         )
     expected = config.sha256 or PINS.get(name)
     if not expected:
         raise WeightsError(
-            f"weights.source: '{name}' is an official name without a sha256 known here (known: {', '.join(PINS)}). "
-            "Pass the digest you trust with --weights-sha256."
+            f"weights.source: '{name}' is an official name whose sha256 is not known here (known: {', '.join(PINS)}). "
+            "Pass the digest that you trust with --weights-sha256."
         )
     cached = cache_root() / "weights" / name
     places = [Path(os.environ["SIGHTLINE_WEIGHTS"]) / name] if "SIGHTLINE_WEIGHTS" in os.environ else []
@@ -150,14 +151,14 @@ def _find(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
     if config.download:
         return _download(name, expected, cached)
     raise WeightsError(
-        f"weights.source: '{name}' is in no cache: looked in {', '.join(str(p) for p in (*places, cached))}"
-        f"{f' and {store.uri}/weights' if store else ''}. Name its path, or its folder in SIGHTLINE_WEIGHTS, or allow "
-        "the network (--download)."
+        f"weights.source: '{name}' is not in any cache: looked in {', '.join(str(p) for p in (*places, cached))}"
+        f"{f' and {store.uri}/weights' if store else ''}. Give its path, set SIGHTLINE_WEIGHTS to its folder, or "
+        "allow the download (--download)."
     )
 
 
 def _download(name: str, expected: str, target: Path) -> Path:
-    """Fetch an official file, keeping it only if it has the expected digest."""
+    """Download an official file to `target`; it is kept only if it has the expected digest."""
     url = f"{os.environ.get('SIGHTLINE_WEIGHTS_URL', RELEASE)}/{name}"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{name}.{os.getpid()}.part")
@@ -166,7 +167,7 @@ def _download(name: str, expected: str, target: Path) -> Path:
             shutil.copyfileobj(answer, file)
         digest = sha256_file(part)
         if digest != expected:
-            raise WeightsError(f"{url} has sha256 {digest}, expected {expected}. The file was thrown away.")
+            raise WeightsError(f"{url} has sha256 {digest}, expected {expected}. The file was deleted.")
         part.replace(target)
     except (urllib.error.URLError, OSError) as error:
         raise WeightsError(f"{url} could not be downloaded: {error}. Put the file at {target} yourself.") from None
@@ -181,10 +182,11 @@ def _check_digest(config: WeightsConfig, name: str, digest: str) -> None:
     if expected and digest != expected:
         raise WeightsError(
             f"weights.source: {config.source} has sha256 {digest}, expected {expected}. "
-            "The file is damaged or not the one that was meant."
+            "The file is damaged, or it is not the intended one."
         )
     if not expected and digest not in PINS.values() and not config.trust:
         raise WeightsError(
-            f"weights.source: nobody vouched for {config.source}; loading a checkpoint runs code from it. "
-            f"Its sha256 is {digest}. Pass --weights-sha256 with the digest you were given, or --trust-weights."
+            f"weights.source: {config.source} has no trusted sha256, and loading a checkpoint runs code from it. "
+            f"Its sha256 is {digest}. Pass --weights-sha256 with the digest you were given, or "
+            "--trust-weights."
         )

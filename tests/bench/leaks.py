@@ -62,7 +62,7 @@ def found(root: str, count: str) -> dict[str, Any]:
         reading = formats.read(folder, "auto", 0)
         scan(reading, rows, config)
         scanned = time.monotonic()
-        cross_image.compare(rows, config.data.policy, films=False)
+        cross_image.compare(rows, config.data.policy, join_scenes=False)
         compared = time.monotonic()
         reported = {issue.place for issue in rows.issues.of_rules(["leaked-copy"])}
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -137,7 +137,7 @@ def searched(kind: str, count: str) -> dict[str, Any]:
         codes = near_duplicates.codes(rows)
         first = codes.ids <= images
         hits = 0
-        for ids, others in near_duplicates.neighbours(codes.of(~first), codes.of(first)):
+        for ids, others in near_duplicates.neighbours(codes.select(~first), codes.select(first)):
             hits += int((others == sources[ids - images - 1, None] + 1).any(axis=1).sum())
         across_seconds = time.monotonic() - start
         for _ in near_duplicates.neighbours(codes, codes):

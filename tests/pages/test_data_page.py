@@ -65,7 +65,7 @@ def finding(rule: str, count: int = 3, **values: Any) -> RuleResult:
     """What a rule found; images and boxes as the rule has them."""
     severity = "error" if RULES[rule].severity == "error" else "warning"
     image = "a.jpg" if RULES[rule].drops else None
-    box = BOX if RULES[rule].budget_of == "boxes" else None
+    box = BOX if RULES[rule].budget_unit == "boxes" else None
     examples = [
         Example(where=f"labels/{rule}.txt:{number}", message=f"was found by {rule}", image=image, box=box)
         for number in range(min(count, 20))

@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 from sightline.config.presets import resolve
 from sightline.datasets.types import Box, Edges, Parsed
 from sightline.errors import DataError, DataRejected
-from sightline.validate.checks.convention_counts import CENTRE, CORNERS, OWN, TOPLEFT, Format, Signs, edges, of_image
-from sightline.validate.checks.conventions import Set, accuse
+from sightline.validate.checks.convention_counts import (
+    CENTRE,
+    CORNERS,
+    OWN,
+    TOPLEFT,
+    ConventionCounts,
+    Format,
+    count_image,
+    edges,
+)
+from sightline.validate.checks.conventions import BoxSet, diagnose
 from sightline.validate.repair.fix import fix
 from tests.helpers.sets import COUNTS, HEIGHT, WIDTH, Sets, found, picture, places
 
@@ -25,7 +34,7 @@ Quad = tuple[float, float, float, float]
 SIZE = (640, 480)
 WORDS = {CENTRE: "centre and size", TOPLEFT: "upper left corner and size", CORNERS: "corners"}
 EITHER = "corners (x1 y1 x2 y2, or with y first: y1 x1 y2 x2)"
-UNITS = {"fractions": (1 / 640, 1 / 480), "percents": (100 / 640, 100 / 480), "pixels": (1.0, 1.0)}
+UNITS = {"fractions": (1 / 640, 1 / 480), "percentages": (100 / 640, 100 / 480), "pixels": (1.0, 1.0)}
 
 
 def quad(box: Edges, layout: int, unit: str) -> Quad:
@@ -39,17 +48,17 @@ def quad(box: Edges, layout: int, unit: str) -> Quad:
 
 def verdict(format: Format, quads: Sequence[Quad], areas: Sequence[float] = (), size: tuple[int, int] = SIZE) -> str:
     """Return what is said of a set of images with one box each."""
-    total, example = list(Signs()), ""
+    total, example = list(ConventionCounts()), ""
     for number, numbers in enumerate(quads):
         x0, y0, x1, y1 = read = edges(OWN[format], numbers)
         if x0 <= x1 and y0 <= y1:
             parsed = Parsed((Box(0, read, number),), areas=tuple(areas[number : number + 1]))
         else:
             parsed = Parsed(inverted=((number, read),))
-        text = of_image(format, parsed, "labels/a.txt:{}", *size)
+        text = count_image(format, parsed, "labels/a.txt:{}", *size)
         _, shown, *counts = json.loads(text or "")
         total, example = list(map(add, total, counts)), example or shown
-    return accuse(format, Set(Signs(*total), example)) or ""
+    return diagnose(format, BoxSet(ConventionCounts(*total), example)) or ""
 
 
 def scattered(count: int, seed: int = 0, least: float = 0.02, most: float = 0.5) -> list[Edges]:
@@ -73,9 +82,9 @@ def test_each_convention_is_named_in_each_format_and_the_own_one_is_none(format,
         assert message == ""
         return
     if (
-        unit == "percents" and format != "yolo"
+        unit == "percentages" and format != "yolo"
     ):  # as good as boxes in the upper left corner, if they are read as they are
-        assert "percents" not in message
+        assert "percentages" not in message
         return
     likely = message.split(": likely ")[1].split("; expected")[0]
     assert (unit in likely) == (unit != own_unit)
@@ -307,7 +316,7 @@ def test_a_repair_does_not_hide_another_convention(sets: Sets, tmp_path):
     root = sets.yolo()
     for path in root.glob("labels/*/*.txt"):
         path.write_text("0 0.35 0.3 0.85 0.8\n")  # clipped, these would pass
-    with pytest.raises(DataError, match="no single right answer") as caught:
+    with pytest.raises(DataError, match="problems that only you can resolve") as caught:
         fix(str(root), resolve("balanced", {}), tmp_path / "fixed")
     assert f"likely {EITHER}" in caught.value.problems[0]
     assert not list((tmp_path / "fixed").rglob("*"))

@@ -51,8 +51,8 @@ def inspect(path: Path, data: bytes, **thresholds):
     path.write_bytes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as the scan does
-        facts, found = images.inspect(str(path), path.name, Thresholds(**thresholds))
-    return facts, [item.rule for item in found]
+        info, found = images.inspect(str(path), path.name, Thresholds(**thresholds))
+    return info, [item.rule for item in found]
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -67,10 +67,10 @@ KINDS = {"a.jpg": "JPEG", "a.JPEG": "JPEG", "a.png": "PNG", "a.bmp": "BMP", "a.w
 @pytest.mark.parametrize(("name", "format"), KINDS.items())
 def test_good_images_of_every_kind_have_facts_and_no_findings(tmp_path, name, format):
     data = encoded(photo(), format)
-    facts, rules = inspect(tmp_path / name, data)
+    info, rules = inspect(tmp_path / name, data)
     assert rules == []
-    assert (facts.width, facts.height, facts.orientation, facts.size) == (320, 240, 1, len(data))
-    assert len(facts.thumb) == 2 * 256
+    assert (info.width, info.height, info.orientation, info.size) == (320, 240, 1, len(data))
+    assert len(info.thumb) == 2 * 256
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
@@ -98,8 +98,8 @@ def test_damage_in_the_middle_is_seen_by_decoding_or_checksum(tmp_path):
 )
 def test_what_is_no_image_is_said_so(tmp_path, data, words):
     (tmp_path / "a.jpg").write_bytes(data)
-    facts, [found] = images.inspect(str(tmp_path / "a.jpg"), "a.jpg", Thresholds())
-    assert facts is None
+    info, [found] = images.inspect(str(tmp_path / "a.jpg"), "a.jpg", Thresholds())
+    assert info is None
     assert found.rule == "unreadable-image"
     assert words in found.message
 
@@ -109,8 +109,8 @@ def test_an_enormous_image_is_refused_before_it_is_decoded(tmp_path):
     assert inspect(tmp_path / "a.png", data) == (None, ["huge-image"])
     assert inspect(tmp_path / "a.png", encoded(photo(), "PNG"), max_megapixels=0.05) == (None, ["huge-image"])
     Image.MAX_IMAGE_PIXELS = 250_000_000
-    facts, rules = inspect(tmp_path / "a.png", data, max_megapixels=250)
-    assert (facts.width, rules) == (20_000, [])
+    info, rules = inspect(tmp_path / "a.png", data, max_megapixels=250)
+    assert (info.width, rules) == (20_000, [])
 
 
 def test_oddities_are_reported_and_the_image_is_used(tmp_path):
@@ -122,9 +122,9 @@ def test_oddities_are_reported_and_the_image_is_used(tmp_path):
         "deep-pixels": ("d.png", encoded(Image.fromarray(np.arange(90_000, dtype=np.uint16).reshape(300, 300)), "PNG")),
     }
     for rule, (name, data) in cases.items():
-        facts, rules = inspect(tmp_path / name, data)
+        info, rules = inspect(tmp_path / name, data)
         assert rules == [rule]
-        assert facts.thumb
+        assert info.thumb
     assert inspect(tmp_path / "e.png", encoded(rgb.convert("L"), "PNG"))[0].grey
     assert not inspect(tmp_path / "f.png", encoded(rgb, "PNG"))[0].grey
 
@@ -152,8 +152,8 @@ def deep_png(colours: int = 2) -> bytes:
 
 
 def test_sixteen_bits_of_colours_are_deep_and_a_float_image_without_a_number_is_unreadable(tmp_path):
-    facts, rules = inspect(tmp_path / "a.png", deep_png())
-    assert (facts.width, rules) == (8, ["deep-pixels"])
+    info, rules = inspect(tmp_path / "a.png", deep_png())
+    assert (info.width, rules) == (8, ["deep-pixels"])
     [data, _, done] = image_bytes.reencode(deep_png(), ".png")
     assert done == "cut to 8 bits"
     assert inspect(tmp_path / "a.png", data)[1] == []
@@ -172,8 +172,8 @@ def test_what_is_no_file_is_reported_and_nothing_waits_for_a_pipe(tmp_path):
         "loop": "too many levels of symbolic links",
     }
     for name, said in {**words, "gone": "cannot be read: no such file or directory"}.items():
-        facts, [found] = images.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
-        assert (facts, found.rule) == (None, "unreadable-image")
+        info, [found] = images.inspect(f"{tmp_path}/{name}.jpg", f"{name}.jpg", Thresholds())
+        assert (info, found.rule) == (None, "unreadable-image")
         assert said in found.message
 
 
@@ -183,16 +183,16 @@ def test_size_and_thumbnail_are_of_the_upright_picture(tmp_path, orientation):
     stored = upright if orientation == 1 else upright.transpose(
         {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
     )  # fmt: skip
-    facts, _ = inspect(tmp_path / "a.jpg", encoded(stored, "JPEG", quality=95, exif=exif(orientation)))
+    info, _ = inspect(tmp_path / "a.jpg", encoded(stored, "JPEG", quality=95, exif=exif(orientation)))
     plain, _ = inspect(tmp_path / "b.jpg", encoded(upright, "JPEG", quality=95))
-    assert (facts.width, facts.height) == (320, 240)
-    assert near_duplicates.alike(facts.thumb, plain.thumb, 12)
+    assert (info.width, info.height) == (320, 240)
+    assert near_duplicates.thumbnails_alike(info.thumb, plain.thumb, 12)
 
 
 def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
     data = encoded(photo(), "JPEG")
-    facts, rules = inspect(tmp_path / "a.jpg", data, decode=False)
-    assert (facts.width, facts.thumb, rules) == (320, None, [])
+    info, rules = inspect(tmp_path / "a.jpg", data, decode=False)
+    assert (info.width, info.thumb, rules) == (320, None, [])
     assert inspect(tmp_path / "a.jpg", data[:-100], decode=False)[1] == ["truncated-image"]
 
 
@@ -211,7 +211,7 @@ def test_without_decoding_the_header_and_the_end_are_still_checked(tmp_path):
 def test_copies_look_the_same_after_encoding_and_resizing(tmp_path, change):
     first, _ = inspect(tmp_path / "a.png", encoded(photo(), "PNG"))
     second, _ = inspect(tmp_path / "b.jpg", change(photo()))
-    assert near_duplicates.alike(first.thumb, second.thumb, Thresholds().near_levels)
+    assert near_duplicates.thumbnails_alike(first.thumb, second.thumb, Thresholds().near_levels)
 
 
 def test_other_pictures_and_moved_objects_do_not(tmp_path):
@@ -220,8 +220,8 @@ def test_other_pictures_and_moved_objects_do_not(tmp_path):
     moved = photo()
     moved.paste((255, 0, 0), (100, 100, 130, 130))
     changed, _ = inspect(tmp_path / "c.png", encoded(moved, "PNG"))
-    assert not near_duplicates.alike(first.thumb, other.thumb, 12)
-    assert not near_duplicates.alike(first.thumb, changed.thumb, 12)
+    assert not near_duplicates.thumbnails_alike(first.thumb, other.thumb, 12)
+    assert not near_duplicates.thumbnails_alike(first.thumb, changed.thumb, 12)
 
 
 def chessboard() -> Image.Image:
@@ -242,6 +242,6 @@ def test_a_sharp_grid_has_the_same_thumbnail_in_every_encoding_and_size(tmp_path
     if turned:
         image = image.transpose(Image.Transpose.ROTATE_90)
     data = encoded(image, format, quality=50, exif=exif(6 if turned else 1))
-    assert near_duplicates.alike(thumb, inspect(other, data)[0].thumb, 8)
+    assert near_duplicates.thumbnails_alike(thumb, inspect(other, data)[0].thumb, 8)
     looks = [np.frombuffer(images.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
     assert np.abs(looks[0] - looks[1]).max() <= 24

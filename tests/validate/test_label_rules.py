@@ -9,7 +9,7 @@ import pytest
 from sightline.datasets.types import Box, Edges, ImageRecord, Parsed
 from sightline.image_files.images import ImageInfo
 from sightline.policy import Thresholds
-from sightline.validate.checks.labels import Frame, Judged, judge, pairs
+from sightline.validate.checks.labels import CheckedLabels, LabelContext, check_labels, pairs
 
 
 def check(
@@ -20,16 +20,16 @@ def check(
     orientation: int = 1,
     image_size: int = 640,
     **thresholds: float,
-) -> Judged:
+) -> CheckedLabels:
     entry = ImageRecord("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
     parsed = Parsed(tuple(Box(label, edges, line) for line, (label, edges) in enumerate(boxes, 1)), size=declared)
-    facts = ImageInfo("0" * 64, 1, *size, orientation, False, None)
-    frame = Frame(entry, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size)
-    return judge(entry, parsed, facts, frame)
+    info = ImageInfo("0" * 64, 1, *size, orientation, False, None)
+    context = LabelContext(entry, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size)
+    return check_labels(entry, parsed, info, context)
 
 
-def rules(judged: Judged) -> list[str]:
-    return [found.rule for found in judged.found]
+def rules(judged: CheckedLabels) -> list[str]:
+    return [found.rule for found in judged.issues]
 
 
 GOOD = (0.25, 0.25, 0.75, 0.75)
@@ -56,20 +56,20 @@ def test_a_box_is_taken_clipped_or_refused(edges, rule, label):
     judged = check((0, edges))
     assert rules(judged) == ([rule] if rule else [])
     assert judged.labels == ([label] if label else [])
-    assert judged.about == ([0 if label else None] if rule else [])
+    assert judged.issue_labels == ([0 if label else None] if rule else [])
 
 
 def test_messages_name_class_coordinates_image_and_place():
-    [found] = check((1, (-100, 50, 300, 200)), relative=False).found
+    [found] = check((1, (-100, 50, 300, 200)), relative=False).issues
     assert found.where == "a.txt:1"
     assert found.message == "'dog' box (-100, 50, 300, 200) sticks out of a.jpg (1000x500)"
     assert found.box == (-0.1, 0.1, 0.3, 0.4)
-    [found] = check((0, (320, 200, 370, 240))).found
+    [found] = check((0, (320, 200, 370, 240))).issues
     assert found.message.endswith("expected most of it inside; YOLO labels are fractions of the image, 0 to 1")
 
 
 def test_the_size_of_a_tiny_box_is_written_in_plain_digits():
-    [found] = check((0, (10.0, 10.0, 10.9, 400.0)), relative=False).found
+    [found] = check((0, (10.0, 10.0, 10.9, 400.0)), relative=False).issues
     assert found.message.endswith("of a.jpg is 0.9x390 pixels, 0.58x250 when trained at 640")
 
 
@@ -77,7 +77,7 @@ def test_what_is_tiny_depends_on_the_training_size():
     speck = (0, (10.0, 10.0, 14.0, 14.0))  # 4 pixels of 1000: 2.56 at 640, 1.28 at 320
     assert rules(check(speck, relative=False)) == []
     judged = check(speck, relative=False, image_size=320)
-    assert judged.found[0].message == "'cat' box (10, 10, 14, 14) of a.jpg is 4x4 pixels, 1.3x1.3 when trained at 320"
+    assert judged.issues[0].message == "'cat' box (10, 10, 14, 14) of a.jpg is 4x4 pixels, 1.3x1.3 when trained at 320"
     assert rules(check(speck, relative=False, tiny_pixels=3.0)) == ["tiny-box"]
 
 
@@ -86,9 +86,9 @@ def test_repeated_boxes_are_kept_once_and_two_classes_on_one_box_are_reported():
     judged = check((0, GOOD), (0, other), (0, (0.2501, 0.25, 0.75, 0.75)), (1, (0.251, 0.25, 0.75, 0.75)))
     assert rules(judged) == ["duplicate-box", "conflicting-boxes"]
     assert [label[0] for label in judged.labels] == [0, 0, 1]
-    assert judged.found[0].where == "a.txt:3"
-    assert "repeats that of a.txt:1" in judged.found[0].message
-    assert judged.about == [None, 2]  # the conflicting one is the third label that is left
+    assert judged.issues[0].where == "a.txt:3"
+    assert "repeats that of a.txt:1" in judged.issues[0].message
+    assert judged.issue_labels == [None, 2]  # the conflicting one is the third label that is left
     assert rules(check((0, GOOD), (0, (0.27, 0.25, 0.75, 0.75)))) == []  # 0.96: two objects may be that close
 
 
@@ -118,7 +118,7 @@ def test_overlapping_pairs_are_those_of_comparing_all_with_all():
 
 def test_the_size_an_annotation_states_must_be_the_images():
     assert rules(check((0, GOOD), declared=(1000, 500))) == []
-    [found] = check((0, GOOD), declared=(500, 250)).found
+    [found] = check((0, GOOD), declared=(500, 250)).issues
     assert (found.rule, found.where) == ("size-mismatch", "a.jpg")
     assert found.message == "is 1000x500, but its annotation says 500x250"
 
@@ -126,7 +126,7 @@ def test_the_size_an_annotation_states_must_be_the_images():
 def test_a_turned_picture_is_a_warning_unless_its_boxes_are_of_the_stored_one():
     assert rules(check((0, GOOD), orientation=6)) == ["exif-orientation"]
     assert rules(check((0, GOOD), orientation=6, declared=(1000, 500))) == ["exif-orientation"]
-    [found] = check((0, GOOD), orientation=6, declared=(500, 1000)).found
+    [found] = check((0, GOOD), orientation=6, declared=(500, 1000)).issues
     assert found.rule == "turned-boxes"
     assert "as stored (500x1000)" in found.message
     assert rules(check((0, GOOD), size=(500, 500), orientation=3, declared=(500, 500))) == ["exif-orientation"]

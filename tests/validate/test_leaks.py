@@ -152,7 +152,7 @@ def test_copies_among_many_thousands_of_near_alike_are_found_by_the_search(tmp_p
     index_rows.fill(index, hashes, thumbs=[thumb.tobytes() for thumb in drawn])
     codes = near_duplicates.codes(index)
     index.close()
-    pairs = near_duplicates.neighbours(codes.of(codes.ids > count), codes.of(codes.ids <= count))
+    pairs = near_duplicates.neighbours(codes.select(codes.ids > count), codes.select(codes.ids <= count))
     hits = sum(int(id) - count in row for ids, others in pairs for id, row in zip(ids, others, strict=True))
     assert (codes.thumbs, hits) == (None, copies)
 

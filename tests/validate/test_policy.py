@@ -31,7 +31,7 @@ def test_every_rule_says_why_it_matters_and_what_to_do():
         assert rule.finds
         assert rule.why.endswith(".")
         assert rule.fix.endswith(".")
-    severities = {name: {rule: Policy(base=name).of(rule).severity for rule in RULES} for name in BASES}
+    severities = {name: {rule: Policy(base=name).setting(rule).severity for rule in RULES} for name in BASES}
     order = ["off", "warning", "error"]
     for rule in RULES:
         ranks = [order.index(severities[name][rule]) for name in ("lenient", "default", "strict")]
@@ -41,12 +41,12 @@ def test_every_rule_says_why_it_matters_and_what_to_do():
 def test_budgets_count_boxes_or_images_and_never_the_set():
     shares = {Scope.IMAGE: "images", Scope.SOURCE: "images", Scope.BOX: "boxes", Scope.SET: None}
     for rule in RULES.values():
-        assert rule.budget_of == shares[rule.scope], rule.id
+        assert rule.budget_unit == shares[rule.scope], rule.id
         assert rule.drops in {Scope.IMAGE: ["image"], Scope.BOX: ["image", "box"]}.get(rule.scope, [None]), rule.id
-        lenient = Policy(base="lenient").of(rule.id)
-        tolerated = 0.05 if rule.budget_of and rule.severity == "error" else None
+        lenient = Policy(base="lenient").setting(rule.id)
+        tolerated = 0.05 if rule.budget_unit and rule.severity == "error" else None
         assert lenient.max_fraction == tolerated, rule.id
-    assert Policy().of("zero-area-box").max_fraction == 0.01
+    assert Policy().setting("zero-area-box").max_fraction == 0.01
 
 
 def test_a_policy_file_is_read(tmp_path):
@@ -57,9 +57,9 @@ def test_a_policy_file_is_read(tmp_path):
         "thresholds: {min_boxes: 50, max_imbalance: 4}\n"
     )
     policy = Policy.model_validate(load(str(path)))
-    assert policy.of("near-duplicate").severity == "off"
-    assert (policy.of("box-outside").severity, policy.of("box-outside").max_count) == ("error", 3)
-    assert policy.of("unreadable-image").max_fraction == 0.05
+    assert policy.setting("near-duplicate").severity == "off"
+    assert (policy.setting("box-outside").severity, policy.setting("box-outside").max_count) == ("error", 3)
+    assert policy.setting("unreadable-image").max_fraction == 0.05
     assert (policy.thresholds.min_boxes, policy.thresholds.max_imbalance) == (50, 4)
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
     assert resolve("fast", {"data.policy": load(str(path))}).data.policy == policy
@@ -75,16 +75,16 @@ def test_mistakes_of_shape_are_reported_at_once_in_our_words(tmp_path):
     assert sorted(error.problems) == sorted(
         [
             "base: got 'stric', expected strict, default or lenient",
-            "basis: is no setting; did you mean 'base'?",
-            "1: is no setting",
-            "thresholds.min_boxs: is no setting; did you mean 'min_boxes'?",
+            "basis: is not a setting; did you mean 'base'?",
+            "1: is not a setting",
+            "thresholds.min_boxs: is not a setting; did you mean 'min_boxes'?",
             "thresholds.max_imbalance: got -1, expected a number, at least 1",
             "thresholds.min_boxes: got 1.5, expected a whole number, at least 0",
             "thresholds.decode: got 2, expected true or false",
             f"rules.zero-area-box: got null, expected {SETTING}",
             f"rules.tiny-box: got 'on', expected {SETTING}",
             "rules.clipped-box.max_fraction: got 2, expected a number, at least 0 and at most 1",
-            "rules.clipped-box.max_cuont: is no setting; did you mean 'max_count'?",
+            "rules.clipped-box.max_cuont: is not a setting; did you mean 'max_count'?",
             "rules.7: unknown rule (`sightline validate --rules` lists them)",
             f"rules.duplicate-box: got 'err', expected {SETTING}",
             f"rules.wrong-task: got {{}}, expected {SETTING}",
@@ -104,7 +104,7 @@ def test_settings_that_cannot_be_kept_are_refused(tmp_path):
         "rules:\n  tiny-bix: off\n  zero-area-box: off\n  duplicate-image: off\n  conflicting-labels: off\n"
         "  class-gap: {max_count: 1}\n  tiny-box: off\n",
     )
-    removed = "cannot be off: what it finds is left out in any case; expected error or warning"
+    removed = "cannot be off: what it finds is left out anyway; expected error or warning"
     assert error.problems[0].startswith("unknown rule 'tiny-bix'; did you mean 'tiny-box'?")
     assert error.problems[1:4] == tuple(
         f"{rule} {removed}" for rule in ("zero-area-box", "duplicate-image", "conflicting-labels")
@@ -116,7 +116,7 @@ def test_settings_that_cannot_be_kept_are_refused(tmp_path):
         assert "a budget is for errors" in str(error)
     for rule in RULES.values():
         if not rule.removes:
-            assert Policy.model_validate({"rules": {rule.id: "off"}}).of(rule.id).severity == "off"
+            assert Policy.model_validate({"rules": {rule.id: "off"}}).setting(rule.id).severity == "off"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_settings_that_cannot_be_kept_are_refused(tmp_path):
         ("base: strict\nbase: strict\n", "line 2: 'base' is given twice"),
         ("base: !!timestamp 2001-99-99", "month must be in 1..12"),
         ("[" * 3000, "nested too deeply"),
-        ("a: &a [1, 1]\nb: [*a, *a]\n", "line 2: aliases (*) are not taken"),
+        ("a: &a [1, 1]\nb: [*a, *a]\n", "line 2: aliases (*) are not allowed"),
         ("base: !!int ''", "does not fit its tag"),
         ("base: " + "9" * 5000, "4300 digits"),
         ("base: [", "line 1: "),
@@ -169,11 +169,11 @@ def test_mistakes_of_set_are_reported_as_those_of_a_file(value, said):
     ],
 )
 def test_set_takes_a_name_or_an_object(value: str, rule: str, expected: Any):
-    setting = resolve("fast", parse_assignments([f"data.policy={value}"])).data.policy.of(rule)
+    setting = resolve("fast", parse_assignments([f"data.policy={value}"])).data.policy.setting(rule)
     assert (setting.severity, setting.max_fraction) == expected
 
 
 def test_a_budget_is_exact_at_its_border():
-    setting = Policy.model_validate({"rules": {"box-outside": {"max_fraction": 0.29}}}).of("box-outside")
+    setting = Policy.model_validate({"rules": {"box-outside": {"max_fraction": 0.29}}}).setting("box-outside")
     assert not setting.exceeded(29, 100)
     assert setting.exceeded(30, 100)

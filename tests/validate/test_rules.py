@@ -69,7 +69,7 @@ def test_fields_do_not_contradict_each_other(rule: Rule):
     assert rule.handling in HANDLED
     assert rule.repair in REPAIRED
     assert (rule.change != "") == (rule.repair in CHANGED)
-    assert rule.tolerated is None or (rule.severity == "error" and rule.budget_of)
+    assert rule.tolerated is None or (rule.severity == "error" and rule.budget_unit)
     assert not rule.drops_image or rule.scope is Scope.BOX
     assert rule.may_follow is None or RULES[rule.may_follow].cause
     assert rule.removes <= (rule.scope is not Scope.SET)
@@ -118,13 +118,13 @@ def test_a_rule_refuses_as_an_error_and_drops_what_its_fields_say_where_that_is_
     found = refused.of(rule.id)
     assert found is not None
     assert (refused.document.verdict, found.rejected, found.handling) == ("rejected", True, "refused")
-    if rule.budget_of is None:
+    if rule.budget_unit is None:
         return
     gated = gate(root, setting(rule, {"severity": "error", "max_count": 1000}))
     found = gated.of(rule.id)
     assert found is not None
     assert (found.handling, found.rejected) == (rule.dropped, False)
-    assert found.of == getattr(gated.document, rule.budget_of)
+    assert found.of == getattr(gated.document, rule.budget_unit)
     named = {example.image for example in found.examples if example.image}
     if rule.drops == "image":
         assert named.isdisjoint(gated.boxes)
@@ -197,7 +197,7 @@ def test_what_may_follow_from_a_refused_cause_takes_one_line(sets: Sets):
     for rule in RULES.values():
         if rule.may_follow:
             findings = [refused(rule.may_follow), refused(rule.id)]
-            error = refusal.refusal(document.model_copy(update={"findings": findings}), "data.html")
+            error = refusal.rejection(document.model_copy(update={"findings": findings}), "data.html")
             assert len(error.problems) == 4
             assert error.problems[3].startswith(f"{rule.id} 3, which may follow from {rule.may_follow}, such as 0.txt")
 

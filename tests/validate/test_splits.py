@@ -31,7 +31,7 @@ def fill(
 ) -> None:
     index_rows.fill(index, hashes[: len(given)], splits=given, augmented_from=origins)
     groups = ImageGroups(index)
-    groups.by("augmented_from")
+    groups.join_equal("augmented_from")
     groups.write()
 
 
@@ -96,8 +96,8 @@ def test_a_named_split_without_images_is_refused_with_a_way_out(sets, refuse):
     path = root / "test/_annotations.coco.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"images": [], "annotations": []}))
     message = refuse(root, DataError).message
-    assert "the test split is named but holds no images" in message
-    assert "remove its mention" in message
+    assert "the test split is declared but has no images" in message
+    assert "remove the declaration" in message
 
 
 def test_a_set_without_a_val_folder_says_what_was_made(sets, validate):

@@ -63,9 +63,9 @@ def two_cores() -> None:
 
 def test_many_cores_in_little_memory_get_few_processes():
     """A container with a limit of memory and none of cores, on a large machine."""
-    assert worker_pool.size(cores=96, room=4 * 10**9) == 26
-    assert worker_pool.size(cores=4, room=4 * 10**9) == 4
-    assert worker_pool.size(cores=4, room=10**8) == 1
+    assert worker_pool.pool_size(cores=96, room=4 * 10**9) == 26
+    assert worker_pool.pool_size(cores=4, room=4 * 10**9) == 4
+    assert worker_pool.pool_size(cores=4, room=10**8) == 1
 
 
 @pytest.mark.usefixtures("two_cores")
@@ -132,14 +132,14 @@ def dies_in_the_middle_of_its_result(batch: int) -> bytes:
 @pytest.mark.usefixtures("two_cores")
 def test_a_worker_killed_while_it_hands_over_a_result_does_not_hang_the_run():
     with pytest.raises(SightlineError, match="was killed by SIGKILL"):
-        list(worker_pool.worked(dies_in_the_middle_of_its_result, iter(range(40)), 1))
+        list(worker_pool.map_batches(dies_in_the_middle_of_its_result, iter(range(40)), 1))
 
 
 def test_a_process_that_is_ended_before_it_has_begun_does_not_wait_forever():
-    with worker_pool._undisturbed():
+    with worker_pool._signals_deferred():
         if not (child := os.fork()):
             os.kill(os.getpid(), signal.SIGTERM)  # as the pool does when another process is gone
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker_pool.ENDS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker_pool.END_SIGNALS)
             os._exit(0)  # not reached
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM

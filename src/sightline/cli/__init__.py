@@ -15,7 +15,7 @@ import typer
 from sightline import __version__
 from sightline.cli import config, dataset, predict, run, stages, validate
 from sightline.cli.options import err, out, styled
-from sightline.errors import SightlineError, of_system
+from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
 from sightline.runtime.stage_frame import ignore_signals, stop_on_signals
 
@@ -82,7 +82,7 @@ def _run() -> int:
         try:
             app()
         except OSError as error:
-            raise (of_system(error, Path.cwd()) or error) from None
+            raise (from_os_error(error, Path.cwd()) or error) from None
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except SightlineError as error:

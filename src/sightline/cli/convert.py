@@ -96,7 +96,7 @@ def convert(
             with checked.opened(source, config, trainable=False) as result:
                 if result.document.verdict == "rejected":
                     options = {"data": source, "policy": policy, "format": format, "images": images}
-                    raise refusal.refusal(result.document, _command(options, assign))
+                    raise refusal.rejection(result.document, _command(options, assign))
                 checked_data = result.document
                 document = _write(result.dataset, source, to_folder, to, checked_data)
     found = output.found_lines(checked_data) if checked_data else []

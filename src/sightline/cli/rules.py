@@ -40,7 +40,7 @@ def print_schema(wanted: bool) -> None:
 
 
 def _severity(policy: Policy, rule: str) -> str:
-    setting = policy.of(rule)
+    setting = policy.setting(rule)
     colour = {"error": "red", "warning": "yellow", "off": "dim"}[setting.severity]
     tolerated = f" above {setting.max_fraction:.0%}" if setting.max_fraction else ""
     return f"[{colour}]{setting.severity}[/]{tolerated}"

@@ -106,7 +106,7 @@ def _explain(item: Mapping[str, Any]) -> list[str]:
     model: Any = RunConfig
     for part in item["loc"][:-1]:
         model = next(field.annotation for name, field in model.model_fields.items() if part in (name, field.alias))
-    return [f"{key}: got {expected.shown(item['input'])}, expected {expected.words(model, item['loc'][-1])}"]
+    return [f"{key}: got {expected.shown(item['input'])}, expected {expected.describe(model, item['loc'][-1])}"]
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, read_error
-from sightline.errors import SightlineError, no_room
+from sightline.errors import SightlineError, no_space_left
 from sightline.orchestrate import claim, processes
 from sightline.runtime import progress, stage_frame
 
@@ -131,7 +131,7 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
     if report := read_error(processes.error_file(folder)):
         return report
     if shutil.disk_usage(folder).free < FULL_BELOW:
-        full = no_room(folder, None)
+        full = no_space_left(folder, None)
         return ErrorReport(stage=stage, kind=full.kind, message=str(full), exit_code=full.exit_code)
     end = f"exit code {code}" if code > 0 else f"signal {-code}"
     message = (

@@ -213,7 +213,7 @@ def _section(finding: RuleResult, pictures: Pictures, most: int) -> Section:
 def _share(finding: RuleResult) -> str:
     """Say what part of the images or boxes this is, for rules that are about images or boxes."""
     rule = RULES[finding.rule]
-    return f"{percent(finding.count / finding.of)} of {rule.budget_of}" if rule.drops and finding.of else "–"
+    return f"{percent(finding.count / finding.of)} of {rule.budget_unit}" if rule.drops and finding.of else "–"
 
 
 def _limit(finding: RuleResult) -> str:
@@ -222,7 +222,7 @@ def _limit(finding: RuleResult) -> str:
         return "–"
     limits = [f"{finding.max_count:,}"] if finding.max_count is not None else []
     if finding.max_fraction is not None:
-        limits.append(f"{100 * finding.max_fraction:g} % of {RULES[finding.rule].budget_of}")
+        limits.append(f"{100 * finding.max_fraction:g} % of {RULES[finding.rule].budget_unit}")
     return " and ".join(limits) or "none"
 
 

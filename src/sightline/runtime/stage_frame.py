@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sightline.atomic import write_text
 from sightline.documents import ErrorReport
-from sightline.errors import SightlineError, StageInputError, of_system
+from sightline.errors import SightlineError, StageInputError, from_os_error
 from sightline.runtime import progress
 
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
@@ -58,7 +58,7 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
             out.mkdir(parents=True, exist_ok=True)
             yield seconds
         except OSError as error:
-            raise (of_system(error, out) or error) from None
+            raise (from_os_error(error, out) or error) from None
     except BaseException as error:
         failed(stage, error, seconds())
         with contextlib.suppress(OSError):

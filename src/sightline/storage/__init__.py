@@ -18,7 +18,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from sightline.errors import FULL, StorageUsageError, no_room
+from sightline.errors import FULL, StorageUsageError, no_space_left
 from sightline.storage.base import (
     MissingObject,
     Store,
@@ -84,7 +84,7 @@ def check_cache() -> None:
             pass
     except OSError as error:
         if error.errno in FULL:
-            raise no_room(root, None) from None
+            raise no_space_left(root, None) from None
         reason = (error.strerror or str(error)).lower()
         raise StorageUsageError(f"The cache {root} cannot be written: {reason}. {CACHE_ADVICE}") from None
 

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 from sightline.config import TrainConfig
-from sightline.errors import DeviceError, no_room
+from sightline.errors import DeviceError, no_space_left
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
 
@@ -76,7 +76,7 @@ def check(config: TrainConfig, size: str | None, *folders: Path) -> None:
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         disk = shutil.disk_usage(there)
         if disk.total and disk.free < CHECKPOINTS:  # /proc and the like have no size; writing there fails by itself
-            raise no_room(folder, CHECKPOINTS, "the checkpoints of even a nano model")
+            raise no_space_left(folder, CHECKPOINTS, "the checkpoints of even a nano model")
     for warning in warnings:
         progress.notice(f"{warning}.")
 

@@ -12,9 +12,10 @@ from sightline.errors import ConfigError
 
 
 def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -> RunConfig:
-    """Return the configuration of a run; for one that fails, also report what is wrong with all else it needs.
+    """Return the configuration of a run from a preset and changed values.
 
-    So a user does not correct a number only to learn of a missing file. Raises ConfigError.
+    If it is wrong, the error also lists problems with weights, data, store and tracking server, so that a user sees all
+    of them at once. Raises ConfigError.
     """
     from sightline.storage import default_store
     from sightline.validate import preflight
@@ -23,14 +24,13 @@ def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -
 
 
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
-    """Check a source, store it as a snapshot, pin the starting weights, and leave `validate.json` in `out`.
+    """Check a source, store it as a snapshot, pin the starting weights, and write `validate.json` into `out`.
 
-    `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE.
-    The data report (data.json, data.html, problems.csv) is written whatever the verdict.
-    The tracking server is asked meanwhile. Raises DataError for a source that cannot be read as a detection set,
-    DataRejected for one that the policy refuses, WeightsError for weights that cannot be used, ConfigError for a
-    tracking server that cannot be used and for several of these, and StorageError from the store. Then nothing is left
-    behind that a later stage would read.
+    `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE. The data
+    report (data.json, data.html, problems.csv) is written whatever the verdict. The tracking server is checked
+    meanwhile. Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the
+    policy rejects, WeightsError for unusable weights, ConfigError for an unusable tracking server and for several of
+    these problems, and StorageError from the store. Then no file is left that a later stage would read.
     """
     from sightline import snapshots
     from sightline.runtime.provenance import code_digest
@@ -47,9 +47,9 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
             with validated_source.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
-                    raise validated_source.refused(report, out, target)
-                lone = config.train.last_batch(report.splits["train"].images) == 1
-                unfit = single_image_batch(config.train.image_size, config.train.batch) if lone else []
+                    raise validated_source.rejection(report, out, target)
+                one_left = config.train.last_batch(report.splits["train"].images) == 1
+                unfit = single_image_batch(config.train.image_size, config.train.batch) if one_left else []
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshots.publish(result.dataset, target, source)
         document = ValidateDocument(
@@ -75,9 +75,9 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
 
 
 def check(source: str, config: RunConfig, out: Path) -> DataDocument:
-    """Put a source through the data gate alone, and leave the data report in `out`.
+    """Put a source through the data gate alone, and write the data report into `out`.
 
-    Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the policy refuses.
+    Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the policy rejects.
     """
     import time
 
@@ -88,5 +88,5 @@ def check(source: str, config: RunConfig, out: Path) -> DataDocument:
     with validated_source.opened(source, config) as result:
         report = result.report(out, round(time.monotonic() - start, 3))
     if report.verdict == "rejected":
-        raise refusal.refusal(report, str(out / validated_source.PAGE))
+        raise refusal.rejection(report, str(out / validated_source.PAGE))
     return report

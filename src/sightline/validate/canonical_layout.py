@@ -1,4 +1,4 @@
-"""The class numbers of the canonical layout."""
+"""Numbers the classes for the canonical layout in which snapshots are stored."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from sightline.rules import Issue
 from sightline.validate.index import Index
 from sightline.validate.index.rows import as_array
 
-SUSPECT_BOXES = 50  # boxes from which on their pixels say something about where counting began
+SUSPECT_BOXES = 50  # with fewer boxes, their smallest coordinates do not tell whether pixels start at 0 or 1
 
 
 def number_classes(index: Index, reading: Reading, origin: int, name: str) -> tuple[list[str], dict[int, int]]:
-    """Return the class names, and the index among them of each number that labels in the index hold.
+    """Return the class names, and for each class number of labels in the index its position among the names.
 
-    `name` is that of the set, for what is found about all of it.
+    Where only the labels name classes (VOC), adds the issue `pixel-origin` if no box touches pixel 0; `origin` is the
+    configured first pixel, 0 or 1, and `name` the name of the set in the issue.
     """
     if reading.classes is not None:
         return reading.classes, {number: number for number in range(len(reading.classes))}

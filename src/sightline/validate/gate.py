@@ -1,4 +1,7 @@
-"""The gate: what the rules found, taken as the policy says. Over budget the source is refused; under it items go."""
+"""The gate: applies the policy to the issues.
+
+A rule with more errors than its budget rejects the source; within the budget, what they are about is dropped.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,15 @@ from sightline.datasets.statistics import Statistics
 from sightline.datasets.types import Reading
 from sightline.documents import DataDocument, Example, RuleResult, Split, SplitCounts
 from sightline.policy import Policy, Thresholds
-from sightline.rules import RULES, Issue, ids
+from sightline.rules import RULES, Issue, rule_ids
 from sightline.validate import sequence
 from sightline.validate.index import Index, IndexedDataset
 from sightline.validate.quarantine import Quarantine
-from sightline.validate.refusal import UNDECIDED
+from sightline.validate.refusal import OWNER_DECIDES
 
-SHOWN = 20  # examples of a rule in the report
-NO_ITEM = ids(lambda rule: rule.unindexed)  # rules about images of which the index has no row
-WHERE_BOXES = {  # where each format has what is missing
+MAX_EXAMPLES = 20  # of a rule in the report
+UNINDEXED = rule_ids(lambda rule: rule.unindexed)  # rules about images that have no row in the index
+WHERE_BOXES = {  # where each format keeps its boxes
     "yolo": "In YOLO, labels lie in a folder `labels` beside `images`, or beside the images: one .txt for each image.",
     "coco": "In COCO, boxes are the entries of `annotations`, each with the image_id of an entry of `images`.",
     "voc": "In Pascal VOC, boxes are the <object> elements in the .xml of each image.",
@@ -31,7 +34,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Judgement(NamedTuple):
-    """What passed, and the report on everything."""
+    """The images and boxes that passed, and the data report."""
 
     dataset: IndexedDataset
     document: DataDocument
@@ -40,33 +43,33 @@ class Judgement(NamedTuple):
 def judge(
     index: Index, reading: Reading, config: RunConfig, name: str, source: str, *, trainable: bool = True
 ) -> Judgement:
-    """Apply the policy to what a scan left in the index.
+    """Apply the policy to the issues in the index of a scan.
 
-    `trainable` makes missing splits, and refuses a set that cannot be trained on although no rule refuses it: too few
-    images, a split without boxes.
+    `name` is the name of the set in messages, `source` what the user gave. With `trainable`, missing splits are made,
+    and a set with too few images or with a split without boxes is rejected even if no rule rejects it.
     """
     policy = config.data.policy
     quarantine = Quarantine(index, reading, policy, name, make_splits=trainable)
     dataset = sequence.run(index, reading, config.data.voc_origin, name, quarantine)
     statistics = Statistics(dataset.classes)
     counts = dataset.counts(statistics.add)
-    with index.together():
+    with index.transaction():
         index.issues.add(None, _set_rules(counts, dataset.classes, policy.thresholds))
     totals = _totals(index)
-    findings = _findings(index, policy, totals)
+    results = _rule_results(index, policy, totals)
     passed = {what: sum(getattr(part, what) for part in counts.values()) for what in totals}
     dropped = totals["images"] - passed["images"], index.images.usable_boxes() - passed["boxes"]
     unusable = quarantine.unusable
     if trainable and not unusable:
         unusable = _untrainable(name, reading.format, counts, dropped)
     severities = Counter[str]()
-    for finding in findings:
-        severities[finding.severity] += finding.count
+    for result in results:
+        severities[result.severity] += result.count
     document = DataDocument(
         source=source,
         format=reading.format,
         policy=policy,
-        verdict="rejected" if unusable or any(finding.rejected for finding in findings) else "accepted",
+        verdict="rejected" if unusable or any(result.rejected for result in results) else "accepted",
         unusable=unusable,
         classes=dataset.classes,
         images=totals["images"],
@@ -77,7 +80,7 @@ def judge(
         dropped_boxes=dropped[1],
         splits=counts,
         split_rule=quarantine.split_rule,
-        findings=findings,
+        findings=results,
         distributions=statistics.distributions() if passed["images"] else None,
         split_comparisons=statistics.split_comparisons(),
         seconds=0,
@@ -86,17 +89,18 @@ def judge(
 
 
 def _totals(index: Index) -> dict[str, int]:
-    """Count all images and boxes that the source names, also those that cannot be opened or read."""
+    """Count all images and boxes that the source names, including those that cannot be read."""
     images, boxes = index.images.totals()
-    return {"images": images + index.issues.count_without_image(NO_ITEM), "boxes": boxes}
+    return {"images": images + index.issues.count_without_image(UNINDEXED), "boxes": boxes}
 
 
-def _of(rule: str, totals: dict[str, int]) -> int:
-    return totals[RULES[rule].budget_of or "images"]
+def _checked(rule: str, totals: dict[str, int]) -> int:
+    """Return how many images or boxes a rule checked."""
+    return totals[RULES[rule].budget_unit or "images"]
 
 
 def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thresholds: Thresholds) -> Iterator[Issue]:
-    """Judge what each split holds of each class."""
+    """Yield issues about the number of boxes of each class and of backgrounds in each split."""
     for split, part in counts.items():
         absent = [name for name in classes if not part.boxes_per_class[name]]
         if part.images:
@@ -117,69 +121,69 @@ def _set_rules(counts: Mapping[Split, SplitCounts], classes: Sequence[str], thre
         yield Issue("many-backgrounds", "train", message, badness=share)
 
 
-def _findings(index: Index, policy: Policy, totals: dict[str, int]) -> list[RuleResult]:
-    """Sum up rule by rule: errors first, causes before what may follow from them, what is found most often first."""
+def _rule_results(index: Index, policy: Policy, totals: dict[str, int]) -> list[RuleResult]:
+    """Return a result for each rule: errors first, causes before what may follow from them, frequent issues first."""
     result = []
     for rule, count in index.issues.counts().items():
-        setting = policy.of(rule)
+        setting = policy.setting(rule)
         if setting.severity == "off":
             continue
-        rejected = setting.exceeded(count, _of(rule, totals))
+        rejected = setting.exceeded(count, _checked(rule, totals))
         result.append(
             RuleResult(
                 rule=rule,
                 severity=setting.severity,
                 count=count,
-                of=_of(rule, totals),
+                of=_checked(rule, totals),
                 max_count=setting.max_count,
                 max_fraction=setting.max_fraction,
                 rejected=rejected,
                 handling=handling(rule, setting.severity, rejected),
-                examples=list(_examples(index, rule, SHOWN)),
+                examples=list(_examples(index, rule, MAX_EXAMPLES)),
             )
         )
     return sorted(result, key=_rank)
 
 
-def _rank(finding: RuleResult) -> tuple[str, bool, bool, bool, int, str]:
-    undecided, cause = finding.rule in UNDECIDED, RULES[finding.rule].cause
-    return finding.severity, not finding.rejected, not undecided, not cause, -finding.count, finding.rule
+def _rank(result: RuleResult) -> tuple[str, bool, bool, bool, int, str]:
+    undecided, cause = result.rule in OWNER_DECIDES, RULES[result.rule].cause
+    return result.severity, not result.rejected, not undecided, not cause, -result.count, result.rule
 
 
 def handling(rule: str, severity: str, rejected: bool) -> str:
-    """Say what happens to what a rule found."""
+    """Return what happens to what a rule found, in words."""
     if rejected:
         return "refused"
     return RULES[rule].dropped if severity == "error" else RULES[rule].handled
 
 
 def _examples(index: Index, rule: str, most: int | None = None) -> Iterator[Example]:
-    """Yield findings of a rule, the worst first; all of them, or `most`."""
+    """Yield the issues of a rule, the worst first; all of them, or at most `most`."""
     for issue in index.issues.examples(rule, most):
         box = json.loads(issue.box) if issue.box else None
         yield Example(where=issue.place, message=issue.message, image=issue.source, box=box)
 
 
-def write_csv(index: Index, findings: Sequence[RuleResult], path: Path) -> None:
-    """Write every problem as a row, rule by rule in the order of the report."""
+def write_csv(index: Index, results: Sequence[RuleResult], path: Path) -> None:
+    """Write every issue as a row of a CSV file, rule by rule in the order of the report."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("rule", "severity", "where", "message", "image", "x0", "y0", "x1", "y1", "handling"))
-        for finding in findings:
-            for example in _examples(index, finding.rule):
+        for result in results:
+            for example in _examples(index, result.rule):
                 box = example.box or ("",) * 4
                 texts = (example.where, example.message, example.image or "")
-                row = (finding.rule, finding.severity, *map(cell, texts))
-                writer.writerow((*row, *box, finding.handling))
+                row = (result.rule, result.severity, *map(csv_cell, texts))
+                writer.writerow((*row, *box, result.handling))
 
 
-def cell(text: str) -> str:
-    """Keep a spreadsheet from taking a file's name for a formula."""
+def csv_cell(text: str) -> str:
+    """Return a text for a CSV cell that a spreadsheet does not take for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _untrainable(name: str, format: str, counts: Mapping[Split, SplitCounts], dropped: tuple[int, int]) -> str | None:
-    """Say which split has no box: train learns from boxes, val chooses by them, test scores on them."""
+    """Return a message about splits without a box, None if all have some; each of the three needs boxes."""
     gone = f" {dropped[0]} images and {dropped[1]} boxes were left out, see the report." if any(dropped) else ""
     if not any(part.images for part in counts.values()):
         return f"{name} holds no images that {format} annotations refer to.{gone}"

@@ -1,4 +1,4 @@
-"""Compares what a source holds with what the index knows, hands out what is new, and stores what comes back."""
+"""Decides which files of a source a scan must open, by comparing the source with the index, and stores the results."""
 
 from __future__ import annotations
 
@@ -20,65 +20,66 @@ from sightline.validate.checks.labels import Micro
 from sightline.validate.index import Index
 from sightline.validate.index.rows import KnownImage, ScannedImage, pack
 
-BATCH = 128  # entries that travel to a process together
-AUGMENTED = ".rf."  # what Roboflow puts between the name of a source image and the digest of a copy
+BATCH = 128  # records that are sent to a process together
+AUGMENTED = ".rf."  # Roboflow writes it between the name of a source image and the digest of an augmented copy
 SAFE_SECONDS = 2.0  # a file changed this shortly before it was read may change again under the same time stamp
 
 Key = tuple[bytes, str]  # path and declared split
 
 
 class Job(NamedTuple):
-    """One entry, and what the index knows of it: nothing of a new one, not its facts if the image has changed.
+    """One record, and what the index knows of it: nothing for a new record, no `info` if the image has changed.
 
-    `stamps` are of the image file and of the labels; of a new entry they are taken where its files are opened.
+    `stamps` are those of the image file and of the labels; for a new record they are taken when its files are opened.
     """
 
     id: int
-    entry: ImageRecord
+    record: ImageRecord
     stamps: tuple[str, str] | None = None
-    facts: ImageInfo | None = None
+    info: ImageInfo | None = None
     image_issues: tuple[Issue, ...] = ()
     pack: str | None = None
 
 
-class Result(NamedTuple):
-    """What became of a job: `labels` None for an image that cannot be used, `boxes` all that its labels name.
+class JobResult(NamedTuple):
+    """The result of a job.
 
-    `convention_counts` say how its boxes fit each convention, `named_image` is the stem of another image that the label
-    file names.
+    `labels` is None for an image that cannot be used; `boxes` counts all boxes that its labels name; `issue_labels` has
+    for each of `issues` the position of the label that it is about. `convention_counts` tell how the boxes fit each
+    convention (JSON), `named_image` is the stem of another image that the label file names.
     """
 
     stamps: tuple[str, str]
-    facts: ImageInfo | None
+    info: ImageInfo | None
     image_issues: list[Issue]
     labels: list[Micro] | None
     boxes: int
-    found: list[Issue]
-    about: list[int | None]
+    issues: list[Issue]
+    issue_labels: list[int | None]
     convention_counts: str | None = None
     named_image: str | None = None
 
 
 class IncrementalScan:
-    """One scan of a source. An image is claimed when it is handed out: the same one again is only reported."""
+    """One scan of a source. An image that is listed again in the same split is not opened again, only reported."""
 
     def __init__(self, index: Index, label_context: str) -> None:
-        """Begin a scan, and start numbering where the index ends; see `ImageQueries.begin_scan`."""
+        """Begin a scan (see `ImageQueries.begin_scan`); new images get ids after the last one of the index."""
         self.index = index
         self.number = index.images.begin_scan(label_context)
         self.next_id = index.images.last_id() + 1
         self.classes: dict[str, int] = {}
         self.folders: set[str] = set()  # of images
 
-    def batches(self, entries: Iterable[ImageRecord | Issue], ticker: progress.Ticker) -> Iterator[list[Job]]:
-        """Yield what has to be opened; what is known is marked as seen, what was found among entries is stored."""
-        stream = iter(entries)
+    def batches(self, records: Iterable[ImageRecord | Issue], ticker: progress.Ticker) -> Iterator[list[Job]]:
+        """Yield jobs for files to open; unchanged images are marked as seen, issues among the records are stored."""
+        stream = iter(records)
         waiting: list[Job] = []
         while chunk := list(islice(stream, 4 * BATCH)):
-            images = [entry for entry in chunk if isinstance(entry, ImageRecord)]
+            images = [record for record in chunk if isinstance(record, ImageRecord)]
             ticker.total += len(images)
-            with self.index.together():
-                self.index.issues.add(None, [entry for entry in chunk if isinstance(entry, Issue)])
+            with self.index.transaction():
+                self.index.issues.add(None, [record for record in chunk if isinstance(record, Issue)])
                 jobs = self._compare(images)
             ticker.tick(len(images) - len(jobs))
             waiting += jobs
@@ -88,68 +89,68 @@ class IncrementalScan:
         if waiting:
             yield waiting
 
-    def _compare(self, entries: list[ImageRecord]) -> list[Job]:
+    def _compare(self, records: list[ImageRecord]) -> list[Job]:
         jobs: list[Job] = []
         same: list[int] = []
         new: list[tuple[int, bytes, str, str]] = []
         changed: list[tuple[str, int]] = []
-        keys = [(os.fsencode(entry.image), entry.split or "") for entry in entries]
+        keys = [(os.fsencode(record.image), record.split or "") for record in records]
         known, claimed = self._known(keys), set[Key]()
-        for key, entry in zip(keys, entries, strict=True):
+        for key, record in zip(keys, records, strict=True):
             image = known.get(key)
-            self.folders.add(entry.image.rpartition("/")[0])
+            self.folders.add(record.image.rpartition("/")[0])
             if key in claimed or (image and image.last_scan == self.number):
-                self.index.issues.add(None, [_again(entry)])
+                self.index.issues.add(None, [_listed_again(record)])
                 continue
             claimed.add(key)
             if image is None:
-                jobs.append(Job(self.next_id, entry))
-                new.append((self.next_id, *key, entry.source))
+                jobs.append(Job(self.next_id, record))
+                new.append((self.next_id, *key, record.source))
                 self.next_id += 1
-            elif all(now := stamps(entry)) and (*now, entry.source) == (*image.stamps, image.source):
+            elif all(now := stamps(record)) and (*now, record.source) == (*image.stamps, image.source):
                 same.append(image.id)
             else:
-                jobs.append(self._changed(image, entry, now))
-                changed.append((entry.source, image.id))
+                jobs.append(self._changed(image, record, now))
+                changed.append((record.source, image.id))
         self.index.images.keep(same, self.number)
         self.index.images.claim(new, self.number)
         self.index.images.claim_changed(changed, self.number)
         return jobs
 
     def _known(self, keys: Sequence[Key]) -> dict[Key, KnownImage]:
-        """Return what the index has under these keys, in one query a split."""
+        """Return the images that the index has under these keys, with one query per split."""
         found = {}
         for split in {split for _, split in keys}:
             for image in self.index.images.known(split, [path for path, own in keys if own == split]):
                 found[image.path, split] = image
         return found
 
-    def _changed(self, image: KnownImage, entry: ImageRecord, now: tuple[str, str]) -> Job:
-        """Make a job of an entry one of whose files has changed; the image is only opened if it is that one."""
-        if not now[0] or image.image_stamp != now[0] or image.source != entry.source:
-            return Job(image.id, entry, now)
+    def _changed(self, image: KnownImage, record: ImageRecord, now: tuple[str, str]) -> Job:
+        """Return the job for a record with a changed file; its image is opened only if the image file has changed."""
+        if not now[0] or image.image_stamp != now[0] or image.source != record.source:
+            return Job(image.id, record, now)
         file = self.index.images.known_file(image.id)
-        image_issues = tuple(Issue(*one) for one in json.loads(file.issues or "[]"))
-        return Job(image.id, entry, now, file.info, image_issues, file.pack)
+        image_issues = tuple(Issue(*fields) for fields in json.loads(file.issues or "[]"))
+        return Job(image.id, record, now, file.info, image_issues, file.pack)
 
-    def store(self, jobs: list[Job], results: list[Result]) -> None:
-        """Store what was found about a batch."""
-        self.index.issues.forget_of(job.id for job in jobs)
+    def store(self, jobs: list[Job], results: list[JobResult]) -> None:
+        """Store the results of a batch."""
+        self.index.issues.remove_of_images(job.id for job in jobs)
         self.index.images.store(self._row(*pair) for pair in zip(jobs, results, strict=True))
         for job, result in zip(jobs, results, strict=True):
             if result.image_issues:
                 self.index.issues.add(job.id, result.image_issues, per_image=True)
-            if result.found:
-                self.index.issues.add(job.id, result.found, result.about, per_image=True)
+            if result.issues:
+                self.index.issues.add(job.id, result.issues, result.issue_labels, per_image=True)
 
     def end(self) -> None:
-        """Forget the images that the source does not have any more."""
+        """Remove the images that the source no longer has."""
         self.index.images.end_scan(self.number)
 
-    def _row(self, job: Job, result: Result) -> ScannedImage:
-        facts = result.facts
+    def _row(self, job: Job, result: JobResult) -> ScannedImage:
+        info = result.info
         labels = None if result.labels is None else pack([(self._class(c), *box) for c, *box in result.labels])
-        name = os.path.basename(job.entry.image)
+        name = os.path.basename(job.record.image)
         stem, suffix = os.path.splitext(shown(name))
         plain = plain_name(stem)
         image_stamp, label_stamp = result.stamps
@@ -157,13 +158,13 @@ class IncrementalScan:
             id=job.id,
             image_stamp=image_stamp,
             label_stamp=label_stamp,
-            info=facts,
+            info=info,
             image_issues=json.dumps(result.image_issues) if result.image_issues else None,
             labels=labels,
             boxes=result.boxes,
             augmented_from=name.split(AUGMENTED, 1)[0] if AUGMENTED in name else None,
             plain_name=plain + suffix.lower(),
-            hashed_name=f"{plain}-{facts.sha256[:8]}{suffix.lower()}" if facts else None,
+            hashed_name=f"{plain}-{info.sha256[:8]}{suffix.lower()}" if info else None,
             stem_key=plain.lower(),
             is_plain=plain == stem,
             pack=job.pack,
@@ -179,13 +180,13 @@ class IncrementalScan:
         return self.classes[label]
 
 
-def stamps(entry: ImageRecord) -> tuple[str, str]:
-    """Return the stamps of an image file and of its labels, each empty where a change might go unseen."""
-    return _stamp(entry.image), _label_stamp(entry)
+def stamps(record: ImageRecord) -> tuple[str, str]:
+    """Return the stamps of an image file and of its labels; a stamp is empty where it might miss a change."""
+    return _stamp(record.image), _label_stamp(record)
 
 
 def _stamp(path: str) -> str:
-    """Return what changes when a file does; empty for one that changed so recently that it might do so again unseen."""
+    """Return a stamp that changes with the file; empty if a further change might keep the same time stamps."""
     try:
         status = os.stat(path)
     except OSError:
@@ -196,15 +197,15 @@ def _stamp(path: str) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def _label_stamp(entry: ImageRecord) -> str:
-    """Return what changes when the labels do, or the name that issues call them by."""
-    if entry.parsed is not None:
-        return hashlib.blake2b(repr((entry.where, entry.parsed)).encode(), digest_size=16).hexdigest()
-    own = _stamp(entry.label) if entry.label else "none"
-    return own and f"{own}:{zlib.crc32(entry.where.encode()):x}"
+def _label_stamp(record: ImageRecord) -> str:
+    """Return a stamp that changes with the labels or with the name by which issues refer to them."""
+    if record.parsed is not None:
+        return hashlib.blake2b(repr((record.where, record.parsed)).encode(), digest_size=16).hexdigest()
+    own = _stamp(record.label) if record.label else "none"
+    return own and f"{own}:{zlib.crc32(record.where.encode()):x}"
 
 
-def _again(entry: ImageRecord) -> Issue:
-    if entry.parsed is None:
-        return Issue("duplicate-image", entry.source, "is listed more than once; it counts once")
-    return Issue("conflicting-labels", entry.source, "is listed more than once, each time with labels of its own")
+def _listed_again(record: ImageRecord) -> Issue:
+    if record.parsed is None:
+        return Issue("duplicate-image", record.source, "is listed more than once; it counts once")
+    return Issue("conflicting-labels", record.source, "is listed more than once, each time with labels of its own")

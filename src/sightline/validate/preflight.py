@@ -1,6 +1,6 @@
-"""Everything that configuration, weights, store and tracking server can refuse, found out before the data is scanned.
+"""Checks configuration, weights, store and tracking server before the data is scanned.
 
-So that nobody pays for a training to learn of a setting, and all that is wrong is said at once.
+It reports all problems at once, so that a wrong setting never costs a training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sightline.tracking import address, check
 
 
 def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> RunConfig:
-    """Like `presets.resolve`; one that fails is also told what is wrong with weights, data, store and tracking server.
+    """Like `presets.resolve`, but its error also lists problems with weights, data, store and tracking server.
 
     Raises ConfigError.
     """
@@ -37,30 +37,30 @@ def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store
 
 
 def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> list[str]:
-    """Say what is wrong with configuration, weights, data and store; nothing is stored or downloaded."""
+    """Return all problems with configuration, weights, data and store; nothing is stored or downloaded."""
     wrong: tuple[str, ...] = ()
     try:
         presets.resolve(preset, values)
     except ConfigError as error:
         wrong = error.problems
     with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-        errors, _, _ = _look(_readable(preset, values), source, store, Path(folder))
+        errors, _, _ = _check(_readable(preset, values), source, store, Path(folder))
     return [*wrong, *(str(error) for error in errors)]
 
 
 def _readable(preset: str, values: Mapping[str, Any]) -> RunConfig:
-    """Return what can be read of a configuration that may be wrong."""
+    """Return the readable part of a configuration that may be wrong; the rest has defaults."""
     return applicable(presets.PRESETS.get(preset, presets.balanced)(), {**values, "weights.download": False})
 
 
 def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str) -> tuple[Store, Weights]:
     """Open the store and pin the weights in it.
 
-    Raises what is wrong with data, weights or store: one error as it is, several, or one of the tracking server's among
-    them, as ConfigError.
+    Raises a single problem with data, weights or store as its own error; several, also with the tracking server, as
+    ConfigError (StorageError if all of them are outages).
     """
     with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-        errors, target, found = _look(config, source, store, Path(folder))
+        errors, target, found = _check(config, source, store, Path(folder))
         if errors or target is None or found is None:
             refuse(errors, tracking.problems())
             raise AssertionError  # one of them was raised
@@ -69,12 +69,12 @@ def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str
 
 
 def asking(config: RunConfig) -> contextlib.AbstractContextManager[check.Check]:
-    """Ask the run's tracking server, while the block runs, whether it can be used."""
+    """Check the tracking server of the run in the background while the block runs."""
     return check.asking(address.tracking_uri(), config.register_)
 
 
 def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:
-    """Raise what was found, if anything was."""
+    """Raise the problems, if there are any: a single one as its own error, several as one error."""
     if len(errors) == 1 and not tracking:
         raise errors[0]
     if len(tracking) == 1 and not errors:
@@ -85,38 +85,38 @@ def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:
         raise kind("The run cannot start:", [*(str(error) for error in errors), *tracking])
 
 
-def _look(
+def _check(
     config: RunConfig, source: str | None, store: str, folder: Path
 ) -> tuple[list[SightlineError], Store | None, weights.FoundWeights | None]:
     errors: list[SightlineError] = []
 
     @contextlib.contextmanager
-    def noted() -> Iterator[None]:
+    def collecting() -> Iterator[None]:
         try:
             yield
         except SightlineError as error:
             errors.append(error)
 
     target, found = None, None
-    with noted():
+    with collecting():
         target = open_store(store)
         _check_writable(target)
-    with noted():
+    with collecting():
         if source is not None:
             look(source)
-    with noted():
+    with collecting():
         if config.sample.pictures is not None:
             pictures.check(config.sample.pictures)
-    with noted():
+    with collecting():
         found = weights.find(config.weights, target, folder)
-        errors += [ConfigError(problem) for problem in found.unfit(config)]
+        errors += [ConfigError(problem) for problem in found.unsupported_settings(config)]
     return errors, target, found
 
 
 def _check_writable(store: Store) -> None:
-    """Raise StorageUsageError for a folder that cannot be written; a bucket says it with the first upload."""
-    if isinstance(store, FileStore) and (there := unwritable(store.root)):
+    """Raise StorageUsageError for a folder that cannot be written; a bucket fails at the first upload."""
+    if isinstance(store, FileStore) and (blocked := unwritable(store.root)):
         raise StorageUsageError(
-            f"The store {store.uri} cannot be written: {there} is no folder that can. Choose another with "
+            f"The store {store.uri} cannot be written: {blocked} is not a writable folder. Choose another store with "
             "SIGHTLINE_STORE."
         )

@@ -1,4 +1,4 @@
-"""What the gate does about issues: errors are left out, splits that the source lacks are made."""
+"""The treatment of the gate: leaves out what errors are about, and makes the splits that the source lacks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from sightline.validate.sequence import Numbers
 
 
 class Quarantine:
-    """The gate's treatment. `split_rule` says how splits were made, `unusable` why they could not be."""
+    """The treatment of the gate (see `sequence.Treatment`).
+
+    `split_rule` says how missing splits were made, `unusable` why they could not be made; otherwise they are None.
+    """
 
     def __init__(self, index: Index, reading: Reading, policy: Policy, name: str, *, make_splits: bool) -> None:
-        """Treat the set of this name; without `make_splits` images keep the splits that they have."""
+        """Prepare to treat the set of this name; without `make_splits` images keep the splits that they have."""
         self.index, self.reading, self.policy, self.name = index, reading, policy, name
         self.make_splits = make_splits
         self.omitted: dict[int, set[int]] = {}
@@ -26,14 +29,14 @@ class Quarantine:
         self.unusable: str | None = None
 
     def images(self) -> None:
-        """Leave out what errors about single images are about."""
+        """Leave out the images and labels that errors so far are about."""
         self._leave_out(self.index.issues.rules())
 
     def copies(self) -> None:
-        """Compare images with each other, and leave out what errors of that are about."""
-        films = self.make_splits and bool(missing(self.reading.declared))
-        with self.index.together():
-            cross_image.compare(self.index, self.policy, films=films)
+        """Compare images with each other, and leave out those that the errors of this are about."""
+        join_scenes = self.make_splits and bool(missing(self.reading.declared))
+        with self.index.transaction():
+            cross_image.compare(self.index, self.policy, join_scenes=join_scenes)
         self._leave_out(cross_image.RULES)
 
     def classes(self, names: list[str], numbers: Numbers) -> tuple[list[str], Numbers]:
@@ -41,10 +44,10 @@ class Quarantine:
         return names, numbers
 
     def splits(self) -> None:
-        """Assign splits, until nothing that looks the same lies in different splits that were made."""
+        """Assign splits until no images that look the same lie in different splits made here."""
         try:
             self.split_rule = self._assign(self.make_splits)
-            while self.split_rule and cross_image.torn(self.index, self.policy):
+            while self.split_rule and cross_image.join_across_splits(self.index, self.policy):
                 self.split_rule = self._assign(self.make_splits)
         except DataError as error:
             self.unusable = error.message
@@ -55,9 +58,9 @@ class Quarantine:
 
     def _leave_out(self, rules: Iterable[str]) -> None:
         """Leave out the images and labels that errors of these rules are about."""
-        with self.index.together():
+        with self.index.transaction():
             for rule in rules:
-                severity, drops = self.policy.of(rule).severity, RULES[rule].drops
+                severity, drops = self.policy.setting(rule).severity, RULES[rule].drops
                 unusable = RULES[rule].scope is Scope.IMAGE and RULES[rule].handling is Handling.LEFT_OUT
                 left_out = severity == "warning" and unusable
                 if drops == "image" and (severity == "error" or left_out):

@@ -1,9 +1,9 @@
 """Makes the splits that a source lacks, by the content of its images.
 
-Each image has a place in [0, 1): the first eight bytes of its sha256. Below 0.70 is train, below 0.85 val, the rest
-test. A place never changes, so a set that grows moves no image from test to train. Images that belong together, copies
-of one source and pictures that look the same, share the place of their first by name: a film that goes on stays where
-it is. Only an image that comes before all others of its group, or that makes two groups one, takes others along.
+Each image has a place in [0, 1): the first eight bytes of its sha256 as a fraction. Below 0.70 is train, below 0.85
+val, the rest test. A place never changes, so a growing set moves no image from test to train. Related images (copies,
+augmentations of one source, images that look the same) share the place of the first of them by name, so a video that
+goes on stays in its split. Only an image that comes first in its group, or that joins two groups, moves others.
 """
 
 from __future__ import annotations
@@ -21,19 +21,17 @@ VAL_FROM, TEST_FROM = 0.70, 0.85
 
 
 def place(sha256: str) -> float:
-    """Return the image's place in [0, 1)."""
+    """Return the place in [0, 1) of an image, by its sha256 in hexadecimal."""
     return int(sha256[:16], 16) / 2**64
 
 
 def assign(index: Index, name: str, declared: Collection[Split], *, make: bool = True) -> str | None:
-    """Give each image of the index its split; returns a sentence on what was made, None where nothing was.
+    """Assign a split to each image of the index; return a sentence about the splits made, None if none were.
 
-    Without `make` each keeps the split that it has in the source, and what has none is train.
-
-    Raises DataError: a declared split without images, no train images although other splits exist, or too few images
-    to make splits from.
+    Without `make`, each image keeps its declared split, and images without one become train. Raises DataError for a
+    declared split without images, for other splits without train, and for too few images to make splits from.
     """
-    with index.together():
+    with index.transaction():
         if not make:
             index.splits.take_declared_or_train()
             return None
@@ -53,8 +51,8 @@ def _check_declared(index: Index, name: str, declared: Collection[Split]) -> Non
     for split in sorted(declared):
         if not index.splits.is_declared(split):
             raise DataError(
-                f"{name}: the {split} split is named but holds no images. Put labelled images into it, or remove its "
-                "mention, and it is made from train by content hash."
+                f"{name}: the {split} split is declared but has no images. Put labelled images into it, or remove "
+                "the declaration, and it is made from train by content hash."
             )
     if declared and "train" not in declared:
         raise DataError(
@@ -64,12 +62,12 @@ def _check_declared(index: Index, name: str, declared: Collection[Split]) -> Non
 
 
 def _key(image: SplitKey) -> str:
-    """Return the hash that decides: of the source that the image was augmented from, else of the image."""
+    """Return the hash that decides the split: of the name of the augmented image, otherwise of the image."""
     return hashlib.sha256(image.augmented_from.encode()).hexdigest() if image.augmented_from else image.sha256
 
 
 def _fill(index: Index, name: str, absent: list[Split]) -> None:
-    """Give a split that stayed empty the smallest hashes of the largest one. Raises DataError for too few images."""
+    """Move one group of the largest split to each empty one. Raises DataError for too few images."""
     different = index.splits.pool_groups()
     if different <= len(absent):
         raise DataError(

@@ -1,4 +1,4 @@
-"""A source, opened and put through the gate: what passed, and the report on what did not."""
+"""Opens a source and puts it through the gate: the images that passed, and the report on all issues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FILES = (DataDocument.file_name(), PAGE, PROBLEMS)
 
 @dataclass(frozen=True)
 class ValidatedSource:
-    """A source that was read. Lives as long as the block of `opened`."""
+    """A source that was read and judged. Usable only within the block of `opened`."""
 
     folder: Folder
     reading: Reading
@@ -50,7 +50,7 @@ class ValidatedSource:
         return document
 
     def picture(self, source: str) -> data_page.Picture | None:
-        """Return an image of the source with its boxes, to be drawn; None if it is none of the source's images."""
+        """Return an image of the source with its boxes, to be drawn; None if the source has no such image."""
         file = self.index.images.file(source)
         if file is None:
             return None
@@ -65,20 +65,20 @@ def _edges(cx: float, cy: float, w: float, h: float) -> Edges:
 
 @contextlib.contextmanager
 def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterator[ValidatedSource]:
-    """Read a source and judge it. Raises DataError for one that cannot be read as a detection set.
+    """Read and judge a source while the block runs. Raises DataError for one that cannot be read as a detection set.
 
-    Without `trainable` missing splits are not made, and a split without boxes is no reason to refuse it.
+    Without `trainable`, missing splits are not made, and a split without boxes is no reason to reject the source.
     """
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(opened_source(source, config.data.images))
-        key = None if source == QUICKSTART else _key(folder, config)
+        key = None if source == QUICKSTART else _index_key(folder, config)
         try:
             try:
                 result = _judged(folder, source, config, trainable, key, stack)
             except sqlite3.DatabaseError as error:
                 if key is None or error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     raise
-                index.remove(key)  # damaged, by a machine that lost power; it is only a memory
+                index.remove(key)  # damaged, as after a power failure; it is only a cache
                 result = _judged(folder, source, config, trainable, None, stack)
             yield result
         except sqlite3.DatabaseError as error:
@@ -91,7 +91,7 @@ def opened(source: str, config: RunConfig, *, trainable: bool = True) -> Iterato
 def _judged(
     folder: Folder, source: str, config: RunConfig, trainable: bool, key: str | None, stack: contextlib.ExitStack
 ) -> ValidatedSource:
-    """Read and judge, with an index that stays open as long as `stack`."""
+    """Read and judge a source with an index that stays open as long as `stack`."""
     with contextlib.ExitStack() as own:
         rows = own.enter_context(index.opened(key))
         reading = formats.read(folder, config.data.format, config.data.voc_origin)
@@ -101,8 +101,8 @@ def _judged(
     return ValidatedSource(folder, reading, rows, judgement.dataset, judgement.document)
 
 
-def _key(folder: Folder, config: RunConfig) -> str | None:
-    """Name all that decides what is found in a single file; None for a source that is gone afterwards."""
+def _index_key(folder: Folder, config: RunConfig) -> str | None:
+    """Return a key of all that decides which issues a file has; None for a source that is removed afterwards."""
     if folder.fence is not None:
         return None
     thresholds = config.data.policy.thresholds.model_dump()
@@ -116,15 +116,15 @@ def _key(folder: Folder, config: RunConfig) -> str | None:
 
 
 def remove(out: Path) -> None:
-    """Remove the report of an earlier run, should this one fail."""
+    """Remove the report of an earlier run, which would mislead if this run fails."""
     for name in FILES:
         (out / name).unlink(missing_ok=True)
 
 
-def refused(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
-    """Return the error for a refused source.
+def rejection(document: DataDocument, out: Path, store: Store) -> DataRejected | DataError:
+    """Return the error for a rejected source.
 
-    A failed task of a cluster keeps no files, so with a store that is not a folder here the report goes there as well.
+    A failed task on a cluster keeps no files, so with an s3:// store the report is uploaded there as well.
     """
     runs, run = os.environ.get("SIGHTLINE_RUNS"), os.environ.get("SIGHTLINE_RUN_ID")
     # In a pipeline `out` is the runner's own folder, whose files the orchestrator puts into the run directory.
@@ -133,4 +133,4 @@ def refused(document: DataDocument, out: Path, store: Store) -> DataRejected | D
         prefix = f"rejected/{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.urandom(3).hex()}"
         store.upload([Transfer(f"{prefix}/{name}", out / name) for name in FILES])
         report = f"{store.uri}/{prefix}/{PAGE}"
-    return refusal.refusal(document, report)
+    return refusal.rejection(document, report)

@@ -1,4 +1,4 @@
-"""Runs batches of work in processes, one a core, a few batches ahead, and none of them outlives its parent."""
+"""Runs batches of work in processes, one per core and a few batches ahead; no process outlives its parent."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from sightline.runtime import machine
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.machine import size_text
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
-EACH = 150_000_000  # bytes a process, twice what one takes for pictures of five megapixels
-AHEAD = 3  # batches that wait for each process
-SILENT = 2.0  # seconds without a result after which it is asked whether a process is gone
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+BYTES_EACH = 150_000_000  # memory per process: twice what images of five megapixels take
+BATCHES_AHEAD = 3  # submitted batches per process
+PATIENCE = 2.0  # seconds without a result after which the processes are checked
+END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Forks(ForkContext):
-    """Makes processes by forking, and remembers them: how one ended is all that is known of its end."""
+    """Forks processes and keeps them, because only their exit codes tell how they ended."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without processes."""
         super().__init__()
         self.made: list[BaseProcess] = []
         self._results: SimpleQueue[Any] | None = None
 
     def Process(self, *args: Any, **options: Any) -> ForkProcess:  # type: ignore[override]  # noqa: N802
-        """Make one."""
+        """Return a new process."""
         made = ForkProcess(*args, **options)
         self.made.append(made)
         return made
 
     def SimpleQueue(self) -> SimpleQueue[Any]:  # noqa: N802
-        """Make the queue that results come through."""
+        """Return the queue that carries results."""
         self._results = super().SimpleQueue()
         return self._results
 
     def wake(self) -> None:
-        """If a process is gone, end the others and the pipe of results.
+        """If a process has died, end the others and close the pipe of results.
 
-        The pool sees a killed process by itself, unless that died while it wrote a result: then the pool waits for the
-        rest of it, which never comes as long as any process, this one as well, could still write.
+        The pool itself notices a killed process, unless the process died while it wrote a result: then the pool waits
+        for the rest of it, which never comes as long as any process, including this one, has the pipe open for writing.
         """
         if self._results is None or not any(process.exitcode for process in self.made):
             return
@@ -64,75 +64,78 @@ class Forks(ForkContext):
         self._results._writer.close()  # type: ignore[attr-defined]
 
 
-def size(cores: int, room: int) -> int:
-    """Return how many processes serve so many cores, in so many bytes of free memory."""
-    return max(1, min(cores, room // EACH))
+def pool_size(cores: int, room: int) -> int:
+    """Return the number of processes for so many cores and so many bytes of free memory (`room`)."""
+    return max(1, min(cores, room // BYTES_EACH))
 
 
-def worked(work: Callable[[In], Out], batches: Iterator[In], few: int) -> Iterator[tuple[In, Out]]:
-    """Yield each batch with what `work` made of it, as they are done. Up to `few` batches are done in this process.
+def map_batches(work: Callable[[Batch], Result], batches: Iterator[Batch], few: int) -> Iterator[tuple[Batch, Result]]:
+    """Yield each batch with the result of `work`, in the order of completion.
 
-    Raises SightlineError if a process is killed.
+    Up to `few` batches are done in this process, without a pool. Raises SightlineError if a process is killed.
     """
     first = list(islice(batches, few + 1))
-    processes = size(machine.cores(), machine.memory().room)
+    processes = pool_size(machine.cores(), machine.memory().room)
     if len(first) <= few or processes == 1:
         for batch in chain(first, batches):
             yield batch, work(batch)
         return
     context = Forks()
     pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(os.getpid(),))
-    running: dict[Future[Out], In] = {}
+    running: dict[Future[Result], Batch] = {}
     kills = machine.memory_kills()
     try:
-        with _undisturbed():
+        with _signals_deferred():
             running[pool.submit(work, first[0])] = first[0]
         for batch in chain(first[1:], batches):
             running[pool.submit(work, batch)] = batch
-            if len(running) >= AHEAD * processes:
+            if len(running) >= BATCHES_AHEAD * processes:
                 yield from _finished(running, context)
         while running:
             yield from _finished(running, context)
     except BrokenProcessPool:
-        pool.shutdown()  # they are ended, and it is known how
+        pool.shutdown()  # waits until all processes have ended, so that their exit codes are known
         raise _killed(context.made, kills) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let signals that end the work wait until the processes are there.
+def _signals_deferred() -> Iterator[None]:
+    """Defer signals that end the work until the processes are started.
 
-    Between a fork and the thread that looks after it, an interrupt is lost, or leaves a process that nobody ends. The
-    new processes inherit the handlers as well: they are blocked from signals until they have handlers of their own, or
-    one that is asked to end this early would only note it, and wait forever.
+    Between a fork and the start of the thread that manages it, an interrupt would be lost, or would leave a process
+    running. New processes inherit the deferring handlers, so signals stay blocked in them until they have set their
+    own; otherwise a process that is asked to end this early would only record the signal and wait forever.
     """
-    if threading.current_thread() is not threading.main_thread():  # only that one is ever interrupted
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         yield
         return
-    came: list[int] = []
-    before = {end: signal.signal(end, lambda number, _: came.append(number)) for end in ENDS}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
+    received: list[int] = []
+    before = {end: signal.signal(end, lambda number, _: received.append(number)) for end in END_SIGNALS}
+    signal.pthread_sigmask(signal.SIG_BLOCK, END_SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
         for end, handler in before.items():
             signal.signal(end, handler)
-    for number in came:
+    for number in received:
         signal.raise_signal(number)
 
 
-def _finished(running: dict[Future[Out], In], context: Forks) -> Iterator[tuple[In, Out]]:
-    while not (done := wait(running, timeout=SILENT, return_when=FIRST_COMPLETED).done):
+def _finished(running: dict[Future[Result], Batch], context: Forks) -> Iterator[tuple[Batch, Result]]:
+    while not (done := wait(running, timeout=PATIENCE, return_when=FIRST_COMPLETED).done):
         context.wake()
     for future in done:
         yield running.pop(future), future.result()
 
 
 def _killed(children: list[BaseProcess], kills: int | None) -> SightlineError:
-    """Say which process was killed; when one is, the pool ends the others with SIGTERM. `kills` were counted before."""
+    """Return the error for a killed process, the one that SIGTERM did not end: the pool ends the others with that.
+
+    `kills` is the number of processes that the kernel had killed for want of memory when the pool started.
+    """
     ends = {child.pid: -(child.exitcode or 0) for child in children}
     pid, number = next(((pid, end) for pid, end in ends.items() if end > 0 and end != signal.SIGTERM), (None, 0))
     who = f" (pid {pid}) was killed by {signal.Signals(number).name}" if pid else " was killed"
@@ -153,13 +156,13 @@ def _killed(children: list[BaseProcess], kills: int | None) -> SightlineError:
 
 
 def _begin(parent: int) -> None:
-    """Leave Ctrl-C to the parent, which ends the pool; end when told to, and when the parent is gone.
+    """Set a new process up: it leaves Ctrl-C to the parent, and ends on SIGTERM and when the parent is gone.
 
-    A fork inherits the parent's handlers, which would keep it from ending, and its files: an orphan would hold the
-    lock of the index for ever.
+    A fork inherits the handlers of the parent, which would keep it from ending, and its open files: an orphan would
+    hold the lock of the index forever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for end in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(end, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
     end_with_parent(parent)

@@ -9,7 +9,7 @@ import pytest
 
 from sightline.config.presets import resolve
 from sightline.errors import DataError
-from sightline.validate.checks.class_names import alike
+from sightline.validate.checks.class_names import similar
 from sightline.validate.repair.fix import fix
 from tests.helpers.repairs import repaired
 from tests.helpers.sets import BOX, Sets, found, picture, places
@@ -121,7 +121,7 @@ def test_a_list_in_utf_16_is_compared_too(sets: Sets, report):
     ],
 )
 def test_names_are_alike_that_differ_in_typing_alone(names, groups):
-    assert alike(names) == groups
+    assert similar(names) == groups
 
 
 def test_spellings_are_an_error_and_the_repair_makes_them_one_under_the_commonest(sets: Sets, report, tmp_path):

@@ -1,1 +1,1 @@
-"""The checks of the data gate: each finds one kind of problem and says where."""
+"""The checks of the data gate: each module finds issues of one kind."""

@@ -1,4 +1,4 @@
-"""Finds classes whose names differ only in how they are typed, and makes them one for a repaired copy."""
+"""Finds classes whose names differ only in spelling details, and merges them for a repaired copy."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sightline.validate.index import Index
 from sightline.validate.index.rows import as_array, unpack
 
 
-def alike(classes: Sequence[str]) -> list[list[int]]:
-    """Return the classes that have nearly the name of another one, by index, those of one name together."""
+def similar(classes: Sequence[str]) -> list[list[int]]:
+    """Return groups of positions of classes whose names are equal but for case, separators and Unicode form."""
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(classes):
         groups.setdefault(name_key(name), []).append(index)
@@ -23,15 +23,15 @@ def alike(classes: Sequence[str]) -> list[list[int]]:
 
 
 def find(classes: Sequence[str]) -> Iterator[Issue]:
-    """Yield each group of such names."""
-    for group in alike(classes):
+    """Yield an issue for each group of similar names."""
+    for group in similar(classes):
         names = ", ".join(f"'{name}'" for name in _distinct([classes[index] for index in group]))
         message = f"{names} differ only in case, white space, separators or Unicode form"
         yield Issue("similar-names", f"class {classes[group[0]]}", message, badness=len(group))
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Return names as a reader can tell them apart: what is not seen is escaped, else all that is not ASCII."""
+    """Return names that a reader can tell apart: invisible characters escaped, or if need be all but ASCII."""
     shown = ["".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name) for name in names]
     if len({unicodedata.normalize("NFC", name) for name in shown}) < len(names):
         return [name.encode("unicode_escape").decode() for name in names]
@@ -41,15 +41,17 @@ def _distinct(names: list[str]) -> list[str]:
 def merge(
     index: Index, classes: list[str], renumber: dict[int, int], thresholds: Thresholds
 ) -> tuple[list[str], dict[int, int], dict[int, set[int]]]:
-    """Make classes of nearly the same name one; returns classes, numbers, and boxes that then repeat others, by image.
+    """Merge classes with similar names.
 
-    A name is kept that most boxes have, without space around it.
+    `renumber` maps class numbers of labels in the index to positions in `classes`. Returns the merged classes and
+    numbers, and by image id the positions of boxes that now repeat another one. Of a group, the name of most boxes is
+    kept, without surrounding white space.
     """
-    groups = alike(classes)
+    groups = similar(classes)
     if not groups:
         return classes, renumber, {}
     boxes = _boxes(index, renumber, len(classes))
-    place: dict[int, int] = {}  # of each class the index among all that stands for it
+    place: dict[int, int] = {}  # of each class in a group, the position of the class that it becomes
     kept = list(classes)
     for group in groups:
         best = max(group, key=lambda one: (boxes[one], -one))
@@ -72,7 +74,7 @@ def _boxes(index: Index, renumber: dict[int, int], classes: int) -> list[int]:
 def _repeated(
     index: Index, merged: dict[int, int], before: dict[int, int], thresholds: Thresholds
 ) -> dict[int, set[int]]:
-    """Return boxes that now repeat another one of their image: an object that was labelled under two spellings."""
+    """Return, by image id, the positions of boxes that repeat another one: objects labelled under two spellings."""
     omitted = {}
     for image in index.images.labelled():
         labels = list(unpack(image.labels))

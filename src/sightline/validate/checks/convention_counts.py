@@ -20,82 +20,83 @@ OUT = 0.05  # of a box's own side, and at least OUT_IMAGE of the image's: what c
 OUT_IMAGE = 0.005
 NO_FRACTION = 2.0  # from here on a number is no fraction, however far its box sticks out
 SMALL_IMAGE = 16  # pixels: in a smaller image a fraction may be a real pixel
-ROOMY = 200  # pixels: in a smaller image percents may be pixels
+ROOMY = 200  # pixels: in a smaller image percentages may be pixels
 SAME_AREA = 0.01  # relative difference
 HALF = 0.5  # of a box: if less of it is visible, it lies elsewhere
 THOUSAND = 1000  # the scale that language models and some services give boxes in
 FAR = 750  # of a thousand: numbers of that scale reach beyond, those of somewhat larger images need not
 
 
-class Signs(NamedTuple):
-    """How the boxes of an image, or of a set, fit. All are counts of boxes."""
+class ConventionCounts(NamedTuple):
+    """How the boxes of an image, or of a set of images, fit each convention. All numbers count boxes."""
 
     boxes: int = 0
-    out: int = 0  # of the format's own unit, not within the image as they are read
-    away: int = 0  # of these, not within the image in any layout, and mostly outside as they are read
-    centre: int = 0  # of the own unit, within the image when read as that
+    out: int = 0  # in the format's own unit, and not within the image in its own layout
+    away: int = 0  # of these: not within the image in any layout, and mostly outside in their own
+    centre: int = 0  # in the own unit, and within the image in this layout
     topleft: int = 0
     corners: int = 0
     centre_yx: int = 0  # the same with y first
     topleft_yx: int = 0
     corners_yx: int = 0
-    other: int = 0  # of another unit than the format's own
-    other_centre: int = 0  # of these
+    other: int = 0  # in another unit than the format's own
+    other_centre: int = 0  # of these: within the image in this layout
     other_topleft: int = 0
     other_corners: int = 0
     other_centre_yx: int = 0
     other_topleft_yx: int = 0
     other_corners_yx: int = 0
-    percent: int = 0  # of these in YOLO, that may be percents of the image, and in which layout
+    percent: int = 0  # of these: may be percentages of the image (YOLO only), and in which layout
     percent_centre: int = 0
     percent_topleft: int = 0
     percent_corners: int = 0
-    left: int = 0  # of these, whose first or second number is below 30 or above 60
+    left: int = 0  # of these: first number below 30, second below 30, first above 60, second above 60
     upper: int = 0
     right: int = 0
     lower: int = 0
-    thousand_centre: int = 0  # away, or in YOLO of another unit: within 0 to 1000, in which layout
+    thousand_centre: int = 0  # away, or in another unit (YOLO): within 0 to 1000 in this layout
     thousand_topleft: int = 0
     thousand_corners: int = 0
-    thousand_far: int = 0  # of these, with a number above FAR
-    areas: int = 0  # whose `area` tells corners from sizes
-    areas_of_corners: int = 0
+    thousand_far: int = 0  # of these: with a number above FAR
+    areas: int = 0  # whose stated area distinguishes corners from sizes
+    areas_of_corners: int = 0  # of these: the area is that of corners
 
     @property
     def fits(self) -> tuple[int, ...]:
-        """Return the boxes of the own unit that lie in their images, by layout, then by layout with y first."""
+        """The boxes in the own unit that lie in their images, by layout, then by layout with y first: 6 counts."""
         return self[_OWN : _OWN + 2 * Y_FIRST]
 
     @property
     def other_fits(self) -> tuple[int, ...]:
-        """Return the same for boxes of another unit."""
+        """The same for boxes in another unit."""
         return self[_OTHER + 1 : _OTHER + 1 + 2 * Y_FIRST]
 
     @property
     def percent_fits(self) -> tuple[int, ...]:
-        """Return the same for percents, which look alike whether x or y comes first."""
+        """The same for percentages, which look alike whether x or y comes first."""
         return (self.percent_centre, self.percent_topleft, self.percent_corners) * 2
 
     @property
     def thousand_fits(self) -> tuple[int, ...]:
-        """Return the same for numbers from 0 to 1000."""
+        """The same for numbers from 0 to 1000."""
         return (self.thousand_centre, self.thousand_topleft, self.thousand_corners) * 2
 
 
-_PLACE = {name: place for place, name in enumerate(Signs._fields)}
+_PLACE = {name: place for place, name in enumerate(ConventionCounts._fields)}
 _OUT, _AWAY, _OWN, _OTHER = (_PLACE[name] for name in ("out", "away", "centre", "other"))
 _PERCENT, _LEFT, _THOUSAND = (_PLACE[name] for name in ("percent", "left", "thousand_centre"))
 _FAR, _AREAS = _PLACE["thousand_far"], _PLACE["areas"]
 
 
-def of_image(format: Format, parsed: Parsed, where: str, width: int, height: int) -> str | None:
-    """Count how the boxes of an image of `width` x `height` pixels fit, as a text for the index; None without boxes.
+def count_image(format: Format, parsed: Parsed, where: str, width: int, height: int) -> str | None:
+    """Count how the boxes of an image of `width` x `height` pixels fit each convention; None without boxes.
 
-    `where` has a `{}` for a box's place.
+    The result is a JSON list for the index: folder or file of the labels, an example, then `ConventionCounts`. `where`
+    has a `{}` for a box's place.
     """
     own, pixels = OWN[format], format != "yolo"
-    count = [0] * len(Signs._fields)
-    example: tuple[int, int, Quad] | None = None  # how telling, place, numbers
+    count = [0] * len(ConventionCounts._fields)
+    example: tuple[int, int, Quad] | None = None  # how telling it is, place, numbers
     for place, edges, area in _boxes(parsed):
         quad = _quad(own, edges)
         telling = _count(count, own, pixels, quad, area, width, height)
@@ -117,7 +118,7 @@ def _boxes(parsed: Parsed) -> Iterator[tuple[int, Edges, float | None]]:
 def _count(
     count: list[int], own: int, pixels: bool, quad: Quad, area: float | None, width: int, height: int
 ) -> int:  # fmt: skip
-    """Add a box to the counts; returns how telling an example it is, 0 for one that is as it should be."""
+    """Add a box to the counts; return how telling an example it is, 0 for a box that fits."""
     a, b, c, d = quad
     count[0] += 1
     largest = max(abs(a), abs(b), abs(c), abs(d))
@@ -137,8 +138,8 @@ def _count(
         return 3
     fits = _fit_both(count, _OWN, quad, scale)
     read = edges(own, (a / scale[0], b / scale[1], c / scale[0], d / scale[1]))
-    out = _sticks_out(read)
-    if out and pixels and not any(fits) and _elsewhere(read):
+    out = _extends_beyond(read)
+    if out and pixels and not any(fits) and _mostly_outside(read):
         count[_AWAY] += 1
         _thousand(count, quad, largest)
     if own == TOPLEFT and area and _area(count, quad, area):
@@ -150,7 +151,7 @@ def _count(
 
 
 def _fit_both(count: list[int], start: int, quad: Quad, scale: tuple[float, float]) -> list[bool]:
-    """Count, and return, in which layouts a box lies in the image, with x first and with y first."""
+    """Return and count in which layouts a box lies in the image, with x first and with y first."""
     a, b, c, d = quad
     fits = [*_fits(quad, scale), *_fits((b, a, d, c), scale)]
     for layout, fit in enumerate(fits):
@@ -186,21 +187,21 @@ def _percent(count: list[int], quad: Quad) -> None:
 
 
 def _area(count: list[int], quad: Quad, area: float) -> bool:
-    """Compare the area that is stated with that of both readings; tells whether it is that of corners."""
+    """Count whether the stated area is that of corners or of sizes; return whether it is that of corners."""
     a, b, c, d = quad
     sizes, corners = c * d, (c - a) * (d - b)
     if c <= a or d <= b or abs(sizes - corners) <= 2 * SAME_AREA * max(sizes, corners):
         count[_AREAS] += c <= a or d <= b
         return False
-    with_ends = (c - a + 1) * (d - b + 1)  # of tools that count the last pixel
+    inclusive = (c - a + 1) * (d - b + 1)  # of tools that count the last pixel
     count[_AREAS] += 1
-    fits = any(abs(area - of) <= SAME_AREA * of for of in (corners, with_ends))
+    fits = any(abs(area - expected) <= SAME_AREA * expected for expected in (corners, inclusive))
     count[_AREAS + 1] += fits
     return fits
 
 
-def _sticks_out(read: Edges) -> bool:
-    """Tell whether a good part of a box lies outside, or its corners are the wrong way round."""
+def _extends_beyond(read: Edges) -> bool:
+    """Tell whether a box clearly extends beyond the image, or its corners are swapped."""
     x0, y0, x1, y1 = read
     w, h = x1 - x0, y1 - y0
     if w < 0 or h < 0:
@@ -209,8 +210,8 @@ def _sticks_out(read: Edges) -> bool:
     return x0 < -across or x1 > 1 + across or y0 < -down or y1 > 1 + down
 
 
-def _elsewhere(read: Edges) -> bool:
-    """Tell whether a box begins to the right of its image or below it, or lies there for the most part."""
+def _mostly_outside(read: Edges) -> bool:
+    """Tell whether a box begins right of its image or below it, or lies mostly there."""
     x0, y0, x1, y1 = read
     if x0 > 1 or y0 > 1:
         return True
@@ -219,23 +220,23 @@ def _elsewhere(read: Edges) -> bool:
 
 
 def edges(layout: int, quad: Quad) -> Edges:
-    """Return the edges that four numbers mean in a layout."""
+    """Return the edges x0, y0, x1, y1 of four numbers in a layout."""
     a, b, c, d = quad
     if layout == CENTRE:
         return a - c / 2, b - d / 2, a + c / 2, b + d / 2
     return (a, b, a + c, b + d) if layout == TOPLEFT else quad
 
 
-def _quad(layout: int, of: Edges) -> Quad:
-    """Return the numbers of a file whose layout this is; the reverse of `edges`."""
-    x0, y0, x1, y1 = of
+def _quad(layout: int, box: Edges) -> Quad:
+    """Return the numbers by which a layout describes a box; the inverse of `edges`."""
+    x0, y0, x1, y1 = box
     if layout == CENTRE:
         return (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
-    return (x0, y0, x1 - x0, y1 - y0) if layout == TOPLEFT else of
+    return (x0, y0, x1 - x0, y1 - y0) if layout == TOPLEFT else box
 
 
 def _home(where: str) -> str:
-    """Return the annotation file, or the folder of label files, of a place in labels."""
+    """Return the annotation file, or the folder of the label file, that a place lies in."""
     path, _, rest = where.rpartition(":")
     return (path.rpartition("/")[0] or ".") if rest == "{}" else path
 

@@ -1,4 +1,4 @@
-"""The rules about the labels of one image, and their canonical form. Runs once for every image: keep it lean."""
+"""Checks the labels of one image and brings them into canonical form. Runs once per image: keep it fast."""
 
 from __future__ import annotations
 
@@ -10,164 +10,176 @@ from sightline.image_files.images import ImageInfo
 from sightline.policy import Thresholds
 from sightline.rules import Issue
 
-MICRO = 1_000_000  # canonical fractions have six decimals, and are kept as whole millionths
-OVERSHOOT = 1e-6  # fractions: what rounding to six decimals adds; not worth moving an edge for
-TOLERANCE = 1e-3  # fractions: how far an edge may stick out before it is reported; half a pixel at 500
+MICRO = 1_000_000  # canonical fractions have six decimals, and are stored as whole millionths
+OVERSHOOT = 1e-6  # fractions: within the rounding of six decimals, so the edge is not moved
+TOLERANCE = 1e-3  # fractions: how far an edge may stick out before it is reported; half a pixel of 500
 MOSTLY = 0.5  # share of a box's area that must lie inside
 
 Micro = tuple[int | str, int, int, int, int]  # class, cx, cy, w, h in millionths of the upright image
 
 
-class Frame(NamedTuple):
-    """What a box is judged by: its image and how large it will be trained."""
+class LabelContext(NamedTuple):
+    """What the checks of a box need: its image, its classes, thresholds and the training size.
 
-    entry: ImageRecord
+    `width` and `height` are pixels of the upright image, `image_size` is the training size in pixels. `relative` means
+    that edges are fractions of the image, not pixels.
+    """
+
+    record: ImageRecord
     width: int
     height: int
     relative: bool
-    names: Sequence[str] | None
+    classes: Sequence[str] | None
     thresholds: Thresholds
     image_size: int
 
     def where(self, box: Box) -> str:
-        """Name the box's place in its file."""
-        return self.entry.where.replace("{}", str(box.place))
+        """Return the place of the box in its label file."""
+        return self.record.where.replace("{}", str(box.place))
 
-    def named(self, box: Box) -> str:
-        """Name the box by its class and its own coordinates."""
-        name = self.names[box.label] if self.names and isinstance(box.label, int) else box.label
+    def describe(self, box: Box) -> str:
+        """Return the class and coordinates of the box as its file states them."""
+        name = self.classes[box.label] if self.classes and isinstance(box.label, int) else box.label
         return f"'{name}' box ({', '.join(f'{edge:.6g}' for edge in box.edges)})"
 
 
-class Judged(NamedTuple):
-    """The labels of an image in canonical form, and what is wrong; `about` has the label each finding would drop."""
+class CheckedLabels(NamedTuple):
+    """The labels of an image in canonical form, and their issues.
+
+    `issue_labels` has for each issue the position of the label that it would drop, None where it drops none.
+    """
 
     labels: list[Micro]
-    found: list[Issue]
-    about: list[int | None]
+    issues: list[Issue]
+    issue_labels: list[int | None]
 
 
-def judge(entry: ImageRecord, parsed: Parsed, facts: ImageInfo, frame: Frame) -> Judged:
-    """Apply the rules to the labels of an image that could be read."""
-    found = [*parsed.issues, *_size(entry, parsed, facts)]
-    about: list[int | None] = [None] * len(found)
+def check_labels(record: ImageRecord, parsed: Parsed, info: ImageInfo, context: LabelContext) -> CheckedLabels:
+    """Apply the rules to the labels of a readable image, and return the labels sorted."""
+    issues = [*parsed.issues, *_size(record, parsed, info)]
+    issue_labels: list[int | None] = [None] * len(issues)
     labels: list[Micro] = []
     edges: list[Edges] = []
     boxes: list[Box] = []
     for box in parsed.boxes:
-        inside, problem = judge_box(box, frame)
+        inside, problem = check_box(box, context)
         if problem:
-            found.append(problem)
-            about.append(len(labels) if inside else None)
+            issues.append(problem)
+            issue_labels.append(len(labels) if inside else None)
         if inside:
             x0, y0, x1, y1 = inside
             center = round((x0 + x1) / 2 * MICRO), round((y0 + y1) / 2 * MICRO)
             labels.append((box.label, *center, round((x1 - x0) * MICRO), round((y1 - y0) * MICRO)))
             edges.append(inside)
             boxes.append(box)
-    doubled, conflicts = overlapping([box.label for box in boxes], edges, frame.thresholds)
+    doubled, conflicts = overlapping([box.label for box in boxes], edges, context.thresholds)
     for second, (first, overlap) in doubled.items():
-        message = f"{frame.named(boxes[second])} repeats that of {frame.where(boxes[first])} (overlap {overlap:.3f})"
-        found.append(Issue("duplicate-box", frame.where(boxes[second]), message, edges[second], overlap))
-        about.append(None)
+        message = (
+            f"{context.describe(boxes[second])} repeats that of {context.where(boxes[first])} (overlap {overlap:.3f})"
+        )
+        issues.append(Issue("duplicate-box", context.where(boxes[second]), message, edges[second], overlap))
+        issue_labels.append(None)
     for first, second, overlap in conflicts:
         a, b = boxes[first], boxes[second]
-        message = f"{frame.named(b)} is nearly the {frame.named(a)} of {frame.where(a)} (overlap {overlap:.3f})"
-        found.append(Issue("conflicting-boxes", frame.where(b), message, edges[second], overlap))
-        about.append(second)
-    return _in_order(Judged(labels, found, about), doubled)
+        message = (
+            f"{context.describe(b)} is nearly the {context.describe(a)} of {context.where(a)} (overlap {overlap:.3f})"
+        )
+        issues.append(Issue("conflicting-boxes", context.where(b), message, edges[second], overlap))
+        issue_labels.append(second)
+    return _sorted(CheckedLabels(labels, issues, issue_labels), doubled)
 
 
-def judge_box(box: Box, frame: Frame) -> tuple[Edges | None, Issue | None]:
-    """Return a box inside its image, as fractions, and what is wrong with it; None if nothing of it can be used."""
+def check_box(box: Box, context: LabelContext) -> tuple[Edges | None, Issue | None]:
+    """Return a box clipped to its image, as fractions, or None if it cannot be used; and its issue, if any."""
     x0, y0, x1, y1 = box.edges
-    if not frame.relative:
-        x0, y0, x1, y1 = x0 / frame.width, y0 / frame.height, x1 / frame.width, y1 / frame.height
+    if not context.relative:
+        x0, y0, x1, y1 = x0 / context.width, y0 / context.height, x1 / context.width, y1 / context.height
     problem = None
     if x0 < -OVERSHOOT or y0 < -OVERSHOOT or x1 > 1 + OVERSHOOT or y1 > 1 + OVERSHOOT:
         whole = (x0, y0, x1, y1)
         x0, y0, x1, y1 = (min(max(edge, 0.0), 1.0) for edge in whole)
-        problem = _overhang(box, whole, (x0, y0, x1, y1), frame)
+        problem = _overhang(box, whole, (x0, y0, x1, y1), context)
         if problem and problem.rule == "box-outside":
             return None, problem
     width, height = x1 - x0, y1 - y0
     if width * MICRO < 0.5 or height * MICRO < 0.5:
-        message = f"{frame.named(box)} of {frame.entry.source} has no area"
-        return None, Issue("zero-area-box", frame.where(box), message, (x0, y0, x1, y1))
+        message = f"{context.describe(box)} of {context.record.source} has no area"
+        return None, Issue("zero-area-box", context.where(box), message, (x0, y0, x1, y1))
     inside = (x0, y0, x1, y1)
     if problem is None:
-        scale = frame.image_size / max(frame.width, frame.height)
-        pixels = min(width * frame.width, height * frame.height)
-        if pixels * scale < frame.thresholds.tiny_pixels:
-            problem = _tiny(box, inside, scale, frame)
-        elif min(width, height) >= frame.thresholds.whole_image:
-            message = f"{frame.named(box)} covers the whole of {frame.entry.source}"
-            problem = Issue("whole-image-box", frame.where(box), message, inside, min(width, height))
+        scale = context.image_size / max(context.width, context.height)
+        pixels = min(width * context.width, height * context.height)
+        if pixels * scale < context.thresholds.tiny_pixels:
+            problem = _tiny(box, inside, scale, context)
+        elif min(width, height) >= context.thresholds.whole_image:
+            message = f"{context.describe(box)} covers the whole of {context.record.source}"
+            problem = Issue("whole-image-box", context.where(box), message, inside, min(width, height))
     return inside, problem
 
 
-def _size(entry: ImageRecord, parsed: Parsed, facts: ImageInfo) -> Iterator[Issue]:
-    """Compare the size that the annotation states with the image's, and say what an EXIF orientation means for it."""
-    upright, stored = (facts.width, facts.height), facts.stored_size
-    if facts.orientation != 1:
+def _size(record: ImageRecord, parsed: Parsed, info: ImageInfo) -> Iterator[Issue]:
+    """Yield issues about the stated size of the image and about its EXIF orientation."""
+    upright, stored = (info.width, info.height), info.stored_size
+    if info.orientation != 1:
         if parsed.size == stored != upright:
             yield Issue(
                 "turned-boxes",
-                entry.source,
+                record.source,
                 f"boxes are of the picture as stored ({stored[0]}x{stored[1]}), but its EXIF orientation "
-                f"{facts.orientation} turns it to {upright[0]}x{upright[1]}",
+                f"{info.orientation} turns it to {upright[0]}x{upright[1]}",
             )
             return
         yield Issue(
             "exif-orientation",
-            entry.source,
-            f"has EXIF orientation {facts.orientation}; boxes are taken as of the upright picture "
+            record.source,
+            f"has EXIF orientation {info.orientation}; boxes are read as those of the upright picture "
             f"({upright[0]}x{upright[1]}), which is what OpenCV and the training engine read",
         )
     if parsed.size and parsed.size != upright:
         yield Issue(
             "size-mismatch",
-            entry.source,
+            record.source,
             f"is {upright[0]}x{upright[1]}, but its annotation says {parsed.size[0]}x{parsed.size[1]}",
         )
 
 
-def _overhang(box: Box, whole: Edges, inside: Edges, frame: Frame) -> Issue | None:
-    """Judge a box that sticks out: nothing, clipped, or not of this image at all."""
+def _overhang(box: Box, whole: Edges, inside: Edges, context: LabelContext) -> Issue | None:
+    """Return the issue of a box that sticks out: None if by little, clipped, or mostly outside the image."""
     width, height = whole[2] - whole[0], whole[3] - whole[1]
     out = max(-min(whole), max(whole) - 1)
-    of = f"{frame.entry.source} ({frame.width}x{frame.height})"
+    image = f"{context.record.source} ({context.width}x{context.height})"
     left = (inside[2] - inside[0]) * (inside[3] - inside[1])
     if width > 0 and height > 0 and left < MOSTLY * width * height:
-        hint = "; YOLO labels are fractions of the image, 0 to 1" if frame.relative and max(whole) > 2 else ""
-        message = f"{frame.named(box)} lies outside {of}, expected most of it inside{hint}"
-        return Issue("box-outside", frame.where(box), message, whole, out)
+        hint = "; YOLO labels are fractions of the image, 0 to 1" if context.relative and max(whole) > 2 else ""
+        message = f"{context.describe(box)} lies outside {image}, expected most of it inside{hint}"
+        return Issue("box-outside", context.where(box), message, whole, out)
     if out < TOLERANCE:
         return None
-    return Issue("clipped-box", frame.where(box), f"{frame.named(box)} sticks out of {of}", whole, out)
+    return Issue("clipped-box", context.where(box), f"{context.describe(box)} sticks out of {image}", whole, out)
 
 
-def _tiny(box: Box, edges: Edges, scale: float, frame: Frame) -> Issue:
-    width, height = (edges[2] - edges[0]) * frame.width, (edges[3] - edges[1]) * frame.height
+def _tiny(box: Box, edges: Edges, scale: float, context: LabelContext) -> Issue:
+    width, height = (edges[2] - edges[0]) * context.width, (edges[3] - edges[1]) * context.height
     message = (
-        f"{frame.named(box)} of {frame.entry.source} is {_pixels(width)}x{_pixels(height)} pixels, "
-        f"{_pixels(width * scale)}x{_pixels(height * scale)} when trained at {frame.image_size}"
+        f"{context.describe(box)} of {context.record.source} is {_pixels(width)}x{_pixels(height)} pixels, "
+        f"{_pixels(width * scale)}x{_pixels(height * scale)} when trained at {context.image_size}"
     )
-    return Issue("tiny-box", frame.where(box), message, edges, -min(width, height) * scale)
+    return Issue("tiny-box", context.where(box), message, edges, -min(width, height) * scale)
 
 
 def _pixels(length: float) -> str:
-    """Show a length: whole pixels from 10 on, two digits below."""
+    """Return a length as text: whole pixels from 10 on, two digits below."""
     return f"{length:.0f}" if length >= 10 else f"{length:.2g}"
 
 
 def overlapping(
     labels: Sequence[int | str], edges: Sequence[Edges], thresholds: Thresholds
 ) -> tuple[dict[int, tuple[int, float]], list[tuple[int, int, float]]]:
-    """Return which box repeats which earlier one of its class, and the pairs that differ in class alone, with IoU.
+    """Return repeated boxes and conflicting ones.
 
-    A box that repeats another is compared no more: ten thousand equal boxes take the time of ten thousand, not of their
-    pairs.
+    Repeated boxes map the position of a box to that of an earlier one of its class and their IoU. Conflicts are pairs
+    of positions of different classes, with their IoU. A repeated box is not compared further, so that ten thousand
+    equal boxes take time for ten thousand comparisons, not for all pairs.
     """
     doubled: dict[int, tuple[int, float]] = {}
     seen: dict[tuple[int | str, Edges], int] = {}
@@ -188,9 +200,9 @@ def overlapping(
 def pairs(edges: Sequence[Edges], least: float, skip: Container[int] = ()) -> Iterator[tuple[int, int, float]]:
     """Yield (i, j, IoU) of boxes that overlap by at least `least`, i before j in the list, neither of them in `skip`.
 
-    With i the box that starts first, IoU >= t needs x0_j - x0_i <= (1 - t) * width_i: what is in common is at most
-    width_i minus that distance, what is covered at least width_i. So a sweep from left to right meets few others.
-    `skip` may grow on the way.
+    Let i be the box that starts further left. IoU >= t needs x0_j - x0_i <= (1 - t) * width_i, because the overlap is
+    at most width_i minus that distance wide, and the union at least width_i. So a sweep from left to right compares few
+    pairs. `skip` may grow during the sweep.
     """
     if len(edges) < 2:
         return
@@ -216,12 +228,12 @@ def pairs(edges: Sequence[Edges], least: float, skip: Container[int] = ()) -> It
                     break
 
 
-def _in_order(judged: Judged, doubled: Container[int]) -> Judged:
-    """Leave out the second of two equal boxes, sort the others, and let `about` point into what is left.
+def _sorted(checked: CheckedLabels, doubled: Container[int]) -> CheckedLabels:
+    """Remove repeated boxes, sort the others, and update the positions in `issue_labels`.
 
-    Sorted, labels of two files that say the same are the same, whatever the order of their lines.
+    Sorting makes the labels of two files equal if they differ only in the order of their lines.
     """
-    kept = sorted((label, index) for index, label in enumerate(judged.labels) if index not in doubled)
+    kept = sorted((label, index) for index, label in enumerate(checked.labels) if index not in doubled)
     place = {index: position for position, (_, index) in enumerate(kept)}
-    about = [None if index is None else place.get(index) for index in judged.about]
-    return Judged([label for label, _ in kept], judged.found, about)
+    issue_labels = [None if index is None else place.get(index) for index in checked.issue_labels]
+    return CheckedLabels([label for label, _ in kept], checked.issues, issue_labels)

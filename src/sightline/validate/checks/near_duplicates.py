@@ -1,13 +1,13 @@
-"""Finds images that may look the same among very many, whatever they are called and however plain they are.
+"""Finds candidates for near-duplicates among very many images, by the content of their grey thumbnails.
 
-Each image has a grey thumbnail. Thumbnails of a fixed camera agree in all but a few places, and those of plain ground
-in all but a little grain, so what the images of a set have in common is taken out first: thumbnails are whitened by the
-set's own covariance, down to the noise of encoding. The signs of random projections of that (Charikar, "Similarity
-estimation techniques from rounding algorithms", 2002) make 256 bits an image, of which copies share nine in ten or more
-and different images half. Neighbours are found as in that paper: bits are sorted as numbers in many random orders of
-the bits, and what lies close by in one of them is compared bit by bit. Time grows as n log n; memory by 300
-bytes an image. Of a small set, whose covariance would say little, all thumbnails are compared with each other.
-How many copies are found, against a comparison of all pairs, is measured by `make bench ARGS="--only leaks"`.
+Thumbnails of a fixed camera agree in all but a few places, and those of plain backgrounds in all but a little grain, so
+what the images of a set have in common is removed first: thumbnails are whitened with the covariance of the set, down
+to the noise of encoding. The signs of random projections (Charikar, "Similarity estimation techniques from rounding
+algorithms", 2002) give 256 bits per image; copies share nine in ten or more of them, different images half. Neighbours
+are found as in that paper: images are sorted by their bits in many random orders of the bits, and those close to each
+other in one of the orders are compared bit by bit. Time grows as n log n, memory by 300 bytes per image. In a small
+set, whose covariance means little, all thumbnails are compared with each other. `make bench ARGS="--only leaks"`
+measures the share of copies found, against a comparison of all pairs.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from sightline.image_files.images import THUMB
 from sightline.validate.index import Index
 
 CELLS = THUMB * THUMB
-NOISE = 0.4  # grey levels by which encoding changes a place of a thumbnail: what varies less tells nothing
+NOISE = 0.4  # grey levels by which encoding changes a place of a thumbnail; smaller variation is ignored
 BITS = 256
 WORDS = BITS // 64
-ORDERS = 32  # of the bits, in each of which a copy may be the neighbour
-REACH = 8  # places looked at before and behind an image in each order
-DIFFERENT = 0.33  # share of the bits in which copies differ at most; different images differ in half
+ORDERS = 32  # random orders of the bits; a copy must be close in one of them
+REACH = 8  # images compared before and after an image in each order
+DIFFERENT = 0.33  # largest share of bits in which copies differ; different images differ in half
 SMALL = 4096  # images up to which all are compared with each other
-NEIGHBOURS = 8  # images that are the most alike to one, and are compared closely
-MEAN_LEVELS = 3.0  # most mean difference of grey levels between two thumbnails of the same picture
+NEIGHBOURS = 8  # most similar images of an image, to be compared closely
+MEAN_LEVELS = 3.0  # largest mean difference, in grey levels, between thumbnails of the same picture
 BLOCK = 2048  # images in memory at a time, as floating point
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Places = NDArray[np.int32]  # of which there are 2 * ORDERS for an image
+Places = NDArray[np.int32]  # positions; 32 bits because there are 2 * ORDERS of them per image
 
 
 class Codes(NamedTuple):
-    """Images as ids, and as BITS bits each in WORDS words. Rows are in an order that names have no part in.
+    """Ids (n) and bits (n, WORDS) of images, in an order that does not depend on their names.
 
-    Of a small set there are (n, CELLS) thumbnails in place of the bits.
+    A small set has `thumbs` (n, CELLS) instead of bits.
     """
 
     ids: Ints
     bits: NDArray[np.uint64]
     thumbs: Floats | None = None
 
-    def of(self, chosen: NDArray[np.bool_]) -> Codes:
-        """Return those that are chosen by a mask."""
+    def select(self, chosen: NDArray[np.bool_]) -> Codes:
+        """Return the images that a mask (n) selects."""
         if self.thumbs is not None:
             return Codes(self.ids[chosen], self.bits, self.thumbs[chosen])
         return Codes(self.ids[chosen], self.bits[chosen])
 
 
 def codes(index: Index) -> Codes:
-    """Return the codes of all images that have a thumbnail, but copies in bytes within a split."""
+    """Return the codes of all images with a thumbnail, except byte-for-byte copies within a split."""
     count, total, products = 0, np.zeros(CELLS), np.zeros((CELLS, CELLS))
     for _, thumbs in _thumbs(index):
         count += len(thumbs)
@@ -69,7 +69,7 @@ def codes(index: Index) -> Codes:
         return Codes(all_ids, np.empty((0, WORDS), np.uint64), all_thumbs)
     mean = total / count
     values, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
-    rng = np.random.default_rng(20)  # which projections is arbitrary, and must be the same every time
+    rng = np.random.default_rng(20)  # any seed will do, but the projections must be the same every time
     whitened = vectors / np.sqrt(np.maximum(values, 0) + NOISE**2)
     project = (whitened @ np.linalg.qr(rng.normal(size=(CELLS, BITS)))[0]).astype(np.float32)
     ids, bits = [], []
@@ -90,9 +90,9 @@ def _thumbs(index: Index) -> Iterator[tuple[Ints, Floats]]:
 
 
 def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:
-    """Yield (n) ids of images and (n, NEIGHBOURS) ids of the most alike among others, the nearest first, 0 for none.
+    """Yield ids of images (n) and of their most similar ones in `among` (n, NEIGHBOURS), nearest first, 0 for none.
 
-    An image is no neighbour of itself. Both must be parts of one result of `codes`.
+    An image is not its own neighbour. Both arguments must be parts of one result of `codes`.
     """
     if not len(images.ids) or not len(among.ids):
         return
@@ -115,7 +115,7 @@ def neighbours(images: Codes, among: Codes) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _nearest(count: int, row: Ints, differing: Ints, place: Places, ids: Ints) -> Ints:
-    """Return the ids of the nearest of what was hit, often more than once, for each of `count` rows."""
+    """Return the ids of the nearest hits (count, NEIGHBOURS) of each row; a hit may occur several times."""
     order = np.lexsort((place, differing, row))
     row, place = row[order], place[order]
     once = np.ones(len(row), bool)
@@ -129,12 +129,12 @@ def _nearest(count: int, row: Ints, differing: Ints, place: Places, ids: Ints) -
 
 
 def _all_compared(ids: Ints, thumbs: Floats, others: Ints, among: Floats) -> Iterator[tuple[Ints, Ints]]:
-    """Yield the same by the Euclidean distance to all others."""
+    """Yield the same as `neighbours`, by the Euclidean distance to all others."""
     kept = min(NEIGHBOURS, len(others))
     squares = (among * among).sum(axis=1)
     for start in range(0, len(ids), BLOCK):
         part = slice(start, start + BLOCK)
-        distances = squares - 2 * thumbs[part] @ among.T  # but for the square of the image itself
+        distances = squares - 2 * thumbs[part] @ among.T  # without the square of the image itself
         distances[others == ids[part, None]] = np.inf
         best = np.argpartition(distances, kept - 1, axis=1)[:, :kept]
         nearest = np.take_along_axis(distances, best, 1)
@@ -144,7 +144,7 @@ def _all_compared(ids: Ints, thumbs: Floats, others: Ints, among: Floats) -> Ite
 
 
 def _keys(images: Codes, among: Codes, order: int) -> tuple[Places, Places]:
-    """Sort by 64 of the bits as a number; returns where each image would stand, and the order of the others."""
+    """Sort by a number made of 64 bits; return the position of each image in that order, and the order of `among`."""
     chosen = np.random.default_rng(order).permutation(BITS)[:64]
     others = _numbers(among, chosen)
     ordered = np.argsort(others, kind="stable")
@@ -160,8 +160,8 @@ def _numbers(codes: Codes, chosen: Ints) -> NDArray[np.uint64]:
     return result
 
 
-def alike(a: bytes, b: bytes, levels: float) -> bool:
-    """Tell whether two thumbnails may show the same picture: no place differs by more than `levels`, few by much."""
+def thumbnails_alike(a: bytes, b: bytes, levels: float) -> bool:
+    """Tell whether two thumbnails may show the same picture, by their largest and mean difference in grey levels."""
     first, second = (np.frombuffer(thumb, np.float16).astype(np.float32) for thumb in (a, b))
     difference = np.abs(first - second)
     return bool(difference.max() <= levels and difference.mean() <= MEAN_LEVELS)

@@ -1,4 +1,4 @@
-"""Finds images and labels that belong together though their names, or what a label says, point elsewhere."""
+"""Finds images and labels that belong together although their names, or the names inside labels, disagree."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sightline.rules import Issue
 from sightline.validate.index import Index
 from sightline.validate.index.rows import NamedCounts
 
-NEARLY_ALL, FEWEST = 0.9, 5  # annotations that name another image, each another one
-WHOLE = "."  # the place of what is true of the set as a whole
-PAIRED_SHARE = 0.5  # of the fewer of both: names such as 0001 meet by chance, too
+NEARLY_ALL, FEWEST = 0.9, 5  # share and number of annotations that name other images, each a different one
+WHOLE = "."  # the place of an issue about the whole set
+PAIRED_SHARE = 0.5  # of the images or labels, whichever are fewer: names such as 0001 also match by chance
 
 
 def image_named(named: str | None, image: str) -> str | None:
-    """Return the stem of the image that a label file names, if it is not just that of the label file's own image."""
+    """Return the stem of the image that a label file names; None if it is the label's own image, or for no name."""
     if not named:
         return None
     other = composed(_plain(named.replace("\\", "/").rpartition("/")[2]))
@@ -26,21 +26,21 @@ def image_named(named: str | None, image: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """Return a name without an image's suffix; many files name their image without one."""
+    """Return a name without an image suffix; many label files name their image without one."""
     return stem(name) if suffix(name) in ALL_IMAGE_SUFFIXES else name
 
 
 def find(index: Index) -> None:
-    """Write into the index what is found."""
-    with index.together():
-        index.issues.add(None, [*_apart(index)])
+    """Write the issues into the index."""
+    with index.transaction():
+        index.issues.add(None, [*_unpaired(index)])
         for image, issue in [*_other_images(index)]:
             index.issues.add(image, [issue])
         index.issues.add(None, [*_misaligned(index)])
 
 
-def _apart(index: Index) -> Iterator[Issue]:
-    """Yield images without a label for which there is one without an image, in the folder of another split."""
+def _unpaired(index: Index) -> Iterator[Issue]:
+    """Yield issues about images without a label whose label lies elsewhere, such as in the folder of another split."""
     counts = index.issues.counts()
     fewer = min(counts.get("missing-label", 0), counts.get("orphan-label", 0))
     if not fewer:
@@ -52,28 +52,28 @@ def _apart(index: Index) -> Iterator[Issue]:
 
 
 def _other_images(index: Index) -> Iterator[tuple[int, Issue]]:
-    """Yield images whose label file names another one that exists."""
+    """Yield issues about images whose label file names another existing image."""
     for image in index.pairings.naming_others():
         path, named, other = os.fsdecode(image.path), image.named_image, image.other
         if other is None:
-            unused = _stems(os.path.dirname(path)).get(named.casefold())  # of an image that is not annotated
-            other = unused and f"{os.path.dirname(image.source)}/{unused}".removeprefix("/")
-        if other and other != image.source:  # else it is its own name in another case
+            unlabelled = _stems(os.path.dirname(path)).get(named.casefold())  # an image without annotation
+            other = unlabelled and f"{os.path.dirname(image.source)}/{unlabelled}".removeprefix("/")
+        if other and other != image.source:  # otherwise the name differs only in case
             message = f"has an annotation whose <filename> is '{named}', and {other} is a different image"
             yield image.id, Issue("other-image", image.source, message)
 
 
 @lru_cache(4)
 def _stems(folder: str) -> dict[str, str]:
-    """Return the stems of a folder's images by what they are in lower case."""
+    """Return the stems of a folder's images, keyed by their lower-case form."""
     return {composed(stem(name)).casefold(): composed(stem(name)) for name in names(folder, IMAGE_SUFFIXES)}
 
 
 def _misaligned(index: Index) -> Iterator[Issue]:
-    """Yield the set, or else a split, in which nearly all annotations name another image, each of them another.
+    """Yield an issue about the set, or else each split, in which nearly all annotations name different other images.
 
-    Then it is no slip of a few names: files, annotations or names were put in another order. One name in all of them
-    is what a template leaves behind.
+    That is no slip in a few names: files, annotations or names were reordered. One and the same name in all of them is
+    left over from a template.
     """
     splits = index.pairings.naming_counts("other-image", bare="missing-label")
     images, naming, names = (sum(counts) for counts in list(zip(*splits, strict=True))[1:]) if splits else (0, 0, 0)
@@ -88,5 +88,6 @@ def _misaligned(index: Index) -> Iterator[Issue]:
         yield Issue("misaligned-labels", part.declared_split or WHOLE, message)
 
 
-def _nearly_all(of: NamedCounts) -> bool:
-    return of.naming >= max(FEWEST, NEARLY_ALL * of.images) and of.names >= NEARLY_ALL * of.naming
+def _nearly_all(part: NamedCounts) -> bool:
+    """Tell whether nearly all annotations of a part name another image, and nearly each of them a different one."""
+    return part.naming >= max(FEWEST, NEARLY_ALL * part.images) and part.names >= NEARLY_ALL * part.naming

@@ -1,6 +1,6 @@
-"""Finds image folders of a source that were not read.
+"""Finds image folders and listed images of a source that were not read.
 
-Without a word, a split whose annotations are not recognised would just be gone, and another one be made in its place.
+Without this check, a split whose annotations are not recognised would silently be missing, and be made from the rest.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from sightline.image_files.images import IMAGE_SUFFIXES
 from sightline.rules import Issue
 from sightline.validate.index import Index
 
-DEPTH = 3  # folders below the source, as deep as annotations are looked for
-PROBED = 5  # text files of a folder that are looked into
+DEPTH = 3  # levels of folders below the source; annotations are searched to the same depth
+PROBED = 5  # text files of a folder that are read to see whether they are labels
 HOMES = tuple(name.lower() for name in CONTAINERS)
-OTHERS = {  # words in the names of folders that hold pictures, and none to learn from
+OTHERS = {  # words in names of folders whose images are not meant for training
     *("mask", "masks", "segmentation", "segmentationclass", "segmentationobject", "panoptic", "stuffthingmaps"),
     *("semantic", "annotations", "depth", "runs", "predictions", "preview", "previews", "vis", "visualization"),
     *("visualizations", "thumbs", "thumbnails", "docs"),
 }
 
 
-def unused(folder: Folder, index: Index, read: set[str], reading: Reading) -> Iterator[Issue]:
-    """Yield folders that look as if they were meant, and hold images that are not in the index.
+def find(folder: Folder, index: Index, read: set[str], reading: Reading) -> Iterator[Issue]:
+    """Yield issues about folders that seem to belong to the set, and whose images are not in the index.
 
-    `read` are the folders of the images that are in it. Where lists name images, those that none names are told, too.
+    `read` has the folders of the images in the index. Where lists name images, unlisted ones are issues too.
     """
     known: dict[str, list[str]] = {}
     for place in read:
@@ -47,20 +47,20 @@ def unused(folder: Folder, index: Index, read: set[str], reading: Reading) -> It
             seen.add(real)
             if ways := known.get(real):
                 yield from _unlisted(folder, index, place, ways) if reading.listed else ()
-            elif _meant(path, home) and (count := len(names(place, ALL_IMAGE_SUFFIXES))):
+            elif _belongs(path, home) and (count := len(names(place, ALL_IMAGE_SUFFIXES))):
                 message = f"{count} image{'s' * (count > 1)} {_why(path, reading.format)}; left out"
                 yield Issue("unused-file", folder.relative(place), message)
 
 
 def _unlisted(folder: Folder, index: Index, place: str, ways: list[str]) -> Iterator[Issue]:
-    """Yield the images of a folder that were not read, though others were; `ways` are paths that lead to it."""
+    """Yield issues about unread images in a folder where others were read; `ways` are paths that lead to it."""
     for name in names(place, IMAGE_SUFFIXES):
         if not any(index.images.has(f"{way}/{name}") for way in ways):
             yield Issue("no-split", folder.relative(f"{place}/{name}"), "is an image that no list names; left out")
 
 
 def _why(path: Path, format: str) -> str:
-    """Say why the images of a folder are not used, in the words of the format."""
+    """Return why the images of a folder are not used, in terms of the format."""
     if format == "coco":
         return "that no annotation file lists"
     if format == "voc":
@@ -71,8 +71,8 @@ def _why(path: Path, format: str) -> str:
     return f"{'with' if labelled else 'without'} labels, in a folder that no split names"
 
 
-def _meant(path: Path, home: Path) -> bool:
-    """Tell whether a folder is named like a split, is or lies in a home of images, or holds labels."""
+def _belongs(path: Path, home: Path) -> bool:
+    """Tell whether a folder seems to belong to the set: named like a split or an image folder, or with labels."""
     parts = path.relative_to(home).parts
     if any(OTHERS & set(re.split(r"[^a-z]+", part.lower())) for part in parts):
         return False

@@ -1,16 +1,16 @@
-"""One row an image in SQLite: what the gate works on instead of lists, so that memory stays flat.
+"""The images and issues of a source in SQLite, one row per image, so that memory stays flat.
 
-The file stays in the cache. When the same source is read again, an image or label file that the file system says is
-unchanged (size, modification and change time, inode) is not opened again; everything across images is computed again.
+The file stays in the cache. When the same source is read again, image and label files that are unchanged (size,
+modification and change time, inode) are not opened again; all comparisons between images are repeated.
 
-`schema` says what the columns hold. All SQL is in this package, as named queries by subject:
+`schema` documents the columns. All SQL is in this package, as named queries by subject:
 
-    index.images        what a scan knows and writes; the images that passed, by split
-    index.issues        what the rules found
+    index.images        images that a scan reads and writes; accepted images by split
+    index.issues        issues by rule
     index.pairings      images and labels that belong together by their names
     index.comparisons   copies within and across splits, thumbnails and close looks, groups of images
     index.splits        declared and assigned splits
-    index.repairs       what a repaired copy changes
+    index.repairs       changes of a repaired copy
 """
 
 from sightline.validate.index.dataset import IndexedDataset

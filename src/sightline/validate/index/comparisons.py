@@ -13,13 +13,13 @@ SplitColumn = Literal["declared_split", "assigned_split"]
 SameColumn = Literal["sha256", "augmented_from", "image_group"]
 
 
-def late(split: SplitColumn) -> str:
-    """Return the expression for how late a split comes: 0 for train and none, 1 for val, 2 for test."""
+def split_rank(split: SplitColumn) -> str:
+    """Return the SQL expression for the rank of a split: 0 for train and none, 1 for val, 2 for test."""
     return f"CASE {split} WHEN 'test' THEN 2 WHEN 'val' THEN 1 ELSE 0 END"
 
 
 class ComparisonQueries:
-    """What of the images of an index is compared across images."""
+    """Queries across images: copies, thumbnails, close looks and groups."""
 
     def __init__(self, database: Database) -> None:
         """Work on the tables of a database."""
@@ -28,9 +28,9 @@ class ComparisonQueries:
     # --- equal files, and copies of one source
 
     def copies_within_splits(self) -> list[ImageCopy]:
-        """Return the images whose file another image of their declared split has, those of one file together.
+        """Return the images whose file occurs more than once in their declared split, grouped by file.
 
-        The first of them is the one to keep: usable, if any is.
+        The first of each group is the one to keep: a usable one, if there is any.
         """
         query = (
             "SELECT id, declared_split, sha256, source, labels, sha256 FROM image WHERE (declared_split, sha256) IN "
@@ -40,29 +40,29 @@ class ComparisonQueries:
         return list(self._db.rows(ImageCopy._make, query))
 
     def held_out_copies(self, same: SameColumn, but: str) -> list[ImageCopy]:
-        """Return the images that are equal in a column and lie in several declared splits, the earliest split first.
+        """Return the images that share a value in a column across declared splits, the earliest split first.
 
-        Images of which the rule `but` found something are passed over.
+        Images with an issue of the rule `but` are skipped.
         """
         pool = f"{DISTINCT} AND id NOT IN (SELECT image_id FROM issue WHERE rule = ?1)"
         query = (
             f"SELECT id, declared_split, {same}, source, labels, sha256 FROM image WHERE {pool} AND {same} IN "
             f"(SELECT {same} FROM image WHERE {same} IS NOT NULL AND declared_split != '' AND {pool} GROUP BY 1 "
-            f"HAVING COUNT(DISTINCT declared_split) > 1) ORDER BY {same}, {late('declared_split')}, source"
+            f"HAVING COUNT(DISTINCT declared_split) > 1) ORDER BY {same}, {split_rank('declared_split')}, source"
         )
         return list(self._db.rows(ImageCopy._make, query, (but,)))
 
     def drop(self, id: int, rule: str) -> None:
-        """Leave out an image, if no rule does so yet."""
+        """Leave out an image because of a rule, unless another rule does so already."""
         self._db.run("UPDATE image SET dropped_by = ? WHERE id = ? AND dropped_by IS NULL", (rule, id))
 
-    def count_grey(self) -> tuple[int, int]:
-        """Count the images of one channel, and those with colours."""
+    def count_greyscale(self) -> tuple[int, int]:
+        """Count the greyscale images and the colour images."""
         [(grey, coloured)] = self._db.rows(tuple, "SELECT TOTAL(grey = 1), TOTAL(grey = 0) FROM image")
         return int(grey), int(coloured)
 
-    def add_of_grey(self, rule: str, message: str, grey: bool) -> None:
-        """Write an issue about each image of one channel, or about each with colours."""
+    def add_about_greyscale(self, rule: str, message: str, grey: bool) -> None:
+        """Add an issue about each greyscale image, or about each colour image."""
         self._db.run(
             "INSERT INTO issue SELECT id, ?, source, ?, NULL, 0, NULL, 0 FROM image WHERE grey = ?",
             (rule, message, grey),
@@ -71,17 +71,17 @@ class ComparisonQueries:
     # --- images that look the same
 
     def thumbnails(self) -> Iterator[tuple[int, bytes]]:
-        """Yield ids and thumbnails, but of copies within a split, ordered by content."""
+        """Yield ids and thumbnails ordered by content, without copies within a split."""
         query = f"SELECT id, thumb FROM image WHERE thumb IS NOT NULL AND {DISTINCT} ORDER BY sha256, id"
         return self._db.rows(tuple, query)
 
     def compared(self, ids: Iterable[int]) -> dict[int, ComparedImage]:
-        """Return what of images is compared, by id."""
+        """Return the rows that comparisons need, by image id."""
         query = f"SELECT {columns(ComparedImage)} FROM image WHERE id = ?"
         return {id: next(self._db.rows(ComparedImage._make, query, (id,))) for id in ids}
 
     def has_look(self, id: int) -> bool:
-        """Tell whether an image was looked at closely."""
+        """Tell whether there is a close look at an image, readable or not."""
         return self._db.value("SELECT 1 FROM look WHERE image_id = ?", (id,)) is not None
 
     def look(self, id: int) -> bytes | None:
@@ -90,15 +90,15 @@ class ComparisonQueries:
         return data
 
     def add_looks(self, looks: Iterable[tuple[int, bytes | None]]) -> None:
-        """Keep close looks, in place of earlier ones of the same images."""
+        """Add close looks, in place of earlier ones at the same images."""
         self._db.many("INSERT OR REPLACE INTO look VALUES (?, ?)", looks)
 
-    def ranks(self, split: SplitColumn) -> Iterator[tuple[int, int]]:
-        """Yield for each id how late its split comes: 0 for train and none, 1 for val, 2 for test."""
-        return self._db.rows(tuple, f"SELECT id, {late(split)} FROM image")
+    def split_ranks(self, split: SplitColumn) -> Iterator[tuple[int, int]]:
+        """Yield ids and the ranks of their splits: 0 for train and none, 1 for val, 2 for test."""
+        return self._db.rows(tuple, f"SELECT id, {split_rank(split)} FROM image")
 
     def by_source(self) -> Iterator[tuple[int, str]]:
-        """Yield all images as id and source, in the order of sources."""
+        """Yield id and source of all images, ordered by source."""
         return self._db.rows(tuple, "SELECT id, source FROM image ORDER BY source, id")
 
     def in_splits(self) -> Iterator[int]:
@@ -107,14 +107,14 @@ class ComparisonQueries:
 
     # --- groups
 
-    def same(self, column: SameColumn) -> Iterator[tuple[int, str | int]]:
-        """Yield ids and values of a column, those of one value together."""
+    def values(self, column: SameColumn) -> Iterator[tuple[int, str | int]]:
+        """Yield ids and values of a column, ordered by value."""
         return self._db.rows(tuple, f"SELECT id, {column} FROM image WHERE {column} IS NOT NULL ORDER BY {column}")
 
     def write_groups(self, members: Iterable[tuple[int, int]]) -> None:
-        """Write groups as pairs of any one member, the same for all of a group, and another.
+        """Write groups, given as pairs: the representative of a group, and another member.
 
-        A group is known by the id of its first member by source: a film that goes on keeps its first.
+        The index identifies a group by its first member by source, so that a growing video keeps its first image.
         """
         self._db.many("UPDATE image SET image_group = ? WHERE id = ?", members)
         self._db.run(
@@ -128,6 +128,6 @@ class ComparisonQueries:
             "WHERE first.place = 1 AND first.image_group = image.image_group"
         )
 
-    def forget_groups(self) -> None:
-        """Take all images out of their groups."""
+    def remove_groups(self) -> None:
+        """Remove all groups."""
         self._db.run("UPDATE image SET image_group = NULL WHERE image_group IS NOT NULL")

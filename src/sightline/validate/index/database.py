@@ -1,4 +1,4 @@
-"""A connection to an index: streams rows as tuples with names, writes many rows at once."""
+"""A connection to the SQLite file of an index: streams named tuples, writes many rows at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 
 
 class Database:
-    """What the queries of this package run on."""
+    """The connection that all queries of this package use."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the file at `path`. Raises sqlite3.DatabaseError if it is no index."""
@@ -26,20 +26,20 @@ class Database:
         self._connection.close()
 
     def rows(self, make: Callable[[Iterable[Any]], Row], sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        """Run a query now, and stream its rows, each made by `make`: `_make` of a NamedTuple, or tuple."""
+        """Run a query, and yield its rows, each made by `make`: `tuple`, or `_make` of a NamedTuple."""
         return map(make, self._connection.execute(sql, parameters))
 
     def column(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
-        """Run a query of one column, and stream its values."""
+        """Run a query of one column, and yield its values."""
         return (value for (value,) in self._connection.execute(sql, parameters))
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Return the one value of a query, None where there is no row."""
+        """Return the single value of a query, None if there is no row."""
         row = self._connection.execute(sql, parameters).fetchone()
         return row[0] if row else None
 
     def count(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        """Return the one number of a query, 0 where there is none."""
+        """Return the single number of a query, 0 if there is none."""
         return int(self.value(sql, parameters) or 0)
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
@@ -50,13 +50,13 @@ class Database:
         """Run a statement for many rows."""
         self._connection.executemany(sql, rows)
 
-    def function(self, name: str, of: Callable[[Any], Any]) -> None:
+    def function(self, name: str, body: Callable[[Any], Any]) -> None:
         """Let statements call a function of one argument."""
-        self._connection.create_function(name, 1, of, deterministic=True)
+        self._connection.create_function(name, 1, body, deterministic=True)
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Make the changes of the block at once, or none of them."""
+    def transaction(self) -> Iterator[None]:
+        """Commit the changes of the block together; roll them back if it raises."""
         self._connection.execute("BEGIN")
         try:
             yield

@@ -1,4 +1,4 @@
-"""The images of an index that passed, as the data set that is stored or written."""
+"""The accepted images of an index, as the data set that is stored or written."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sightline.validate.index.rows import unpack
 
 
 class IndexedDataset(Dataset):
-    """The images of an index that passed. `renumber` maps the labels' class numbers to indices into `classes`."""
+    """The accepted images of an index. `renumber` maps class numbers of labels to positions in `classes`."""
 
     def __init__(
         self, index: Index, classes: list[str], renumber: dict[int, int], omitted: dict[int, set[int]]
     ) -> None:
-        """Take what quarantine omits: label positions by image."""
+        """Take the classes and numbers, and by image id the positions of labels to omit."""
         self.index, self.classes, self.renumber, self.omitted = index, classes, renumber, omitted
 
     def samples(self, split: Split | None = None) -> Iterator[Sample]:

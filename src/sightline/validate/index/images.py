@@ -1,4 +1,4 @@
-"""Queries about single images: what a scan knows and writes, and what of it passed."""
+"""Queries about single images: what a scan reads and writes, and which images were accepted."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ImageQueries:
     # --- a scan
 
     def begin_scan(self, label_context: str) -> int:
-        """Begin a scan: forget what the last one found across images; returns the scan's number.
+        """Begin a scan, remove the issues of the last one that compare images, and return the number of the scan.
 
-        `label_context` names all that decides what is found in a label file beside the file and the image: where it is
-        another one than before, all labels are judged again.
+        `label_context` identifies all that decides the issues of a label file besides the file and the image. If it has
+        changed since the last scan, all labels are checked again.
         """
-        with self._db.together():
+        with self._db.transaction():
             scan = self._db.count("SELECT value FROM meta WHERE key = 'scan'") + 1
             self._db.run("INSERT OR REPLACE INTO meta VALUES ('scan', ?)", (str(scan),))
             self._db.run("DELETE FROM issue WHERE NOT per_image")
@@ -50,43 +50,43 @@ class ImageQueries:
         return scan
 
     def end_scan(self, scan: int) -> None:
-        """Remove the images that the scan did not meet: the source does not have them any more."""
-        with self._db.together():
+        """Remove the images that the scan did not meet, because the source no longer has them."""
+        with self._db.transaction():
             self._db.run("DELETE FROM issue WHERE image_id IN (SELECT id FROM image WHERE last_scan != ?)", (scan,))
             self._db.run("DELETE FROM image WHERE last_scan != ?", (scan,))
             self._db.run("UPDATE image SET dropped_by = NULL WHERE dropped_by IS NOT NULL")
             self._db.run("UPDATE image SET image_group = NULL WHERE image_group IS NOT NULL")
 
     def known(self, split: str, paths: Sequence[bytes]) -> Iterator[KnownImage]:
-        """Yield what is known of the images of a declared split that have one of these paths."""
+        """Yield the known images of a declared split that have one of these paths."""
         marks = ", ".join("?" * len(paths))
         query = f"SELECT {columns(KnownImage)} FROM image WHERE declared_split = ? AND path IN ({marks})"
         return self._db.rows(KnownImage._make, query, (split, *paths))
 
     def known_file(self, id: int) -> KnownFile:
-        """Return what was found about an image file when it was last opened."""
+        """Return what is known of an image file since it was last opened."""
         query = f"SELECT image_issues, pack, {columns(ImageInfo)} FROM image WHERE id = ?"
         [(issues, pack, sha256, *rest)] = self._db.rows(tuple, query, (id,))
         return KnownFile(ImageInfo(sha256, *rest) if sha256 else None, issues, pack)
 
     def claim(self, images: Iterable[tuple[int, bytes, str, str]], scan: int) -> None:
-        """Enter new images: id, path, declared split and source."""
+        """Add new images: id, path, declared split and source."""
         statement = f"INSERT INTO image (id, path, declared_split, source, last_scan) VALUES (?, ?, ?, ?, {scan:d})"
         self._db.many(statement, images)
 
     def claim_changed(self, images: Iterable[tuple[str, int]], scan: int) -> None:
-        """Note images, as source and id, that the scan opens again.
+        """Mark images, given as source and id, that the scan opens again.
 
-        What is claimed and then not done, because the run was killed, is judged again by the next one.
+        Images that are claimed but never stored, because the run was killed, are checked again by the next scan.
         """
         self._db.many(f"UPDATE image SET last_scan = {scan:d}, label_stamp = '', source = ? WHERE id = ?", images)
 
     def keep(self, ids: Iterable[int], scan: int) -> None:
-        """Note that the scan met images that have not changed."""
+        """Mark unchanged images as met by the scan."""
         self._db.many(f"UPDATE image SET last_scan = {scan:d} WHERE id = ?", ((id,) for id in ids))
 
     def store(self, images: Iterable[ScannedImage]) -> None:
-        """Write what a scan found."""
+        """Write the images that a scan checked."""
 
         def values(image: ScannedImage) -> tuple[object, ...]:
             image_stamp, label_stamp, info, *rest = image
@@ -95,7 +95,7 @@ class ImageQueries:
         self._db.many(STORE, map(values, images))
 
     def class_id(self, name: str) -> int:
-        """Return the number under which labels hold a class that is known by name only."""
+        """Return the number that labels use for a class that is known by name only."""
         self._db.run("INSERT OR IGNORE INTO class (name) VALUES (?)", (name,))
         return self._db.count("SELECT id FROM class WHERE name = ?", (name,))
 
@@ -123,33 +123,34 @@ class ImageQueries:
         return bool(self._db.value("SELECT EXISTS (SELECT 1 FROM image WHERE path = ?)", (os.fsencode(path),)))
 
     def file(self, source: str) -> ImageFile | None:
-        """Return an image by its source, None for none; the first of one in several splits."""
+        """Return an image by its source, None if there is none; in several splits, the one of the smallest id."""
         query = f"SELECT {columns(ImageFile)} FROM image WHERE source = ? ORDER BY id LIMIT 1"
         return next(self._db.rows(ImageFile._make, query, (source,)), None)
 
     def labelled(self) -> Iterator[LabelledImage]:
-        """Yield all images that have labels, be they none."""
+        """Yield all images whose labels could be read, even if they have no box."""
         query = f"SELECT {columns(LabelledImage)} FROM image WHERE labels IS NOT NULL"
         return self._db.rows(LabelledImage._make, query)
 
     def convention_counts(self) -> Iterator[tuple[str, str]]:
-        """Yield, for each image with boxes, its declared split and how they fit each convention (JSON)."""
+        """Yield for each image with boxes its declared split and its convention counts (JSON)."""
         return self._db.rows(
             tuple, "SELECT declared_split, convention_counts FROM image WHERE convention_counts IS NOT NULL ORDER BY id"
         )
 
     def class_ids(self) -> dict[str, int]:
-        """Return the classes that are known by name only, with the numbers under which labels hold them."""
+        """Return the classes that are known by name only, with the numbers that labels use for them."""
         return dict(self._db.rows(tuple, "SELECT name, id FROM class"))
 
     # --- the canonical layout, and the store
 
     def name_all(self) -> None:
-        """Give every usable image its name: its own where that is plain and unique in its split, else with its sha256.
+        """Name every usable image: by its own name if that is plain and unique in its split, otherwise with its sha256.
 
-        Unique means without its suffix, and whatever the case: two images must not share a label file.
+        Names must be unique without their suffix and regardless of case, because two images must not share a label
+        file.
         """
-        with self._db.together():
+        with self._db.transaction():
             self._db.run("DELETE FROM doubled")
             self._db.run(
                 f"INSERT INTO doubled SELECT assigned_split, stem_key FROM image WHERE {USABLE} "
@@ -169,6 +170,6 @@ class ImageQueries:
         return self._db.rows(AcceptedImage._make, query, (split,))
 
     def remember_packs(self, packs: Iterable[tuple[str, str]]) -> None:
-        """Note packs of a store that hold images: pairs of an image's sha256 and a pack's key."""
-        with self._db.together():
+        """Remember which packs of a store hold images: pairs of the sha256 of an image and the key of a pack."""
+        with self._db.transaction():
             self._db.many("UPDATE image SET pack = ?2 WHERE sha256 = ?1", packs)

@@ -23,7 +23,7 @@ KEPT_DAYS = 30
 
 
 class Index:
-    """What is known of the images of one source, by subject. What the answers mean is the business of its callers."""
+    """The images and issues of one source; each attribute has the queries of one subject."""
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the file at `path`. Raises sqlite3.DatabaseError if it is no index."""
@@ -34,7 +34,7 @@ class Index:
         self.comparisons = ComparisonQueries(self._database)
         self.splits = SplitQueries(self._database)
         self.repairs = RepairQueries(self._database)
-        self.together = self._database.together
+        self.transaction = self._database.transaction
 
     def close(self) -> None:
         """Close the file."""
@@ -43,24 +43,24 @@ class Index:
 
 @contextlib.contextmanager
 def opened(key: str | None) -> Iterator[Index]:
-    """Open the index that belongs to `key`: a source, and all that decides what is found in a file of it.
+    """Open the index of `key`, which identifies a source and all that decides the issues of a file in it.
 
-    With None, while another process works on the same source, or where the cache cannot be written, it is a new one
-    that is removed at the end. Raises sqlite3.DatabaseError for a damaged one.
+    Without a key, while another process uses the same index, or if the cache cannot be written, it is a temporary one.
+    Raises sqlite3.DatabaseError for a damaged file.
     """
     with contextlib.ExitStack() as stack:
         path = _path(key) if key else None
         if path is None or not _locked(path, stack):
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-index-"))) / "index.sqlite"
         else:
-            _forget_old(path)
+            _remove_old(path)
         index = Index(path)
         stack.callback(index.close)
         yield index
 
 
 def remove(key: str) -> None:
-    """Remove what is remembered under `key`."""
+    """Remove the index of `key` from the cache."""
     _unlink(_path(key))
 
 
@@ -74,7 +74,7 @@ def _unlink(path: Path) -> None:
 
 
 def _locked(path: Path, stack: contextlib.ExitStack) -> bool:
-    """Claim an index for this process; the lock dies with it."""
+    """Lock an index for this process, until `stack` closes or the process ends; return whether that worked."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = stack.enter_context(path.with_suffix(".lock").open("w"))
@@ -84,8 +84,8 @@ def _locked(path: Path, stack: contextlib.ExitStack) -> bool:
     return True
 
 
-def _forget_old(own: Path) -> None:
-    """Remove what has not been used for long: each version of the code and each policy has an index of its own."""
+def _remove_old(own: Path) -> None:
+    """Remove indexes that were not used for KEPT_DAYS; each version of the code and each policy has its own index."""
     for path in own.parent.glob("*.sqlite"):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             old = path != own and path.stat().st_mtime < time.time() - KEPT_DAYS * 86400

@@ -1,4 +1,4 @@
-"""Queries about issues: what the rules found, about which image, and what follows from it."""
+"""Queries about issues: by rule, by image, and the images that they leave out."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class IssueQueries:
         self, image: int | None, issues: Iterable[Issue], labels: Iterable[int | None] | None = None, *,
         per_image: bool = False,
     ) -> None:  # fmt: skip
-        """Write issues of an image, None for those of no single one.
+        """Add issues about an image, or, with None, about no single image.
 
-        `labels` are the positions of the labels they are about. `per_image` ones stay while the image's files do.
+        `labels` has for each issue the position of the label that it is about. Issues with `per_image` stay as long as
+        the files of the image are unchanged.
         """
         self._db.many(
             "INSERT INTO issue VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -35,18 +36,18 @@ class IssueQueries:
             ),
         )
 
-    def forget_of(self, images: Iterable[int]) -> None:
-        """Remove the issues of images."""
+    def remove_of_images(self, images: Iterable[int]) -> None:
+        """Remove the issues about images."""
         self._db.many("DELETE FROM issue WHERE image_id = ?", ((id,) for id in images))
 
     def link_to_images(self) -> None:
-        """Find the image of each issue that was made before images had numbers: of one in two splits, both.
+        """Link issues that were found before images had ids to their images; one in two splits gets a copy for each.
 
-        An image that is listed twice is not meant: it is there once, and stays.
+        Issues about images that are listed twice are not linked: such an image is in the index once, and stays.
         """
         columns = "rule, place, message, box, badness, label, per_image"
         unlinked = f"image_id IS NULL AND rule NOT IN {COPY}"
-        with self._db.together():
+        with self._db.transaction():
             self._db.run(
                 f"INSERT INTO issue SELECT image.id, {columns} FROM issue "
                 f"JOIN image ON image.source = place WHERE {unlinked}"
@@ -62,7 +63,7 @@ class IssueQueries:
         )
 
     def rules(self) -> list[str]:
-        """Return the rules that found something."""
+        """Return the rules that have issues."""
         return list(self._db.column("SELECT DISTINCT rule FROM issue"))
 
     def counts(self) -> dict[str, int]:
@@ -70,11 +71,11 @@ class IssueQueries:
         return dict(self._db.rows(tuple, "SELECT rule, COUNT(*) FROM issue GROUP BY 1"))
 
     def count_without_image(self, rules: Sequence[str]) -> int:
-        """Count the issues of some rules that are about images of which the index has no row."""
+        """Count the issues of some rules that are about images without a row in the index."""
         return self._db.count(f"SELECT COUNT(*) FROM issue WHERE image_id IS NULL AND rule IN ({_marks(rules)})", rules)
 
     def labels_of(self, rule: str) -> Iterator[tuple[int, int]]:
-        """Yield the labels that a rule's issues are about: the image, and the position among its labels."""
+        """Yield the labels that issues of a rule are about: image id, and position among the labels of the image."""
         query = "SELECT image_id, label FROM issue WHERE rule = ? AND label IS NOT NULL"
         return self._db.rows(tuple, query, (rule,))
 
@@ -100,7 +101,7 @@ class IssueQueries:
         )
         return list(self._db.rows(DoubtfulFile._make, query, rules))
 
-    def forget_rules(self, rules: Sequence[str]) -> None:
+    def remove_rules(self, rules: Sequence[str]) -> None:
         """Remove the issues of some rules."""
         self._db.run(f"DELETE FROM issue WHERE rule IN ({_marks(rules)})", rules)
 

@@ -13,16 +13,16 @@ class PairingQueries:
     """The names of the images and labels of an index."""
 
     def __init__(self, database: Database) -> None:
-        """Work on the tables of a database, which learns to compare names."""
+        """Work on the tables of a database, and add the functions that compare names to it."""
         self._db = database
         database.function("folded", lambda path: folded(stem(os.path.basename(path))))
         database.function("called", _called)
         database.function("lower_case", str.casefold)
 
     def unpaired(self, bare: str, orphan: str) -> list[tuple[str, str]]:
-        """Return images without a label, and for each the label of its name that has no image.
+        """Return pairs of an image without a label and a label without an image that have the same name.
 
-        `bare` and `orphan` are the rules that found them.
+        `bare` and `orphan` are the rules of such images and labels.
         """
         query = (
             "WITH orphan AS MATERIALIZED (SELECT folded(place) AS name, MIN(place) AS place FROM issue "
@@ -34,7 +34,7 @@ class PairingQueries:
         return list(self._db.rows(tuple, query, (bare, orphan)))
 
     def naming_others(self) -> list[NamedOther]:
-        """Return the images whose label file names another one, with the image of that name, if there is one."""
+        """Return the images whose label file names another image, with the source of that image if it exists."""
         if not self._db.value("SELECT EXISTS (SELECT 1 FROM image WHERE named_image IS NOT NULL)"):
             return []
         query = (
@@ -47,9 +47,9 @@ class PairingQueries:
         return list(self._db.rows(NamedOther._make, query))
 
     def naming_counts(self, other: str, bare: str) -> list[NamedCounts]:
-        """Count, for each declared split, its annotated images and those that name another, as the rule `other` found.
+        """Count, for each declared split, annotated images and those with an issue of the rule `other`.
 
-        `bare` is the rule of images without annotation.
+        `bare` is the rule of images without an annotation.
         """
         query = (
             "SELECT declared_split, COUNT(*), COUNT(named), COUNT(DISTINCT named) FROM (SELECT declared_split, "
@@ -60,7 +60,7 @@ class PairingQueries:
         return list(self._db.rows(NamedCounts._make, query, (other, bare)))
 
     def naming_example(self, other: str, split: str | None) -> tuple[str, str]:
-        """Return the source of an image that the rule `other` found, of a declared split or any, and what it names."""
+        """Return the source and the named image of an image with an issue of the rule `other`, in a split or any."""
         query = (
             "SELECT source, named_image FROM issue JOIN image ON image.id = image_id WHERE rule = ?1 "
             "AND (?2 IS NULL OR declared_split = ?2) ORDER BY source LIMIT 1"

@@ -1,11 +1,11 @@
-"""Queries of a repair: what changes, and images that are removed, moved or saved again."""
+"""Queries of a repair: its changes, and images that are removed, moved or re-encoded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from sightline.validate.index.comparisons import late
+from sightline.validate.index.comparisons import split_rank
 from sightline.validate.index.database import Database
 from sightline.validate.index.rows import LeakedImage
 
@@ -14,35 +14,35 @@ DEPENDS_ON = {
     "nothing": "NULL",
     "image": "(SELECT source FROM image WHERE id = image_id)",
     "place": "place",
-}  # what must be in the copy for a change to count
+}  # what must be in the copy for a change to be listed
 
 
 class RepairQueries:
-    """The changes of a repair, and the images of its index, which it removes and changes as it goes."""
+    """The changes of a repair. It also removes and changes images of its own, temporary index."""
 
     def __init__(self, database: Database) -> None:
         """Work on the tables of a database."""
         self._db = database
 
     def prepare(self) -> None:
-        """Make groups fast to find."""
+        """Add a database index, so that groups are found fast."""
         self._db.run("CREATE INDEX IF NOT EXISTS image_by_group ON image (image_group)")
 
     # --- changes
 
     def note(self, change: tuple[str, str, str], source: str) -> None:
-        """Note a change, as rule, place and words, to the image of a source: it counts only if that is in the copy."""
+        """Add a change (rule, place, words) of the image of a source; it is listed only if the copy has the image."""
         self._db.run("INSERT INTO change VALUES (?, ?, ?, ?)", (*change, source))
 
     def note_issues(self, rule: str, change: str, depends_on: Literal["nothing", "image", "place"]) -> None:
-        """Note a change for each issue of a rule; it may count only if the issue's image is in the copy."""
+        """Add a change for each issue of a rule; `depends_on` says what must be in the copy for it to be listed."""
         self._db.run(
             f"INSERT INTO change SELECT rule, place, ?, {DEPENDS_ON[depends_on]} FROM issue WHERE rule = ?",
             (change, rule),
         )
 
-    def forget_changes_of_removed(self) -> None:
-        """Remove the changes that depend on an image that is gone."""
+    def remove_changes_of_removed(self) -> None:
+        """Remove the changes that depend on a removed image."""
         self._db.run("DELETE FROM change WHERE depends_on IS NOT NULL AND depends_on NOT IN (SELECT source FROM image)")
 
     def changes(self) -> Iterator[tuple[str, str, str]]:
@@ -54,7 +54,7 @@ class RepairQueries:
         return dict(self._db.rows(tuple, f"SELECT rule, COUNT(*) FROM ({CHANGE}) GROUP BY 1"))
 
     def change_counts_of(self, rules: Sequence[str]) -> list[tuple[str, str, int]]:
-        """Return rule, change and how often it was made, of some rules, the most frequent first."""
+        """Return rule, change and number of changes for some rules, the most frequent first."""
         marks = ", ".join("?" * len(rules))
         query = f"SELECT rule, change, COUNT(*) FROM ({CHANGE}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1"
         return list(self._db.rows(tuple, query, rules))
@@ -74,17 +74,17 @@ class RepairQueries:
         self._db.run("DELETE FROM image WHERE sha256 IS NULL")
 
     def remove_conflicting(self, rule: str, change: str) -> None:
-        """Remove images that are there with several versions of labels, and note that as a change for a rule."""
+        """Remove images that have several versions of labels, and add changes of a rule for them."""
         several = "FROM image WHERE sha256 IN (SELECT sha256 FROM image GROUP BY 1 HAVING COUNT(DISTINCT labels) > 1)"
         self._db.run(f"INSERT INTO change SELECT ?, source, ?, NULL {several}", (rule, change))
         self._db.run(f"DELETE FROM image WHERE id IN (SELECT id {several})")
 
     def leaked(self, rules: Sequence[str]) -> list[LeakedImage]:
-        """Return the images that issues of some rules are about, with the earliest split of their groups."""
+        """Return the images with issues of some rules, each with the earliest split of its group."""
         marks = ", ".join("?" * len(rules))
         query = (
             "SELECT DISTINCT image.id, rule, source, declared_split, (SELECT declared_split FROM image AS member "
-            f"WHERE member.image_group = image.image_group ORDER BY {late('declared_split')} LIMIT 1) "
+            f"WHERE member.image_group = image.image_group ORDER BY {split_rank('declared_split')} LIMIT 1) "
             f"FROM issue JOIN image ON image.id = image_id WHERE rule IN ({marks})"
         )
         return list(self._db.rows(LeakedImage._make, query, rules))
@@ -93,10 +93,10 @@ class RepairQueries:
         """Give an image another declared split."""
         self._db.run("UPDATE image SET declared_split = ? WHERE id = ?", (split, id))
 
-    # --- images that are saved again
+    # --- re-encoded images
 
     def resave(self, id: int, sha256: str, plain_name: str, hashed_name: str) -> None:
-        """Note the digest and the names of an image that is saved again, and its digest as it was."""
+        """Set the digest and the names of a re-encoded image, and remember its original digest."""
         self._db.run("INSERT OR IGNORE INTO resaved SELECT source, sha256 FROM image WHERE id = ?", (id,))
         self._db.run(
             "UPDATE image SET sha256 = ?, plain_name = ?, hashed_name = ? WHERE id = ?",
@@ -104,7 +104,7 @@ class RepairQueries:
         )
 
     def sha256_before(self, source: str) -> str | None:
-        """Return the digest of an image before it was saved again, None for one that was not."""
+        """Return the original digest of a re-encoded image, None for an image that was not re-encoded."""
         sha256: str | None = self._db.value("SELECT sha256 FROM resaved WHERE source = ?", (source,))
         return sha256
 

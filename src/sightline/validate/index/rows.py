@@ -1,4 +1,4 @@
-"""The rows that queries of an index return, and the form in which it holds labels."""
+"""The rows that queries of an index return, and the packed form of labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABEL = struct.Struct("<5i")
 
 
 class KnownImage(NamedTuple):
-    """What the index knows of an image by its path and split: enough to tell whether its files have changed."""
+    """An image that the index knows, with all that tells whether its files have changed."""
 
     id: int
     last_scan: int
@@ -26,12 +26,12 @@ class KnownImage(NamedTuple):
 
     @property
     def stamps(self) -> tuple[str | None, str]:
-        """Of the image file and of its labels."""
+        """The stamps of the image file and of its labels."""
         return self.image_stamp, self.label_stamp
 
 
 class KnownFile(NamedTuple):
-    """What was found about an image file when it was opened: facts, None for an unusable one, and a list in JSON."""
+    """An image file as it was last opened: its info (None if unusable), its issues (JSON), its pack."""
 
     info: ImageInfo | None
     issues: str | None
@@ -39,7 +39,7 @@ class KnownFile(NamedTuple):
 
 
 class ScannedImage(NamedTuple):
-    """What a scan writes about an image: columns, `info` in place of those of ImageInfo; `id` comes last."""
+    """The columns that a scan writes for an image; `info` stands for those of ImageInfo, and `id` comes last."""
 
     image_stamp: str
     label_stamp: str
@@ -59,7 +59,7 @@ class ScannedImage(NamedTuple):
 
 
 class AcceptedImage(NamedTuple):
-    """An image that passed, as `IndexedDataset` hands it on."""
+    """An accepted image, for `IndexedDataset`."""
 
     id: int
     name: str
@@ -83,7 +83,7 @@ class LabelledImage(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """Where an image lies, and its packed labels; None for an image that cannot be used."""
+    """The path of an image, and its packed labels, None for an image that cannot be used."""
 
     id: int
     path: bytes
@@ -125,7 +125,7 @@ class IssuePlace(NamedTuple):
 
 
 class ImageCopy(NamedTuple):
-    """An image among others that are equal to it in `key`: the file's sha256, or what it was augmented from."""
+    """An image that shares `key` with others: the sha256 of its file, or the name that it was augmented from."""
 
     id: int
     declared_split: str
@@ -136,7 +136,7 @@ class ImageCopy(NamedTuple):
 
 
 class ComparedImage(NamedTuple):
-    """What of an image is compared with others that look alike."""
+    """The columns of an image that comparisons with similar images need."""
 
     id: int
     source: str
@@ -168,7 +168,7 @@ class NamedOther(NamedTuple):
 
 
 class NamedCounts(NamedTuple):
-    """Of the annotated images of a split: how many there are, name another image, and name how many others."""
+    """Counts for a split: annotated images, those that name another image, and the different images they name."""
 
     declared_split: str
     images: int
@@ -177,7 +177,7 @@ class NamedCounts(NamedTuple):
 
 
 class LeakedImage(NamedTuple):
-    """An image that leaks; `earliest` is the first split, by train, val, test, that one of its group lies in."""
+    """A leaked image; `earliest` is the first split, of train, val and test, with an image of its group."""
 
     id: int
     rule: str
@@ -186,21 +186,21 @@ class LeakedImage(NamedTuple):
     earliest: str
 
 
-def columns(of: type[NamedTuple]) -> str:
-    """Return what a query selects for rows whose fields are columns."""
-    return ", ".join(of._fields)
+def columns(row: type[NamedTuple]) -> str:
+    """Return the column list of a query for rows whose fields are columns."""
+    return ", ".join(row._fields)
 
 
 def pack(labels: Iterable[Sequence[int]]) -> bytes:
-    """Return labels (class, cx, cy, w, h in millionths) as bytes."""
+    """Return labels (class; cx, cy, w, h in millionths of the image) as bytes, five int32 each."""
     return b"".join(LABEL.pack(*label) for label in labels)
 
 
 def unpack(data: bytes | None) -> Iterator[tuple[int, ...]]:
-    """Yield the labels that `pack` packed."""
+    """Yield the labels that `pack` packed; none for None."""
     return LABEL.iter_unpack(data or b"")
 
 
 def as_array(data: bytes) -> NDArray[np.int32]:
-    """Return packed labels as (n, 5) numbers: class, cx, cy, w, h in millionths."""
+    """Return packed labels as an array (n, 5): class, and cx, cy, w, h in millionths."""
     return np.frombuffer(data, "<i4").reshape(-1, 5)

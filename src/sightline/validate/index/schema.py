@@ -1,24 +1,24 @@
-"""The tables of an index: what each column holds, in which unit. A row an image, a row an issue.
+"""The tables of an index, with the meaning and unit of each column: one row per image, one row per issue.
 
-The file is a cache. Its name includes the digest of the code, so other columns are never read as these: a release with
-another schema makes a file of its own, and the older one goes with the other unused ones.
+The file is a cache. Its name depends on the digest of the code, so a release with another schema uses another file, and
+the older one is removed with the other unused ones.
 """
 
 from __future__ import annotations
 
-from sightline.rules import Handling, Scope, ids
+from sightline.rules import Handling, Scope, rule_ids
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS image (
-    -- what the source says
+    -- from the source
     id INTEGER PRIMARY KEY,
     path BLOB NOT NULL,             -- of the file, as the bytes of the file system: not every name is UTF-8
     declared_split TEXT NOT NULL,   -- train, val or test; '' where the source names none
     source TEXT NOT NULL,           -- the path that messages show: below the source, in storable characters
-    -- what the last scan saw, so that unchanged files need not be opened
+    -- state of the last scan, so that unchanged files need not be opened
     last_scan INTEGER NOT NULL,     -- number of the last scan that met the image
     image_stamp TEXT,               -- of the file: size, times, inode; '' where a change might go unseen
-    label_stamp TEXT DEFAULT '',    -- of its labels; '' makes the next scan judge them again
+    label_stamp TEXT DEFAULT '',    -- of its labels; '' makes the next scan check them again
     -- the image file (ImageInfo); all null where it cannot be used
     sha256 TEXT,                    -- of the file, hexadecimal
     size INTEGER,                   -- bytes
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS image (
     pack TEXT,                      -- key of a pack that holds the image
     UNIQUE (path, declared_split));
 CREATE TABLE IF NOT EXISTS issue (
-    image_id INTEGER,               -- null where it is about no single image, or not yet known which
+    image_id INTEGER,               -- null where it is about no single image, or not linked yet
     rule TEXT NOT NULL,
     place TEXT NOT NULL,            -- file and line, annotation, split or set
     message TEXT NOT NULL,
@@ -61,30 +61,30 @@ CREATE INDEX IF NOT EXISTS image_sha256 ON image (sha256);
 CREATE INDEX IF NOT EXISTS image_source ON image (source);
 CREATE INDEX IF NOT EXISTS image_name ON image (assigned_split, name);
 CREATE TABLE IF NOT EXISTS class (
-    id INTEGER PRIMARY KEY,         -- under which labels hold a class that is known by name only
+    id INTEGER PRIMARY KEY,         -- number that labels use for a class known by name only
     name TEXT UNIQUE);
 CREATE TABLE IF NOT EXISTS meta (
     key TEXT PRIMARY KEY,           -- 'scan': number of scans; 'label_context': what else gives labels their meaning
     value TEXT);
 """
-# What is kept while the index is open.
+# These tables exist only while the index is open.
 TEMPORARY = """
-CREATE TEMP TABLE look (            -- close looks at images that have a neighbour
+CREATE TEMP TABLE look (            -- close looks at images that have a similar one
     image_id INTEGER PRIMARY KEY,
     data BLOB);                     -- 64 x 64 half floats; null for an image that cannot be read
 CREATE TEMP TABLE doubled (         -- stems that several images of a split have
     assigned_split TEXT, stem_key TEXT, PRIMARY KEY (assigned_split, stem_key));
 CREATE TEMP TABLE change (          -- what a repair changes
     rule TEXT, place TEXT, change TEXT,
-    depends_on TEXT);               -- source of an image: the change counts only if that is in the copy
-CREATE TEMP TABLE resaved (         -- images that a repair saved again
+    depends_on TEXT);               -- source of an image: the change is listed only if that is in the copy
+CREATE TEMP TABLE resaved (         -- images that a repair re-encoded
     source TEXT PRIMARY KEY,
-    sha256 TEXT);                   -- of the file before
+    sha256 TEXT);                   -- of the original file
 """
-# Nothing is lost that could not be computed again: no waiting for the disk. Of the file 16 MiB are in memory.
+# All content can be computed again, so no commit waits for the disk. 16 MiB of the file are cached in memory.
 PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-16384;"
 
-COPY = ids(
+COPY = rule_ids(
     lambda rule: rule.scope is Scope.IMAGE and rule.handling is Handling.FIRST_KEPT
 )  # why a second copy within a split is left out
 USABLE = "sha256 IS NOT NULL AND dropped_by IS NULL"

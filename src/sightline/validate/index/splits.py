@@ -1,4 +1,4 @@
-"""Queries that give images their splits."""
+"""Queries that assign splits to images."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SplitQueries:
         self._db.run(f"UPDATE image SET assigned_split = {split} WHERE {USABLE} AND assigned_split IS NOT {split}")
 
     def leave_undeclared(self, rule: str, message: str) -> None:
-        """Assign no split to images without a declared one, and write an issue about each."""
+        """Remove the split of images without a declared one, and add an issue about each."""
         undeclared = f"{USABLE} AND declared_split = ''"
         self._db.run(
             f"INSERT INTO issue SELECT id, ?, source, ?, NULL, 0, NULL, 0 FROM image WHERE {undeclared}",
@@ -49,7 +49,7 @@ class SplitQueries:
         self._db.run(f"UPDATE image SET assigned_split = NULL WHERE {undeclared} AND assigned_split IS NOT NULL")
 
     def pool(self) -> Iterator[list[SplitKey]]:
-        """Yield, in pages, the images that splits are made from, with what decides: their own, or their group's first.
+        """Yield, in pages, the images that splits are made from, with the deciding key: that of the first of a group.
 
         Their splits may be written between two pages.
         """
@@ -69,7 +69,7 @@ class SplitQueries:
         self._db.many("UPDATE image SET assigned_split = ? WHERE id = ?", splits)
 
     def pool_groups(self) -> int:
-        """Count the groups that splits are made from; an image alone is one."""
+        """Count the groups that splits are made from; a single image is a group."""
         return self._db.count(f"SELECT COUNT(DISTINCT {GROUP}) FROM image WHERE {POOL}")
 
     def pool_has(self, split: Split) -> bool:
@@ -83,7 +83,7 @@ class SplitQueries:
         return dict(self._db.rows(tuple, query))
 
     def move_first_group(self, split: Split) -> None:
-        """Move the group of smallest sha256 from the split of most groups, of those made from the pool, to another."""
+        """Move the group of the smallest sha256 from the split with most groups of the pool to another split."""
         largest = self._db.value(
             f"SELECT assigned_split FROM image WHERE {POOL} GROUP BY 1 ORDER BY COUNT(DISTINCT {GROUP}) DESC"
         )

@@ -1,1 +1,1 @@
-"""The repaired copy of a source: what can be saved, written in its own format, with a list of every change."""
+"""`--fix`: writes a repaired copy of a source in its own format, with a list of every change."""

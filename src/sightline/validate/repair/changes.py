@@ -1,4 +1,4 @@
-"""What a repaired copy changes, rule by rule, in the words of `changes.csv`."""
+"""The changes that a repaired copy makes for each rule, in the words of `changes.csv`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ def _changes(*repairs: Repair) -> dict[str, str]:
     return {rule.id: rule.change for rule in RULES.values() if rule.repair in repairs}
 
 
-WRITTEN = _changes(Repair.WRITTEN)  # what the copy has otherwise, just by being written from what was understood
-LEFT_OUT = _changes(Repair.LEFT_OUT, Repair.SAVED)  # images, those among them that cannot be saved
+WRITTEN = _changes(Repair.WRITTEN)  # corrected by writing the copy
+LEFT_OUT = _changes(Repair.LEFT_OUT, Repair.SAVED)  # images that are left out, if they cannot be re-encoded
 COPIES = _changes(Repair.COPY_REMOVED)
 
 
 class Change(NamedTuple):
-    """One thing that was changed."""
+    """One change: a row of `changes.csv`."""
 
     rule: str
     where: str

@@ -1,10 +1,10 @@
-"""What can be saved of a bad image file, and nothing else: bytes in, better bytes out, and what was done in words.
+"""Repairs the bytes of an image file: bytes in, better bytes and a description of the repair out.
 
-Without loss: bytes behind a JPEG's end, and zeros before its end marker, are cut; a JPEG's end marker is added if
-nothing but it is missing (see `jpeg`); a file gets the suffix of what it is. With new pixels: a picture stored turned
-is made upright, transparency is laid on white, more than 8 bits are scaled to 8 (in colours, cut to the upper 8),
-CMYK becomes RGB. Then PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own colour
-subsampling; the profile of colours stays, EXIF does not; of several pictures in a file the first is kept.
+Without loss: bytes after the end of a JPEG, and zeros before its end marker, are cut; a missing end marker is added if
+nothing else is missing (see `jpeg`); a file gets the suffix of its format. With new pixels: a picture stored rotated is
+made upright, transparency is laid on white, more than 8 bits are scaled to 8 (in colour images, cut to the upper 8),
+CMYK becomes RGB. Then PNG, BMP, WebP and TIFF are written without loss, JPEG with quality 95 and its own chroma
+subsampling. The colour profile is kept, EXIF is not; of several pictures in a file, the first is kept.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ LOSSLESS: dict[str, dict[str, Any]] = {
 
 
 def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
-    """Return better bytes, the suffix they belong under, and what was done; None where nothing needs doing.
+    """Return better bytes, their suffix and what was done in words; None if there is nothing to do.
 
-    `suffix` is what the file has now, such as `.jpg`. Raises ValueError, with the reason, for what cannot be saved.
+    `suffix` is the current suffix, such as `.jpg`. Raises ValueError with the reason if the image cannot be repaired.
     """
-    with warnings.catch_warnings(action="ignore"):  # Pillow's, about odd tags, which name no file
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, about odd tags, without the name of a file
         return _reencoded(data, suffix)
 
 
@@ -78,7 +78,7 @@ def _kind(data: bytes) -> str:
 
 
 def _better(image: Image.Image, data: bytes) -> tuple[Image.Image, list[str]]:
-    """Decode a picture, and return it as training should see it and what was done for it."""
+    """Decode a picture, and return it as training should see it, and what was done in words."""
     done = []
     if image.format == "PNG":
         image.load()  # or `exif_orientation` would, and pass over what is wrong
