@@ -163,7 +163,7 @@ def test_bytes_other_than_the_scored_ones_are_not_registered(tmp_path: Path, nam
     document = json.loads(path.read_text())
     document["sha256" if name == "export" else "onnx_sha256"] = "ab" * 32
     path.write_text(json.dumps(document))
-    with pytest.raises(StageInputError, match=rf"{name}\.json speaks of abab.*export and evaluate again"):
+    with pytest.raises(StageInputError, match=rf"{name}\.json names abab.*export and evaluate again"):
         register.run(run_id="r1", folders=folders, out=tmp_path / "register")
 
 
