@@ -29,7 +29,7 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
-run: $(STAMP) ## run the whole line: the quickstart, or your DATA=, with WEIGHTS= and ARGS=
+run: $(STAMP) ## run the whole pipeline: the quickstart, or your DATA=, with WEIGHTS= and ARGS=
 	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
 
 test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
@@ -53,7 +53,7 @@ compile: $(STAMP) ## write pipelines/compiled/*.yaml
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lock: $(STAMP) ## resolve the lists anew (needs the network)
+lock: $(STAMP) ## resolve the lock files again (needs the network)
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 	@grep -E '^uv==' requirements.lock | cut -d' ' -f1 | $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o bootstrap.lock
 

@@ -39,7 +39,7 @@ def form(pipeline: Callable[..., None]) -> Callable[..., None]:
 
 
 def written_out(component: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a component function with every parameter in its signature, in its docstring and in its call.
+    """Return a component function with every parameter in its signature, its docstring and its call.
 
     KFP copies the source of a component into the compiled pipeline, where it has to stand alone: so a new source is
     made and compiled, and put where `inspect.getsource` finds it.

@@ -1,6 +1,6 @@
 """The only place where an image reference is made.
 
-The compiled pipeline names images of this release; tags never move. KFP's cache takes the reference for the content.
+The compiled pipeline names images of this release; tags never move. KFP's cache knows an image by its reference alone.
 """
 
 from sightline import __version__

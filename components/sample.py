@@ -13,9 +13,9 @@ def sample(
     config: str,
     folder: dsl.Output[dsl.Artifact],
 ):
-    """Draw what the exported file finds in held-out images and in pictures of your own, with a finding for each.
+    """Draw what the exported file finds in test images and in pictures of your own, with a finding for each.
 
-    What it finds in held-out images must be what evaluate found in them.
+    Its detections in test images must be those that evaluate found.
 
     Args:
         export: The ONNX file and its document.

@@ -24,7 +24,7 @@ RULES_PAGE = "src/sightline/validate/README.md"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
-One file a stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
+One file per stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
 """
 
 
@@ -45,7 +45,7 @@ def derived() -> dict[str, str]:
 
 
 def rules() -> str:
-    """Render the rules of the data gate: a row each, with its severity in every policy."""
+    """Render the rules of the data gate: a row for each, with its severity in every policy."""
     policies = [Policy(base=base) for base in BASES]
     rows = []
     for rule in RULES.values():
@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--check"]:
         stale = [path for path, text in texts.items() if (ROOT / path).read_text(encoding="utf-8") != text]
         for path in stale:
-            print(f"{path} is not what the code says; run `make compile` and commit it.")
+            print(f"{path} differs from what the code says; run `make compile` and commit it.")
         return min(1, len(stale))
     for path, text in texts.items():
         (ROOT / path).write_text(text, encoding="utf-8")

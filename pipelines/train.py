@@ -48,6 +48,6 @@ def sightline_train(**parameters: Any) -> None:
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):
         request(task, task.name)
     trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["gpus"])
-    # Their inputs do not say all that decides their result: data or pictures at a mutable URI, a tracking server.
+    # Their inputs do not determine their result: data or pictures at a mutable URI, a tracking server.
     for task in (checked, sampled, reported, registered):
         task.set_caching_options(False)

@@ -1,4 +1,4 @@
-"""Two computations of one network agree where only roundings differ, and are told apart where anything else does."""
+"""Two computations of one network agree where only roundings differ, and differ where anything else does."""
 
 from __future__ import annotations
 

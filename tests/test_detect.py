@@ -204,7 +204,7 @@ WRONG: list[tuple[Callable[[np.ndarray], Any], str]] = [
     (lambda a: Image.fromarray(a[..., 0].astype(np.int32)), "mode I"),
     (lambda _: Image.new("RGB", (0, 0)), "of one pixel or more"),
     (lambda _: "a\0b", "null byte"),
-    (lambda _: "", "'' is no path, expected that of an image"),
+    (lambda _: "", "'' is not a path, expected that of an image"),
 ]
 
 
@@ -221,7 +221,7 @@ def test_what_is_no_image_is_named(detector: Detector, photo: Path, wrong: Calla
         ({"confidence": float("nan")}, ConfigError, "confidence: got nan, expected a number from 0 to 1"),
         ({"confidence": 10**400}, ConfigError, "confidence: got 1000.*, expected a number from 0 to 1"),
         ({"model": "a" * 5000}, ModelFileError, r"^a{80}… \(5000 characters\) is not there; expected"),
-        ({"model": "/dev/null"}, ModelFileError, "/dev/null is no regular file; expected"),
+        ({"model": "/dev/null"}, ModelFileError, "/dev/null is not a regular file; expected"),
         ({"model": ""}, ModelFileError, "model: got '', expected the path of an ONNX file"),
         ({"iou": 5}, ConfigError, "iou: got 5, expected a number from 0 to 1"),
         ({"device": "gpu"}, DeviceError, "device: got 'gpu', expected one of auto, cpu, cuda"),

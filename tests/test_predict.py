@@ -50,7 +50,7 @@ def test_patterns_stand_for_the_files_they_match(model: Path, photos: Path, tmp_
         look(photos / "*.jpg", photos / "nothing.png", photos / "a.txt")
     assert [problem.removeprefix(str(photos)) for problem in raised.value.problems] == [
         *("/*.jpg matches no file", "/nothing.png cannot be read: No such file or directory."),
-        "/a.txt is no image that OpenCV can read.",
+        "/a.txt is not an image that OpenCV can read.",
     ]
 
 

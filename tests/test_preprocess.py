@@ -43,14 +43,14 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     ("image", "words"),
     [
         ("nowhere.jpg", "No such file"),
-        ("text.jpg", "is no image"),
-        ("empty.jpg", "is no image"),
+        ("text.jpg", "is not an image"),
+        ("empty.jpg", "is not an image"),
         (np.zeros((4, 4, 4), np.uint8), "expected \\(h, w, 3\\) uint8 BGR"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (".", "is a folder"),
         ("pipe.jpg", "no regular file"),
         ("float.tif", "type float32, expected 8 or 16 bits"),
-        ("bomb.png", "is no image that OpenCV can read"),
+        ("bomb.png", "is not an image that OpenCV can read"),
     ],
 )
 def test_bad_images_are_named(image: str | np.ndarray, words: str, tmp_path: Path) -> None:

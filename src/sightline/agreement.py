@@ -30,11 +30,11 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Computed:
-    """All that a network says about an image before anything is chosen: a row a box, with its score for each class."""
+    """A network's whole output for an image, before any selection: a row per box, with its score for each class."""
 
     boxes: Array  # (n, 4) x1 y1 x2 y2 in original pixels, clipped
     scores: Array  # (n, classes)
-    cut: float  # rows of lower scores are not there, as the network keeps its best; 0 where it keeps all
+    cut: float  # the network dropped rows of lower scores; 0 where it keeps all
 
 
 class Comparison(NamedTuple):
@@ -51,7 +51,7 @@ class Comparison(NamedTuple):
 
 
 def computed(detector: Detector, raw: Array, image: Image) -> Computed:
-    """Return what `raw`, one row of `Detector.raw` or a checkpoint's own, says of `image` before anything is chosen."""
+    """Return what `raw`, one row of `Detector.raw` or a checkpoint's own, says of `image` before any selection."""
     height, width = image.shape[:2]
     size, classes = detector.contract.image_size, len(detector.contract.classes)
     if detector.contract.head == "nms-free":
@@ -64,11 +64,11 @@ def computed(detector: Detector, raw: Array, image: Image) -> Computed:
 
 
 def reported(found: Detections, other: Computed, iou: float, most: int) -> Computed:
-    """Return what a network of which only the detections `found` were kept computed, if it computed what `other` did.
+    """Return what a network must have computed that kept only the detections `found`, if it computed what `other` did.
 
-    Beside its detections, that is what they suppress in the other: boxes of their class that overlap one of them by
+    Besides its detections, that is what these suppress in the other: boxes of their class that overlap one of them by
     more than `iou` and score no higher; and of a box that is one of them, the scores for all classes. `most` is the
-    limit of an image: where it is reached, lower scores were left out.
+    limit per image: where it is reached, lower scores were dropped.
     """
     rows = np.zeros((len(found), other.scores.shape[1]), np.float32)
     rows[np.arange(len(found)), found.classes] = found.scores

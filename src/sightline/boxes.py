@@ -1,4 +1,4 @@
-"""Which detection is which labelled object: the one matching rule behind precision, recall, confusion and findings."""
+"""Matches detections with labelled objects: the one rule behind precision, recall, confusions and the gallery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exported ONNX file says about itself: how it wants to be fed, what it gives, and where it operates.
+"""The contract inside an exported ONNX file: the input it takes, the output it gives, and its operating point.
 
 Part of the runtime that ships: needs the standard library and numpy.
 """
@@ -75,7 +75,7 @@ class Contract:
 def fraction(name: str, value: object) -> float:
     """Return a number from 0 to 1 as a float.
 
-    Raises ConfigError if it is none.
+    Raises ConfigError for anything else.
     """
     real = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
     number: Any = value if real else math.nan  # compared before it is made a float, which some integers exceed

@@ -1,6 +1,6 @@
 """The runtime that ships: an ONNX file in, detections in original pixels out.
 
-Needs numpy, OpenCV and ONNX Runtime, nothing else. The file says itself how it wants to be fed (`Contract`): Sightline
+Needs numpy, OpenCV and ONNX Runtime, nothing else. The file itself says what input it takes (`Contract`): Sightline
 writes that into the ONNX metadata at export, and scores the file with this very code.
 
     detector = Detector("model.onnx")
@@ -48,9 +48,9 @@ class Detector:
     ) -> None:
         """Load a file; `confidence` and `iou`, both 0 to 1, replace the file's own operating point.
 
-        Raises ModelFileError if the file is missing, no ONNX model or without a contract; ConfigError for a
-        `confidence` or `iou` that is no number from 0 to 1; DeviceError for an unknown device, or if CUDA was asked for
-        and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
+        Raises ModelFileError if the file is missing, not an ONNX model or without a contract; ConfigError for
+        a `confidence` or `iou` that is not a number from 0 to 1; DeviceError for an unknown device, or if CUDA was
+        asked for and cannot be used. `auto` takes CUDA where a driver shows a device, and the CPU otherwise.
         """
         if not isinstance(model, (str, os.PathLike)):
             raise ModelFileError(f"model: got {shown(model)}, expected the path of an ONNX file.")
@@ -69,7 +69,7 @@ class Detector:
         self._input: str = self.session.get_inputs()[0].name
 
     def __call__(self, images: Source | Iterable[Source]) -> list[Detections]:
-        """Detect in one image or several: paths, arrays and PIL images, also mixed; one result an image, in order.
+        """Detect in one image or several: paths, arrays and PIL images, also mixed; one result per image, in order.
 
         Arrays are uint8: (height, width, 3) in BGR, as OpenCV reads them, or (height, width) in grey. Raises DataError
         for anything else, and for a path that holds no image.
@@ -102,7 +102,7 @@ class Detector:
 
 
 def _read(images: Iterable[Source]) -> Iterator[Image]:
-    """Read images one after the other; of several, a value that is none is named by its place."""
+    """Read images one after the other; an error names the position of a bad value among several."""
     alone = isinstance(images, list) and len(images) == 1
     for number, image in enumerate(images, start=1):
         try:
@@ -126,13 +126,13 @@ def cuda_devices() -> int:
 
 
 def _session(path: Path, device: Device) -> Any:
-    """Open an ONNX Runtime session on the wished device."""
+    """Open an ONNX Runtime session on the requested device."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # 1.31 keeps a device id and events to send in ~/.cache
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # where the caller imported it before
     if not os.path.isfile(path):  # noqa: PTH113 - Path's raises for a name that is too long
-        absent = "is no regular file" if os.path.exists(path) else "is not there"  # noqa: PTH110
+        absent = "is not a regular file" if os.path.exists(path) else "is not there"  # noqa: PTH110
         found = "is a folder" if os.path.isdir(path) else absent  # noqa: PTH112
         raise ModelFileError(f"{shortened(path)} {found}; expected an ONNX file that `sightline export` wrote.")
     onnxruntime.set_default_logger_severity(4)  # its own messages repeat, less clearly, what is raised here
@@ -149,7 +149,7 @@ def _session(path: Path, device: Device) -> Any:
     try:
         session = onnxruntime.InferenceSession(path, options, providers=providers)
     except Exception as error:  # noqa: BLE001 - the binding's exceptions share no base but Exception
-        raise ModelFileError(f"{path} is no ONNX model that ONNX Runtime can load: {error}") from None
+        raise ModelFileError(f"{path} is not an ONNX model that ONNX Runtime can load: {error}") from None
     if device == "cuda" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise DeviceError(
             f"device: got cuda, but ONNX Runtime can only use {session.get_providers()[0]} here "

@@ -1,4 +1,4 @@
-"""From the network's output to detections in original pixels: thresholds, NMS, the way back out of the letterbox.
+"""From the network's output to detections in original pixels: thresholds, NMS, and the letterbox undone.
 
 Part of the runtime that ships: needs numpy and OpenCV.
 """
@@ -39,7 +39,7 @@ class Detections:
         return self.take(np.nonzero(self.scores > confidence)[0])
 
     def take(self, rows: NDArray[np.int64]) -> Detections:
-        """Return the detections of these positions."""
+        """Return the detections at these positions."""
         return Detections(self.boxes[rows], self.scores[rows], self.classes[rows], self.names)
 
     def finding(self) -> str:
@@ -64,8 +64,8 @@ def decode(
 ) -> Detections:
     """Turn the head's output for one image into detections in an original of (height, width) pixels.
 
-    What lies in the padding has no area inside the image: it is no detection, and takes no place among `max_det`.
-    Nor has what is thinner than LEAST_SIDE: written with one decimal, its sides coincide.
+    A box in the padding has no area inside the image: it is dropped before `max_det` counts. So is a box thinner than
+    LEAST_SIDE, whose sides coincide when written with one decimal.
     """
     select = _select_nms_free if contract.head == "nms-free" else _select_anchors
     boxes, scores, classes = select(prediction, confidence, iou)
@@ -91,6 +91,6 @@ def _select_anchors(prediction: NDArray[np.float32], confidence: float, iou: flo
 
 
 def _select_nms_free(prediction: NDArray[np.float32], confidence: float, iou: float) -> Selection:
-    """Choose from (n, 6) rows, which the network has already thinned and sorted."""
+    """Choose from (n, 6) rows, which the network has already selected and sorted."""
     rows = prediction[prediction[:, 4] > confidence]
     return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)

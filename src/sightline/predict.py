@@ -1,4 +1,4 @@
-"""Predict: run an exported file over a person's own images."""
+"""Predict: run an exported file on a user's own images."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def predict(
 ) -> list[dict[str, Any]]:
     """Write an annotated copy of every image and `predictions.json` into `to`; returns what the JSON holds.
 
-    `images` are files, folders (with all below them) and patterns such as `photos/**/*.jpg`. Which files of a folder
-    are left out is said by `say`, one line a folder; what lies in `to` is a result of before, unless it is named.
-    Raises DataError, before anything is written, naming every path that is no readable image, every pattern that
-    matches nothing, and a `to` that is searched for images itself.
+    `images` are files, folders (with all below them) and patterns such as `photos/**/*.jpg`. `say` gets a line for
+    each folder of which files are left out; files in `to` are earlier results, and left out unless they are named.
+    Raises DataError, before anything is written, naming every path that is not a readable image, every pattern that
+    matches nothing, and a `to` that is itself searched for images.
     """
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # decoders repeat, less clearly, what is raised
     paths, left_out = _expand(images, to)
@@ -61,7 +61,7 @@ def predict(
 
 
 def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
-    """Replace folders and patterns by the images in them, and make sure that every file is one.
+    """Replace folders and patterns by the images in them, and check that every file is one.
 
     Returns the images, and what was left out of each folder.
     """
@@ -105,13 +105,13 @@ def _expand(images: Sequence[Path], to: Path) -> tuple[list[Path], list[str]]:
 
 
 def _matches(given: Path) -> list[Path]:
-    """Return what a pattern stands for, and a path as it is: what exists is never taken for a pattern."""
+    """Return the paths that a pattern matches; a path that exists is never taken for a pattern."""
     if os.path.exists(given) or not glob.has_magic(str(given)):  # noqa: PTH110 - Path's raises for too long a name
         return [given]
     return [Path(match) for match in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207 - takes any path
 
 
 def _is_result(path: Path, to: Path) -> bool:
-    """Tell whether what a pattern found is the folder of results, or a file in it."""
+    """Return whether a match of a pattern is the folder of results, or a file in it."""
     results = to.resolve()
     return path.resolve() == results or (path.resolve().parent == results and not path.is_dir())

@@ -81,7 +81,7 @@ class Header(Part):
 
 
 class Errors(NamedTuple):
-    """What is there, found and right in each image above a confidence: (images,) counts."""
+    """Labelled objects, detections and right detections of each image above a confidence: (images,) counts."""
 
     labelled: Offsets
     found: Offsets
@@ -132,7 +132,7 @@ class Predictions:
         return np.asarray(self.detection_scores > np.float32(confidence))
 
     def errors(self, confidence: float) -> Errors:
-        """Count image by image what was found above a confidence."""
+        """Count the detections above a confidence, image by image."""
         sure = self.above(confidence)
         images = _images(self.detection_offsets)
         found, right = (
@@ -173,8 +173,8 @@ def write(predictions: Predictions, folder: Path, store: Store) -> PredictionsFi
 def load(document: EvaluateDocument, folder: Path) -> Predictions | None:
     """Return the predictions of an evaluation: the copy in its `folder`, or the one in the store.
 
-    None where the evaluation is of before they were kept. Raises StageInputError for a file that is gone, is not the
-    one that the evaluation describes, or cannot be read; StorageError for a store that cannot be used.
+    None for an evaluation that kept none, made by an earlier version. Raises StageInputError for a file that is gone,
+    cannot be read, or is not the one that the evaluation describes; StorageError for a store that cannot be used.
     """
     reference = document.predictions
     if reference is None:
@@ -187,7 +187,7 @@ def load(document: EvaluateDocument, folder: Path) -> Predictions | None:
             return read(fetch_uri(reference.uri, Path(temporary) / FILE, reference.sha256), reference.sha256)
         except MissingObject:
             raise StageInputError(
-                f"The predictions of the evaluation lie neither at {path} nor at {reference.uri}. Evaluate again."
+                f"The predictions of the evaluation are neither at {path} nor at {reference.uri}. Evaluate again."
             ) from None
         except WrongBytes as error:
             raise StageInputError(f"{error.message} Evaluate again.") from None
@@ -221,7 +221,7 @@ def read(path: Path, sha256: str) -> Predictions:
 
 
 def _problem(header: Header, arrays: Mapping[str, NDArray[Any]]) -> str:
-    """Say what is wrong with columns; nothing for nothing."""
+    """Say what is wrong with the columns; empty if nothing is."""
     if arrays.keys() != COLUMNS.keys():
         return f"got the columns {', '.join(sorted(arrays))}, expected {', '.join(sorted(COLUMNS))}"
     rows = {

@@ -1,6 +1,6 @@
-"""Images as people have them, made into what the network takes: read, brought to 8-bit BGR, letterboxed.
+"""Turns images as people have them into the network's input: reads them, converts to 8-bit BGR, letterboxes.
 
-Part of the runtime that ships: needs numpy and OpenCV. PIL images are taken where the caller has PIL.
+Part of the runtime that ships: needs numpy and OpenCV. PIL images are accepted where the caller has PIL.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ def _of_array(array: NDArray[Any]) -> Image:
 
 def _of_file(path: str) -> Image:
     if not path:
-        raise DataError("'' is no path, expected that of an image.")
+        raise DataError("'' is not a path, expected that of an image.")
     try:
-        if Path(path).exists() and not Path(path).is_file():  # to open a pipe may take forever
-            kind = "a folder" if Path(path).is_dir() else "no regular file"
+        if Path(path).exists() and not Path(path).is_file():  # opening a pipe may take forever
+            kind = "a folder" if Path(path).is_dir() else "not a regular file"
             raise DataError(f"{path} is {kind}, expected an image.")
         data = np.fromfile(path, np.uint8)
         decoded = cv2.imdecode(data, DEEP_COLOUR) if data.size else None
@@ -93,9 +93,9 @@ def _of_file(path: str) -> Image:
     except ValueError as error:  # a name with a NUL
         raise DataError(f"{path!r} cannot be read: {error}.") from None
     except cv2.error as error:  # larger than OpenCV's limits
-        raise DataError(f"{path} is no image that OpenCV can read: {error.err}.") from None
+        raise DataError(f"{path} is not an image that OpenCV can read: {error.err}.") from None
     if decoded is None:
-        raise DataError(f"{path} is no image that OpenCV can read.")
+        raise DataError(f"{path} is not an image that OpenCV can read.")
     if decoded.dtype == np.uint16:
         decoded = decoded >> 8  # what the training engine does; OpenCV's own scaling rounds some formats
     elif decoded.dtype != np.uint8:

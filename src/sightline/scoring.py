@@ -16,16 +16,16 @@ from sightline.detect import Detections, Detector
 from sightline.runtime.progress import Ticker
 from sightline.snapshots import Labelled
 
-FLOOR = 0.001  # detections below it are never looked at; the engine's own floor when it measures AP
+FLOOR = 0.001  # detections below it are ignored; the engine's own floor when it measures AP
 IOU = 0.5
-NEAR = 0.001  # a mean F1 this close to the best is as good: it is less than what is shown of it
+NEAR = 0.001  # a mean F1 this close to the best is as good: pages and messages show less of it
 ROUNDING = 1e-6  # of a score in float32, with room: 16 times the distance between neighbours just below 1
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Tally:
-    """All detections of a split, each right or wrong, and how many objects there were."""
+    """All detections of a split, each right or wrong, and how many objects were labelled."""
 
     scores: Floats  # (n,)
     classes: NDArray[np.int64]  # (n,)
@@ -115,7 +115,7 @@ def _steps(counts: Tally) -> tuple[Floats, Floats]:
 def pooled(counts: Tally, confidences: Floats) -> dict[str, tuple[Floats, Floats]]:
     """Return (confidence, value) of precision, recall and F1 of all boxes together, as `at` gives them.
 
-    Precision ends where nothing is found any more; recall and F1 are empty where nothing is labelled.
+    Precision ends where nothing is found; recall and F1 are empty where nothing is labelled.
     """
     order = np.argsort(counts.scores)
     scores, right = counts.scores[order], counts.right[order]
@@ -130,7 +130,7 @@ def pooled(counts: Tally, confidences: Floats) -> dict[str, tuple[Floats, Floats
     }
 
 
-def drawn(confidence: float) -> Floats:
+def curve_confidences(confidence: float) -> Floats:
     """Return the confidences of a curve around an operating point: steps of 0.01, finer where scores crowd below 1."""
     steps = np.linspace(0, 1, 101).round(2)
     near = 1 - (1 - confidence) * np.linspace(0, 4, 41) if confidence > 0.98 else np.zeros(0)

@@ -1,4 +1,4 @@
-"""The whole run in one document, put together from what the stages left behind."""
+"""The summary: the whole run in one document, put together from what the stages left."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _status(
 
 
 def _data(document: ValidateDocument | DataDocument | None) -> SummaryData | None:
-    """Sum the data up; of a refused source only the data report is there."""
+    """Summarise the data; a refused source has only its data report."""
     if document is None:
         return None
     severities = Counter[str]()

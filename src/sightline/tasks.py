@@ -1,7 +1,7 @@
-"""What a pipeline task calls: parameters are strings and numbers, folders are paths, errors end the process.
+"""What pipeline tasks call: parameters are strings and numbers, folders are paths, errors end the process.
 
-Each function is the whole body of one component. Knows nothing of kfp: the typed artifacts that the dashboard renders
-are whatever object was passed in.
+Each function is the whole body of one component. Nothing here imports kfp: the typed artifacts that the dashboard
+renders are the objects passed in.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
-from sightline.config.parameters import PipelineParameters, inert
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.documents import parse_weights
 from sightline.errors import ConfigError, SightlineError
 from sightline.runtime import machine
@@ -69,7 +69,7 @@ def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
 
 
 def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
-    """Say what of the pipeline's parameters validate would refuse, its questions to the tracking server aside."""
+    """Say what validate would refuse in the pipeline's parameters, without asking the tracking server."""
     from sightline.validate import preflight
 
     try:
@@ -100,8 +100,8 @@ def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> 
         boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
         _log(metrics, {**images, **boxes})
         weights = document.weights.reference.text()
-        train = inert(config.train.model_dump(mode="json"))
-        return document.snapshot, weights, train, inert(json.loads(config.json_text())), document.code
+        train = placeholder_free_json(config.train.model_dump(mode="json"))
+        return document.snapshot, weights, train, placeholder_free_json(json.loads(config.json_text())), document.code
 
 
 def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:

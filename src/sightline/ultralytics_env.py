@@ -1,4 +1,4 @@
-"""Makes the training engine (Ultralytics) behave: offline, quiet, and silent towards other trackers.
+"""Configures the training engine (Ultralytics): offline, quiet, and without its own experiment trackers.
 
 Call `prepare` before the first import of `ultralytics` in a process; it reads its settings at import.
 """
@@ -19,8 +19,8 @@ SERVICES = ("mlflow", "clearml", "comet", "dvc", "hub", "neptune", "raytune", "t
 
 
 def prepare() -> None:
-    """Point the engine at a private, throw-away configuration, forbid it the network, and say how many cores it has."""
-    # It counts the machine's where it chooses threads and loaders; Python 3.13 has a setting for the same.
+    """Give the engine a temporary configuration of its own, no network, and the number of cores that it may use."""
+    # It counts the machine's cores to choose threads and loaders; Python 3.13 has a setting for the same.
     os.cpu_count = machine.cores
     folder = Path(tempfile.mkdtemp(prefix="sightline-engine-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -44,7 +44,7 @@ def prepare() -> None:
 
     from ultralytics.utils import SETTINGS, downloads
 
-    # It would fetch what is not there, and takes quotes and spaces out of every path before it looks.
+    # It would download missing files, and strips quotes and spaces from every path before it looks.
     downloads.attempt_download_asset = lambda file, *_, **__: str(file)
     SETTINGS.update({name: False for name in ("sync", *SERVICES) if name in SETTINGS})
 

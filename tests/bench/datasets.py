@@ -72,7 +72,7 @@ def draw(root: Path, count: int, side: tuple[int, int], quality: int = QUALITY) 
 
 
 def change(root: Path, count: int, side: tuple[int, int]) -> dict[str, int]:
-    """Edit 1 % of the files, spread over the splits: in each hundred one image is replaced, one box drawn anew.
+    """Edit 1 % of the files, spread over the splits: in each hundred one image is replaced, one box redrawn.
 
     Returns how many images and how many label files were changed.
     """

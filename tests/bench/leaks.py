@@ -64,14 +64,14 @@ def found(root: str, count: str) -> dict[str, Any]:
         scanned = time.monotonic()
         cross_image.compare(rows, config.data.policy, films=False)
         compared = time.monotonic()
-        told = {issue.place for issue in rows.issues.of_rules(["leaked-copy"])}
+        reported = {issue.place for issue in rows.issues.of_rules(["leaked-copy"])}
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         levels = config.data.policy.thresholds.near_levels
         pairs = set(_all_pairs(rows, levels))
         rival = time.monotonic()
     return {
         "leaked": len(leaked),
-        "gate": _scored(told, leaked),
+        "gate": _scored(reported, leaked),
         "all_pairs": _scored(pairs, leaked),
         "scan_seconds": scanned - start,
         "compare_seconds": compared - scanned,
@@ -89,8 +89,8 @@ def _held_out(files: list[scenes.File]) -> Iterator[scenes.File]:
     yield from (file for file in files if order.index(file.split) > first[file.picture])
 
 
-def _scored(told: set[str], leaked: set[str]) -> dict[str, Any]:
-    return {"recall": len(told & leaked) / len(leaked), "false_alarms": len(told - leaked)}
+def _scored(reported: set[str], leaked: set[str]) -> dict[str, Any]:
+    return {"recall": len(reported & leaked) / len(leaked), "false_alarms": len(reported - leaked)}
 
 
 def _all_pairs(rows: index.Index, levels: float) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the command line prints: strangers' text is shown as text, and tables hold what they promise."""
+"""What the command line prints: untrusted text is shown as text, and tables hold what they promise."""
 
 from __future__ import annotations
 

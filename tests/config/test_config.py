@@ -51,16 +51,16 @@ def test_values_are_yaml_scalars() -> None:
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
-        ("register.alias=latest", "which MLflow keeps for itself"),
-        ("register.alias=Latest", "which MLflow keeps for itself"),
-        ("register.alias=V12", "which MLflow keeps for itself"),
+        ("register.alias=latest", "which MLflow reserves"),
+        ("register.alias=Latest", "which MLflow reserves"),
+        ("register.alias=V12", "which MLflow reserves"),
         (f"register.alias={'a' * 256}", "… of 256 characters, expected at most 255 letters"),
         (f"register.experiment={'x' * 600}", "… of 600 characters, expected 1 to 256 characters"),
         ("register.experiment='  '", "not only spaces"),
         ('register.experiment="a\\nb"', "that can be printed"),
         ("register.model_name=a/b", "expected at most 256 letters"),
-        ("train.epochs=true", "train.epochs: got true, expected no switch"),
-        ("train.lr0=on", "train.lr0: got true, expected no switch"),
+        ("train.epochs=true", "train.epochs: got true, expected a value, not a switch"),
+        ("train.lr0=on", "train.lr0: got true, expected a value, not a switch"),
         ("train.lr0=1e-320", "train.lr0: got 1e-320, expected a number, at least 1e-08 and at most 1"),
         ("train.lrf=1e-320", "train.lrf: got 1e-320, expected a number, at least"),
         (

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sightline.config.assignments import keys
-from sightline.config.parameters import PipelineParameters, Sets, inert
+from sightline.config.parameters import PipelineParameters, Sets, placeholder_free_json
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate.runner import pipeline_file
@@ -80,7 +80,7 @@ def test_overrides_must_be_a_json_object_without_gpus(text: str) -> None:
 
 @pytest.mark.parametrize("value", ["it's", 'a "b" c', "a\\b", "{{$.inputs.parameters['data']}}", "{{{{", "\n"])
 def test_text_that_looks_like_a_placeholder_passes_as_it_is(value: Any) -> None:
-    text = inert({"register.experiment": value})
+    text = placeholder_free_json({"register.experiment": value})
     assert "{{" not in text
     assert "'" not in text
     assert json.loads(text) == {"register.experiment": value}

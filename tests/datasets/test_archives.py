@@ -1,4 +1,4 @@
-"""Archives of strangers: read where they are honest, refused where they reach outside."""
+"""Untrusted archives: read where they are sound, refused where they reach outside."""
 
 from __future__ import annotations
 

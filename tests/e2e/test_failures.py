@@ -157,7 +157,7 @@ def test_interruption_stops_the_training_and_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_command_takes_its_training_with_it(tmp_path: Path) -> None:
-    """Nobody would sum up a run whose command is gone, even one that had no chance to say goodbye."""
+    """A training must not outlive its command, not even one killed by SIGKILL."""
     run = subprocess.Popen(
         [sys.executable, "-m", "sightline", "run", "--run-id", "killed", "--preset", "quickstart"], cwd=tmp_path
     )

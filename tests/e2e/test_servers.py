@@ -1,4 +1,4 @@
-"""The whole line against real servers: data and snapshots in S3, tracking and registry on an MLflow server."""
+"""The whole pipeline against real servers: data and snapshots in S3, tracking and registry on an MLflow server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ pytestmark = [
 ]
 
 
-def test_same_line_on_s3_and_an_mlflow_server(s3: str, mlflow_server: str, command: Callable, tmp_path: Path) -> None:
+def test_same_pipeline_on_s3_and_an_mlflow_server(
+    s3: str, mlflow_server: str, command: Callable, tmp_path: Path
+) -> None:
     drawn = draw(tmp_path / "drawn")
     files = [path for path in drawn.rglob("*") if path.is_file()]
     open_store(f"s3://{s3}/smears").upload([Transfer(str(path.relative_to(drawn)), path) for path in files])

@@ -127,7 +127,7 @@ def test_a_copy_that_is_gone_is_fetched_from_the_store(run: Run) -> None:
     with pytest.raises(StageInputError, match=r"has sha256 .*, expected .*Evaluate again\."):
         predictions.load(document, run.evaluate)
     place.unlink(missing_ok=True)
-    with pytest.raises(StageInputError, match=f"lie neither at {local} nor at {document.predictions.uri}. Evaluate"):
+    with pytest.raises(StageInputError, match=f"are neither at {local} nor at {document.predictions.uri}. Evaluate"):
         predictions.load(document, run.evaluate)
     run.evaluated()
     assert sha256_file(place) == sha256_file(local) == document.predictions.sha256

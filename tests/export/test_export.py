@@ -320,7 +320,7 @@ def test_a_model_of_no_numbers_is_refused_with_that_reason(
     checkpoint = changed(quickstart.folder / "train" / "best.pt", tmp_path / "nan.pt", float("nan"))
     done = run_stage(finished_training(checkpoint, tmp_path / "train", snapshot, 160), snapshot, tmp_path / "export")
     assert done.returncode == 1
-    assert "The checkpoint gives outputs that are no numbers (NaN or infinite) on 16 of 16 val images" in done.stderr
+    assert "The checkpoint gives outputs that are not numbers (NaN or infinite) on 16 of 16 val images" in done.stderr
     assert not (tmp_path / "export").exists()
 
 

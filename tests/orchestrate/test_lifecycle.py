@@ -63,7 +63,7 @@ def test_one_id_one_command_and_a_killed_one_is_put_on_record_and_started_again(
     assert (folder / "tmp").exists()
 
     other = command("run", "--run-id", "other", "--data", "nowhere", "--preset", "quickstart", cwd=tmp_path)
-    assert "note: run mine was cut off; it is now on record as failed" in other.stderr
+    assert "note: run mine was cut off; it is now recorded as failed" in other.stderr
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["error"]["kind"]) == ("failed", "interrupted")
     assert summary["started_at"] <= summary["finished_at"]
@@ -106,7 +106,7 @@ def test_damaged_events_of_a_dead_run_stop_no_other_run(command: Command, tmp_pa
     assert done.returncode == 2, done.stderr
     assert "nowhere does not exist" in done.stdout
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("it is now on record as failed") == len(DAMAGED) + 1
+    assert done.stderr.count("it is now recorded as failed") == len(DAMAGED) + 1
     assert not (tmp_path / "x").exists()
     for number in range(len(DAMAGED) + 1):
         summary = json.loads((tmp_path / "runs" / f"dead-{number}" / "summary.json").read_text())

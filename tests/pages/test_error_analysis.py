@@ -106,7 +106,7 @@ def test_own_pictures_have_a_section_of_their_own(run: Run) -> None:
     text = section(html, "Your pictures")
     assert "<b>photos , at confidence 0.500. Nothing is labelled there" in text
     assert "Shown are some of 6 images, evenly spread by name." in text
-    assert "1 red p0.png 1 red p2.png 1 picture could not be read p5.png is no image" in text
+    assert "1 red p0.png 1 red p2.png 1 picture could not be read p5.png is not an image" in text
     assert "labelled," not in text
     assert "p0.png" not in section(html, "Samples")
     assert "<b>photos" not in html

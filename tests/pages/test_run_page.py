@@ -46,7 +46,7 @@ def test_it_holds_the_facts_to_decide_from(folders: dict[str, Path]) -> None:
         "operating point 0.312",
         "gametocyte 0 no samples",
         "small, under 32² medium, under 96² large 0.441 0.628 no samples",
-        "On 6 images with nothing in them, the model saw 3 things: 0.50 false positives per image.",
+        "On 6 images without labelled objects, the model made 3 detections: 0.50 false positives per image.",
         "No findings",
         "15 labelled, 13 found · 2 missed",
         "Images 410 88 90",
@@ -164,7 +164,7 @@ def test_a_model_that_found_nothing_on_val_has_no_chosen_point(tmp_path: Path) -
     rewrite(folders, EvaluateDocument, confidence=0.5)
     html = page(folders)
     text = Page(html).text
-    assert "0.500, which stands as a default: at no confidence was anything found on val that is there" in text
+    assert "0.500, a default: no labelled object was found on val at any confidence" in text
     assert "No operating point could be chosen" in text
     assert "is best" not in text
     assert "operating point 0.5" not in html

@@ -149,7 +149,7 @@ def test_evaluation_of_another_file_is_refused(run: Run) -> None:
 def test_predictions_of_other_images_are_refused(run: Run) -> None:
     names = column(run, "image_sha256s")
     changed(run, image_sha256s=names[::-1])
-    with pytest.raises(StageInputError, match="of other images than the data's"):
+    with pytest.raises(StageInputError, match="of other images than the snapshot's"):
         gallery(run)
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_finds_its_boxes_elsewhere_fails(run: Run) -> None:
         gallery(run, count=9)
     assert raised.value.exit_code == 1
     assert "8 of 9 images differ above confidence 0.5" in raised.value.message
-    assert "by CPUExecutionProvider, the exported file does not find what evaluate, by CPU" in raised.value.message
+    assert "run here by CPUExecutionProvider, does not find what evaluate, by CPU" in raised.value.message
     first = next(problem for problem in raised.value.problems if "i-right" in problem)
     assert first.startswith(
         "test/i-right.png: boxes of evaluate not found here: 1, boxes found here and not by evaluate: 1."
@@ -251,7 +251,7 @@ def test_own_pictures_get_findings_and_no_counts(run: Run, photos: Path) -> None
     assert document.pictures
     assert (document.pictures.place, document.pictures.found) == (str(photos), 3)
     (unread,) = document.pictures.unread
-    assert (unread.image, unread.reason) == ("broken.jpg", "broken.jpg is no image that OpenCV can read.")
+    assert (unread.image, unread.reason) == ("broken.jpg", "broken.jpg is not an image that OpenCV can read.")
 
 
 def test_an_archive_and_a_bucket_of_pictures_are_read_too(run: Run, photos: Path, s3: str) -> None:
@@ -287,7 +287,7 @@ def test_pictures_none_of_which_can_be_read_are_refused(run: Run, photos: Path) 
     gallery(run, count=9)
     for path in photos.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"sample\.pictures: of 3 images in .* none of the 3 taken can") as raised:
+    with pytest.raises(DataError, match=r"sample\.pictures: none of the 3 images taken of 3 in .* can") as raised:
         gallery(run, pictures=str(photos))
     assert len(raised.value.problems) == 3
     assert not (run.folder / "sample" / "sample.json").exists()  # it would name drawings that are gone

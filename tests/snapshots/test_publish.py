@@ -87,7 +87,7 @@ def test_a_machine_that_knows_no_packs_learns_them_from_the_newest_snapshot_of_t
     published = publish(fresh, either)
     (new,) = set(keys(either, "packs/")) - before
     assert either.size(new) == 10240
-    assert len(fresh.packs) == 101, "the data set is told of its images, and of one more in the same packs"
+    assert len(fresh.packs) == 101, "the data set lists its images, and one more in the same packs"
     assert images_of(published) == written(fresh)
 
 

@@ -49,7 +49,7 @@ def test_an_api_that_does_not_work_is_distinguished_from_one_that_is_healthy(
     fake: Callable[[str], str], mode: str, words: str
 ) -> None:
     uri = fake(mode)
-    assert server.unreachable(uri) is None
+    assert server.address_problem(uri) is None
     (problem,) = check.of_server(uri.replace("http://", "http://anna:s3cret@"), "sightline", "detector")
     assert problem.startswith(f"MLflow at {uri} cannot be used: {words}")
 
@@ -73,7 +73,7 @@ def test_one_cause_is_said_once_with_what_to_do(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     uri = fake(f"later {json.dumps([status, text])}")
-    server.hush()
+    server.quiet_mlflow()
     answers.keep_messages()
     (problem,) = check.of_server(uri, "sightline", "detector")
     assert f"MLflow at {uri} does not answer for the experiment, its experiments" in problem
@@ -114,7 +114,7 @@ def test_a_registry_of_its_own_is_asked_before_and_blamed_after(
         closed_address: f"No MLflow server answers at {closed_address}: connection refused. Start one, "
         "fix MLFLOW_REGISTRY_URI, or",
         "garbage://x": "MLFLOW_REGISTRY_URI is 'garbage://x', expected an address that begins with one of http://",
-        "http://127.0.0.1:99999": "MLFLOW_REGISTRY_URI is 'http://127.0.0.1:99999', in which the port is no number",
+        "http://127.0.0.1:99999": "MLFLOW_REGISTRY_URI is 'http://127.0.0.1:99999', in which the port is not a number",
         "sqlite:////proc/nowhere/models.db": "The registry database /proc/nowhere/models.db cannot be made",
         fake("page"): "it answers with a page",
     }.items():
@@ -193,13 +193,13 @@ def test_addresses_that_cannot_be_are_known_at_once(closed_address: str, tmp_pat
         "nonsense://x": "expected an address that begins with",
         "/tmp/mlruns": "expected an address that begins with",
         "http://[::1": "MLFLOW_TRACKING_URI is 'http://[::1', in which the brackets of an IPv6 address do not close",
-        "http://localhost:port": "in which the port is no number from 1 to 65535. Correct it, or unset it",
-        "http://localhost:99999": "in which the port is no number from 1 to 65535",
+        "http://localhost:port": "in which the port is not a number from 1 to 65535. Correct it, or unset it",
+        "http://localhost:99999": "in which the port is not a number from 1 to 65535",
         "http://": "in which the host is missing",
         " http://localhost:1": "with a space before or after the address",
-        "sqlite:////proc/nowhere/mlflow.db": "/proc is no folder that can be written",
-        f"sqlite:///{tmp_path}": "is no file that can be written",
-        f"sqlite:///{tmp_path}/text": "is no SQLite database",
+        "sqlite:////proc/nowhere/mlflow.db": "/proc is not a writable folder",
+        f"sqlite:///{tmp_path}": "is not a writable file",
+        f"sqlite:///{tmp_path}/text": "is not a SQLite database",
         "sqlite://": "a database in memory",
     }.items():
         (problem,) = known_at_once(uri)
@@ -223,7 +223,7 @@ def test_a_run_is_refused_with_all_that_is_known_while_data_alone_asks_no_server
         "register.alias: got 'latest'",
         "train.freeze: got 9999, but yolo11n.yaml has 24 layers",
         "export.nms_free: got true, but yolo11n.yaml has no one-to-one head",
-        f"MLflow at {uri} cannot be used: it took a request and gave no answer within 10 s",
+        f"MLflow at {uri} cannot be used: it accepted a request and gave no answer within 10 s",
     ):
         assert words in done.stderr, done.stderr
     alone = command("validate", "--data", "data", "--json", cwd=tmp_path, MLFLOW_TRACKING_URI=uri)
@@ -247,7 +247,7 @@ def test_a_scan_that_passes_still_ends_with_what_the_server_said(
 
 def test_waiting_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     with server.waiting("http://anna:s3cret@mlflow.lab", "report"):
-        time.sleep(server.QUIET_SECONDS + 0.5)
+        time.sleep(server.SECONDS_BEFORE_NOTICE + 0.5)
     assert "waiting for MLflow at http://mlflow.lab (5 s)" in capfd.readouterr().err
 
 

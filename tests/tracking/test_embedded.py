@@ -42,7 +42,7 @@ def test_databases_that_mlflow_could_not_use_are_known_without_loading_it(tmp_pa
     for name, words in {
         "other": "belongs to another application",
         "empty-of-ours": "belongs to another application: it has tables, and none of MLflow's. Name another file",
-        "newer": "is of a newer MLflow than",
+        "newer": "was made by a newer MLflow than the installed",
         "damaged": "is damaged (",
         "cut": "is damaged (",
     }.items():
@@ -79,7 +79,7 @@ def test_what_does_not_fit_in_the_embedded_database_is_known_without_loading_mlf
         "gone": "experiments restore --experiment-id 7",
         "moved": "store artifacts at file:///proc/moved/mlartifacts, which cannot be written here. Choose another regi",
         "bucket": "for which azure.storage.blob is not installed here. Choose another register.experiment",
-        "served": "which a server passes on, and this is its database. Name the server with MLFLOW_TRACKING_URI",
+        "served": "to which only its server has access. Set MLFLOW_TRACKING_URI to that server, not to its database",
         "odd": "which no library of MLflow's stores",
     }.items():
         (problem,) = ask(uri, experiment=experiment)

@@ -17,11 +17,11 @@ from sightline.config import TrainConfig
 from sightline.datasets.synthetic import draw
 from sightline.runtime import machine
 from sightline.train import fault
-from sightline.train.watch import Seen, Watch
+from sightline.train.watch import ProcessMemory, Watch
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=300", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
-LAUNCHER = "sightline.train.group"
+LAUNCHER = "sightline.train.torchrun"
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def record(folder: Path, rank: int, error: str, causes: str = "", time: float = 
 
 def explained(folder: Path, log: str = "", code: int = 1, **config: int) -> str:
     watch = Watch(1)
-    watch.seen = {10960: Seen(0, False, 2 * 10**9), 10961: Seen(1, False, 3 * 10**9)}
+    watch.seen = {10960: ProcessMemory(0, False, 2 * 10**9), 10961: ProcessMemory(1, False, 3 * 10**9)}
     return fault.explain(code, log, folder, watch, TrainConfig(**config))
 
 
@@ -259,5 +259,5 @@ def test_the_exception_of_a_process_is_left_with_what_led_to_it(tmp_path: Path) 
         except RuntimeError as cause:
             raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly") from cause
     except RuntimeError as error:
-        fault.leave(tmp_path, 0, 5, error, 1.5)
+        fault.record(tmp_path, 0, 5, error, 1.5)
     assert "a process that loads images for process 0 of 1 (pid 7) was ended by SIGKILL" in explained(tmp_path)

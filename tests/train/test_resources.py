@@ -81,7 +81,7 @@ def test_swap_lets_a_training_start_and_is_no_reason_to_be_silent() -> None:
     swapping = Memory(total=4 * GB, available=3 * GB, swap=8 * GB, limit=None, used=None, peak=None)
     problems, [warning] = judged({"batch": 16}, swapping)
     assert problems == []
-    assert "it may be ended for want of memory" in warning
+    assert "the kernel may end it when memory runs out" in warning
 
 
 def test_shared_memory_of_a_container_is_judged_for_what_loads_images() -> None:

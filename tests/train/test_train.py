@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from sightline.config import single
+from sightline.config import single_image_batch
 from sightline.datasets.synthetic import draw
 from sightline.documents import Epoch, TrainDocument, read
 from sightline.train import divergence, read_history
-from sightline.train.worker import unfit
+from sightline.train.trainer import unfit
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
@@ -100,8 +100,8 @@ def test_a_last_batch_of_one_small_image_is_refused_in_validate_and_in_train(com
     done = command("train", "--run", "run", *lone, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
-    assert single(64, 1, 64) != []  # a network of six levels
-    assert single(64, 1) == []
+    assert single_image_batch(64, 1, 64) != []  # a network of six levels
+    assert single_image_batch(64, 1) == []
 
 
 def test_a_training_that_diverges_fails_and_names_the_learning_rate(command: Callable, tmp_path: Path) -> None:

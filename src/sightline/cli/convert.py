@@ -11,14 +11,26 @@ import typer
 from rich.text import Text
 
 from sightline.cli import output
-from sightline.cli.options import Assign, Format, Images, Json, PolicyName, bars, given, given_path, show, values
+from sightline.cli.options import (
+    Assign,
+    Format,
+    Images,
+    Json,
+    PolicyName,
+    non_empty,
+    non_empty_path,
+    print_document,
+    progress_display,
+    values,
+)
+from sightline.config import FORMATS
+from sightline.config import Format as LabelFormat
 from sightline.documents import DataDocument, Document, RuleResult
 from sightline.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from sightline.datasets.types import Dataset
 
-FORMATS = ("yolo", "coco", "voc")
 DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -40,13 +52,13 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            parser=given,
+            parser=non_empty,
             metavar="SOURCE",
             help="Labelled images, as for validate; or a snapshot: digest, URI or run directory.",
         ),
     ],
     to_folder: Annotated[
-        Path, typer.Argument(parser=given_path, metavar="OUT", help="Folder that does not exist yet.")
+        Path, typer.Argument(parser=non_empty_path, metavar="OUT", help="Folder that does not exist yet.")
     ],
     to: Annotated[str, typer.Option("--to", help="Format: yolo, coco or voc.")],
     format: Format = None,
@@ -75,7 +87,7 @@ def convert(
     config = resolve("balanced", named)
     snapshot = _snapshot(source)
     checked_data: DataDocument | None = None
-    with bars(as_json):
+    with progress_display(as_json):
         if snapshot:
             from sightline.snapshots import SnapshotDataset
 
@@ -90,7 +102,7 @@ def convert(
     found = output.found_lines(checked_data) if checked_data else []
     counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
     lines: list[str | Text] = [*found, f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"]
-    show(document, as_json, lines)
+    print_document(document, as_json, lines)
 
 
 def _command(options: dict[str, str | None], assign: list[str]) -> str:
@@ -122,7 +134,7 @@ def _write(
 
     counts = dataset.counts()
     ticker = Ticker("validate", sum(part.images for part in counts.values()), "writing images")
-    writing.write(dataset, cast("writing.Format", to), folder, tick=ticker.tick)
+    writing.write(dataset, cast("LabelFormat", to), folder, tick=ticker.tick)
     return ConvertDocument(
         source=source,
         folder=str(folder),

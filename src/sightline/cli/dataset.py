@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.cli.convert import convert
-from sightline.cli.options import Json, err, given, out, show, styled
+from sightline.cli.options import Json, err, non_empty, out, print_document, styled
 from sightline.errors import ConfigError, StageInputError
 from sightline.storage import Store, Stored, default_store, open_store
 
@@ -33,13 +33,13 @@ StoreUri = Annotated[
     str | None,
     typer.Option(
         "--store",
-        parser=given,
+        parser=non_empty,
         metavar="<str>",
         help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.",
     ),
 ]
 NAMES = "A digest or its first 6 digits or more, a snapshot's URI, or the run directory it came from."
-Name = Annotated[str, typer.Argument(parser=given, help=NAMES)]
+Name = Annotated[str, typer.Argument(parser=non_empty, help=NAMES)]
 UNITS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 SHOWN = 12  # digits of a digest
 
@@ -76,7 +76,7 @@ def list_snapshots(store: StoreUri = None, as_json: Json = False) -> None:
     for problem in document.unreadable:
         err.print(styled(("warning", "yellow"), f" {problem}"))
     if as_json or not document.snapshots:
-        show(document, as_json, [f"no snapshots in {document.store}"])
+        print_document(document, as_json, [f"no snapshots in {document.store}"])
         return
     table = _table("snapshot", "created", right=("train", "val", "test", "boxes", "classes", "size"))
     for row in document.snapshots:
@@ -104,7 +104,7 @@ def show_snapshot(snapshot: Name, store: StoreUri = None, as_json: Json = False)
         f"{document.packs} packs · {decimal(document.bytes)} in the store, {shared}",
         "",
     ]
-    show(document, as_json, lines)
+    print_document(document, as_json, lines)
     if as_json:
         return
     table = _table("", right=tuple(document.images))
@@ -128,7 +128,7 @@ def diff(before: Name, after: Name, store: StoreUri = None, as_json: Json = Fals
 
     opened = _opened(store)
     document = compare(catalog.find(before, opened), catalog.find(after, opened))
-    show(document, as_json, _changes(document))
+    print_document(document, as_json, _changes(document))
     rows = [row for row in document.by_class if any((row.added, row.removed, row.moved, row.lost, row.gained))]
     if rows and not as_json:
         table = _table("class", right=tuple(rows[0].model_dump())[1:])
@@ -162,14 +162,16 @@ def _changes(document: DiffDocument) -> list[str | Text]:
 def prune(
     snapshots: Annotated[list[str] | None, typer.Argument(metavar="[SNAPSHOT]...", help=NAMES)] = None,
     keep: Annotated[
-        int | None, typer.Option(min=0, help="Delete all but so many: those published, or in the cache used, last.")
+        int | None,
+        typer.Option(min=0, help="Delete all but this many: the last published or, with --cache, the last used."),
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Delete what is that old since then, such as 12h, 30d or 8w.")
+        str | None,
+        typer.Option(help="Delete those published or, with --cache, used longer ago, such as 12h, 30d or 8w."),
     ] = None,
-    grace: Annotated[str, typer.Option(help="Spare what is younger: a run may be under way with it.")] = "24h",
+    grace: Annotated[str, typer.Option(help="Spare what is younger than this: a run may still use it.")] = "24h",
     cache: Annotated[bool, typer.Option("--cache", help="Prune the local cache instead of a store.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only say what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only list what would be deleted.")] = False,
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
@@ -195,14 +197,14 @@ def prune(
     opened = None if cache else _opened(store)
     entries = catalog.stored(opened) if opened else work.cached()
     if snapshots:
-        choice = work.Choice(list(dict.fromkeys(_meant(name, opened, entries) for name in snapshots)), [])
+        choice = work.Choice(list(dict.fromkeys(_digest_of(name, opened, entries) for name in snapshots)), [])
     else:
         choice = work.choose(entries, keep=keep, older_than=age, grace=spare)
     if opened:
         document = work.prune_store(opened, choice, grace=spare, yes=yes)
     else:
         document = work.prune_cache(choice, grace=spare, yes=yes)
-    show(document, as_json, _pruned(document, grace))
+    print_document(document, as_json, _pruned(document, grace))
 
 
 def _seconds(option: str, text: str) -> float:
@@ -213,7 +215,7 @@ def _seconds(option: str, text: str) -> float:
     return int(found[1]) * UNITS[found[2]]
 
 
-def _meant(name: str, store: Store | None, entries: list[Stored]) -> str:
+def _digest_of(name: str, store: Store | None, entries: list[Stored]) -> str:
     """Return the digest of a snapshot that is to be deleted. Raises StageInputError if it is none of the entries."""
     from sightline.snapshots import catalog
     from sightline.snapshots.manifest import address

@@ -25,16 +25,16 @@ out = Terminal(highlight=False, soft_wrap=True, emoji=False)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
-def given(text: str) -> str:
-    """Refuse an option that is the empty string, as an unset variable of a script makes it."""
+def non_empty(text: str) -> str:
+    """Refuse an empty value, such as an unset variable in a script leaves."""
     if not text.strip():
         raise typer.BadParameter("got '', expected a value.")
     return text
 
 
-def given_path(text: str | Path) -> Path:
+def non_empty_path(text: str | Path) -> Path:
     """Do the same for a path: an empty one would be the working directory."""
-    return Path(given(str(text)))
+    return Path(non_empty(str(text)))
 
 
 def fraction(text: str | float) -> float:
@@ -51,24 +51,26 @@ def fraction(text: str | float) -> float:
 Data = Annotated[
     str,
     typer.Option(
-        parser=given,
+        parser=non_empty,
         metavar="<str>",
         help="Labelled images: a directory, a zip or tar archive, s3://bucket/prefix, a data.yaml or COCO file, or "
         "`quickstart`.",
     ),
 ]
 Format = Annotated[
-    str | None, typer.Option(parser=given, metavar="<str>", help="Annotation format: auto, yolo, coco or voc.")
+    str | None, typer.Option(parser=non_empty, metavar="<str>", help="Annotation format: auto, yolo, coco or voc.")
 ]
 Images = Annotated[
     str | None,
-    typer.Option(parser=given, metavar="<str>", help="Folder of the images, where it lies outside the annotations."),
+    typer.Option(
+        parser=non_empty, metavar="<str>", help="Folder of the images, where it lies outside the annotations."
+    ),
 ]
 PolicyName = Annotated[
     str | None,
     typer.Option(
         "--policy",
-        parser=given,
+        parser=non_empty,
         metavar="<str>",
         help="What the data gate tolerates: strict, default, lenient, or a YAML file.",
     ),
@@ -76,33 +78,35 @@ PolicyName = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        parser=given,
+        parser=non_empty,
         metavar="<str>",
         help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml).",
     ),
 ]
 WeightsSha256 = Annotated[
-    str | None, typer.Option(parser=given, metavar="<str>", help="The sha256 that the weights must have.")
+    str | None, typer.Option(parser=non_empty, metavar="<str>", help="The sha256 that the weights must have.")
 ]
 TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
 Pictures = Annotated[
     str | None,
     typer.Option(
-        parser=given,
+        parser=non_empty,
         metavar="<str>",
         help="Your own pictures, without labels, for the gallery: a folder, a zip or tar archive, s3://bucket/prefix.",
     ),
 ]
 Preset = Annotated[
-    str, typer.Option(parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced or accurate.")
+    str, typer.Option(parser=non_empty, metavar="<str>", help="Recipe: quickstart, fast, balanced or accurate.")
 ]
 Assign = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a configuration key; see `sightline config`.")
 ]
 Run = Annotated[
     Path,
-    typer.Option(parser=given_path, metavar="<path>", help="Run directory: stages read and write their folders in it."),
+    typer.Option(
+        parser=non_empty_path, metavar="<path>", help="Run directory: stages read and write their folders in it."
+    ),
 ]
 Confidence = Annotated[float | None, typer.Option(parser=fraction, metavar="<0 to 1>", help="Default: the file's own.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON on stdout, and nothing else there.")]
@@ -110,8 +114,8 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @contextlib.contextmanager
-def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
-    """Draw the progress of the block; with --json only where a person watches.
+def progress_display(as_json: bool, run: Path | None = None) -> Iterator[None]:
+    """Draw the progress of the block; with --json only on a terminal.
 
     The embedded store and tracking of a stage are those of the run directory it works in. Raises ConfigError where a
     whole run is going on in that directory.
@@ -119,39 +123,39 @@ def bars(as_json: bool, run: Path | None = None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if run:
             folder = claim.usable(run, "--run")
-            if claim.OURS.fullmatch(folder.name):
-                raise ConfigError(f"--run: got '{run}', expected another name than {claim.OURS_SHOWN}.")
+            if claim.RESERVED.fullmatch(folder.name):
+                raise ConfigError(f"--run: got '{run}', expected another name than {claim.RESERVED_SHOWN}.")
             runs = folder.parent
             os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
             os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
             finish_dead(runs)
-            stack.enter_context(claim.undisturbed(run))
+            stack.enter_context(claim.shared(run))
         stack.enter_context(progress_bars.display(quiet=as_json and not err.is_terminal))
         yield
 
 
 def finish_dead(runs: Path) -> None:
-    """Put runs on record whose command was killed before it could, and say so."""
+    """Write the summaries of runs whose command was killed, and say so."""
     for line in outcome.conclude_dead(runs):
         err.print(styled(("note:", "yellow"), f" {line}"))
 
 
-def show(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:
-    """Print a document for machines, or some lines about it for people: plain text, whatever is in it, or styled."""
+def print_document(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:
+    """Print a document as JSON, or lines about it for people: plain text, which is escaped, or styled."""
     if as_json:
         print_json(document.model_dump_json(indent=2, by_alias=True))
     else:
-        tell(lines)
+        print_lines(lines)
 
 
-def tell(lines: Sequence[str | Text]) -> None:
-    """Print lines for people; what is in a line stays in it and is no markup."""
+def print_lines(lines: Sequence[str | Text]) -> None:
+    """Print lines for people; line breaks in them are escaped, and markup is not interpreted."""
     for line in lines:
         out.print(visible(line) if isinstance(line, str) else line, markup=False)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Put a line together from plain parts and parts with a style."""
+    """Join plain parts and parts with a style into a line."""
     return Text.assemble(*(visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts))
 
 
@@ -182,7 +186,7 @@ def values(
 
 
 def _absolute(images: str) -> str:
-    """Return a path that exists as an absolute one: what it is relative to, other processes do not know."""
+    """Return an existing path as an absolute one: other processes have other working directories."""
     there = os.path.exists(images)  # noqa: PTH110 - Path's raises for a name that is too long
     return str(Path(images).resolve()) if there else images
 

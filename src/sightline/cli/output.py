@@ -28,7 +28,7 @@ def exit_code(summary: SummaryDocument) -> int:
     return REJECTED if summary.status == "rejected" else 0
 
 
-def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: bool) -> None:
+def print_summary(summary: SummaryDocument, folder: Path, console: Console, *, named: bool) -> None:
     """Print the verdict, the score, where the report is, and what to do next.
 
     `named` says whether the user chose the run's id.
@@ -48,9 +48,7 @@ def tell(summary: SummaryDocument, folder: Path, console: Console, *, named: boo
         if stage.note:
             console.print(f"{stage.name} {stage.note}", markup=False)
     if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
-        console.print(
-            "This training was known (same data, configuration and code) and not repeated; --no-cache insists."
-        )
+        console.print("An earlier training was reused (same data, configuration and code); --no-cache trains again.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

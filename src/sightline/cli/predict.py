@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.options import Confidence, DeviceName, Json, bars, err, given_path, tell
+from sightline.cli.options import Confidence, DeviceName, Json, err, non_empty_path, print_lines, progress_display
 from sightline.cli.options import device as device_of
 from sightline.runtime.terminal import print_json
 
@@ -16,14 +16,18 @@ from sightline.runtime.terminal import print_json
 def predict(
     images: Annotated[
         list[Path],
-        typer.Argument(parser=given_path, help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'."),
+        typer.Argument(
+            parser=non_empty_path, help="Image files, folders of them, or patterns such as 'photos/**/*.jpg'."
+        ),
     ],
     model: Annotated[
-        Path, typer.Option(parser=given_path, metavar="<path>", help="ONNX file that `sightline export` wrote.")
+        Path, typer.Option(parser=non_empty_path, metavar="<path>", help="ONNX file that `sightline export` wrote.")
     ],
     to: Annotated[
         Path,
-        typer.Option(parser=given_path, metavar="<path>", help="Folder for the annotated images and predictions.json."),
+        typer.Option(
+            parser=non_empty_path, metavar="<path>", help="Folder for the annotated images and predictions.json."
+        ),
     ] = Path("predictions"),
     confidence: Confidence = None,
     device: DeviceName = "auto",
@@ -38,7 +42,7 @@ def predict(
     from sightline.predict import predict as work
 
     notes: list[str] = []
-    with bars(as_json):
+    with progress_display(as_json):
         results = work(images, model=model, to=to, confidence=confidence, device=device_of(device), say=notes.append)
     for note in notes:
         err.print(note)
@@ -46,5 +50,5 @@ def predict(
         print_json(json.dumps(results, indent=2))
     else:
         for result in results:
-            tell([f"{result['image']}: {result['finding']}"])
-        tell([f"annotated images and predictions.json are in {to}"])
+            print_lines([f"{result['image']}: {result['finding']}"])
+        print_lines([f"annotated images and predictions.json are in {to}"])

@@ -26,12 +26,12 @@ from sightline.cli.options import (
     WeightsSha256,
     err,
     finish_dead,
-    given,
-    given_path,
+    non_empty,
+    non_empty_path,
     out,
     values,
 )
-from sightline.config.parameters import PipelineParameters, inert
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.config.presets import preset_for, resolve
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
@@ -40,18 +40,20 @@ from sightline.storage.files import file_uri
 PresetForData = Annotated[
     str | None,
     typer.Option(
-        parser=given, metavar="<str>", help="Recipe: quickstart, fast, balanced (default for real data) or accurate."
+        parser=non_empty,
+        metavar="<str>",
+        help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
     ),
 ]
 Gpus = Annotated[
     int | None,
     typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
 ]
-Runs = Annotated[Path, typer.Option(parser=given_path, metavar="<path>", help="Folder of all runs.")]
+Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Folder of all runs.")]
 RunId = Annotated[
     str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
 ]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if this training is known.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if the same training was done before.")]
 
 
 def run(
@@ -101,7 +103,10 @@ def run(
     finish_dead(runs)
     summary = orchestrate.run(
         PipelineParameters(
-            data=_location(data), preset=preset, gpus=str(named.pop("train.gpus")), overrides=inert(named)
+            data=_location(data),
+            preset=preset,
+            gpus=str(named.pop("train.gpus")),
+            overrides=placeholder_free_json(named),
         ),
         runs=runs,
         run_id=run_id,
@@ -111,12 +116,12 @@ def run(
     if as_json:
         print_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
-        output.tell(summary, runs / run_id, out, named=named_run)
+        output.print_summary(summary, runs / run_id, out, named=named_run)
     raise typer.Exit(output.exit_code(summary))
 
 
 def _location(data: str) -> str:
-    """Return where the data is, whatever the working directory; an unusual path becomes a URI, escaped."""
+    """Return where the data is, independent of the working directory; an unusual path becomes an escaped URI."""
     if data == "quickstart" or "://" in data:
         return data
     path = Path(os.path.expanduser(data)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
@@ -125,7 +130,7 @@ def _location(data: str) -> str:
 
 
 def _gpus(named: Mapping[str, Any]) -> int:
-    """Return the largest power of two of GPUs that are there: every preset's batch can be shared among so many."""
+    """Return the largest power of two among the GPUs here: every preset's batch can be shared by that many."""
     from sightline.runtime import provenance
 
     on_cpu = named.get("train.cpu_processes", 1) != 1

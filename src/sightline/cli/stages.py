@@ -1,4 +1,4 @@
-"""One command a stage, besides validate. They read and write the folders of a run directory, as the pipeline does."""
+"""One command per stage, except validate. They read and write the folders of a run directory, as the pipeline does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sightline.cli.options import (
     Json,
     Pictures,
     Run,
-    bars,
     out,
-    show,
+    print_document,
+    print_lines,
+    progress_display,
     styled,
-    tell,
 )
 from sightline.cli.options import (
     device as device_of,
@@ -48,7 +48,7 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
     from sightline import train as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(
             snapshot=checked.snapshot,
             config=config.train,
@@ -57,7 +57,9 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
             out=run / "train",
         )
     best = document.best
-    show(document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"])
+    print_document(
+        document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"]
+    )
 
 
 def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
@@ -70,7 +72,7 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
     from sightline import export as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(
             train=run / "train",
             snapshot=checked.snapshot,
@@ -79,14 +81,14 @@ def export(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noq
         )
     parity = document.parity
     best = document.confidence_f1
-    chosen = f"mean F1 {best:.3f} on val" if best else "a default: nothing that is there was found on val"
+    chosen = f"mean F1 {best:.3f} on val" if best else "a default: no labelled object was found on val"
     lines = [
         f"{run}/export/{document.onnx} · opset {document.opset} · sha256 {document.sha256}",
         f"operating confidence {decimals(document.confidence)} ({chosen})",
         f"parity: raw outputs within {parity.max_abs_diff:.2g}; "
         f"{parity.matched} detections matched, {parity.unmatched} not",
     ]
-    show(document, as_json, lines)
+    print_document(document, as_json, lines)
 
 
 def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
@@ -99,7 +101,7 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
     from sightline import evaluate as stage
 
     checked, config = _validated(run, assign)
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(
             export=run / "export",
             snapshot=checked.snapshot,
@@ -107,10 +109,10 @@ def evaluate(run: Run, device: DeviceName = "auto", assign: Assign = [], as_json
             out=run / "evaluate",
             device=device_of(device),
         )
-    show(document, as_json, [])
+    print_document(document, as_json, [])
     if not as_json:
         out.print(output.scores_table(document.per_class, document.map50, document.map50_95))
-        tell([styled("verdict: ", (document.verdict, "bold"), " · ", " · ".join(document.reasons))])
+        print_lines([styled("verdict: ", (document.verdict, "bold"), " · ", " · ".join(document.reasons))])
     if document.verdict == "rejected":
         raise typer.Exit(output.REJECTED)
 
@@ -132,7 +134,7 @@ def sample(
 
     checked, config = _validated(run, assign, {"sample.pictures": pictures} if pictures else {})
     evaluated = run / "evaluate"
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(
             export=run / "export",
             evaluate=evaluated if (evaluated / EvaluateDocument.file_name()).exists() else None,
@@ -141,7 +143,7 @@ def sample(
             out=run / "sample",
             device=device_of(device),
         )
-    show(document, as_json, [f"{run}/sample/{s.file}  {s.image}: {s.finding}" for s in document.samples])
+    print_document(document, as_json, [f"{run}/sample/{s.file}  {s.image}: {s.finding}" for s in document.samples])
 
 
 def _folders(run: Path) -> dict[str, Path]:
@@ -149,7 +151,7 @@ def _folders(run: Path) -> dict[str, Path]:
 
 
 def _conclude(run: Path) -> None:
-    """Bring the summary and the page of the run directory up to what its stages now say."""
+    """Update the summary and the page of the run directory from the documents of its stages."""
     from sightline import report as stage
     from sightline.documents import SummaryDocument
 
@@ -166,10 +168,12 @@ def report(run: Run, as_json: Json = False) -> None:
     from sightline import report as stage
 
     folders = {name: path for name, path in _folders(run).items() if name != "report"}
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
     _conclude(run)
-    show(document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"])
+    print_document(
+        document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"]
+    )
 
 
 def register(run: Run, as_json: Json = False) -> None:
@@ -179,7 +183,7 @@ def register(run: Run, as_json: Json = False) -> None:
     """
     from sightline import register as stage
 
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         document = stage.run(
             run_id=run.resolve().name,
             folders={name: run / name for name in NAMES},
@@ -187,6 +191,6 @@ def register(run: Run, as_json: Json = False) -> None:
         )
     _conclude(run)
     aliases = ", ".join(document.aliases)
-    show(
+    print_document(
         document, as_json, [f"{document.model_name} version {document.version} ({aliases}) at {document.tracking_uri}"]
     )

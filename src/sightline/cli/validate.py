@@ -22,10 +22,10 @@ from sightline.cli.options import (
     TrustWeights,
     Weights,
     WeightsSha256,
-    bars,
-    given_path,
-    show,
-    tell,
+    non_empty_path,
+    print_document,
+    print_lines,
+    progress_display,
     values,
 )
 from sightline.cli.rules import list_rules, print_schema
@@ -38,7 +38,7 @@ REPORT = Path("data-report")
 RunFolder = Annotated[
     Path | None,
     typer.Option(
-        parser=given_path,
+        parser=non_empty_path,
         metavar="<path>",
         help="Run directory. Without it nothing is stored: the data alone is checked.",
     ),
@@ -46,15 +46,15 @@ RunFolder = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option(
-        parser=given_path, metavar="<path>", help=f"Without --run: folder of the data report. Default: {REPORT}."
+        parser=non_empty_path, metavar="<path>", help=f"Without --run: folder of the data report. Default: {REPORT}."
     ),
 ]
 Fix = Annotated[
     Path | None,
     typer.Option(
-        parser=given_path,
+        parser=non_empty_path,
         metavar="<path>",
-        help="Write a repaired copy into this folder, with changes.csv, and check that.",
+        help="Write a repaired copy into this folder, with changes.csv, and check the copy.",
     ),
 ]
 Rules = Annotated[bool, typer.Option("--rules", callback=list_rules, is_eager=True, help="List the rules and exit.")]
@@ -98,7 +98,7 @@ def validate(
         "--trust-weights": trust_weights,
         "--download": download,
     }
-    _fit_together(run, report, fix, [option for option, value in of_weights.items() if value])
+    _check_options(run, report, fix, [option for option, value in of_weights.items() if value])
     named = values(
         assign,
         format=format,
@@ -113,7 +113,7 @@ def validate(
     if fix:
         data, config = _fixed(data, config, fix, as_json)
     document: ValidateDocument | DataDocument
-    with bars(as_json, run):
+    with progress_display(as_json, run):
         if run:
             check_cache()  # of the stages that follow
             folder = run / "validate"
@@ -121,11 +121,11 @@ def validate(
         else:
             folder = report or REPORT
             document = stage.check(data, config, folder)
-    show(document, as_json, _lines(document, folder))
+    print_document(document, as_json, _lines(document, folder))
 
 
-def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_weights: list[str]) -> None:
-    """Refuse options that would be passed over. Raises ConfigError."""
+def _check_options(run: Path | None, report: Path | None, fix: Path | None, of_weights: list[str]) -> None:
+    """Refuse options that would be ignored. Raises ConfigError."""
     problems = []
     if of_weights and not run:
         problems.append(f"{', '.join(of_weights)}: expected with --run only; without it the data alone is checked")
@@ -138,9 +138,9 @@ def _fit_together(run: Path | None, report: Path | None, fix: Path | None, of_we
 
 
 def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> tuple[str, RunConfig]:
-    """Write a repaired copy, and say what was changed; returns where it is and how it is read.
+    """Write a repaired copy, and say what was changed; returns its folder and the configuration to read it with.
 
-    Raises ConfigError for a copy within what it is a copy of.
+    Raises ConfigError for a copy inside its own source.
     """
     from sightline.datasets.sources import home
 
@@ -151,12 +151,12 @@ def _fixed(data: str, config: RunConfig, out_folder: Path, as_json: bool) -> tup
             raise ConfigError(f"--fix: {out_folder} lies within {source}; expected a folder outside of the source.")
     from sightline.validate.repair.fix import fix
 
-    with bars(as_json):
+    with progress_display(as_json):
         done = fix(data, config, out_folder)
     if not as_json:
         changed = [f"  {count:>6} {rule}" for rule, count in done.changes.items()] or ["  nothing needed a change"]
-        tell([f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed])
-        tell([f"every change is in {done.changes_file}"])
+        print_lines([f"repaired copy in {done.folder}: {done.images} images / {done.boxes} boxes", *changed])
+        print_lines([f"every change is in {done.changes_file}"])
     of_copy = config.data.model_copy(update={"format": "auto", "images": None, "voc_origin": 0})
     return str(out_folder), config.model_copy(update={"data": of_copy})
 

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from sightline.config.run_config import (
+    FORMATS,
     DataConfig,
     ExportConfig,
+    Format,
     GateConfig,
     RegisterConfig,
     RunConfig,
     SampleConfig,
     TrainConfig,
     WeightsConfig,
-    single,
+    single_image_batch,
 )
 
 __all__ = [
+    "FORMATS",
     "DataConfig",
     "ExportConfig",
+    "Format",
     "GateConfig",
     "RegisterConfig",
     "RunConfig",
     "SampleConfig",
     "TrainConfig",
     "WeightsConfig",
-    "single",
+    "single_image_batch",
 ]

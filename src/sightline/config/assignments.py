@@ -30,7 +30,7 @@ def keys(types: tuple[Any, ...] = (), model: type[BaseModel] = RunConfig, prefix
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
     """Turn `["train.epochs=10"]` into `{"train.epochs": 10}`; values are YAML: scalars, or an object for data.policy.
 
-    A key of text takes what is written, also 2026-11-21 or 007; quotes around it are YAML's.
+    A text key takes its value as written, such as 2026-11-21 or 007; quotes around it are YAML's.
 
     Raises ConfigError with every malformed assignment at once.
     """
@@ -53,7 +53,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
 
 def _is_bare_text(key: str, value: str) -> bool:
-    if not value:  # nothing, where a key takes nothing; else an empty text, which the key refuses
+    if not value:  # a key that may be null gets null; another gets an empty text, which it refuses
         return key in keys((str,))
     return key in keys(TEXTS) and value[0] not in "'\"" and value not in ("null", "~")
 
@@ -85,7 +85,7 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
-    """Return `base` with those of `values` that can be applied: what can still be judged of a wrong configuration."""
+    """Return `base` with the valid ones of `values`, so that the rest of a wrong configuration can still be checked."""
     config, taken = base, dict[str, Any]()
     for key, value in values.items():
         try:
@@ -97,7 +97,7 @@ def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def _explain(item: Mapping[str, Any]) -> list[str]:
-    """Say one pydantic error as 'key: got X, expected …'."""
+    """Return one pydantic error as 'key: got X, expected …'."""
     if item["loc"][:2] == POLICY:
         return explain(item, POLICY)
     key = ".".join(str(part) for part in item["loc"])

@@ -28,7 +28,7 @@ def alias(value: str) -> str:
             "letter"
         )
     if re.fullmatch(r"latest|v\d+", value, re.IGNORECASE):
-        raise ValueError(f"got {value!r}, which MLflow keeps for itself, as it does latest, v1, v2 …; expected another")
+        raise ValueError(f"got {value!r}, which MLflow reserves, as it does latest, v1, v2 …; expected another")
     return value
 
 

@@ -1,7 +1,7 @@
 """What a person fills in to start a pipeline, declared once.
 
-The dashboard's form, the inputs of the component validate and the configuration keys behind them are made of this
-class (`components/_parameters.py`).
+The dashboard's form, the inputs of the component validate and the configuration keys behind them are made from
+this class (`components/_parameters.py`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class PipelineParameters(BaseModel):
         "", description="Name in the model registry. Empty: the preset's."
     )
     min_map50: Annotated[float, Sets("gate.min_map50")] = Field(
-        0.0, description="Least mAP50 on the test split that is registered, 0 to 1. 0: the preset's."
+        0.0, description="Minimum mAP50 on the test split for registration, 0 to 1. 0: the preset's."
     )
     min_map50_95: Annotated[float, Sets("gate.min_map50_95")] = Field(
-        0.0, description="Least mAP50-95 on the test split that is registered, 0 to 1. 0: the preset's."
+        0.0, description="Minimum mAP50-95 on the test split for registration, 0 to 1. 0: the preset's."
     )
     seed: Annotated[int, Sets("train.seed")] = Field(0, description="Seed of weights, order and augmentation.")
     overrides: str = Field(
@@ -82,7 +82,7 @@ class PipelineParameters(BaseModel):
     def values(self) -> dict[str, Any]:
         """Return values by their dotted configuration keys; 0 and '' leave a key to the preset, `overrides` win.
 
-        Raises ConfigError if `overrides` is no JSON object, or sets GPUs: the task asks for them by their parameter.
+        Raises ConfigError if `overrides` is not a JSON object, or sets GPUs: the task requests them by their parameter.
         """
         values: dict[str, Any] = {"train.gpus": self.gpus}
         for name, field in type(self).model_fields.items():
@@ -101,12 +101,12 @@ class PipelineParameters(BaseModel):
             raise ConfigError(f"overrides: got {overrides!r}, {expected}")
         if "train.gpus" in overrides:
             raise ConfigError(
-                "overrides: got train.gpus; set the parameter gpus, by which the GPUs are also asked for."
+                "overrides: got train.gpus; set the parameter gpus, by which the GPUs are also requested."
             )
         return overrides
 
 
-def inert(value: Any) -> str:
-    """Return JSON that the pipeline's runner passes on as it is: nothing in it looks like a placeholder or a quote."""
+def placeholder_free_json(value: Any) -> str:
+    """Return JSON that the pipeline's runner passes on unchanged: it holds no placeholder and no quote."""
     text = json.dumps(value)
     return text.replace("{{", "{\\u007b").replace("'", "\\u0027")

@@ -7,7 +7,7 @@ parameter, in error messages. Presets (see `presets`) are functions that return 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -24,10 +24,11 @@ from sightline import expected
 from sightline.config import mlflow_names
 from sightline.policy import Policy
 
-Format = Literal["auto", "yolo", "coco", "voc"]
+Format = Literal["yolo", "coco", "voc"]  # of annotations
+FORMATS: tuple[Format, ...] = get_args(Format)
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-STRIDE = 32  # pixels of the image that are one at the deepest level of every official network
+STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
 class Part(BaseModel):
@@ -40,17 +41,17 @@ class Part(BaseModel):
     def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false, in YAML also yes, no, on and off, which would count as 1 and 0."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (bool, Policy):
-            raise ValueError(f"got {str(value).lower()}, expected no switch but a value")
+            raise ValueError(f"got {str(value).lower()}, expected a value, not a switch")
         return value
 
 
 def _policy(value: Any) -> Any:
-    """Take the name of a policy for the policy."""
+    """Accept the name of a policy in place of the policy."""
     return {"base": value} if isinstance(value, str) else value
 
 
 def _digest(value: str | None) -> str | None:
-    """Take a sha256 in capitals, as Windows prints it, for the same in small letters."""
+    """Accept a sha256 in upper case, as Windows prints it."""
     digest = value and value.strip().lower()
     if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
         raise ValueError(f"got {expected.shown(value)}, expected a sha256: 64 digits 0 to 9 and a to f")
@@ -60,10 +61,10 @@ def _digest(value: str | None) -> str | None:
 class DataConfig(Part):
     """Where the labelled images are and how to read them."""
 
-    format: Format = Field("auto", description="Annotation format; auto recognises it from the files.")
+    format: Literal["auto", Format] = Field("auto", description="Annotation format; auto recognises it from the files.")
     images: str | None = Field(None, description="Folder of the images, where it lies outside the annotations.")
     voc_origin: Literal[0, 1] = Field(
-        0, description="What VOC files count pixels from: 0, xmin..xmax are edges; 1, they are first and last pixel."
+        0, description="First pixel in VOC files: 0, xmin and xmax are edges; 1, they are the first and last pixel."
     )
     policy: Annotated[Policy, BeforeValidator(_policy)] = Field(
         Policy(), description="strict, default or lenient, or an object with base, rules and thresholds."
@@ -124,7 +125,7 @@ class TrainConfig(Part):
         3.0, ge=0, le=10_000, description="Epochs of rising learning rate; the last epoch is never one of them."
     )
     nominal_batch: int = Field(
-        64, ge=1, le=65_536, description="Batch at which gradients are applied and weight decay is meant."
+        64, ge=1, le=65_536, description="Batch after which gradients are applied, and to which weight_decay refers."
     )
     cosine: bool = Field(False, description="Cosine instead of linear learning-rate decay.")
     patience: int = Field(
@@ -163,7 +164,7 @@ class TrainConfig(Part):
         return self
 
     def last_batch(self, images: int) -> int:
-        """Return how many of `images` are in the last batch of an epoch of a process; the engine shares them evenly."""
+        """Return the size of the last batch of an epoch in each process; the engine shares `images` evenly."""
         batch = min(self.batch // self.world_size, images)
         return -(-images // self.world_size) % batch or batch
 
@@ -174,10 +175,10 @@ class TrainConfig(Part):
         return self
 
 
-def single(image_size: int, batch: int, stride: int = STRIDE) -> list[str]:
-    """Say why a network of this stride cannot be trained, if one image would be a batch of its own.
+def single_image_batch(image_size: int, batch: int, stride: int = STRIDE) -> list[str]:
+    """Say why a network of this stride cannot train on a batch of one image; empty if it can.
 
-    At its deepest level the image is a single pixel then, of which batch normalisation knows no variance.
+    If the image is one cell at the deepest level, batch normalisation has no variance to divide by.
     """
     if image_size >= 2 * stride:
         return []
@@ -205,13 +206,13 @@ class ExportConfig(Part):
 
 
 class GateConfig(Part):
-    """Minimums on the test split; null asks for nothing."""
+    """Minimums on the test split; null sets none."""
 
-    min_map50: Fraction | None = Field(None, description="Least mean AP at IoU 0.50.")
-    min_map50_95: Fraction | None = Field(None, description="Least mean AP over IoU 0.50 to 0.95.")
-    min_precision: Fraction | None = Field(None, description="Least precision at the file's operating confidence.")
-    min_recall: Fraction | None = Field(None, description="Least recall at the file's operating confidence.")
-    min_class_ap50: Fraction | None = Field(None, description="Least AP at IoU 0.50 of the weakest class.")
+    min_map50: Fraction | None = Field(None, description="Minimum mean AP at IoU 0.50.")
+    min_map50_95: Fraction | None = Field(None, description="Minimum mean AP over IoU 0.50 to 0.95.")
+    min_precision: Fraction | None = Field(None, description="Minimum precision at the file's operating confidence.")
+    min_recall: Fraction | None = Field(None, description="Minimum recall at the file's operating confidence.")
+    min_class_ap50: Fraction | None = Field(None, description="Minimum AP at IoU 0.50 of the weakest class.")
 
 
 class SampleConfig(Part):
@@ -224,7 +225,9 @@ class SampleConfig(Part):
         description="Your own pictures, without labels, that are shown as well: a folder, an archive or "
         "s3://bucket/prefix.",
     )
-    max_pictures: int = Field(12, ge=1, le=200, description="Most of them that are shown, evenly spread by name.")
+    max_pictures: int = Field(
+        12, ge=1, le=200, description="Most of your pictures that are shown, evenly spread by name."
+    )
 
 
 class RegisterConfig(Part):

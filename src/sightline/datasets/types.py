@@ -15,8 +15,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from sightline.config import Format
 from sightline.documents import SPLITS, Split, SplitCounts
 from sightline.rules import Issue
 
@@ -85,7 +86,7 @@ class Reading:
     set where it lies elsewhere. `part` says that only a part of what lies there was asked for.
     """
 
-    format: Literal["yolo", "coco", "voc"]
+    format: Format
     classes: list[str] | None
     relative: bool
     records: Callable[[], Iterator[ImageRecord | Issue]]

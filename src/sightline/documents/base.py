@@ -1,4 +1,4 @@
-"""The documents that pass between stages: one JSON file a stage, each of a frozen, documented schema.
+"""The documents that pass between stages: one JSON file per stage, each of a frozen, documented schema.
 
 Absent is null everywhere: a class or size bucket without samples has no score, not -1, NaN or 0.
 """
@@ -28,7 +28,7 @@ class Part(BaseModel):
 
 
 class Document(Part):
-    """What a stage leaves behind; `file_name` is where, inside the stage's folder."""
+    """The result of a stage, stored under `file_name` in the stage's folder."""
 
     schema_version: Literal[2] = 2
 
@@ -50,7 +50,7 @@ AnyDocument = TypeVar("AnyDocument", bound=Document)
 def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
     """Read a stage's document out of its folder.
 
-    Raises StageInputError if it is not there or does not fit the schema.
+    Raises StageInputError if it is missing or does not fit the schema.
     """
     path = folder / kind.file_name()
     try:

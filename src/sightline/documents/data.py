@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from sightline.config import Format
 from sightline.documents.base import Document, Part, Split, Verdict
 from sightline.policy import Policy
 
@@ -53,14 +54,14 @@ class SplitCounts(Part):
 
 
 class Histogram(Part):
-    """Counts by split; `edges` has one number more than each list of counts, and the outer bins take what lies out."""
+    """Counts by split; `edges` has one number more than each list of counts, outer bins include what lies beyond."""
 
     edges: list[float]
     counts: dict[Split, list[int]]
 
 
 class Distributions(Part):
-    """What the labels look like, split by split. Of boxes that passed; before quarantine nothing is counted."""
+    """What the labels look like, split by split; only what passed the gate is counted."""
 
     sizes: Histogram = Field(description="Square root of a box's share of its image's area, 0 to 1.")
     aspects: Histogram = Field(description="Width over height of boxes, in pixels.")
@@ -68,7 +69,9 @@ class Distributions(Part):
     image_sizes: Histogram = Field(description="Square root of width times height of images, in pixels.")
     positions: dict[Split, list[list[int]]] = Field(description="Box centres on a 16 x 16 grid, rows from the top.")
     cooccurrence_classes: list[str] = Field(description="The commonest classes, at most 20.")
-    cooccurrence: list[list[int]] = Field(description="Images that hold both classes; the diagonal: that hold one.")
+    cooccurrence: list[list[int]] = Field(
+        description="Images that hold both classes; on the diagonal, those that hold the class."
+    )
 
 
 class SplitComparison(Part):
@@ -86,7 +89,7 @@ class DataDocument(Document):
     """The data report: everything that is wrong with a source, and what it looks like. Written whatever the verdict."""
 
     source: str
-    format: Literal["yolo", "coco", "voc"]
+    format: Format
     policy: Policy
     verdict: Verdict
     unusable: str | None = Field(description="Why nothing can be trained on this, whatever the rules say; or null.")
@@ -99,7 +102,7 @@ class DataDocument(Document):
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     splits: dict[Split, SplitCounts] = Field(description="What passed.")
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
-    findings: list[RuleResult] = Field(description="One for each rule that found something: errors first, most first.")
+    findings: list[RuleResult] = Field(description="One per rule that found something: errors first, then by count.")
     distributions: Distributions | None = Field(description="Null where nothing passed.")
     split_comparisons: list[SplitComparison] = Field(description="Of val and test with train, property by property.")
     seconds: float

@@ -40,14 +40,14 @@ class Curves(Part):
 
 
 class ConfusionMatrix(Part):
-    """Counts at IoU 0.50 and the operating confidence. Rows are what is there, columns what was found."""
+    """Counts at IoU 0.50 and the operating confidence. Rows are labels, columns detections."""
 
     labels: list[str] = Field(description="Class names, then `background`.")
     counts: list[list[int]]
 
 
 class Backgrounds(Part):
-    """Images of the test split with nothing in them."""
+    """Images of the test split without a labelled object."""
 
     images: int
     false_positives: int
@@ -89,13 +89,13 @@ class EvaluateDocument(Document):
     backgrounds: Backgrounds
     curves: Curves
     predictions: PredictionsFile | None = Field(
-        None, description="What the scores were computed from, image by image; null in documents of before it was kept."
+        None, description="What the scores were computed from, image by image; null in documents of earlier versions."
     )
     settings: str = Field(description="How detections were made and matched, in one sentence.")
     verdict: Verdict
     reasons: list[str]
     gate: GateConfig | None = Field(
-        None, description="The minimums that it was judged by; null in documents of before they were kept."
+        None, description="The minimums that it was judged by; null in documents of earlier versions."
     )
     provider: str = Field(description="ONNX Runtime execution provider that ran the file.")
     milliseconds_per_image: float = Field(description="Mean time of one image, decoding included.")

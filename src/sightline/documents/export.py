@@ -45,7 +45,7 @@ class ExportDocument(Document):
     )
     confidence_f1: Score = Field(description="Mean F1 over classes on val at that confidence.")
     f1_curve: Curve | None = Field(
-        None, description="Mean F1 over classes on val, over confidence; null in documents of before it was kept."
+        None, description="Mean F1 over classes on val, over confidence; null in documents of earlier versions."
     )
     checkpoint_sha256: Sha256
     parity: Parity

@@ -1,4 +1,4 @@
-"""All that the stages of one run left, read out of their folders."""
+"""Reads the documents of all stages of one run from their folders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sightline.documents.validate import ValidateDocument
 
 @dataclass(frozen=True)
 class Documents:
-    """What the stages of a run wrote; null where a stage was not reached."""
+    """What the stages of a run wrote; None where a stage was not reached."""
 
     validate: ValidateDocument | None
     data: DataDocument | None

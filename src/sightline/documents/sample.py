@@ -12,7 +12,7 @@ Chosen = Literal["miss", "false alarm", "typical", "empty", "even", "given"]
 
 
 class Sample(Part):
-    """One image with what the model saw in it. The counts are null for a picture without labels."""
+    """One image with its detections. The counts are null for a picture without labels."""
 
     image: str = Field(description="Name of the image in the source, or in the place of the pictures.")
     file: str = Field(description="Drawing in this folder.")
@@ -20,7 +20,7 @@ class Sample(Part):
         "even",
         description="Why it is shown. By the predictions: it has the most objects missed or the most false alarms, its "
         "F1 is nearest to the median (typical), or nothing is in it (empty). Without predictions: evenly spread over "
-        "the split. Or it is a picture that the user has given.",
+        "the split. Or it is one of the user's own pictures (given).",
     )
     finding: str = Field(description="What was found, in words; `No findings` where there is nothing.")
     labelled: int | None

@@ -38,7 +38,7 @@ class Attempt(Part):
 
 
 class BestEpoch(Part):
-    """The epoch whose weights go on, chosen on val by the engine's fitness."""
+    """The epoch whose weights are exported, chosen on val by the engine's fitness."""
 
     epoch: int
     map50: float

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
-from sightline.config import RunConfig
+from sightline.config import Format, RunConfig
 from sightline.documents.base import Document, Part, Sha256, Split
 from sightline.documents.data import RuleResult, SplitCounts
 from sightline.documents.weights import WeightsReference
@@ -29,7 +27,7 @@ class ValidateDocument(Document):
     """What was read and what was made of it. `data.json` beside it is the data report."""
 
     source: str
-    format: Literal["yolo", "coco", "voc"]
+    format: Format
     snapshot: str = Field(description="URI of the snapshot's folder in the store.")
     digest: Sha256 = Field(description="Digest over image bytes, labels, class names, splits and file names.")
     classes: list[str]

@@ -1,4 +1,4 @@
-"""What training starts from: an architecture, or bytes that are bound by their digest."""
+"""What training starts from: an architecture, or a checkpoint identified by the digest of its bytes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PINNED = re.compile(r"((?:file|s3)://.+)#sha256=([0-9a-f]{64})")
 
 
 class Architecture(Part):
-    """A network of the engine's, trained from scratch."""
+    """A network that the engine describes, trained from scratch."""
 
     architecture: str = Field(pattern=r"^[\w-]+\.yaml$", description="Name of the engine's file that describes it.")
 
     @property
     def sha256(self) -> None:
-        """There are no bytes that could have one."""
+        """None: an architecture has no bytes to digest."""
 
     def text(self) -> str:
         """Return the form that `parse` reads."""
@@ -28,7 +28,7 @@ class Architecture(Part):
 
 
 class PinnedWeights(Part):
-    """A checkpoint in a store; only bytes of this digest are it."""
+    """A checkpoint in a store, identified by the digest of its bytes."""
 
     uri: str = Field(pattern=r"^(file|s3)://", description="Where the bytes lie in the store.")
     sha256: Sha256 = Field(description="Digest of those bytes.")
@@ -48,6 +48,6 @@ def parse_weights(text: str) -> WeightsReference:
     if found := PINNED.fullmatch(text):
         return PinnedWeights(uri=found[1], sha256=found[2])
     raise WeightsError(
-        f"weights: got '{shortened(text)}', expected what validate says: architecture:NAME.yaml, or URI#sha256=DIGEST "
-        "with the 64 digits of the checkpoint's sha256."
+        f"weights: got '{shortened(text)}', expected what validate returns: architecture:NAME.yaml, or "
+        "URI#sha256=DIGEST with the 64 digits of the checkpoint's sha256."
     )

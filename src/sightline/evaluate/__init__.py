@@ -1,4 +1,4 @@
-"""Evaluate: the exported file on the test split, by the code that ships; scores and a verdict out."""
+"""Evaluate: run the exported file on the test split with the code that ships, score it, and let the gate judge."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from sightline.storage import open_store
 def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Device = "auto") -> EvaluateDocument:
     """Score `export/model.onnx` on the test split and leave `evaluate.json` and `predictions.npz` in `out`.
 
-    The predictions also go to the snapshot's store. Raises StageInputError if the file's bytes are not those that were
-    exported, or were made from other data; StorageError from the store.
+    The predictions also go to the snapshot's store. Raises StageInputError if the file is not the one that was exported
+    or comes from another snapshot, StorageError if the store fails.
     """
     with running("evaluate", out, export=export) as seconds:
         exported, model = exported_model(export, snapshot)
@@ -129,9 +129,10 @@ def class_scores(
 def confusion(
     found: Sequence[Detections], samples: Sequence[Labelled], classes: Sequence[str], confidence: float
 ) -> ConfusionMatrix:
-    """Count what each labelled object was taken for, matching boxes at IoU 0.50 whatever their class.
+    """Count the class that each labelled object was detected as, matching boxes at IoU 0.50 regardless of class.
 
-    The last row holds detections of nothing, the last column objects that were missed.
+    Returns (classes + 1, classes + 1) counts: rows are labels, columns detections. The last row counts detections of
+    background, the last column missed objects.
     """
     nothing = len(classes)
     counts = np.zeros((nothing + 1, nothing + 1), np.int64)
@@ -148,7 +149,7 @@ def confusion(
 
 
 def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confidence: float) -> Backgrounds:
-    """Count detections at the operating confidence in images that hold nothing."""
+    """Count false positives at the operating confidence in images without labelled objects."""
     empty = [len(d.above(confidence)) for d, sample in zip(found, samples, strict=True) if not len(sample.classes)]
     return Backgrounds(
         images=len(empty),
@@ -158,7 +159,7 @@ def backgrounds(found: Sequence[Detections], samples: Sequence[Labelled], confid
 
 
 def _curves(coco: CocoScores, counts: scoring.Tally, confidence: float) -> Curves:
-    points = scoring.pooled(counts, scoring.drawn(confidence))
+    points = scoring.pooled(counts, scoring.curve_confidences(confidence))
     over = {name: Curve(x=x.tolist(), y=y.round(4).tolist()) for name, (x, y) in points.items()}
     return Curves(precision_recall=coco.precision_recall, **over)
 

@@ -1,4 +1,4 @@
-"""Detections and labels of a split, object by object, as the columns that everything else is computed from."""
+"""The columns of the predictions file: a split's detections and labels, a row each, from which all scores follow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sightline.snapshots import Labelled
 
 
 def columns(header: Header, found: Sequence[Detections], samples: Sequence[Labelled]) -> Predictions:
-    """Match every image's detections with its labels, and put all images below one another."""
+    """Match each image's detections with its labels and concatenate the images, in the order of `samples`."""
     matches = [
         match_by_class(detections.boxes, detections.classes, sample.boxes, sample.classes, header.iou)
         for detections, sample in zip(found, samples, strict=True)
@@ -41,7 +41,7 @@ def _offsets(rows: Sequence[Sized]) -> Offsets:
 
 
 def tally(predictions: Predictions) -> scoring.Tally:
-    """Return every detection as right or wrong."""
+    """Return each detection's score, class and whether it is right, and the labelled objects of each class."""
     return scoring.Tally(
         scores=predictions.detection_scores.astype(np.float64),
         classes=predictions.detection_classes.astype(np.int64),

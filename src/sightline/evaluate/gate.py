@@ -1,4 +1,4 @@
-"""The score gate: the configured minimums against what was measured."""
+"""The score gate: compares the measured scores with the configured minimums."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def judge(
     recall: float | None,
     per_class: list[ClassScores],
 ) -> tuple[Verdict, list[str]]:
-    """Return the verdict and one sentence a minimum, failed ones first.
+    """Return the verdict and one sentence per minimum, the failed ones first.
 
-    A score that does not exist (no sample, no detection) fails a minimum that was set for it.
+    A minimum also fails where its score does not exist (no samples, no detections).
     """
     seen = [scores for scores in per_class if scores.map50 is not None]
     weakest = min(seen, key=lambda scores: scores.map50 or 0.0, default=None)

@@ -1,4 +1,4 @@
-"""COCO average precision, by faster-coco-eval: the numbers of pycocotools, from its C++ twin."""
+"""COCO average precision, computed by faster-coco-eval, which gives the numbers of pycocotools in C++."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from sightline.documents import Curve, SizeScores
 from sightline.snapshots import Labelled
 
 IOU50, IOU75 = 0, 5  # positions in COCO's thresholds 0.50, 0.55, … 0.95
-ALL, SMALL, MEDIUM, LARGE = range(4)  # positions in its areas
-LIMITS = (1, 10, 100)  # detections per image that its AR looks at; AP uses the last
+ALL, SMALL, MEDIUM, LARGE = range(4)  # positions in COCO's area ranges
+LIMITS = (1, 10, 100)  # most detections per image, for each AR; AP uses the last
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def coco_scores(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) 
     """Score COCO detections (`image_id`, `category_id`, `bbox` x y w h, `score`) against a COCO ground truth.
 
     Classes are the ground truth's categories by rising id. Boxes are compared in pixels, at IoU 0.50 to 0.95, with at
-    most 100 detections an image (https://cocodataset.org/#detection-eval).
+    most 100 detections per image (https://cocodataset.org/#detection-eval).
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it narrates
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
         ground = COCO(dict(truth))
         evaluation = COCOeval_faster(ground, ground.loadRes([dict(result) for result in results]), "bbox")
         evaluation.evaluate()
@@ -69,7 +69,7 @@ def coco_scores(truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) 
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
-    """Average what is there; COCO writes -1 where a class or size has no object."""
+    """Average the entries that exist; COCO writes -1 where a class or size has no object."""
     there = values[values > -1]
     return float(there.mean()) if there.size else None
 
@@ -85,7 +85,7 @@ def _precision_recall(precision: NDArray[np.float64]) -> Curve:
 
 
 def coco_truth(samples: Sequence[Labelled], classes: Sequence[str]) -> dict[str, Any]:
-    """Describe a split as a COCO ground truth; image ids are positions in `samples`, category ids class indices."""
+    """Return a split as a COCO ground truth; image ids are positions in `samples`, category ids class indices."""
     annotations: list[dict[str, Any]] = []
     for image_id, sample in enumerate(samples):
         for (x1, y1, x2, y2), index in zip(sample.boxes.tolist(), sample.classes.tolist(), strict=True):
@@ -108,7 +108,7 @@ def coco_truth(samples: Sequence[Labelled], classes: Sequence[str]) -> dict[str,
 
 
 def coco_results(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """Describe detections as COCO results; image ids are positions in `found`."""
+    """Return detections as COCO results; image ids are positions in `found`."""
     return [
         {"image_id": image_id, "category_id": index, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score}
         for image_id, detections in enumerate(found)

@@ -1,4 +1,4 @@
-"""Export: the best checkpoint in; the ONNX file that ships out, with its contract inside and its parity shown."""
+"""Export: turn the best checkpoint into the ONNX file that ships, with its contract inside and its parity checked."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ PARITY_IMAGES = 16
 
 
 def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> ExportDocument:
-    """Export `train/best.pt`, at the size it was trained at, and leave `model.onnx` and `export.json` in `out`.
+    """Export `train/best.pt` at the size it was trained at, and leave `model.onnx` and `export.json` in `out`.
 
-    Raises ExportError if file and checkpoint do not agree, StageInputError if `train` holds no finished training.
+    Raises ExportError if the file and the checkpoint disagree, ConfigError for an nms-free head that the network lacks,
+    StageInputError if `train` holds no finished training on this snapshot.
     """
     with running("export", out, train=train) as seconds:
         trained = read(TrainDocument, train)
@@ -43,14 +44,14 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             onnx_file.export(checkpoint, work, config, image_size)
             contract = _contract(model, config, data.classes, image_size)
             onnx_file.write_contract(work, contract)
-            counts = _val(work, data)
+            counts = _tally_on_val(work, data)
             confidence, f1 = scoring.operating_point(counts)
             contract = replace(contract, confidence=confidence)
             onnx_file.write_contract(work, contract)
             samples = data.samples("val")
             images = [read_image(sample.image) for sample in samples[:: -(-len(samples) // PARITY_IMAGES)]]
             exported = Detector(work, device="cpu", confidence=scoring.FLOOR)
-            shown = parity.check(model, exported, images, config.tolerance)
+            measured = parity.check(model, exported, images, config.tolerance)
             work.replace(out / ONNX)
         finally:
             work.unlink(missing_ok=True)
@@ -68,7 +69,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             confidence_f1=f1,
             f1_curve=_curve(counts, confidence),
             checkpoint_sha256=trained.checkpoint_sha256,
-            parity=shown,
+            parity=measured,
             seconds=seconds(),
         )
         document.write(out)
@@ -76,7 +77,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
 
 
 def _contract(model: Any, config: ExportConfig, classes: list[str], image_size: int) -> Contract:
-    """Return what the file promises; its operating confidence is yet to be chosen."""
+    """Return the file's contract, with an operating confidence of 0 until one is chosen."""
     return Contract(
         schema_version=1,
         architecture=Path(model.yaml.get("yaml_file", "unknown")).stem,
@@ -90,14 +91,14 @@ def _contract(model: Any, config: ExportConfig, classes: list[str], image_size: 
     )
 
 
-def _val(model: Path, data: Snapshot) -> scoring.Tally:
-    """Return what the file itself finds on val, right and wrong."""
+def _tally_on_val(model: Path, data: Snapshot) -> scoring.Tally:
+    """Run the exported file on val and return its detections, right and wrong."""
     samples = data.samples("val")
     found = scoring.detect_all(Detector(model, confidence=scoring.FLOOR), samples, "export")
     return scoring.tally(found, samples, len(data.classes))
 
 
 def _curve(counts: scoring.Tally, confidence: float) -> Curve:
-    """Return the mean F1 that `confidence` was chosen by."""
-    x = scoring.drawn(confidence)
+    """Return the curve of mean F1 over confidence, by which `confidence` was chosen."""
+    x = scoring.curve_confidences(confidence)
     return Curve(x=x.tolist(), y=scoring.mean_f1(counts, x).round(4).tolist())

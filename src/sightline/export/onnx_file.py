@@ -1,4 +1,4 @@
-"""Writes the ONNX file: the engine's exporter, then metadata without dates and paths. Equal weights, equal bytes."""
+"""Writes the ONNX file with the engine's exporter, without dates and paths: equal weights give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from sightline.config import ExportConfig
 from sightline.contract import KEY, Contract
 from sightline.errors import ConfigError
 
-DROPPED = ("date", "description", "args")  # the engine's own entries that hold the time, and paths of this machine
+DROPPED_METADATA = (
+    "date",
+    "description",
+    "args",
+)  # the engine's own entries that hold the time, and paths of this machine
 
 
 def load_checkpoint(path: Path) -> Any:
@@ -24,9 +28,9 @@ def load_checkpoint(path: Path) -> Any:
 
 
 def select_head(model: Any, nms_free: bool, max_det: int = 300) -> None:
-    """Let the model answer with its one-to-one head (nms-free, `max_det` rows) or with the one that every family has.
+    """Select the head that the model outputs: one-to-one (nms-free, `max_det` rows), or the one every family has.
 
-    Raises ConfigError if an nms-free head is asked of a model that has none.
+    Raises ConfigError if the model has no nms-free head and one is asked for.
     """
     if nms_free and getattr(model.model[-1], "one2one_cv2", None) is None:
         raise ConfigError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
@@ -56,11 +60,11 @@ def export(checkpoint: Path, target: Path, config: ExportConfig, image_size: int
 
 
 def write_contract(path: Path, contract: Contract) -> None:
-    """Put the contract into the file's metadata and take out what differs between two exports of one checkpoint."""
+    """Write the contract into the file's metadata and remove what differs between two exports of one checkpoint."""
     import onnx
 
     model = onnx.load(path)
-    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DROPPED}
+    entries = {entry.key: entry.value for entry in model.metadata_props if entry.key not in DROPPED_METADATA}
     entries[KEY] = contract.dump()
     del model.metadata_props[:]
     for key in sorted(entries):
@@ -73,7 +77,7 @@ def write_contract(path: Path, contract: Contract) -> None:
 
 
 def opset(path: Path) -> int:
-    """Return the operator set of a file's default domain."""
+    """Return the ONNX opset version of a file's default domain."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)

@@ -1,4 +1,4 @@
-"""The exported file against the checkpoint, on real images: raw outputs, and detections that a user would see."""
+"""Parity: compares the exported file with the checkpoint on real images, by raw outputs and by detections."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sightline.errors import ExportError
 from sightline.preprocess import Image, preprocess
 from sightline.scoring import FLOOR, ROUNDING
 
-UNTRAINED = 1e-8  # a score below what the engine's first biases give, even with a thousand classes (8e-7)
+UNTRAINED = 1e-8  # below every score that the engine's initial biases give, even with a thousand classes (8e-7)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One network's output for an image: raw, and what is found in it above FLOOR."""
+    """One network's output for an image: raw, and decoded into detections above FLOOR."""
 
     raw: Array
     found: Detections
@@ -31,9 +31,10 @@ class Answer:
 def check(checkpoint: Any, detector: Detector, images: list[Image], tolerance: float) -> Parity:
     """Compare `checkpoint`, an engine model in evaluation mode on the CPU, with the file behind `detector`.
 
-    `detector` must find everything above FLOOR. Compared is what the file reports at its own operating confidence; if
-    that is nothing on these images, everything above FLOOR. Raises ExportError if the two differ by more than
-    `tolerance` or in a detection, if one gives what is no number, or if both find nothing: then nothing was shown.
+    `detector` must report everything above FLOOR. The detections above the file's operating confidence are compared, or
+    all above FLOOR if there are none on these images. `tolerance` is the largest difference of raw outputs allowed, in
+    pixels and scores. Raises ExportError if raw outputs differ by more, if a detection has no partner, if an output is
+    not finite, or if both find nothing, which would prove nothing.
     """
     pairs = [(_theirs(checkpoint, detector, image), _ours(detector, image)) for image in images]
     _finite(pairs)
@@ -62,11 +63,11 @@ def check(checkpoint: Any, detector: Detector, images: list[Image], tolerance: f
 
 
 def _reason(parity: Parity, highest: float) -> str:
-    """Say why parity was not shown."""
+    """Say why the parity check failed."""
     if not parity.matched and not parity.unmatched:
         advice = "It has learned too little: train longer (train.epochs), or start from pretrained weights."
         if highest < UNTRAINED:
-            advice = "An untrained network gives more: its training diverged. Lower train.lr0 or train.momentum."
+            advice = "Even an untrained network scores higher: training diverged. Lower train.lr0 or train.momentum."
         return (
             f"The checkpoint finds nothing above confidence {FLOOR} on {parity.images} val images (its highest score "
             f"there: {highest:.2g}), so nothing shows that the exported file equals it. {advice}"
@@ -82,21 +83,21 @@ def _reason(parity: Parity, highest: float) -> str:
     usual = ExportConfig().tolerance
     rounded = not parity.unmatched and parity.max_abs_diff <= usual
     advice = (
-        f"Every detection agrees, and roundings alone differ as much: raise export.tolerance (default: {usual})."
+        f"Every detection agrees, and rounding alone can differ as much: raise export.tolerance (default: {usual})."
         if rounded
-        else "Another export.opset may compute it."
+        else "Try another export.opset."
     )
     return f"The exported file does not compute what the checkpoint computes: {'; '.join(reasons)}. {advice}"
 
 
 def _finite(pairs: list[tuple[Answer, Answer]]) -> None:
-    """Raise ExportError if a network's output is not a number somewhere."""
+    """Raise ExportError if an output is NaN or infinite."""
     for index, who in enumerate(("checkpoint", "exported file")):
         bad = sum(not np.isfinite(pair[index].raw).all() for pair in pairs)
         if bad:
             advice = "Its training diverged: lower train.lr0." if index == 0 else "Try another export.opset."
             raise ExportError(
-                f"The {who} gives outputs that are no numbers (NaN or infinite) on {bad} of {len(pairs)} val images, "
+                f"The {who} gives outputs that are not numbers (NaN or infinite) on {bad} of {len(pairs)} val images, "
                 f"so it cannot be used. {advice}"
             )
 
@@ -116,7 +117,7 @@ def _ours(detector: Detector, image: Image) -> Answer:
 
 
 def _answer(detector: Detector, raw: Array, image: Image) -> Answer:
-    """Decode with one decoder for both: the question is whether the network computes the same."""
+    """Decode both outputs with the same decoder: the question is whether the networks compute the same."""
     height, width = image.shape[:2]
     return Answer(raw, detector.decode(raw, height, width), lambda: computed(detector, raw, image))
 
@@ -126,9 +127,9 @@ def _difference(theirs: Array, ours: Array) -> float:
 
 
 def _difference_of_rows(theirs: Array, ours: Array) -> float:
-    """Compare rows of an nms-free head, which may swap places where scores are equal: each with its nearest.
+    """Compare each (n, 6) row of an nms-free head with its nearest: rows of equal score may swap places.
 
-    Rows that tie with the last one may have lost their place to one another; the better half of them must be there.
+    Of the rows that tie with the last one, each network may have kept others; only the better half must be in both.
     """
     rows = theirs[theirs[:, 4] > FLOOR]
     if not len(rows):

@@ -1,11 +1,12 @@
-"""Runs the compiled pipeline on this machine. The one room in `src/` that knows kfp.
+"""Runs the compiled pipeline on this machine. The only package in `src/` that knows kfp.
 
-local      the command's side: one run from claiming its folder to its summary
-runner     the process that hands the pipeline to kfp's local runner, whose output is `pipeline.log`
-known      which results of former runs are taken: those whose files are what they were
-claim      who may write into a run's folder, and which runs are dead
-outcome    what a run came to, read from the traces that it left
-processes  which processes belong to a run, and how they end
+local           one run from the command's side: claim the folder, watch the runner, write the summary
+runner          the process that hands the pipeline to kfp's local runner; its output is `pipeline.log`
+cached_results  reuses results of earlier runs whose files have not changed
+claim           who may write into a run's folder, and which runs are dead
+outcome         how a run ended, read from the files that it left
+processes       which processes belong to a run, and how they are ended
+shell           how the runner's shell starts a task
 """
 
 from sightline.orchestrate.local import run

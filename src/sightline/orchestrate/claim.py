@@ -1,6 +1,6 @@
-"""Who may write into a run's folder: a lock in it, held while the run lives. One whose lock is free has ended or died.
+"""Who may write into a run's folder: the holder of the lock in it. A run whose lock is free has ended or died.
 
-The lock belongs to the command's process and dies with it, however that ends. No child inherits it.
+The lock belongs to the command's process and is freed when that ends, even by kill -9. No child inherits it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from sightline.storage.lock import Lock
 
 LOCK, SUMMARY, ARGUMENTS, TEMPORARY = ".lock", "summary.json", "arguments.json", "tmp"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# What else lies in the folder of all runs; SQLite puts files beside the database (mlflow.db-journal, -wal, -shm).
-OURS = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
-OURS_SHOWN = "mlartifacts, mlflow.db…, store, work"
-LONGEST = 300  # bytes of the path of all runs or of one; SQLite takes 512, of which a run's own folders need the rest
+# Other names in the folder of all runs; SQLite puts files beside the database (mlflow.db-journal, -wal, -shm).
+RESERVED = re.compile(r"mlartifacts|mlflow\.db.*|store|work", re.IGNORECASE)
+RESERVED_SHOWN = "mlartifacts, mlflow.db…, store, work"
+MAX_PATH_BYTES = 300  # of the folder of all runs, or of one; SQLite allows 512, and a run's own folders need the rest
 EVENTS, LOG, PAGE = "progress.jsonl", "pipeline.log", "report.html"
 
 
 def usable(folder: Path, option: str) -> Path:
-    """Return a folder that runs work in, absolute. Raises ConfigError if engine or runner cannot use such a path."""
+    """Return a folder for runs as an absolute path. Raises ConfigError if the engine or the runner cannot use it."""
     absolute = Path(os.path.expanduser(folder)).resolve()  # noqa: PTH111 - Path's raises for a user that does not exist
-    if len(os.fsencode(absolute)) > LONGEST:
-        raise ConfigError(f"{option}: got a path of {len(str(absolute))} characters, expected at most {LONGEST}.")
+    if len(os.fsencode(absolute)) > MAX_PATH_BYTES:
+        raise ConfigError(
+            f"{option}: got a path of {len(str(absolute))} characters, expected at most {MAX_PATH_BYTES}."
+        )
     if not str(absolute).isprintable() or "{{$" in str(absolute) or "?" in str(absolute):
         raise ConfigError(
             f"{option}: got '{absolute}'; the training engine and the pipeline's runner cannot use a path with '?', "
@@ -41,29 +43,29 @@ def usable(folder: Path, option: str) -> Path:
 
 
 def check_id(run_id: str) -> None:
-    """Raise ConfigError for what cannot be the name of a run."""
-    if not RUN_ID.fullmatch(run_id) or OURS.fullmatch(run_id):
+    """Raise ConfigError for a text that cannot be the id of a run."""
+    if not RUN_ID.fullmatch(run_id) or RESERVED.fullmatch(run_id):
         raise ConfigError(
             f"--run-id: got '{shortened(run_id)}', expected letters, digits, '.', '_' and '-', at most 128, the first "
-            f"of them a letter or digit, and none of {OURS_SHOWN}."
+            f"of them a letter or digit, and none of {RESERVED_SHOWN}."
         )
 
 
 class Taken(ConfigError):
-    """A run's folder that belongs to somebody else."""
+    """A run's folder that something else occupies."""
 
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Be the only command that runs in `folder`, which is made if it is not there; yields whether it was there.
+    """Hold `folder` for one run, creating it where needed; yields whether it existed.
 
-    A new folder is removed again if the block raises before anything ran in it. Raises Taken if a run is going on in
-    it, or has ended in anything but failure, or if it was not made by a run.
+    A new folder is removed if the block raises before anything ran in it. Raises Taken if a run is going on in it, if
+    its run ended in anything but failure, or if no run made it.
     """
     missing = [parent for parent in folder.parents if not parent.exists()]
     lock = None
     try:
-        lock = _founded(folder)
+        lock = _create(folder)
         if lock is not None:
             yield False
             return
@@ -79,17 +81,17 @@ def claimed(folder: Path) -> Iterator[bool]:
             lock.close()
     if not folder.is_dir() or not (folder / LOCK).exists():
         raise Taken(
-            f"{folder} is there already, and no `sightline run` made it. Choose another --run-id; the stage commands "
-            "(`sightline train --run …`) go on with the folder of another stage."
+            f"{folder} already exists, and no `sightline run` made it. Choose another --run-id; the stage commands "
+            "(`sightline train --run …`) work in the folder that another stage command made."
         )
     with _locked(folder):
-        _check_failed(folder)
+        _check_restartable(folder)
         yield True
 
 
 @contextlib.contextmanager
-def undisturbed(folder: Path) -> Iterator[None]:
-    """Keep runs out of `folder` while a stage command works in it; several of these may at the same time.
+def shared(folder: Path) -> Iterator[None]:
+    """Keep runs out of `folder` while a stage command works in it; several stage commands may share it.
 
     Raises Taken if a run is going on in it.
     """
@@ -99,7 +101,7 @@ def undisturbed(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def dead(folder: Path) -> Iterator[bool]:
-    """Yield whether the run in `folder` ended without summing up; if so, no other process sums up at the same time."""
+    """Yield whether the run in `folder` died without a summary; if so, no other process writes one meanwhile."""
     if not (folder / LOCK).exists() or (folder / SUMMARY).exists():
         yield False
         return
@@ -113,7 +115,7 @@ def dead(folder: Path) -> Iterator[bool]:
 
 
 def clear(folder: Path) -> None:
-    """Remove what a failed run left in its folder, but for the runner's own, which holds what is known by now."""
+    """Remove what a failed run left in its folder, except the runner's own files: finished results can be reused."""
     shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
     for name in NAMES:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -122,7 +124,7 @@ def clear(folder: Path) -> None:
 
 
 def status(folder: Path) -> str | None:
-    """Return what the run in `folder` ended as, by its summary; null without a summary that says so."""
+    """Return the status in the summary of the run in `folder`; None without a readable one."""
     try:
         found = json.loads((folder / SUMMARY).read_bytes())["status"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -130,10 +132,10 @@ def status(folder: Path) -> str | None:
     return str(found) if found else None
 
 
-def _founded(folder: Path) -> Lock | None:
-    """Make the folder of a new run; returns its lock, held, or null if there is something in its place.
+def _create(folder: Path) -> Lock | None:
+    """Create the folder of a new run and return its lock, held; None if the path is occupied.
 
-    It is made beside and renamed, so that it is never seen without its lock.
+    It is created under another name and renamed, so that it is never seen without its lock.
     """
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     lock = None
@@ -152,13 +154,13 @@ def _founded(folder: Path) -> Lock | None:
     return lock
 
 
-def _check_failed(folder: Path) -> None:
-    """Raise Taken unless the run failed, or died before it could sum up."""
+def _check_restartable(folder: Path) -> None:
+    """Raise Taken unless the run failed, or died without a summary."""
     ended = status(folder)
     if ended == "failed" or not (folder / SUMMARY).exists():
         return
     what = f"holds a run that ended as {ended}" if ended else f"holds a {SUMMARY} that does not say how its run ended"
-    raise Taken(f"{folder} {what}; only a run that failed is started again. Choose another --run-id.")
+    raise Taken(f"{folder} {what}; only a failed run can be started again. Choose another --run-id.")
 
 
 @contextlib.contextmanager
@@ -166,5 +168,5 @@ def _locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock of a run's folder. Raises Taken if another process does."""
     with Lock(folder / LOCK) as lock:
         if not lock.take(shared=shared, wait=False):
-            raise Taken(f"A run is going on in {folder}. Wait for its end, or choose another --run-id.")
+            raise Taken(f"A run is going on in {folder}. Wait until it ends, or choose another --run-id.")
         yield

@@ -1,6 +1,6 @@
-"""One run on this machine: its folder claimed, the runner's process watched, and the result summed up.
+"""One run on this machine: claims its folder, watches the runner's process, and writes the summary.
 
-The runner narrates and its tasks print, so it lives in a process of its own whose output is `pipeline.log`; this side
+The runner and its tasks print a lot, so they have a process of their own whose output is `pipeline.log`; this side
 draws the progress.
 """
 
@@ -32,9 +32,9 @@ def run(
 ) -> SummaryDocument:
     """Run the pipeline with `parameters`, in `runs/run_id`; returns the consolidated result.
 
-    A run of the same id that failed is started again in its folder. A failed or rejected run is a result too; only
-    what goes wrong before it starts raises: ConfigError for an id that is taken, paths that cannot be used, or a
-    tracking server that does not answer.
+    A failed run of the same id is started again in its folder. A failed or rejected run returns its result as well;
+    only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, or a tracking
+    server that does not answer.
     """
     from sightline import tasks
     from sightline.tracking import address, server
@@ -44,8 +44,10 @@ def run(
     folder = runs / run_id
     environment = _environment(runs, folder, run_id)
     check_cache()
-    if away := server.away(address.tracking_uri(runs)):
-        raise ConfigError("The run cannot start:", [*away, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])])
+    if unreachable := server.connection_problems(address.tracking_uri(runs)):
+        raise ConfigError(
+            "The run cannot start:", [*unreachable, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])]
+        )
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
             "parameters": parameters.model_dump(),
@@ -53,7 +55,7 @@ def run(
             "runs": str(runs),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        processes.end(folder, hurry=lambda: True)
+        processes.end(folder, force=lambda: True)
         write_text(folder / claim.ARGUMENTS, json.dumps(arguments, indent=2))
         if again:
             claim.clear(folder)
@@ -65,7 +67,7 @@ def run(
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
-    """Say where everything goes; a store or tracking server that the user named stays."""
+    """Return the runner's environment: where everything goes. A store or tracking server that the user set is kept."""
     return {
         "SIGHTLINE_STORE": file_uri(runs / "store"),
         **os.environ,
@@ -76,14 +78,14 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         progress.VARIABLE: str(folder / claim.EVENTS),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",
-        "PYTHONUTF8": "1",  # whatever the terminal understands: what the stages write are files
+        "PYTHONUTF8": "1",  # stages write files, whatever encoding the terminal has
     }
 
 
 class _Interruptions:
-    """Ctrl-C, SIGTERM and a closed terminal end the runner, not this process, which still has to sum up.
+    """Ctrl-C, SIGTERM and a closed terminal end the runner, not this process, which still has to write the summary.
 
-    The first one asks; from the second on, whatever is left of the run is killed.
+    The first signal asks the run to end; from the second on, whatever is left of it is killed.
     """
 
     def __init__(self) -> None:
@@ -91,7 +93,7 @@ class _Interruptions:
         self._runner: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Interruptions:
-        self._before = {number: signal.signal(number, self._came) for number in stage_frame.ENDS}
+        self._before = {number: signal.signal(number, self._received) for number in stage_frame.ENDS}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,12 +101,12 @@ class _Interruptions:
             signal.signal(number, handler)
 
     def watch(self, runner: subprocess.Popen[bytes]) -> None:
-        """Pass on what comes from now on, and what has come by now."""
+        """Pass signals on to the runner, also those that came before it was started."""
         self._runner = runner
         if self.count:
             self._pass_on()
 
-    def _came(self, *_: object) -> None:
+    def _received(self, *_: object) -> None:
         self.count += 1
         self._pass_on()
 
@@ -115,7 +117,7 @@ class _Interruptions:
 
 
 def _supervised(folder: Path, environment: Mapping[str, str], interruptions: _Interruptions) -> int:
-    """Run the runner's process to its end, and with it all that it started; returns its exit code."""
+    """Run the runner until it and everything it started have ended; returns its exit code."""
     with (folder / claim.LOG).open("wb") as log:
         runner = subprocess.Popen(
             [sys.executable, "-m", "sightline.orchestrate.runner", str(folder)],
@@ -127,5 +129,5 @@ def _supervised(folder: Path, environment: Mapping[str, str], interruptions: _In
         )
         interruptions.watch(runner)
         code = runner.wait()
-    processes.end(folder, hurry=lambda: interruptions.count > 1)
+    processes.end(folder, force=lambda: interruptions.count > 1)
     return outcome.INTERRUPTED if code and interruptions.count else code

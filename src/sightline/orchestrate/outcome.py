@@ -1,4 +1,4 @@
-"""What a run came to, read from the traces that it left: its events, its stages' folders, its error document."""
+"""How a run ended, read from what it left: its events, its stages' folders, its error document."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sightline.orchestrate import claim, processes
 from sightline.runtime import progress, stage_frame
 
 INTERRUPTED = 130  # exit code
-SPARSE = 1 << 20  # bytes that are free where a disk counts as full
+FULL_BELOW = 1 << 20  # free bytes below which a disk counts as full
 
 
 def conclude(folder: Path, code: int) -> SummaryDocument:
-    """Collect the stages' files into the run's folder and write its summary and page; `code` is the runner's end."""
+    """Collect the stages' files in the run's folder; write its summary and page. `code` is the runner's exit code."""
     events = _events(folder)
     folders = _collect(folder, events)
     error = None if code == 0 else _error(folder, code, events)
@@ -28,7 +28,7 @@ def conclude(folder: Path, code: int) -> SummaryDocument:
 
 
 def conclude_dead(runs: Path) -> list[str]:
-    """Finish the bookkeeping of all runs in `runs` whose command is gone; returns what was done, in a line each."""
+    """Write the summary of every run in `runs` whose command died; returns a line about each."""
     notes = []
     for lock in sorted(runs.glob(f"*/{claim.LOCK}")):
         folder = lock.parent
@@ -36,14 +36,14 @@ def conclude_dead(runs: Path) -> list[str]:
             if not is_dead:
                 continue
             try:
-                processes.end(folder, hurry=lambda: True)
+                processes.end(folder, force=lambda: True)
                 shutil.rmtree(folder / claim.TEMPORARY, ignore_errors=True)
                 events = _events(folder)
                 folders = _collect(folder, events)
-                summary = _concluded(folder, folders, events, _death(events), _last_sign(folder, events))
-                notes.append(f"run {folder.name} was cut off; it is now on record as {summary.status}")
+                summary = _concluded(folder, folders, events, _error_of_dead_run(events), _last_seen(folder, events))
+                notes.append(f"run {folder.name} was cut off; it is now recorded as {summary.status}")
             except (SightlineError, OSError) as error:  # the disk may be full; that must not stop other runs
-                notes.append(f"run {folder.name} was cut off, and could not be put on record: {error}")
+                notes.append(f"run {folder.name} was cut off, and could not be recorded: {error}")
     return notes
 
 
@@ -73,15 +73,15 @@ def _events(folder: Path) -> list[dict[str, Any]]:
 
 
 def _started_at(folder: Path) -> str:
-    """Return when the run began: its arguments say it; they are written first."""
+    """Return when the run began, from its arguments, which are written first."""
     try:
         return str(json.loads((folder / claim.ARGUMENTS).read_bytes())["started_at"])
     except (OSError, ValueError, KeyError, TypeError):
         return _time(folder.stat().st_mtime)
 
 
-def _last_sign(folder: Path, events: list[dict[str, Any]]) -> str:
-    """Return when a dead run was last seen at work."""
+def _last_seen(folder: Path, events: list[dict[str, Any]]) -> str:
+    """Return when a dead run last reported an event."""
     return _time(events[-1]["time"]) if events else _started_at(folder)
 
 
@@ -90,17 +90,19 @@ def _time(seconds: float) -> str:
 
 
 def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
-    """Put every stage's files into `folder/<stage>`, from wherever the runner or its cache has them.
+    """Link every stage's files into `folder/<stage>`, from wherever the runner or its cache has them.
 
-    Hard links where possible: the runner's cache goes on pointing at the originals, and nothing lies on disk twice.
+    Hard links where possible: the runner's cache still points at the originals, and nothing is on the disk twice.
     """
     found: dict[str, Path] = {}
     for event in events:
         if event["event"] == "start":
-            found |= {stage: Path(source) for stage, source in event["folders"].items() if _there(stage, source)}
+            found |= {
+                stage: Path(source) for stage, source in event["folders"].items() if _is_stage_folder(stage, source)
+            }
     for stage, source in found.items():
         shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
-    # A failed stage may have left a log, which is worth reading, and no document; a data report stands for itself.
+    # A failed stage may have left a log and no document. Of validate, the data report alone is enough.
     documents = {stage: (f"{stage}.json", *(("data.json",) if stage == "validate" else ())) for stage in found}
     return {
         stage: folder / stage
@@ -109,7 +111,7 @@ def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
     }
 
 
-def _there(stage: str, source: str) -> bool:
+def _is_stage_folder(stage: str, source: str) -> bool:
     return stage in stage_frame.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
 
 
@@ -122,13 +124,13 @@ def _link(source: str, target: str) -> None:
 
 
 def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport:
-    """Return why the run failed: the stage's own word, else what can be known from outside."""
+    """Return why the run failed: the stage's own error document, or what can be seen from outside."""
     stage = _last_stage(events)
     if code == INTERRUPTED:
         return ErrorReport(stage=stage, kind="interrupted", message="Interrupted by the user.", exit_code=INTERRUPTED)
     if report := read_error(processes.error_file(folder)):
         return report
-    if shutil.disk_usage(folder).free < SPARSE:
+    if shutil.disk_usage(folder).free < FULL_BELOW:
         full = no_room(folder, None)
         return ErrorReport(stage=stage, kind=full.kind, message=str(full), exit_code=full.exit_code)
     end = f"exit code {code}" if code > 0 else f"signal {-code}"
@@ -139,8 +141,8 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
     return ErrorReport(stage=stage, kind="internal", message=message, exit_code=1)
 
 
-def _death(events: list[dict[str, Any]]) -> ErrorReport | None:
-    """Return the error of a run whose command was killed; null if all its stages had been through by then."""
+def _error_of_dead_run(events: list[dict[str, Any]]) -> ErrorReport | None:
+    """Return the error of a run whose command was killed; None if its last stage had ended by then."""
     ended = {event["stage"] for event in events if event["event"] == "end"}
     if stage_frame.NAMES[-1] in ended:
         return None
@@ -153,7 +155,7 @@ def _last_stage(events: list[dict[str, Any]]) -> str:
 
 
 def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
-    """Say how each stage went: a stage whose files others read, but which did not run, came from the cache."""
+    """Return how each stage went; one whose files others read, but which did not run, came from the cache."""
     begun = {event["stage"]: event for event in events if event["event"] == "start"}
     ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
     notes = {event["stage"]: event["note"] for event in events if event["event"] == "note"}

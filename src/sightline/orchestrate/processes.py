@@ -1,7 +1,7 @@
-"""Which processes belong to a run, and how all of them end.
+"""Finds the processes of a run, and ends them.
 
-They are found by a variable that every child inherits, as Jenkins finds those of a build: torchrun puts its workers
-into sessions of their own, so no process group holds all of them.
+They are found by an environment variable that every child inherits, as Jenkins finds those of a build: torchrun puts
+its workers into sessions of their own, so no process group holds all of them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 
 from sightline.runtime.stage_frame import ERROR_VARIABLE
 
-PATIENCE = 30.0  # seconds that a process has to end by itself; torchrun waits as long for its workers
+GRACE_SECONDS = 30.0  # for a process to end by itself; torchrun gives its workers as long
 
 
 def error_file(folder: Path) -> Path:
-    """Return where the stages of a run leave their error document; its path is also the mark of their processes."""
+    """Return where the stages of a run leave their error document; its path also marks their processes."""
     return folder / "error.json"
 
 
 def of_run(folder: Path) -> list[int]:
-    """Return the ids of the living processes of the run in `folder`, as far as this user may see them."""
+    """Return the ids of the living processes of the run in `folder` that this user may see."""
     mark = os.fsencode(f"{ERROR_VARIABLE}={error_file(folder)}")
     found = []
     for process in Path("/proc").iterdir():
@@ -34,14 +34,17 @@ def of_run(folder: Path) -> list[int]:
     return found
 
 
-def end(folder: Path, hurry: Callable[[], bool] = lambda: False) -> None:
-    """End all processes of a run, and wait until they are gone: politely at first, by force if `hurry` says so."""
+def end(folder: Path, force: Callable[[], bool] = lambda: False) -> None:
+    """End all processes of a run, and wait until they are gone.
+
+    They get SIGTERM first; SIGKILL after GRACE_SECONDS, or as soon as `force` returns true.
+    """
     asked: set[int] = set()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + GRACE_SECONDS
     while found := of_run(folder):
-        force = hurry() or time.monotonic() > deadline
-        for process in found if force else set(found) - asked:
+        kill = force() or time.monotonic() > deadline
+        for process in found if kill else set(found) - asked:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL if force else signal.SIGTERM)
+                os.kill(process, signal.SIGKILL if kill else signal.SIGTERM)
         asked |= set(found)
         time.sleep(0.1)

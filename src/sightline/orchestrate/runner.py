@@ -1,4 +1,4 @@
-"""The runner's process: `python -m sightline.orchestrate.runner RUN_FOLDER` executes the compiled pipeline as it is."""
+"""The runner's process: `python -m sightline.orchestrate.runner RUN_FOLDER` executes the compiled pipeline."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from sightline.orchestrate import claim, known, shell
+from sightline.orchestrate import cached_results, claim, shell
 from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
 
 
 class _Log:
-    """Standard output, where a full disk ends no work: a log is no result."""
+    """Standard output that drops what cannot be written: a full disk must not end the run over its log."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -44,7 +44,7 @@ def main(folder: Path) -> int:
     from kfp import components, local
 
     arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
-    known.trust_only_what_is_whole()
+    cached_results.verify_cached_files()
     shell.call_this_python()
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
@@ -54,7 +54,7 @@ def main(folder: Path) -> int:
     )
     try:
         components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
-    except RuntimeError as error:  # the runner's only word for a failed task; the reason is in the error document
+    except RuntimeError as error:  # all that the runner says of a failed task; the reason is in the error document
         print(error)
         return 1
     return 0

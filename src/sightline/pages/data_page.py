@@ -1,6 +1,6 @@
 """The data report as a page: what is wrong with a source and what it looks like, in one self-contained HTML file.
 
-What it shows is cut to what fits on a page, whatever the size of the data.
+It shows no more than fits on a page, however large the data is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A class, or all rarer ones together: by split its boxes, their share, and the length of its bar (0..100)."""
+    """A class, or all rarer ones together: by split the boxes, their share, and the length of the bar (0..100)."""
 
     name: str
     rest: bool
@@ -84,9 +84,7 @@ def context(document: DataDocument, pictures: Pictures) -> dict[str, Any]:
         "sections": sections(document.findings, pictures),
         "classes": classes(document, splits),
         "histograms": histograms(distributions) if distributions else [],
-        "heat_maps": [heat_map(split, cells) for split, cells in distributions.positions.items()]
-        if distributions
-        else [],
+        "heat_maps": heat_maps(distributions) if distributions else [],
         "partners": partners(distributions) if distributions else [],
         "splits_verdict": verdict(document.split_comparisons),
         "comparisons": sorted(map(compared, document.split_comparisons), key=lambda item: WORDS.index(item.word)),
@@ -154,7 +152,7 @@ def classes(document: DataDocument, splits: list[Split]) -> list[Row]:
 
 
 def histograms(distributions: Distributions) -> list[Figure]:
-    """Draw the four properties that have an order; those that nothing is known of are left out."""
+    """Draw the four properties that have an order, except those without any data."""
     sizes, aspects = distributions.sizes, distributions.aspects
     boxes, images = distributions.boxes_per_image, distributions.image_sizes
     side, area = "side of the box in % of the image’s", "square root of the area, pixels"
@@ -171,12 +169,12 @@ def histograms(distributions: Distributions) -> list[Figure]:
 
 
 def heat_maps(distributions: Distributions) -> list[Figure]:
-    """Draw where the centres of boxes lie, one map a split."""
+    """Draw where the centres of boxes lie, one map per split."""
     return [heat_map(split, cells) for split, cells in distributions.positions.items()]
 
 
 def partners(distributions: Distributions) -> list[Partners]:
-    """Return the pairs of classes as percentages of each row's images; nothing where there is but one class."""
+    """Return the pairs of classes as percentages of each row's images; empty where there is only one class."""
     names = distributions.cooccurrence_classes
     if len(names) < 2:
         return []
@@ -187,7 +185,7 @@ def partners(distributions: Distributions) -> list[Partners]:
 
 
 def compared(item: SplitComparison) -> Comparison:
-    """Put the verdict on one comparison into a word or two."""
+    """Return a comparison with its verdict in a word or two."""
     if item.differs:
         return Comparison(item, WORDS[0], "warning")
     if item.distance > LEAST:

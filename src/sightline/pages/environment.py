@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def environment() -> Environment:
-    """Return an environment that escapes what strangers wrote and stops at a name that does not exist."""
+    """Return an environment that escapes untrusted text and fails on an undefined name."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(

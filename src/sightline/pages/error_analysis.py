@@ -41,7 +41,7 @@ class ErrorAnalysis(NamedTuple):
 def analyse(document: EvaluateDocument, folder: Path) -> ErrorAnalysis | None:
     """Return what the predictions of an evaluation in `folder` show; None for an evaluation without them.
 
-    The page must appear whatever happened: predictions that cannot be read are its `problem`.
+    The page must always appear: predictions that cannot be read become its `problem`.
     """
     try:
         found = predictions.load(document, folder)
@@ -86,7 +86,7 @@ def _outline(name: str, counts: NDArray[np.int64], tone: int) -> Line:
 
 
 def _facts(found: Predictions, errors: Errors, confidence: float) -> list[tuple[str, str]]:
-    """Say what a lower confidence would win and cost."""
+    """Count what is found, missed and wrong at a confidence, and what a lower one would find."""
     right, sure = found.detection_matches >= 0, found.above(confidence)
     missed, below = int(errors.missed.sum()), int((right & ~sure).sum())
     empty = errors.labelled == 0
@@ -105,7 +105,7 @@ def _facts(found: Predictions, errors: Errors, confidence: float) -> list[tuple[
 
 
 def _worst(found: Predictions, errors: Errors, counts: NDArray[np.int64]) -> tuple[ImageErrors, ...]:
-    """Return the images with the highest counts, those without left out; of equal ones the first by name."""
+    """Return the images with the highest counts, in split order where these tie; images without any are left out."""
     order = np.argsort(-counts, kind="stable")[:WORST]
     return tuple(
         ImageErrors(

@@ -62,7 +62,7 @@ def score_charts(document: EvaluateDocument, exported: ExportDocument | None) ->
 
 def _confidence_chart(document: EvaluateDocument, exported: ExportDocument | None) -> Chart:
     curves, split = document.curves, document.split
-    # Where scores crowd below 1, all that matters lies at the right edge: only that is drawn then.
+    # Where scores crowd below 1, all that matters lies at the right edge, so only that is drawn.
     low = 1 - 4 * (1 - document.confidence) if document.confidence > 0.98 else 0.0
     lines = [_line("precision", curves.precision, 1), _line("recall", curves.recall, 2), _line("F1", curves.f1, 3)]
     x_range = RATES
@@ -70,8 +70,8 @@ def _confidence_chart(document: EvaluateDocument, exported: ExportDocument | Non
     if exported and not exported.confidence_f1:
         mark = None
         note = (
-            "No operating point could be chosen: at no confidence was anything found on val that is there. Shown are "
-            f"all boxes together on {split}. IoU 0.50."
+            "No operating point could be chosen: no labelled object was found on val at any confidence. The curves are "
+            f"those of all boxes together on {split}. IoU 0.50."
         )
     elif exported and exported.f1_curve:
         x_range = (low, 1.0)

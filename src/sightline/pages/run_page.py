@@ -1,4 +1,4 @@
-"""The page a team decides from: one self-contained HTML file, without scripts and without a request to anywhere."""
+"""The page of a run, from which a team decides: one self-contained HTML file, without scripts or requests."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def context(
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],
         "errors": error_analysis.analyse(evaluated, folders["evaluate"]) if evaluated else None,
         "why": WHY,
-        "pictures": _pictures(documents.sample, folders["sample"]) if documents.sample else [],
+        "gallery": _gallery(documents.sample, folders["sample"]) if documents.sample else [],
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],
         "longest": longest or 1,
@@ -83,7 +83,7 @@ def context(
 
 
 def headline(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> Headline:
-    """Say in words how the run ended and why. A model that nothing was asked of is not shown as a good one."""
+    """Say in words how the run ended and why. A model is not shown as good if no minimum was set for it."""
     reasons = evaluated.reasons if evaluated else []
     gate = evaluated.gate if evaluated else None
     asked = gate is None or any(minimum is not None for minimum in vars(gate).values())
@@ -105,7 +105,7 @@ def headline(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> He
 
 
 def _confusion(matrix: ConfusionMatrix) -> list[tuple[str, list[Cell]]]:
-    """Colour each count by its share of the row; the corner of nothing found where nothing is has no count."""
+    """Colour each count by its share of the row; the corner of background has no count."""
     last = len(matrix.labels) - 1
     rows = []
     for i, (label, counts) in enumerate(zip(matrix.labels, matrix.counts, strict=True)):
@@ -119,7 +119,7 @@ def _confusion(matrix: ConfusionMatrix) -> list[tuple[str, list[Cell]]]:
 
 
 def _in_words(matrix: ConfusionMatrix) -> list[tuple[str, str]]:
-    """Say each row of the confusion matrix in words, for screens that it does not fit: the commonest mistakes of it."""
+    """Describe each row of the confusion matrix by its commonest mistakes, for screens too narrow for the matrix."""
     last = len(matrix.labels) - 1
     rows = []
     for i, (label, counts) in enumerate(zip(matrix.labels, matrix.counts, strict=True)):
@@ -132,7 +132,7 @@ def _in_words(matrix: ConfusionMatrix) -> list[tuple[str, str]]:
     return rows
 
 
-def _pictures(document: SampleDocument, folder: Path) -> list[tuple[Any, str]]:
+def _gallery(document: SampleDocument, folder: Path) -> list[tuple[Any, str]]:
     """Pair each sample with its drawing as a data: URI."""
     return [(sample, _inline(folder / sample.file)) for sample in document.samples]
 

@@ -1,6 +1,6 @@
 """Line charts, histograms and heat maps as inline SVG in the page's colours: they follow light, dark and print.
 
-All text in them is ours or a number, nothing came from a user: so `Markup` is right here, without any escaping.
+All text in them is ours or a number, never a user's, so `Markup` is safe here without escaping.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sightline.documents import Histogram, Split
 TONES: dict[Split, int] = {"train": 1, "val": 2, "test": 3}  # colours of the page
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # ends of the axis of a histogram
 LABELS = 8  # at most, under a histogram
-RARE = 0.002  # share of a split at either end that is drawn in the outer bin, lest one odd box stretch the axis
+RARE = 0.002  # share of a split at either end drawn in the outer bin, so that one odd box does not stretch the axis
 
 
 class Figure(NamedTuple):
@@ -189,14 +189,14 @@ def histogram(
 
 
 def _bins_in_use(shares: Sequence[Floats]) -> tuple[int, int]:
-    """Return the first and last bin to draw: those in use but for rare ends, and one on either side for the shape."""
+    """Return the first and last bin to draw: those in use but for rare ends, and one more on either side."""
     used = [np.flatnonzero((np.cumsum(values) > RARE) & (np.cumsum(values[::-1])[::-1] > RARE)) for values in shares]
     first, last = min(int(bins[0]) for bins in used), max(int(bins[-1]) for bins in used)
     return max(0, first - 1), min(len(shares[0]) - 1, last + 1)
 
 
 def _folded(shares: Floats, first: int, last: int) -> list[float]:
-    """Cut a split to the bins that are drawn; the outer ones take what lies out."""
+    """Cut a split to the bins that are drawn; the outer ones include what lies beyond."""
     return [*np.add.reduceat(shares, [0, *range(first + 1, last + 1)]).tolist()]
 
 

@@ -22,7 +22,7 @@ CONTEXT = 5  # what is shown around such a box, in its own sides
 CLOSEST = 64  # pixels of the image that are shown at least
 BEYOND = 0.5  # of the image's side: how far around the image a box outside of it is shown
 MOST_PIXELS = 40_000_000  # that are decoded for a thumbnail; more take seconds each
-MOST_BYTES = 16_000  # of a thumbnail; noisy ones are pressed harder, so that the page stays small
+MOST_BYTES = 16_000  # of a thumbnail; noisy ones are compressed harder, so that the page stays small
 MOST_BOXES = 300  # that are drawn
 SAME = 0.01  # edges of the flagged box and of a labelled one that differ by less are the same box
 
@@ -54,7 +54,7 @@ class Thumbnail(NamedTuple):
 
 
 class Window(NamedTuple):
-    """The part of an image that is shown, in pixels of the upright image; it may reach beyond."""
+    """The part of an image that is shown, in pixels of the upright image; it may reach beyond the image."""
 
     x0: float
     y0: float
@@ -141,7 +141,7 @@ def _window(width: int, height: int, flagged: Edges | None) -> Window:
 
 
 def _draft(image: Image.Image, scale: float) -> bool:
-    """Ask a JPEG decoder for no more pixels than needed; tells whether the rest is little enough to decode."""
+    """Ask a JPEG decoder for no more pixels than needed; returns whether the rest is small enough to decode."""
     if scale < 1:
         image.draft("RGB", (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     return image.width * image.height <= MOST_PIXELS

@@ -1,4 +1,4 @@
-"""Register: an accepted ONNX file in; a version in MLflow's model registry out, checked by downloading it again."""
+"""Register: make an accepted ONNX file a version in MLflow's model registry, and verify it by downloading it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ from sightline.tracking import address, records, registry, server
 def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocument:
     """Register `export/model.onnx` and write `register.json` and the final `summary.json` into `out`.
 
-    `folders` holds those of validate, train, export, evaluate and report, and of sample for the page. Registering the
-    same file of the same run again returns the version that is there.
+    `folders` maps validate, train, export, evaluate and report to their folders, and sample for the page. Registering
+    the same file of the same run again returns the existing version.
 
-    Raises StageInputError if the verdict is not accepted or the bytes are not the scored ones; TrackingError.
+    Raises StageInputError if the verdict is not accepted or the file is not the scored one, TrackingError if MLflow
+    refuses or does not answer.
     """
     with running("register", out, **folders) as seconds:
         same_data(folders)
@@ -86,7 +87,7 @@ def same_data(folders: Mapping[str, Path]) -> None:
 
 
 def check(file: Path, exported: ExportDocument, evaluated: EvaluateDocument) -> None:
-    """Refuse a model that was not accepted, and bytes other than the exported and scored ones.
+    """Refuse a model that was not accepted, or a file that is not the one exported and scored.
 
     Raises StageInputError.
     """

@@ -1,4 +1,4 @@
-"""Report: every stage's document in; the consolidated result, the page and the MLflow run out."""
+"""Report: turn every stage's document into the summary, the page and the MLflow run."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def conclude(
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into its directory.
 
-    `finished_at` is by default now. An accepted run that ended without a model version and without an error is a failed
-    one: never a quiet success. What failed after its report gets that end in MLflow too.
+    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
+    counts as failed. A run that failed after its report is marked as failed in MLflow too.
     """
     result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
     if finished_at:
@@ -57,7 +57,8 @@ def run(
     missing one is a stage that was not reached. `started_at`, ISO 8601, is when the run began, by default when validate
     did. Page and summary are written even if MLflow cannot be reached.
 
-    Raises TrackingError, and StageInputError for a document that does not fit its schema.
+    Raises TrackingError if MLflow refuses or does not answer, StageInputError for a document that does not fit its
+    schema.
     """
     if "validate" not in folders:
         raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")

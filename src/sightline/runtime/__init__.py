@@ -1,1 +1,1 @@
-"""What surrounds every stage: its frame, its progress, the machine it runs on, and where its result comes from."""
+"""What every stage runs in: its frame, its progress, the machine, and the provenance of its result."""

@@ -1,8 +1,8 @@
-"""Processes that must not outlive another one, however that one ends: kill -9 as well.
+"""Ends a process when another one ends, even by kill -9.
 
-Two functions, because neither does the other's work. The kernel's signal (prctl) reaches a process that is stuck in
-native code, but knows only the parent. The command of a run is the parent of none of its tasks, since a runner and a
-shell stand in between: to follow it takes a thread that waits for a process descriptor.
+There are two ways, because neither is enough. The kernel's signal (prctl) reaches a process that is stuck in native
+code, but follows only the parent. The command of a run is not the parent of its tasks, since a runner and a shell stand
+in between: following it takes a thread that waits for a process descriptor.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import time
 
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
-LAST_WORDS = 40.0  # seconds to end by itself; torchrun takes up to 30 with its workers
+GRACE_SECONDS = 40.0  # to end by itself; torchrun takes up to 30 s with its workers
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Have the kernel send this process a signal once `parent`, which started it, is gone."""
     ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, number)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # it died before the call above
         os.kill(os.getpid(), number)
 
 
@@ -42,7 +42,7 @@ def end_with_command() -> None:
             waiting.register(os.pidfd_open(int(command)), select.POLLIN)
             waiting.poll()
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LAST_WORDS)
+        time.sleep(GRACE_SECONDS)
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,7 +1,7 @@
-"""What this process may use of its machine: cores, memory and shared memory; limits of containers included.
+"""The cores, memory and shared memory that this process may use, container limits included.
 
-A container's limits are control groups (cgroup v2, or v1 on older machines), which neither `os.cpu_count` nor
-/proc/meminfo knows. Every function takes the folder that stands for `/`. Needs the standard library only.
+A container's limits are control groups (cgroup v2, or v1 on older machines), which `os.cpu_count` and /proc/meminfo
+ignore. `root` is the folder that stands for `/`. Needs the standard library only.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ def cores(root: Path = ROOT) -> int:
 
 
 def fewer_cores(root: Path = ROOT) -> int | None:
-    """Return `cores` where they are fewer than the machine has, else None: then libraries need no instruction."""
+    """Return `cores` where they are fewer than the machine has, else None: then libraries choose well by themselves."""
     mine = cores(root)
     return mine if mine < os.sysconf("SC_NPROCESSORS_ONLN") else None
 
 
 def limit_threads() -> None:
-    """Keep numpy, in this process and those it starts, from a thread for each core that it may not use.
+    """Keep numpy, in this process and its children, from starting a thread for each core of the machine.
 
-    Has to come before numpy is imported. A number that the user set stays.
+    Must be called before numpy is imported. A number that the user set is kept.
     """
     if mine := fewer_cores():
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(mine))
 
 
 def memory(root: Path = ROOT) -> Memory:
-    """Return what memory there is, and what of it is free."""
+    """Return how much memory there is, and how much of it is free."""
     machine = _table(root / "proc/meminfo")
     total = machine.get("MemTotal:", 0) * 1024
     limits = [(limit, folder) for folder in _groups("memory", root) if (limit := _limit(folder)) and limit < UNLIMITED]
@@ -81,9 +81,9 @@ def memory(root: Path = ROOT) -> Memory:
 
 
 def memory_kills(root: Path = ROOT) -> int | None:
-    """Return how often the kernel has ended a process for want of memory, since it started; None if it does not say.
+    """Return how many processes the kernel has killed since it booted because memory ran out; None if unknown.
 
-    It counts the whole machine, whichever limit was hit.
+    It counts those of the whole machine, whichever limit was hit.
     """
     return _table(root / "proc/vmstat").get("oom_kill")
 

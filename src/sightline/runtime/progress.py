@@ -35,18 +35,18 @@ def emit(event: str, **fields: Any) -> None:
     path = os.environ.get(VARIABLE)
     if path:
         line = json.dumps({"event": event, "time": time.time(), **fields}) + "\n"
-        # Progress is no result: a full disk must not end the work, or hide the error that says so.
+        # A full disk must not end the work over its progress, or hide the error that reports it.
         with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
             file.write(line)
 
 
 def advance(stage: str, done: int, total: int, note: str = "") -> None:
-    """Say how far a stage is, in whatever unit `total` counts."""
+    """Report how far a stage is, in the unit that `total` counts."""
     emit("progress", stage=stage, done=done, total=total, note=note)
 
 
 def notice(text: str) -> None:
-    """Tell the person at the terminal something that ends nothing: as an event, or, where no one follows, on stderr."""
+    """Show the user a note while work goes on: as an event, or on stderr where nothing follows the events."""
     if VARIABLE in os.environ:
         emit("notice", text=text)
     else:
@@ -75,10 +75,10 @@ class Ticker:
 
 
 def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """Return the complete events after `offset` bytes, and the offset behind them.
+    """Return the complete events after `offset` bytes, and the offset after them.
 
-    What is no event is passed over, be it damaged or of another version: a disk that ran full cuts a line, and the next
-    one follows in it.
+    Lines that are not events are skipped, whether damaged or from another version: a full disk cuts a line short, and
+    the next one continues it.
     """
     with open(path, "rb") as file:
         file.seek(offset)
@@ -92,7 +92,7 @@ def events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
 
 
 def _is_event(value: Any) -> bool:
-    """Tell whether a line holds all that readers of an event of its kind rely on."""
+    """Return whether a line holds every field that readers of its kind of event rely on."""
     if not isinstance(value, dict) or value.get("event") not in tuple(FIELDS):
         return False
     fields = FIELDS[value["event"]] | {"time": NUMBER}

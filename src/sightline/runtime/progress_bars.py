@@ -1,4 +1,4 @@
-"""Draws progress events as bars: one line a stage, on stderr, plain lines where there is no terminal."""
+"""Draws progress events as bars: one line per stage on stderr; plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Bars:
         if kind == "notice":
             self._progress.console.print(f"  note: {event['text']}", markup=False, soft_wrap=True)
         if kind in ("start", "progress") and stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a measure
+            self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a known total
         if kind == "progress":
             note = event.get("note", "")
             if note not in ("", self._note) and not self.console.is_terminal:
-                self._progress.console.print(f"  {stage:<10} {note}")  # a log gets a line an epoch
+                self._progress.console.print(f"  {stage:<10} {note}")  # a log gets a line per epoch
             self._note = note
             self._progress.update(
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")

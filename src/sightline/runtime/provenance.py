@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages and machine."""
+"""The provenance of a result: code, packages and machine."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """Return the commit of the source tree, with `-dirty` behind it where files differ; null outside a checkout.
+    """Return the commit of the source tree, followed by `-dirty` where files differ; None outside a checkout.
 
-    Images carry no git: there the build argument `SIGHTLINE_GIT_COMMIT` says it.
+    Images hold no checkout: there the build argument `SIGHTLINE_GIT_COMMIT` names the commit.
     """
     if os.environ.get("SIGHTLINE_GIT_COMMIT"):
         return os.environ["SIGHTLINE_GIT_COMMIT"]
@@ -54,7 +54,7 @@ def git_commit() -> str | None:
 
 
 def code_digest() -> str:
-    """Return the sha256 over Sightline's own source files and the versions of the packages that decide a result."""
+    """Return the sha256 over Sightline's own source files and the versions of the packages that affect a result."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -63,7 +63,7 @@ def code_digest() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Return the installed versions of the packages that decide a result."""
+    """Return the installed versions of the packages that affect a result."""
     found = {}
     for name in PACKAGES:
         try:
@@ -74,7 +74,7 @@ def packages() -> dict[str, str]:
 
 
 def visible_gpus() -> list[str]:
-    """Return the names of the NVIDIA GPUs that this process may use, asked of the driver's tool, without torch."""
+    """Return the names of the NVIDIA GPUs that this process may use, from nvidia-smi, without loading torch."""
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not shutil.which("nvidia-smi"):
         return []

@@ -22,19 +22,19 @@ ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def stop_on_signals() -> None:
-    """Let a polite end (SIGTERM, a closed terminal) stop the work as Ctrl-C does, so that nothing is left running."""
+    """Make SIGTERM and a closed terminal stop the work as Ctrl-C does, so that nothing is left running."""
     for number in ENDS:
         signal.signal(number, signal.default_int_handler)
 
 
 def ignore_signals() -> None:
-    """Let no further signal change the exit code of a command that is done: Python takes a while to end."""
+    """Ignore signals from now on, so that none changes the exit code of a finished command while Python exits."""
     for number in ENDS:
         signal.signal(number, signal.SIG_IGN)
 
 
 def moment(seconds: float | None = None) -> str:
-    """Return a time in seconds since 1970, by default the present, in UTC as ISO 8601 with milliseconds."""
+    """Return a time (seconds since 1970, by default now) as ISO 8601 in UTC, with milliseconds."""
     when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return when.isoformat(timespec="milliseconds")
 
@@ -43,8 +43,8 @@ def moment(seconds: float | None = None) -> str:
 def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], float]]:
     """Run the block as a stage that writes into `out`; yields a clock of the seconds since the start.
 
-    The start event carries the folders of the stage and of what it reads, by which the orchestrator finds them,
-    wherever the runner put them. Raises StorageError where the disk is full.
+    The start event names the folders that the stage writes and reads, so that the orchestrator finds them wherever the
+    runner put them. Raises StorageError where the disk is full.
     """
     start = time.monotonic()
 
@@ -62,13 +62,13 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
     except BaseException as error:
         failed(stage, error, seconds())
         with contextlib.suppress(OSError):
-            out.rmdir()  # only if the stage had nothing to leave
+            out.rmdir()  # only if the stage left nothing in it
         raise
     progress.emit("end", stage=stage, seconds=seconds())
 
 
 def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
-    """Tell whoever follows that a stage failed, and write its error document where somebody wants it."""
+    """Report that a stage failed: as an event, and as an error document if `SIGHTLINE_ERROR` names a file for it."""
     path = os.environ.get(ERROR_VARIABLE)
     if path:
         if isinstance(error, SightlineError):
@@ -77,7 +77,7 @@ def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
             report = ErrorReport(stage=stage, kind="interrupted", message="Interrupted.", exit_code=130)
         else:
             report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
-        with contextlib.suppress(OSError, SightlineError):  # where even that finds no room, the output still says it
+        with contextlib.suppress(OSError, SightlineError):  # if even that finds no room, the message is still printed
             write_text(Path(path), json.dumps(report.model_dump()))
     progress.emit("failed", stage=stage, seconds=seconds)
 

@@ -1,8 +1,8 @@
-"""What a person sees: text of strangers shown as text, on any console, in any encoding, even on none.
+"""Safe output: untrusted text cannot steer the terminal; no encoding, closed pipe or missing console ends a command.
 
-`prepare` is called once, first thing. After it nothing that is printed can end a command: a character that the
-console's encoding lacks is written in its place as something like it or as an escape, and a reader who went away
-(`| head`, a closed window) is not waited for.
+`prepare` is called once, before anything else. From then on printing cannot end a command: a character that the
+console's encoding lacks is replaced by a similar one or an escape, and text whose reader is gone (`| head`, a closed
+window) is dropped.
 """
 
 from __future__ import annotations
@@ -20,13 +20,25 @@ from rich.console import Console
 from rich.text import Text
 
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # Unicode categories of what steers a terminal, or cannot be printed
-LIKE = {"✔": "+", "✘": "x", "·": "-", "–": "-", "…": "...", "→": "->", "×": "x", "’": "'", "━": "-", "╸": "-", "╺": "-"}
-GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # of a pipe or terminal that is closed
+SUBSTITUTES = {
+    "✔": "+",
+    "✘": "x",
+    "·": "-",
+    "–": "-",
+    "…": "...",
+    "→": "->",
+    "×": "x",
+    "’": "'",
+    "━": "-",
+    "╸": "-",
+    "╺": "-",
+}
+READER_GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # of a pipe or terminal that is closed
 ERRORS = "sightline"  # name of the codec error handler
 
 
 def visible(text: str, keep: str = "") -> str:
-    """Write control characters, of file names for example, as escapes; those in `keep` stay."""
+    """Return text with its control characters (of file names, for example) as escapes, except those in `keep`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -36,25 +48,25 @@ def visible(text: str, keep: str = "") -> str:
 
 
 def visible_error(text: str) -> str:
-    """Do the same with the message of an error, whose list of problems stays one."""
+    """Do the same for an error message, but keep the line breaks of its list of problems."""
     return visible(re.sub(r"\n(?! *- )", r"\\n", text), keep="\n")
 
 
 class Terminal(Console):
-    """A console for text of strangers: no emoji codes, and nothing in it steers the terminal."""
+    """A console for untrusted text: no emoji codes, and no control characters."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make text of what is printed, in tables too."""
+        """Escape control characters in all that is printed, tables included."""
         return super().render_str(visible(text, keep="\n\t"), **options)
 
 
 class Stream(io.TextIOWrapper):
-    """Standard output or error. What cannot be written is lost, and `lost` says why, unless its reader went away."""
+    """Standard output or error. Text that cannot be written is dropped; `lost` says why, unless its reader is gone."""
 
     lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write, or lose, `text`."""
+        """Write `text`, or drop it."""
         try:
             return super().write(text)
         except OSError as error:
@@ -62,14 +74,14 @@ class Stream(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what is buffered."""
+        """Write out the buffer."""
         try:
             super().flush()
         except OSError as error:
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        if error.errno not in GONE:
+        if error.errno not in READER_GONE:
             self.lost = self.lost or error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
@@ -77,12 +89,12 @@ class Stream(io.TextIOWrapper):
 
 
 def prepare() -> None:
-    """Make standard output and error take whatever is printed, and this process and its children read files as UTF-8.
+    """Let standard output and error take any text, and this process and its children read files as UTF-8.
 
-    Where the locale would have file names or files in another encoding, the program starts again in Python's UTF-8
-    mode, and keeps to the console's encoding for what it prints.
+    Where the locale has another encoding for files or their names, the program restarts itself in Python's UTF-8 mode
+    and keeps the console's encoding for what it prints.
     """
-    codecs.register_error(ERRORS, _written_otherwise)
+    codecs.register_error(ERRORS, _substituted)
     for descriptor in (0, 1, 2):  # a closed one would be given to the next file that is opened, such as a database
         try:
             os.fstat(descriptor)
@@ -104,7 +116,7 @@ def prepare() -> None:
 
 
 def lost() -> OSError | None:
-    """Hand on what was printed, and return why some of it could not be written, if its reader is still there."""
+    """Flush standard output; return why some of it could not be written, None if all was or its reader is gone."""
     if not isinstance(sys.stdout, Stream):
         return None
     sys.stdout.flush()
@@ -112,7 +124,7 @@ def lost() -> OSError | None:
 
 
 def print_json(text: str) -> None:
-    """Print JSON; in an encoding that lacks some of its characters these are JSON's own escapes."""
+    """Print JSON; characters that the console's encoding lacks become JSON escapes."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except UnicodeEncodeError:
@@ -121,14 +133,14 @@ def print_json(text: str) -> None:
 
 
 def _escapes(char: str) -> str:
-    """Return the JSON escapes of a character: two of them beyond the 16-bit ones."""
+    """Return the JSON escape of a character, or the two of one beyond 16 bits."""
     units = char.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def _written_otherwise(error: UnicodeError) -> tuple[str, int]:
-    """Stand in for characters that an encoding lacks."""
+def _substituted(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that an encoding lacks."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    return "".join(LIKE.get(char) or char.encode("unicode_escape").decode() for char in missing), error.end
+    return "".join(SUBSTITUTES.get(char) or char.encode("unicode_escape").decode() for char in missing), error.end

@@ -1,6 +1,6 @@
-"""Sample: a gallery of detections, with a written finding for each image: held-out ones, and a user's own.
+"""Sample: a gallery of detections with a written finding for each image, of the test split and of the user's own.
 
-The runtime runs as it ships. What it finds in held-out images must be what evaluate found in them and scored.
+It runs the runtime that ships. In test images this must find what evaluate found and scored.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def run(
     """Draw what `export/model.onnx` finds in some images; leave the drawings and `sample.json` in `out`.
 
     The predictions in `evaluate` choose the test images (`choice.by_predictions`); without them they are spread evenly.
-    Raises SampleError if what is found here is not what evaluate found; StageInputError if `evaluate` scored another
-    file or other data; DataError for pictures of the user none of which can be read.
+    Raises SampleError if the detections differ from evaluate's, StageInputError if `evaluate` scored another file or
+    other data, DataError if none of the user's pictures can be read.
     """
     inputs = {"export": export} | ({"evaluate": evaluate} if evaluate else {})
     with running("sample", out, **inputs) as seconds, contextlib.ExitStack() as stack:
@@ -101,22 +101,22 @@ def _choose(samples: Sequence[Labelled], predicted: Predictions | None, count: i
     if predicted is None:
         return choice.evenly(samples, count)
     if predicted.image_sha256s.tolist() != [sample.sha256 for sample in samples]:
-        raise StageInputError("The predictions of the evaluation are of other images than the data's. Evaluate again.")
+        raise StageInputError("The evaluation's predictions are of other images than the snapshot's. Evaluate again.")
     return choice.by_predictions(predicted, predicted.header.confidence, count)
 
 
 class _Gallery:
-    """The drawings in a folder, one after the other."""
+    """Writes numbered drawings into a folder, and keeps a `Sample` for each."""
 
     def __init__(self, out: Path, confidence: float) -> None:
         self.out, self.confidence = out, confidence
         self.samples: list[Sample] = []
-        (out / SampleDocument.file_name()).unlink(missing_ok=True)  # first: it names drawings that go now
+        (out / SampleDocument.file_name()).unlink(missing_ok=True)  # first, since it names the drawings removed next
         for old in out.glob("*.jpg"):
             old.unlink()
 
     def add_labelled(self, sample: Labelled, found: Detections, chosen: Chosen) -> None:
-        """Draw a test image, what is found in it and what is missed."""
+        """Draw a test image with its detections and missed objects."""
         found = found.above(self.confidence)
         partner = match_by_class(found.boxes, found.classes, sample.boxes, sample.classes, IOU)
         missed = np.setdiff1d(np.arange(len(sample.classes)), partner)
@@ -136,7 +136,7 @@ class _Gallery:
         )
 
     def add_given(self, name: str, image: Image, found: Detections) -> None:
-        """Draw a picture that nothing is labelled in, and what is found in it."""
+        """Draw an unlabelled picture with its detections."""
         found = found.above(self.confidence)
         self.samples.append(
             Sample(
@@ -170,7 +170,7 @@ def _own(place: str, given: pictures.Pictures, detector: Detector, gallery: _Gal
         gallery.add_given(name, image, detector(image)[0])
     if len(unread) == len(given.files):
         raise DataError(
-            f"{pictures.SETTING}: of {given.found} images in {place} none of the {len(unread)} taken can be read:",
+            f"{pictures.SETTING}: none of the {len(unread)} images taken of {given.found} in {place} can be read:",
             [picture.reason for picture in unread],
         )
     return GivenPictures(place=place, found=given.found, unread=unread)

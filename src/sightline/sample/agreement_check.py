@@ -1,4 +1,4 @@
-"""The runtime as it ships, run on some images, against what evaluate wrote down for them."""
+"""Compares what the shipped runtime finds in some images with the predictions that evaluate stored for them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def check(
     predictions: Predictions,
     provider: str,
 ) -> int:
-    """Compare what was `found` in `samples` with the predictions of the same `images`, positions in the split.
+    """Compare the detections `found` in `samples` with the stored predictions of the same images.
 
-    Both hold everything above the scoring floor, and are compared above the operating confidence as export compares the
-    file with its checkpoint (`sightline.agreement`). Returns how many detections both have; `provider` ran the file in
-    evaluate. Raises SampleError, naming every image in which they differ.
+    `images` are their positions in the split, `provider` is what ran the file in evaluate. Both hold everything above
+    the scoring floor and are compared above the operating confidence, as export compares the file with its checkpoint
+    (`sightline.agreement`). Returns how many detections both have. Raises SampleError, naming every image in which they
+    differ.
     """
     confidence = predictions.header.confidence
     matched = 0
@@ -41,17 +42,17 @@ def check(
             problems.append(f"{sample.source}: {_difference(comparison, recorded, here)}")
     if problems:
         raise SampleError(
-            f"Run here, by {detector.provider}, the exported file does not find what evaluate, by {provider}, wrote "
-            f"down for it: {len(problems)} of {len(images)} images differ above confidence {confidence:.10g}. So the "
-            "score may not be that of what ships. Evaluate again on this machine; if the two still differ, ONNX "
-            "Runtime gives other results each time and cannot be relied on here:",
+            f"The exported file, run here by {detector.provider}, does not find what evaluate, by {provider}, stored: "
+            f"{len(problems)} of {len(images)} images differ above confidence {confidence:.10g}. So the published "
+            "score may not hold for the file that ships. Evaluate again on this machine; if the two still differ, "
+            "ONNX Runtime gives different results each time and cannot be relied on here:",
             problems,
         )
     return matched
 
 
 def stored(predictions: Predictions, image: int) -> Detections:
-    """Return what evaluate found in an image."""
+    """Return the stored detections of an image."""
     rows = predictions.detections(image)
     return Detections(
         predictions.detection_boxes[rows],
@@ -78,7 +79,7 @@ def _compare(
 
 
 def _difference(comparison: Comparison, recorded: Detections, here: Detections) -> str:
-    """Say how many boxes differ, and which differs most from all of its class in the other."""
+    """Say how many boxes differ, and which is furthest from all boxes of its class in the other."""
     furthest = max(
         _furthest(comparison.theirs, here, "evaluate", "here"),
         _furthest(comparison.ours, recorded, "here", "evaluate"),
@@ -91,7 +92,7 @@ def _difference(comparison: Comparison, recorded: Detections, here: Detections) 
 
 
 def _furthest(alone: Detections, others: Detections, side: str, other_side: str) -> tuple[float, str]:
-    """Return how far the lone box is that is furthest from all others of its class, 0 to 1, and that in words."""
+    """Return the largest distance, 1 - IoU, of a box in `alone` from the `others` of its class, and that in words."""
     worst = (-1.0, "")
     for index in range(len(alone)):
         of_class = others.take(np.nonzero(others.classes == alone.classes[index])[0])

@@ -1,4 +1,4 @@
-"""Which test images the gallery shows, and why each of them."""
+"""Chooses the test images that the gallery shows, and says why."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ORDER: tuple[Chosen, ...] = ("miss", "false alarm", "typical", "empty")
 
 
 def by_predictions(predictions: Predictions, confidence: float, count: int) -> list[Choice]:
-    """Choose images by what was found in them above the operating confidence.
+    """Choose up to `count` images by their detections above the operating confidence.
 
-    The four kinds take turns until there are `count` images or no more; each takes its first that is not taken yet:
+    Four kinds take turns, each adding its first image that is not chosen yet:
 
         miss          the most objects missed
-        false alarm   the most detections of nothing that is labelled
-        typical       something is labelled, and F1 is nearest to the median of such images
-        empty         nothing is labelled, and the fewest detections
+        false alarm   the most detections without a labelled object
+        typical       objects are labelled, and F1 is nearest to the median of such images
+        empty         nothing is labelled; the fewest detections first
 
-    Of equal images the one of the lower sha256 comes first, so that neither names nor their order decide. Returned are
-    the misses first, then the other kinds in this order.
+    Ties go to the lower sha256, so that neither names nor their order matter. Returns the misses first, then the other
+    kinds in this order.
     """
     candidates = _candidates(predictions.errors(confidence), predictions.image_sha256s)
     taken: dict[int, Chosen] = {}
@@ -43,7 +43,7 @@ def by_predictions(predictions: Predictions, confidence: float, count: int) -> l
 
 
 def _candidates(errors: Errors, sha256s: NDArray[np.str_]) -> dict[Chosen, NDArray[np.int64]]:
-    """Return the images of each kind, the first to be shown first."""
+    """Return the images of each kind, in the order in which they are chosen."""
     labelled = errors.labelled > 0
     f1 = 2 * errors.right / np.maximum(errors.found + errors.labelled, 1)
     unusual = np.abs(f1 - np.median(f1[labelled])) if labelled.any() else f1
@@ -61,9 +61,9 @@ def _candidates(errors: Errors, sha256s: NDArray[np.str_]) -> dict[Chosen, NDArr
 
 
 def evenly(samples: Sequence[Labelled], count: int) -> list[Choice]:
-    """Choose images evenly over the split, by name and not by score: neither the best nor the worst.
+    """Choose images evenly over the split, in the order of their names, whatever their scores.
 
-    Images with nothing in them take their share, but one of several at least where there are any.
+    Images without labels get their share: at least one where there are any and `count` is above 1.
     """
     empty = [index for index, sample in enumerate(samples) if not len(sample.classes)]
     full = [index for index, sample in enumerate(samples) if len(sample.classes)]

@@ -1,1 +1,1 @@
-"""MLflow: where it is, what is asked of it before a run costs anything, and the record that a run leaves there."""
+"""MLflow: its address, the checks before a run starts, and the record of a run."""

@@ -1,4 +1,4 @@
-"""Where MLflow is: the address of a run's server or database, taken apart and fit to be shown."""
+"""Where MLflow is: the address of its server or database, parsed, and shown without credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RUN_TAG = "sightline.run_id"  # of an MLflow run: the pipeline run that it recor
 
 
 class Place(NamedTuple):
-    """Where a run is recorded; without credentials, fit to be shown."""
+    """Where a run is recorded; free of credentials, so that it can be shown."""
 
     tracking_uri: str
     experiment: str
@@ -32,7 +32,7 @@ def tracking_uri(runs: Path | None = None) -> str:
 
 
 def registry_uri(tracking: str) -> str | None:
-    """Return `MLFLOW_REGISTRY_URI`, or null where the tracking server is the model registry too."""
+    """Return `MLFLOW_REGISTRY_URI`, or None where the tracking server is the model registry too."""
     uri = os.environ.get(REGISTRY)
     return uri if uri and uri != tracking else None
 
@@ -51,7 +51,7 @@ def scheme(uri: str) -> str:
 
 
 def database(uri: str) -> Path | None:
-    """Return the file of a SQLite URI; null for every other one, and for a database in memory."""
+    """Return the file of a SQLite URI; None for every other URI, and for a database in memory."""
     if scheme(uri) != "sqlite":
         return None
     path = unquote(uri.partition("://")[2].partition("?")[0].removeprefix("/"))
@@ -59,12 +59,12 @@ def database(uri: str) -> Path | None:
 
 
 def lock_file(path: Path) -> Path:
-    """Return the file that is locked while one process makes the tables of a database."""
+    """Return the file that is locked while one process creates the tables of a database."""
     return path.with_name(f".{path.name}.lock")
 
 
 def malformed(uri: str) -> str | None:
-    """Say why a text is no address, whatever its scheme."""
+    """Say what is wrong with an address, as the end of a sentence; None if nothing is."""
     if uri != uri.strip():
         return "with a space before or after the address"
     try:
@@ -78,5 +78,5 @@ def malformed(uri: str) -> str | None:
     except ValueError:
         port = 0
     if port == 0:
-        return "in which the port is no number from 1 to 65535"
+        return "in which the port is not a number from 1 to 65535"
     return None if parts.hostname else "in which the host is missing"

@@ -1,4 +1,4 @@
-"""What MLflow, its transport and its database say when something fails, in a line, and what to do about it."""
+"""Explains failures of MLflow, its transport and its database, in a line each and with advice."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PAGE = "it answers with a page, not as MLflow's API does: a login page or anothe
 NOTHING = "it answers with nothing, where MLflow's API answers with JSON"
 STATUS = re.compile(r"(?:failed with error code |too many |^)(\d{3})\b(?: != | error responses| \w+ Error: )")
 BODY = re.compile(r"(?:Response body: '|Response text: )(.*?)'?$", re.DOTALL)
-LENGTH = 400  # of what is quoted
+LENGTH = 400  # of a quotation, at most
 
 
 def message(answer: Any) -> str:
-    """Return what an HTTP answer says beside its status, as `: words`; nothing for a page."""
+    """Return the message in the body of an HTTP answer, as `: message`; empty for an HTML page."""
     try:
         said = answer.json()
         said = said.get("message") or said.get("error_code") if isinstance(said, dict) else said
@@ -33,7 +33,7 @@ def message(answer: Any) -> str:
 
 
 def not_mlflow(body: str) -> str:
-    """Say what an answer is that has the status 200 and is not the JSON object that was asked for."""
+    """Say what an answer of status 200 is if it is not the JSON object that MLflow sends."""
     plain = body.strip()
     if not plain:
         return NOTHING
@@ -41,7 +41,7 @@ def not_mlflow(body: str) -> str:
 
 
 def keep_messages() -> None:
-    """Have MLflow's client raise what a failing server says, which by its default it drops for the status alone."""
+    """Make MLflow's client raise the message of a failing server, which by default it drops for the status alone."""
     from mlflow.utils.rest_utils import http_request
 
     names = [
@@ -108,7 +108,7 @@ def _quoted(said: str) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it: MLflow and requests wrap what they catch."""
+    """Yield an error and its causes: MLflow and requests wrap what they catch."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -128,14 +128,14 @@ def _database(error: BaseException) -> str | None:
 
 
 def _transport(error: BaseException) -> str | None:
-    """Say why a request had no answer; null if it had one, or if it was no request."""
+    """Say why a request got no answer; None if it got one, or if there was no request."""
     links = list(_chain(error))
     names = {kind.__name__ for link in links for kind in type(link).__mro__}
     requested = any(type(link).__module__.startswith(("requests.", "urllib3.")) for link in links)
     said = str(error)
     if "timed out" in said.lower() or isinstance(error, TimeoutError) or (requested and "Timeout" in names):
         seconds = re.search(r"timeout=(\d+)", said)
-        return f"it took a request and gave no answer {f'within {seconds[1]} s' if seconds else 'in time'}"
+        return f"it accepted a request and gave no answer {f'within {seconds[1]} s' if seconds else 'in time'}"
     if not requested or names & {"ResponseError", "JSONDecodeError"} or getattr(error, "response", None) is not None:
         return None
     if found := re.search(r"SSLError\(.*?'(.*?)( \(_ssl\.c:\d+\))?'\)", said, re.DOTALL):

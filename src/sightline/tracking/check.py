@@ -1,6 +1,6 @@
-"""What is asked of the tracking server before a run costs anything: reads alone, beside the data scan.
+"""Checks the tracking server before a run starts, by read requests alone and while the data is scanned.
 
-MLflow takes seconds to load and a server may hang, so a child process asks:
+MLflow takes seconds to load and a server may hang, so a child process does it:
 `python -m sightline.tracking.check` reads the settings as JSON and prints a JSON list of problems.
 """
 
@@ -19,17 +19,17 @@ from sightline.config import RegisterConfig
 from sightline.tracking import embedded
 from sightline.tracking.address import REGISTRY, REMOTE, RUN_TAG, TRACKING, UNITY, redact, registry_uri, scheme
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
-from sightline.tracking.server import QUIET, READ_SECONDS, hush, read, unreachable, waiting
+from sightline.tracking.server import QUIET_SETTINGS, READ_SECONDS, address_problem, quiet_mlflow, read, waiting
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Check:
-    """The question and, once it is there, the answer."""
+    """A check under way and, once it is done, its result."""
 
     def __init__(self, uri: str, known: list[str], child: subprocess.Popen[str] | None) -> None:
-        """Take what is known at once, and the child that finds out the rest; `uri` is what it asks, or one of two."""
+        """Take the problems known at once, and the child that finds others; `uri` is what it asks, or one of two."""
         self.uri, self.known, self.child = uri, known, child
 
     def problems(self) -> list[str]:
@@ -51,18 +51,18 @@ class Check:
 
 @contextlib.contextmanager
 def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
-    """Ask while the block runs. What is left of the question when the block ends is dropped."""
+    """Run the check while the block runs; what is unfinished when the block ends is dropped."""
     known: list[str] = []
     rest: dict[str, str] = {}
     for variable, address in ((TRACKING, uri), (REGISTRY, registry_uri(uri))):
         if not address:
             continue
-        if why := unreachable(address, variable):
+        if why := address_problem(address, variable):
             known.append(why)
         elif scheme(address) == "sqlite":
             found = embedded.problems(address, config, variable)
             known += found
-            rest |= {} if found or not embedded.dated(address) else {variable: address}
+            rest |= {} if found or not embedded.is_older(address) else {variable: address}
         else:
             rest[variable] = address
     if not rest:
@@ -75,7 +75,7 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, **QUIET, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
+        env={**os.environ, **QUIET_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
         | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONWARNINGS": "ignore"},
     )
     assert child.stdin
@@ -91,14 +91,14 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
 
 
 class _Questions:
-    """Questions to one server; what cannot be answered for one reason is one problem, however often it was asked."""
+    """Questions to one server; failures that share a reason are one problem."""
 
     def __init__(self, uri: str, variable: str) -> None:
         self.uri, self.variable = uri, variable
         self.failed: dict[tuple[str, str], list[str]] = {}
 
     def ask(self, what: str, question: Callable[[], Any], *absent: str) -> Any:
-        """Return the answer; null if there is none, or where the server says that there is no such thing."""
+        """Return the answer; None on failure, or for an error code in `absent`, which says that nothing is there."""
         import mlflow
 
         try:
@@ -108,7 +108,7 @@ class _Questions:
                 self.failed.setdefault((reason(error), advice(error, self.variable)), []).append(what)
 
     def problems(self) -> list[str]:
-        """Return what was not answered, and why."""
+        """Return the questions that failed, with reason and advice."""
         return [
             f"MLflow at {redact(self.uri)} does not answer for {', '.join(asked[:-1])}{' and ' * (len(asked) > 1)}"
             f"{asked[-1]}: {why}. {what_to_do}"
@@ -117,7 +117,7 @@ class _Questions:
 
 
 def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
-    """Say what is wrong with a tracking server, by reads alone; the first one stands for all where it fails."""
+    """Say what is wrong with a tracking server, by read requests alone; if the first fails, it is the only problem."""
     if why := read(uri):
         return [f"MLflow at {redact(uri)} cannot be used: {why}."]
     import mlflow
@@ -129,7 +129,7 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
     if found is not None and not (found.experiment_id and found.lifecycle_stage in ("active", "deleted")):
         return [f"MLflow at {redact(uri)} cannot be used: {NOT_MLFLOW}. Fix {TRACKING}."]
     if found is not None and found.lifecycle_stage == "deleted":
-        problems.append(embedded.deleted(uri, experiment, found.experiment_id))
+        problems.append(embedded.deleted_experiment(uri, experiment, found.experiment_id))
     place = found or ask("its experiments", lambda: client.get_experiment("0"), MISSING)
     if place is not None:
         ask("logged models, which it has since version 3", lambda: client.search_logged_models([place.experiment_id]))
@@ -137,18 +137,18 @@ def of_server(uri: str, experiment: str, model_name: str) -> list[str]:
     if given := os.environ.get("MLFLOW_RUN_ID"):
         run = ask(f"the run {given} of MLFLOW_RUN_ID", lambda: client.get_run(given))
         if run is not None:
-            problems += embedded.opened(given, run.info.lifecycle_stage, run.data.tags.get(RUN_TAG))
+            problems += embedded.run_problems(given, run.info.lifecycle_stage, run.data.tags.get(RUN_TAG))
             location, way_out = run.info.artifact_uri, "unset MLFLOW_RUN_ID"
     if location:
         passing = "Start the server with --artifacts-destination, which passes them on"
-        problems += embedded.artifacts(uri, location, f"{passing}, or {way_out}.")
+        problems += embedded.artifact_problems(uri, location, f"{passing}, or {way_out}.")
     if registry_uri(uri) is None:
         problems += _models(uri, model_name, questions)
     return problems + questions.problems()
 
 
 def of_registry(uri: str, model_name: str) -> list[str]:
-    """Say what is wrong with a server that is the model registry alone."""
+    """Say what is wrong with a server that is only the model registry."""
     if scheme(uri) in REMOTE and (why := read(uri, REGISTRY)):
         return [f"MLflow at {redact(uri)} cannot be used: {why}."]
     questions = _Questions(uri, REGISTRY)
@@ -161,11 +161,11 @@ def _models(uri: str, name: str, questions: _Questions) -> list[str]:
     client = mlflow.MlflowClient(uri, registry_uri=uri)
     questions.ask("the model registry", lambda: client.get_registered_model(name), MISSING)  # so is a prompt
     prompt = questions.ask("prompts", lambda: client.get_prompt(name), MISSING, "ENDPOINT_NOT_FOUND")
-    return [embedded.prompt(uri, name)] if prompt is not None else []
+    return [embedded.name_is_prompt(uri, name)] if prompt is not None else []
 
 
 def of_database(uri: str, variable: str = TRACKING) -> list[str]:
-    """Say why a database takes no connection, or holds tables that MLflow neither uses nor brings up to date itself."""
+    """Say why MLflow cannot use a database: no connection, or tables of a version that it does not upgrade itself."""
     import sqlalchemy
     from mlflow.exceptions import MlflowException
     from mlflow.store.db import utils
@@ -187,8 +187,8 @@ def of_database(uri: str, variable: str = TRACKING) -> list[str]:
 
 
 def main(settings: Mapping[str, str | None]) -> list[str]:
-    """Return the problems; what takes longer than it may is one."""
-    hush()
+    """Return the problems; a server that takes too long is one."""
+    quiet_mlflow()
     import mlflow  # noqa: F401 - loaded before the clock starts
 
     keep_messages()
@@ -211,7 +211,7 @@ def main(settings: Mapping[str, str | None]) -> list[str]:
             else:
                 problems += of_server(uri, experiment, model_name)
         except TimeoutError:
-            problems.append(f"MLflow at {redact(uri)} took a request and gave no answer within {READ_SECONDS} s.")
+            problems.append(f"MLflow at {redact(uri)} accepted a request and gave no answer within {READ_SECONDS} s.")
         signal.alarm(0)
     return problems
 

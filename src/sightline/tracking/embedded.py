@@ -1,4 +1,4 @@
-"""What is wrong with a tracking database in SQLite, found out without loading MLflow, which takes seconds."""
+"""Checks a tracking database in SQLite without loading MLflow, which takes seconds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from sightline.storage.files import unwritable
 from sightline.tracking.address import REGISTRY, RUN_TAG, TRACKING, database, lock_file, redact
 
 SQLITE = b"SQLite format 3\0"
-CHECKED = 256 << 20  # bytes of a database up to which every page is read
+CHECKED = 256 << 20  # bytes; only in smaller databases is every page checked
 COLUMNS = {"experiment_id", "name", "lifecycle_stage"}  # of MLflow's experiments, in every version
 PROMPT = (
     "SELECT 1 FROM registered_model_tags WHERE name = ? AND key = 'mlflow.prompt.is_prompt' AND lower(value) = 'true'"
 )
-LIBRARIES = {  # of MLflow's own clients of a store, null where it needs none
+LIBRARIES = {  # that MLflow needs for a store, by URI scheme; None where it needs none
     **{"s3": "boto3", "r2": "boto3", "b2": "boto3", "gs": "google.cloud.storage", "hdfs": "pyarrow.fs"},
     **{"wasb": "azure.storage.blob", "wasbs": "azure.storage.blob", "abfss": "azure.storage.filedatalake"},
     **{"sftp": "pysftp", "ftp": None, "http": None, "https": None, "dbfs": None, "mlflow-artifacts": None},
@@ -32,47 +32,47 @@ LIBRARIES = {  # of MLflow's own clients of a store, null where it needs none
 
 
 def problems(uri: str, config: RegisterConfig, variable: str = TRACKING) -> list[str]:
-    """Say what is wrong with the database, as the one for runs, for models or for both."""
+    """Say what is wrong with a database of runs, of models or of both."""
     path = database(uri)
     if path is None:
         return [f"{variable} is '{redact(uri)}', a database in memory, which ends with each stage; name a file."]
     what = f"The {'registry' if variable == REGISTRY else 'tracking'} database {path}"
     if path.exists() and (not path.is_file() or not os.access(path, os.R_OK | os.W_OK)):
-        return [f"{what} is no file that can be written. Fix {variable}."]
+        return [f"{what} is not a writable file. Fix {variable}."]
     if there := unwritable(path.parent):
-        return [f"{what} cannot be {'written' if path.exists() else 'made'}: {there} is no folder that can be "
-                f"written. Fix {variable}."]  # fmt: skip
+        return [f"{what} cannot be {'written' if path.exists() else 'made'}: {there} is not a writable "
+                f"folder. Fix {variable}."]  # fmt: skip
     known = path.exists() and path.stat().st_size > 0
     if known:
         with path.open("rb") as file:
             if file.read(len(SQLITE)) != SQLITE:
-                return [f"{what} is no SQLite database. Fix {variable}."]
+                return [f"{what} is not a SQLite database. Fix {variable}."]
     try:
-        with _opened(path if known else None) as asked:
-            if wrong := _foreign(asked):
+        with _connected(path if known else None) as connection:
+            if wrong := _why_not_mlflow(connection):
                 return [f"{what} {wrong}. Name another file with {variable}."]
-            return _held(asked, uri, config, variable)
+            return _content_problems(connection, uri, config, variable)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             return []  # by another program, which ends before this run records anything
         return [f"{what} is damaged ({error}). Restore it from a copy, or name another file with {variable}."]
 
 
-def dated(uri: str) -> bool:
-    """Tell whether a sound database is of an older MLflow: whether this one upgrades it, MLflow has to say."""
+def is_older(uri: str) -> bool:
+    """Return whether an older MLflow made an intact database; whether this one upgrades it, only MLflow knows."""
     path = database(uri)
     if path is None or not path.is_file() or not path.stat().st_size:
         return False
-    with contextlib.suppress(sqlite3.Error), _opened(path) as asked:
-        version = _version(asked)
+    with contextlib.suppress(sqlite3.Error), _connected(path) as connection:
+        version = _version(connection)
         later = re.compile(rf"^down_revision.*\b{version}\b", re.MULTILINE)
         return bool(version) and any(later.search(file.read_text("utf-8")) for file in _migrations())
     return False
 
 
 @contextlib.contextmanager
-def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
-    """Open a database to read, once none of our processes is making its tables; without a path an empty one."""
+def _connected(path: Path | None) -> Iterator[sqlite3.Connection]:
+    """Open a database for reading, once no process of ours is creating its tables; without a path, an empty one."""
     with contextlib.ExitStack() as stack:
         if path and (lock := lock_file(path)).exists():
             held = stack.enter_context(lock.open())
@@ -81,81 +81,89 @@ def _opened(path: Path | None) -> Iterator[sqlite3.Connection]:
         yield stack.enter_context(contextlib.closing(sqlite3.connect(where, uri=True)))
 
 
-def _foreign(asked: sqlite3.Connection) -> str | None:
-    """Say why MLflow cannot use a database; null for its own and for an empty one."""
-    (size,) = asked.execute("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()").fetchone()
+def _why_not_mlflow(connection: sqlite3.Connection) -> str | None:
+    """Say why MLflow cannot use a database; None for its own and for an empty one."""
+    (size,) = connection.execute(
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+    ).fetchone()
     if size <= CHECKED:
-        (state,) = asked.execute("PRAGMA quick_check(1)").fetchone()
+        (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if state != "ok":
             return f"is damaged ({' '.join(state.removeprefix('*** in database main ***').split())})"
-    tables = {name for (name,) in asked.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {name for name in tables if not name.startswith("sqlite_")}:
         return None
-    if not _columns(asked, "experiments") >= COLUMNS:
+    if not _columns(connection, "experiments") >= COLUMNS:
         return "belongs to another application: it has tables, and none of MLflow's"
-    version = _version(asked)
+    version = _version(connection)
     if version and not any(file.name.startswith(f"{version}_") for file in _migrations()):
-        return f"is of a newer MLflow than {importlib.metadata.version('mlflow')}, which is installed ({version})"
+        return f"was made by a newer MLflow than the installed {importlib.metadata.version('mlflow')} ({version})"
     return None
 
 
-def _columns(asked: sqlite3.Connection, table: str) -> set[str]:
-    return {name for (name,) in asked.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))}
 
 
-def _version(asked: sqlite3.Connection) -> str | None:
-    """Return the revision of the tables; null where they are being made."""
-    if "version_num" not in _columns(asked, "alembic_version"):
+def _version(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of the tables; None while they are being created."""
+    if "version_num" not in _columns(connection, "alembic_version"):
         return None
-    found = asked.execute("SELECT version_num FROM alembic_version").fetchone()
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     return str(found[0]) if found else None
 
 
 def _migrations() -> list[Path]:
-    """Return the files of MLflow's that bring a database from version to version, `<revision>_<words>.py`."""
+    """Return MLflow's migration scripts, which upgrade a database: `<revision>_<words>.py`."""
     spec = importlib.util.find_spec("mlflow")
     assert spec
     assert spec.origin
     return sorted((Path(spec.origin).parent / "store" / "db_migrations" / "versions").glob("*_*.py"))
 
 
-def _held(asked: sqlite3.Connection, uri: str, config: RegisterConfig, variable: str) -> list[str]:
-    """Say what in a database does not fit the run."""
+def _content_problems(connection: sqlite3.Connection, uri: str, config: RegisterConfig, variable: str) -> list[str]:
+    """Say what in a database conflicts with the run."""
     wrong: list[str] = []
     registry = os.environ.get(REGISTRY)
-    if (variable == REGISTRY or not registry) and _columns(asked, "registered_model_tags"):
-        wrong += [prompt(uri, config.model_name)] if asked.execute(PROMPT, (config.model_name,)).fetchone() else []
+    if (variable == REGISTRY or not registry) and _columns(connection, "registered_model_tags"):
+        wrong += (
+            [name_is_prompt(uri, config.model_name)]
+            if connection.execute(PROMPT, (config.model_name,)).fetchone()
+            else []
+        )
     if variable == REGISTRY:
         return wrong
     if given := os.environ.get("MLFLOW_RUN_ID"):
-        return wrong + _given(asked, uri, given)
-    columns = _columns(asked, "experiments")
+        return wrong + _given_run_problems(connection, uri, given)
+    columns = _columns(connection, "experiments")
     location = "artifact_location" if "artifact_location" in columns else "NULL"
     query = f"SELECT experiment_id, lifecycle_stage, {location} FROM experiments WHERE name = ?"
-    found = asked.execute(query, (config.experiment,)).fetchone() if columns else None
+    found = connection.execute(query, (config.experiment,)).fetchone() if columns else None
     if found is None:
         path = database(uri)
         assert path
         beside = path.parent / "mlartifacts"  # where a new experiment keeps its files
-        return wrong + artifacts(uri, beside.as_uri(), "Fix MLFLOW_TRACKING_URI.")
+        return wrong + artifact_problems(uri, beside.as_uri(), "Fix MLFLOW_TRACKING_URI.")
     if found[1] != "active":
-        return [*wrong, deleted(uri, config.experiment, str(found[0]))]
-    return wrong + artifacts(uri, found[2] or "", f"Choose another register.experiment than '{config.experiment}'.")
+        return [*wrong, deleted_experiment(uri, config.experiment, str(found[0]))]
+    return wrong + artifact_problems(
+        uri, found[2] or "", f"Choose another register.experiment than '{config.experiment}'."
+    )
 
 
-def _given(asked: sqlite3.Connection, uri: str, given: str) -> list[str]:
-    columns = _columns(asked, "runs")
+def _given_run_problems(connection: sqlite3.Connection, uri: str, given: str) -> list[str]:
+    columns = _columns(connection, "runs")
     query = "SELECT lifecycle_stage, artifact_uri FROM runs WHERE run_uuid = ?"
-    found = asked.execute(query, (given,)).fetchone() if columns else None
+    found = connection.execute(query, (given,)).fetchone() if columns else None
     if found is None:
         return [f"MLFLOW_RUN_ID names {given}, and there is no such run at {redact(uri)}. Correct it, or unset it."]
-    tag = asked.execute("SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (given, RUN_TAG)).fetchone()
-    return opened(given, found[0], tag[0] if tag else None) + artifacts(
+    tag = connection.execute("SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (given, RUN_TAG)).fetchone()
+    return run_problems(given, found[0], tag[0] if tag else None) + artifact_problems(
         uri, found[1] or "", "Unset MLFLOW_RUN_ID, or name another run."
     )
 
 
-def deleted(uri: str, name: str, identifier: str) -> str:
+def deleted_experiment(uri: str, name: str, identifier: str) -> str:
     """Say that an experiment is deleted."""
     return (
         f"register.experiment: the MLflow experiment '{name}' at {redact(uri)} is deleted. Restore it with `mlflow "
@@ -163,13 +171,16 @@ def deleted(uri: str, name: str, identifier: str) -> str:
     )
 
 
-def prompt(uri: str, name: str) -> str:
+def name_is_prompt(uri: str, name: str) -> str:
     """Say that a name is a prompt's."""
     return f"register.model_name: '{name}' is a prompt in MLflow's registry at {redact(uri)}; choose another name."
 
 
-def opened(given: str, stage: str, theirs: str | None) -> list[str]:
-    """Say why the run that MLFLOW_RUN_ID names, in this stage of its life and of their pipeline run, cannot be ours."""
+def run_problems(given: str, stage: str, theirs: str | None) -> list[str]:
+    """Say why the run that MLFLOW_RUN_ID names cannot record ours.
+
+    `stage` is its lifecycle stage, `theirs` the pipeline run that it already records.
+    """
     if stage != "active":
         return [f"MLFLOW_RUN_ID names {given}, a run that is deleted. Unset it, or restore the run."]
     ours = os.environ.get("SIGHTLINE_RUN_ID")
@@ -178,15 +189,17 @@ def opened(given: str, stage: str, theirs: str | None) -> list[str]:
     return []
 
 
-def artifacts(uri: str, location: str, way_out: str) -> list[str]:
-    """Say why files cannot go where MLflow wants them: a folder of another machine, a service without its library."""
+def artifact_problems(uri: str, location: str, way_out: str) -> list[str]:
+    """Say why artifacts cannot go where MLflow wants them: another machine's folder, a service without its library."""
     said = f"MLflow at {redact(uri)} has clients store artifacts at {redact(location)}, "
     kind = urlsplit(location).scheme
     if kind in ("", "file"):
         folder = Path(url2pathname(urlsplit(location).path)).absolute()
         return [f"{said}which cannot be written here. {way_out}"] if unwritable(folder) else []
     if kind == "mlflow-artifacts" and database(uri):
-        return [f"{said}which a server passes on, and this is its database. Name the server with MLFLOW_TRACKING_URI."]
+        return [
+            f"{said}to which only its server has access. Set MLFLOW_TRACKING_URI to that server, not to its database."
+        ]
     library = LIBRARIES.get(kind)
     if library and not _installed(library):
         return [f"{said}for which {library} is not installed here. {way_out}"]

@@ -1,4 +1,4 @@
-"""The MLflow run: one for each pipeline run, however often it is recorded, with the times and the state of that run."""
+"""The MLflow run: one per pipeline run, however often it is recorded, with that run's times and state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in 
 
 
 def find(mlflow: Any, run_id: str, experiment: str) -> Place | None:
-    """Return the latest MLflow run of a pipeline run, or null if none was opened."""
+    """Return the latest MLflow run of a pipeline run, or None if none was opened."""
     found = _found(mlflow, run_id, experiment)
     return Place(redact(mlflow.tracking_uri), experiment, found[0].info.run_id) if found else None
 
@@ -33,7 +33,7 @@ def place(
 ) -> Place:
     """Find the MLflow run of a pipeline run, or open it; `run_id` is the identity, `name` a label.
 
-    A run that recorded other parameters, of an earlier attempt with other settings, is left as it is: MLflow never
+    A run that recorded other parameters, of an earlier attempt with other settings, is left alone: MLflow never
     changes a parameter. `MLFLOW_RUN_ID` names a run that something else, such as a KFP plug-in, opened for us.
 
     Raises TrackingError.
@@ -110,7 +110,7 @@ def record(mlflow: Any, run: Place, documents: Documents, folders: Mapping[str, 
 
 
 def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) -> None:
-    """Write how the run stands now: page, summary, tags, state and end. The one place where a run's state is written.
+    """Write the run's current page, summary, tags, state and end. Nothing else writes a run's state.
 
     A run is RUNNING until it is decided: an accepted model may still fail to be registered. A run that was opened for
     us keeps the state that its owner gives it. Raises TrackingError.
@@ -130,7 +130,7 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
 
 
 def record_end(result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str) -> None:
-    """Give the MLflow run of a failed run its end, if one was opened; an outage here is said and changes nothing."""
+    """End the MLflow run of a failed run, if one was opened; an outage is printed and changes nothing."""
     config = load(folders).config
     try:
         with client(uri) as mlflow:
@@ -138,7 +138,7 @@ def record_end(result: SummaryDocument, folders: Mapping[str, Path], page: str, 
             if found:
                 conclude(mlflow, found.run_id, result, page)
     except TrackingError as error:
-        print(f"The run's MLflow record still says that it goes on. {error}", file=sys.stderr)
+        print(f"The run's MLflow record still says RUNNING. {error}", file=sys.stderr)
 
 
 def _state(summary: SummaryDocument) -> str:
@@ -190,7 +190,7 @@ def scores(document: EvaluateDocument) -> dict[str, float]:
 
 
 def tags(summary: SummaryDocument) -> dict[str, str]:
-    """Return what a run is found by; a status, whenever this is asked, so that none is left from before."""
+    """Return the tags that a run is found by; always with a status, so that none remains from before."""
     evaluated = summary.evaluate
     values = {
         "status": summary.status or "unfinished",

@@ -1,4 +1,4 @@
-"""MLflow's model registry, as far as we need it: one version for each accepted file of a run."""
+"""MLflow's model registry: one version for each accepted file of a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Model:
 
 
 def register(mlflow: Any, model: Model, mlflow_run: str) -> Any:
-    """Return the model version of this run's file, created unless it is there; checked and with its alias.
+    """Return the model version of this run's file, created where needed, verified, and with its alias.
 
     `mlflow` is a client, `mlflow_run` the MLflow run that recorded the pipeline run.
 
@@ -66,7 +66,7 @@ def register(mlflow: Any, model: Model, mlflow_run: str) -> Any:
 
 
 def tags(model: Model) -> dict[str, str]:
-    """Return what a version is found and judged by; nulls are left out."""
+    """Return the tags that a version is found and judged by; nulls are left out."""
     evaluated = model.evaluated
     values = {
         "run_id": model.run_id,
@@ -84,7 +84,7 @@ def tags(model: Model) -> dict[str, str]:
 
 
 def description(model: Model) -> str:
-    """Return the version's description, in Markdown; of more classes than it can hold, the first."""
+    """Return the version's description, in Markdown; only the first classes where not all fit."""
     exported, evaluated, weights = model.exported, model.evaluated, model.validated.weights
 
     def show(value: float | None) -> str:
@@ -148,7 +148,7 @@ def _log(mlflow: Any, model: Model, mlflow_run: str) -> str:
 
     loaded = onnx.load(model.file)
     experiment = mlflow.get_run(mlflow_run).info.experiment_id
-    # Made first and by hand: `log_model` alone would put it into whichever experiment the process has active.
+    # Created first and explicitly: `log_model` alone would put it into whichever experiment the process has active.
     logged = mlflow.create_logged_model(
         experiment,
         # Stricter than a registered model's name.
@@ -200,7 +200,7 @@ def _verify(model: Model, version: Any) -> None:
 
 
 def _point(mlflow: Any, name: str, alias: str, version: Any) -> None:
-    """Give the version its alias, unless a newer version has taken it since: a late retry must not turn it back."""
+    """Set the version's alias, unless a newer version has it by now: a late retry must not move it back."""
     current = mlflow.get_registered_model(name).aliases.get(alias)
     if current is None or int(current) < int(version.version):
         mlflow.set_registered_model_alias(name, alias, version.version)

@@ -48,8 +48,8 @@ from sightline.tracking.answers import (
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-QUIET_SECONDS = 5  # of waiting, before it is said
-QUIET = {
+SECONDS_BEFORE_NOTICE = 5  # of waiting before the user hears of it
+QUIET_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -58,8 +58,8 @@ QUIET = {
 }
 
 
-def unreachable(uri: str, variable: str = TRACKING) -> str | None:
-    """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; null if it may be."""
+def address_problem(uri: str, variable: str = TRACKING) -> str | None:
+    """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; None if it may work."""
     way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
     if why := malformed(uri):
         return f"{variable} is '{redact(uri)}', {why}. Correct it, or {way_out}."
@@ -68,20 +68,20 @@ def unreachable(uri: str, variable: str = TRACKING) -> str | None:
             f"{variable} is '{redact(uri)}', expected an address that begins with one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, or {way_out}."
         )
-    if reason := silence(uri):
+    if reason := no_answer_reason(uri):
         return f"No MLflow server answers at {redact(uri)}: {reason}. Start one, fix {variable}, or {way_out}."
     return None
 
 
-def away(uri: str) -> list[str]:
-    """Say of the tracking server and, where it is another one, of the model registry why it cannot be reached."""
+def connection_problems(uri: str) -> list[str]:
+    """Say why the tracking server and, where that is another one, the model registry cannot be reached."""
     registry = registry_uri(uri)
-    problems = (unreachable(uri), unreachable(registry, REGISTRY) if registry else None)
+    problems = (address_problem(uri), address_problem(registry, REGISTRY) if registry else None)
     return [problem for problem in problems if problem]
 
 
-def silence(uri: str) -> str | None:
-    """Say why nothing answers at an http(s) URI; null if something does, whatever the answer is."""
+def no_answer_reason(uri: str) -> str | None:
+    """Say why nothing answers at an http(s) URI; None if something does, whatever the answer is."""
     if scheme(uri) not in ("http", "https"):
         return None
     try:
@@ -98,9 +98,9 @@ def silence(uri: str) -> str | None:
 
 
 def read(uri: str, variable: str = TRACKING) -> str | None:
-    """Ask an MLflow server for one experiment, through MLflow's own client; say what is wrong, or null.
+    """Ask an MLflow server for one experiment through MLflow's own client; say what is wrong, or return None.
 
-    The one request that shows more than that a server listens: credentials, TLS, a login page, a broken database.
+    This one request shows more than that a server listens: bad credentials, TLS, a login page, a broken database.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -145,16 +145,16 @@ def read(uri: str, variable: str = TRACKING) -> str | None:
 def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """Yield an MLflow client of `uri`; refusals and outages inside the block become a TrackingError.
 
-    Says, as `stage`, when it has to wait.
+    Long waits are reported as progress of `stage`.
     """
     again = "Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage == "register" else None
     for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
-        if address and (why := silence(address)):
+        if address and (why := no_answer_reason(address)):
             raise TrackingError(
                 f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"
             )
-    hush()
+    quiet_mlflow()
     import mlflow
     from requests.exceptions import RequestException
 
@@ -170,7 +170,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
             if address and scheme(address) in REMOTE and (why := read(address, variable)):
                 raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}. {again}")
         try:
-            mlflow.set_tracking_uri(uri)  # the model flavours know no other way
+            mlflow.set_tracking_uri(uri)  # the model flavours read it from nowhere else
             with _one_at_a_time(uri):
                 connected = mlflow.MlflowClient(uri)
             yield connected
@@ -182,27 +182,27 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
 
 
 def _of_registry(error: BaseException) -> bool:
-    """Tell whether it was the model registry that was asked."""
+    """Return whether the model registry raised an error."""
     frames = traceback.walk_tb(error.__traceback__)
     return any("model_registry" in frame.f_globals.get("__name__", "") for frame, _ in frames)
 
 
-def hush() -> None:
-    """Make MLflow quiet and impatient, unless its variables say otherwise; before its first import."""
-    for name, value in QUIET.items():
+def quiet_mlflow() -> None:
+    """Make MLflow quiet and quick to give up, unless its variables are set; call it before the first import."""
+    for name, value in QUIET_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its statements; the reason is said by us
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs SQL; our message has the reason
 
 
 @contextlib.contextmanager
 def waiting(uri: str, stage: str) -> Iterator[None]:
-    """Say after some seconds, and then every quarter of a minute, that the block still waits for MLflow."""
+    """Report after some seconds, and then every 15 s, that the block still waits for MLflow."""
     done = threading.Event()
     start = time.monotonic()
 
     def say() -> None:
-        pause = QUIET_SECONDS
+        pause = SECONDS_BEFORE_NOTICE
         while not done.wait(pause):
             text = f"waiting for MLflow at {redact(uri)} ({time.monotonic() - start:.0f} s)"
             if progress.VARIABLE in os.environ:
@@ -222,9 +222,9 @@ def waiting(uri: str, stage: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_at_a_time(uri: str) -> Iterator[None]:
-    """Let one process at a time open a database: whoever finds a new one makes its tables, and two would collide.
+    """Let one process at a time open a database: the first creates its tables, and two would collide.
 
-    MLflow's own lock lies in TMPDIR, which every run has for itself.
+    MLflow's own lock is in TMPDIR, which is private to each run.
     """
     if scheme(uri) in REMOTE:
         yield

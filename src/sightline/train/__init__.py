@@ -1,4 +1,4 @@
-"""Train: a snapshot, a configuration and pinned weights in; checkpoints and a history out."""
+"""Train: turn a snapshot, a configuration and pinned weights into checkpoints and a history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sightline.atomic import write_bytes
-from sightline.config import TrainConfig, single
+from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, running
@@ -17,7 +17,7 @@ from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, resources, work_folder
 from sightline.train.attempts import attempt, refuse
-from sightline.train.disk_full import room
+from sightline.train.disk_full import full_disk_explained
 from sightline.train.work_folder import START, WorkFolder
 from sightline.train.worker import RESULT
 from sightline.weights import model_size
@@ -29,7 +29,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
-    the code that trains. Where another process does the same training already, its result is waited for and taken.
+    the code that trains. If another process is already doing the same training, wait for its result and take that.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -42,7 +42,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
             document = work.model_copy(update={"snapshot": snapshot, "weights": start})
             document.write(out)
             return document
-        with room(out, work.folder, BEST, LAST):
+        with full_disk_explained(out, work.folder, BEST, LAST):
             document = _train(
                 work, out, seconds, snapshot=snapshot, config=config, weights=start, digest=weights.sha256
             )
@@ -64,14 +64,14 @@ def _train(
     resources.check(config, model_size(weights), out, work.folder)
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
-        refuse(single(config.image_size, config.batch))
+        refuse(single_image_batch(config.image_size, config.batch))
     model = str(fetch_uri(weights, work.folder / START, sha256=digest)) if digest else weights
     folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
     history = read_history(folder / "results.csv")
-    # Of equals the engine keeps the later.
+    # On a tie the engine keeps the later epoch.
     best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
     if divergence.found_nothing(best):
-        what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or no numbers"
+        what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
         refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
@@ -99,7 +99,7 @@ def _train(
 
 
 def read_history(results: Path) -> list[Epoch]:
-    """Read the engine's results.csv: one row an epoch, `time` in seconds since the start of training."""
+    """Read the engine's results.csv: one row per epoch, `time` in seconds since the start of training."""
     history = []
     before = 0.0
     with results.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""The attempts of a training: each starts the engine in a folder of its own, and is judged by what it leaves there."""
+"""The attempts of a training: each starts the engine in its own folder and is judged by the files it leaves there."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from sightline.errors import ConfigError, TrainError
 from sightline.runtime import machine
 from sightline.train import fault
 from sightline.train.launch import Ended, Torchrun, free_port, launch
+from sightline.train.trainer import REFUSED
 from sightline.train.work_folder import WorkFolder
-from sightline.train.worker import REFUSED, RESULT
+from sightline.train.worker import RESULT
 
-ATTEMPTS = 1  # starts of the engine after which a training has failed
+ATTEMPTS = 1  # how often the engine is started before a training counts as failed
 
 
 def attempt(
@@ -23,8 +24,8 @@ def attempt(
 ) -> tuple[Path, list[Attempt]]:
     """Train until an attempt succeeds; returns its folder and all attempts. What the workers print goes to `log`.
 
-    `model` is an architecture or a checkpoint's path. Raises ConfigError for what the engine alone could find wrong
-    with the configuration, TrainError if the last attempt stops too.
+    `model` is an architecture or a checkpoint's path. Raises ConfigError for mistakes in the configuration that
+    only the engine could find, TrainError if the last attempt stops too.
     """
     log.unlink(missing_ok=True)  # another run may share the old one
     attempts: list[Attempt] = []
@@ -44,18 +45,18 @@ def attempt(
         )
         if reason is None:
             return folder, attempts
-    raise TrainError(f"Training stopped before its last epoch: {attempts[-1].reason} The engine's whole log is {log}.")
+    raise TrainError(f"Training stopped before its last epoch: {attempts[-1].reason} The engine's full log is {log}.")
 
 
 def _why(ended: Ended, folder: Path, config: TrainConfig, printed: str) -> str | None:
-    """Say why an attempt did not succeed; null if it did."""
+    """Say why an attempt did not succeed; None if it did."""
     if not ended.exit_code and (folder / RESULT).exists():
         return None
     return fault.explain(ended.exit_code, printed, folder, ended.watch, config).rstrip()
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise ConfigError if there are problems of a network with its settings."""
+    """Raise ConfigError if a network cannot be trained with its settings."""
     if problems:
         raise ConfigError("This network cannot be trained as configured:", problems)
 
@@ -92,7 +93,7 @@ def engine_options(config: TrainConfig, data_yaml: Path, model: str, save_dir: P
 
 
 def _environment(config: TrainConfig) -> dict[str, str]:
-    """Share the cores among CPU processes; torchrun would give each of several a single one."""
+    """Share the cores among CPU processes; by default torchrun gives each of several one core."""
     if config.gpus or config.node_processes == 1:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.node_processes))}

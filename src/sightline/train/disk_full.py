@@ -1,4 +1,4 @@
-"""Says that a disk was full where training found it out, and by how much."""
+"""Turns a full disk during training into one clear error that says how much room is needed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 from sightline.errors import FULL, SightlineError, no_room
 from sightline.train.work_folder import START
 
-SAID = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
-STATE = 3  # a checkpoint with its optimizer over one without
+FULL_DISK_MESSAGES = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
+STATE = 3  # size of a checkpoint with its optimizer, relative to one without
 
 
 @contextlib.contextmanager
-def room(out: Path, work: Path, *results: str) -> Iterator[None]:
-    """Turn a full disk in the block, or in a process whose end it reports, into one StorageError.
+def full_disk_explained(out: Path, work: Path, *results: str) -> Iterator[None]:
+    """Raise one StorageError for a full disk that the block, or a process that it reports on, ran into.
 
-    The attempts keep checkpoints in `work`, of which the files `results` are copied to `out`; none of them stays.
+    `work` holds the checkpoints of the attempts, `results` are the files copied from it to `out`; all are removed.
     """
     try:
         yield
     except (OSError, SightlineError) as error:
-        if not (isinstance(error, OSError) and error.errno in FULL) and not SAID.search(str(error)):
+        if not (isinstance(error, OSError) and error.errno in FULL) and not FULL_DISK_MESSAGES.search(str(error)):
             raise
         needed = _needed(work)
         for name in results:
@@ -36,7 +36,7 @@ def room(out: Path, work: Path, *results: str) -> Iterator[None]:
 
 
 def _needed(work: Path) -> int | None:
-    """Return the bytes of the best and the last checkpoint, there and as results; null where nothing tells."""
+    """Return the bytes of the best and last checkpoint, in `work` and as results; None if unknown."""
     written = [path.stat().st_size for path in work.glob("attempt-*/weights/*.pt")]
     start = work / START
     one = max(written, default=0) or (STATE * start.stat().st_size if start.exists() else 0)

@@ -1,4 +1,4 @@
-"""Notices a training that diverged: the engine clips what overflows, goes on, and ends as if all were well."""
+"""Detects a training that diverged: the engine clips what overflows, continues, and ends as if all were well."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from sightline.documents import Epoch
 
 LARGEST = 65504.0  # of float16, in which checkpoints are saved: the engine clips what is larger, and NaN becomes 0
-PATIENCE = 3  # epochs in a row whose weights are broken, after which nothing good can come any more
+PATIENCE = 3  # consecutive epochs with broken weights after which training is hopeless
 
 
 class Watch:
-    """Looks at the averaged weights of every epoch that are about to be saved, on rank 0."""
+    """Checks the averaged (EMA) weights of each epoch before they are saved, on rank 0."""
 
     def __init__(self, trainer: Any) -> None:
         """Follow the engine's trainer."""
@@ -30,14 +30,14 @@ class Watch:
 
 
 def are_broken(state: Mapping[str, Any]) -> bool:
-    """Tell whether any weight is NaN, infinite, or beyond what a checkpoint can hold."""
+    """Return whether any weight is NaN, infinite, or beyond what a checkpoint can hold."""
     return any(not (value.abs() < LARGEST).all() for value in state.values() if value.is_floating_point())
 
 
 def found_nothing(best: Epoch) -> bool:
-    """Tell whether the best epoch found nothing and had no loss to learn from: no number, or exactly 0 in every term.
+    """Return whether the best epoch found nothing and had no usable loss: not finite, or exactly 0 in every term.
 
-    A loss that is not known counts as no number, in training alone: on val it overflows in mixed precision by itself.
+    Only in training does a missing loss count as not finite: on val, mixed precision overflows in a healthy one too.
     """
     training = (best.box_loss, best.class_loss, best.dfl_loss)
     val = (best.val_box_loss, best.val_class_loss, best.val_dfl_loss)

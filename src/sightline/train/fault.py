@@ -18,7 +18,7 @@ from sightline.runtime import machine
 from sightline.runtime.machine import size_text
 from sightline.train.watch import Watch
 
-RECORD = "failed-{rank}.json"  # what a process leaves that ends with an exception
+RECORD = "failed-{rank}.json"  # written by a process that an exception ends
 
 
 class About(Enum):
@@ -58,8 +58,8 @@ class Failure(NamedTuple):
     time: float = 0.0
 
 
-def leave(folder: Path, rank: int, pid: int, error: BaseException, time: float) -> None:
-    """Write down the exception that ends a process, for `explain` to read."""
+def record(folder: Path, rank: int, pid: int, error: BaseException, time: float) -> None:
+    """Record the exception that ends a process, for `explain` to read."""
     chain: list[BaseException] = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
@@ -90,11 +90,12 @@ def explain(code: int, log: str, folder: Path, watch: Watch, config: TrainConfig
 def _of_signal(failure: Failure, config: TrainConfig, watch: Watch) -> str:
     name = _signal(-(failure.code or 0))
     where = f"process {failure.rank} of {config.world_size} (pid {failure.pid}) was ended by {name}"
-    return f"{where}. {_meaning(name, watch)}{_measured(_about(name), failure, watch)}{_next(name, config, watch)}"
+    used, advice = _measured(_about(name), failure, watch), _advice_after_signal(name, config, watch)
+    return f"{where}. {_meaning(name, watch)}{used}{advice}"
 
 
 def _of_error(failure: Failure, config: TrainConfig, watch: Watch) -> str:
-    """Explain an exception. The death of a loader reaches its rank as one."""
+    """Explain an exception. The end of a loader reaches its rank as one."""
     if found := LOADER.search(f"{failure.causes}\n{failure.error}"):  # the cause names the signal
         return _of_loader(failure.rank, found[1], found[2], config, watch)
     error = failure.error.splitlines()[-1] if "Original Traceback" in failure.error else failure.error
@@ -107,13 +108,13 @@ def _of_error(failure: Failure, config: TrainConfig, watch: Watch) -> str:
 
 
 def _of_loader(rank: int, pids: str, words: str | None, config: TrainConfig, watch: Watch) -> str:
-    """Explain the death of a process that loads images; torch knows one signal by the system's words."""
+    """Explain the end of a process that loads images; torch names its signal in the system's words."""
     known = {signal.strsignal(number): number.name for number in signal.Signals}
     name = known.get((words or "").partition(" (")[0])
     about = _about(name) if name else About.MEMORY if watch.kills else About.CRASH
     end = f"was ended by {name}. {_meaning(name, watch)}" if name else "ended unexpectedly. "
     what = f"a process that loads images for process {rank} of {config.world_size} (pid {pids.strip()}) {end}"
-    advice = _next(name, config, watch) if name else _advice(about, config)
+    advice = _advice_after_signal(name, config, watch) if name else _advice(about, config)
     return f"{what}{_measured(about, Failure(rank, int(pids.split(',')[0])), watch)}{advice}"
 
 
@@ -122,10 +123,10 @@ def _about(name: str) -> About:
 
 
 def _meaning(name: str, watch: Watch) -> str:
-    """Say what a signal usually means; of SIGKILL the kernel's own count knows more."""
+    """Say what a signal usually means; for SIGKILL, the kernel's own count tells more."""
     if name == "SIGKILL" and watch.kills:
         ended = f"{watch.kills} process{'es' * (watch.kills > 1)}"
-        return f"Memory ran out: meanwhile the kernel ended {ended} of this machine for want of it. "
+        return f"Memory ran out: meanwhile the kernel killed {ended} on this machine to free some. "
     if name == "SIGKILL" and watch.kills == 0:
         return (
             "That usually means that memory ran out, but here the kernel counted no such end: something else sent it, "
@@ -141,7 +142,7 @@ def _meaning(name: str, watch: Watch) -> str:
     }[_about(name)]
 
 
-def _next(name: str, config: TrainConfig, watch: Watch) -> str:
+def _advice_after_signal(name: str, config: TrainConfig, watch: Watch) -> str:
     """Say what to do after a signal."""
     advice = _advice(_about(name), config)
     if name == "SIGKILL" and watch.kills == 0:
@@ -150,7 +151,7 @@ def _next(name: str, config: TrainConfig, watch: Watch) -> str:
 
 
 def _measured(about: About, failure: Failure, watch: Watch) -> str:
-    """Say what memory was used, as far as that has to do with the end."""
+    """Say how much memory was used, where that explains the end."""
     if about == About.SHARED and (shared := machine.shared_memory()):
         least = size_text(watch.least_shared)
         return f"/dev/shm has {size_text(shared[0])}, of which {least} were free when it was tightest. "
@@ -169,7 +170,7 @@ def _measured(about: About, failure: Failure, watch: Watch) -> str:
         text += f"The container's limit is {size_text(memory.limit)}{peak}. "
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        text += f"`ulimit -v` allows {size_text(soft)} of addresses a process. "
+        text += f"`ulimit -v` allows {size_text(soft)} of address space per process. "
     least = size_text(watch.least_available)
     return f"{text}The machine has {size_text(memory.total)}, of which {least} were free when it was tightest. "
 
@@ -179,26 +180,26 @@ def _advice(about: About, config: TrainConfig) -> str:
     # On a CPU the engine loads images in the training process itself.
     loaders = [f"train.workers ({config.workers})"] if config.workers and config.gpus else []
     ranks = [f"train.cpu_processes ({config.cpu_processes})"] if config.world_size > 1 and not config.gpus else []
-    lower = f"Lower {_either([*sizes, *loaders, *ranks])}"
+    lower = f"Lower {_joined_by_or([*sizes, *loaders, *ranks])}"
     return {
         About.MEMORY: f"{lower}, or give it more memory.",
-        About.GPU: f"The GPU's memory is too small for this. Lower {_either(sizes)}, or take a smaller model.",
+        About.GPU: f"The GPU's memory is too small for this. Lower {_joined_by_or(sizes)}, or take a smaller model.",
         About.SHARED: "Give the container more (docker: --shm-size; Kubernetes: a Memory volume at /dev/shm), or "
         f"{lower[0].lower()}{lower[1:]}; with train.workers 0 none is needed.",
         About.THREADS: f"The limit of processes and threads (`ulimit -u`, or the container's) is reached. "
-        f"Lower {_either([*loaders, *ranks]) or 'what else runs'}, or raise the limit.",
+        f"Lower {_joined_by_or([*loaders, *ranks]) or 'what else runs'}, or raise the limit.",
         About.FILES: "The limit of open files (`ulimit -n`) is reached. Raise it"
-        + (f", or lower {_either(loaders)}." if loaders else "."),
+        + (f", or lower {_joined_by_or(loaders)}." if loaders else "."),
         About.OUTSIDE: "Run the same again.",
     }.get(about, "")
 
 
-def _either(names: Sequence[str]) -> str:
+def _joined_by_or(names: Sequence[str]) -> str:
     return " or ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
 
 
 def _code(number: int | str) -> int:
-    """Return an exit code, a signal below 0; a shell in between would give 128 and the signal."""
+    """Return an exit code, negative for a signal, which a shell in between reports as 128 plus its number."""
     code = int(number)
     return 128 - code if 128 < code <= 128 + 64 else code
 
@@ -211,6 +212,6 @@ def _signal(number: int) -> str:
 
 
 def _last_error(log: str) -> str:
-    """Return the last line of a log that names an exception: what torchrun itself died of."""
+    """Return the last line of a log that names an exception: the one that ended torchrun itself."""
     names = (line.strip() for line in reversed(log.splitlines()))
     return next((line for line in names if re.match(r"[\w.]+(Error|Exception|Interrupt): \S", line)), "").rstrip(".")

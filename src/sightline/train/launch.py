@@ -30,7 +30,7 @@ class Torchrun:
     def command(self) -> list[str]:
         """Return the command line; the group ends with this process."""
         return [
-            *(sys.executable, "-m", "sightline.train.group", str(os.getpid())),
+            *(sys.executable, "-m", "sightline.train.torchrun", str(os.getpid())),
             *(f"--nnodes={self.nodes}", f"--nproc_per_node={self.processes}"),
             *(f"--master_addr={self.address}", f"--master_port={self.port}"),
             *("-m", "sightline.train.worker", str(self.job)),
@@ -38,7 +38,7 @@ class Torchrun:
 
 
 class Ended(NamedTuple):
-    """How a group of processes ended, and what was seen of them meanwhile."""
+    """How the workers ended, and what was measured of them meanwhile."""
 
     exit_code: int
     seconds: float
@@ -48,8 +48,8 @@ class Ended(NamedTuple):
 def launch(torchrun: Torchrun, log: Path, environment: Mapping[str, str], held: Sequence[int] = ()) -> Ended:
     """Run the workers of this machine until they end; their output is appended to `log`.
 
-    An interruption of this process ends the workers before it goes on; without this process they end. The group holds
-    the file descriptors `held` too, so that a lock lasts until its last process is gone.
+    If this process is interrupted, it first ends the workers; if it dies, they end too. They inherit the file
+    descriptors `held`, so that a lock lasts until the last of them is gone.
     """
     start = time.monotonic()
     group = subprocess.Popen(
@@ -73,7 +73,7 @@ def launch(torchrun: Torchrun, log: Path, environment: Mapping[str, str], held: 
 
 
 def _tee(group: subprocess.Popen[str], log: Path) -> None:
-    """Copy the workers' output to the log; where nobody follows the progress, also to our own.
+    """Copy the workers' output to the log; without a file for progress events, also to standard output.
 
     That is what a cluster shows of a running task.
     """

@@ -1,7 +1,7 @@
-"""Judges, before anything is trained, whether this machine can do it: memory, cores, shared memory and disk.
+"""Checks before training whether this machine has enough memory, cores, shared memory and disk.
 
-Only where the stage runs can that be known; validate may run on another machine. What cannot work is refused, what is
-unwise is said.
+That is known only where the stage runs; validate may run on another machine. What cannot work is refused, what is
+unwise is reported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
 
 # Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
-# 12 and 26; of a size the leanest architecture counts, so that nothing is refused that could work.
+# 12 and 26; of each size the leanest architecture counts, so that nothing is refused that could work.
 LIBRARIES = 380_000_000  # once: code that all processes share
 PROCESS = 500_000_000  # each process, with a nano model, before any image
 MODEL = {"n": 0, "s": 180_000_000, "m": 400_000_000, "l": 500_000_000, "x": 1_100_000_000}  # each process, beyond that
@@ -31,8 +31,8 @@ def judge(
 ) -> tuple[list[str], list[str]]:
     """Return what makes a training impossible on a machine, and what makes it unwise.
 
-    `size` is the model's, n to x; one that is not known is taken for nano, the least that it can be. `shared` is size
-    and free bytes of shared memory.
+    `size` is the model's, n to x; None counts as nano, the smallest. `shared` is the size and the free part
+    of shared memory, in bytes.
     """
     problems: list[str] = []
     warnings: list[str] = []
@@ -44,8 +44,8 @@ def judge(
         problems.append(f"{words}. {whose} {has} {size_text(memory.most)}: lower {names}, or give it more memory.")
     elif need > memory.room:
         warnings.append(
-            f"{words}, and only {size_text(memory.room)} of {size_text(memory.most)} are free: it may be ended for "
-            f"want of memory. Lower {names}, or end what else runs"
+            f"{words}, and only {size_text(memory.room)} of {size_text(memory.most)} are free: the kernel may "
+            f"end it when memory runs out. Lower {names}, or end what else runs"
         )
     if not config.gpus and config.cpu_processes > cores:
         warnings.append(
@@ -58,7 +58,7 @@ def judge(
 
 
 def check(config: TrainConfig, size: str | None, *folders: Path) -> None:
-    """Say what is unwise; `folders` will be written to.
+    """Refuse what cannot work and report what is unwise; `folders` will be written to.
 
     `size` is the model's, as for `judge`. Raises DeviceError if this machine cannot do the training, StorageError if
     its disk is full.
@@ -82,7 +82,7 @@ def check(config: TrainConfig, size: str | None, *folders: Path) -> None:
 
 
 def _memory(config: TrainConfig, size: str, cores: int) -> tuple[int, str]:
-    """Return the least memory that a training needs, and say what for."""
+    """Return the least memory that a training needs, in bytes, and a clause that says what for."""
     processes = config.node_processes
     loaders = processes * min(config.workers, max(1, cores // processes)) if config.gpus else 0
     need = LIBRARIES + processes * PROCESS + loaders * LOADER
@@ -97,7 +97,7 @@ def _memory(config: TrainConfig, size: str, cores: int) -> tuple[int, str]:
 def _loaders(
     config: TrainConfig, cores: int, shared: tuple[int, int] | None, problems: list[str], warnings: list[str]
 ) -> None:
-    """Judge what loads images for GPUs: the cores for it, and the shared memory that it hands images over in."""
+    """Check the cores for the processes that load images for GPUs, and the shared memory that carries the images."""
     loaders = min(config.workers, max(1, cores // config.gpus))
     if loaders < config.workers:
         warnings.append(

@@ -1,4 +1,4 @@
-"""Follows the processes of a training from outside: who they are, and how much memory they and the machine used."""
+"""Watches the processes of a training from outside: which they are, and how much memory they and the machine use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROC = Path("/proc")
 
 
 @dataclass
-class Seen:
+class ProcessMemory:
     """A process of the training: a rank, or a loader that a rank started."""
 
     rank: int
@@ -24,12 +24,12 @@ class Seen:
 
 
 class Watch:
-    """Looks at all processes below one until the block ends. What a dead process used is known only from before."""
+    """Samples all descendants of a process until the block ends: a dead process can no longer be asked."""
 
     def __init__(self, top: int) -> None:
         """Take the process that starts the ranks."""
         self.top = top
-        self.seen: dict[int, Seen] = {}
+        self.seen: dict[int, ProcessMemory] = {}
         self.least_available = machine.memory().available
         self.least_shared = (machine.shared_memory() or (0, 0))[1]
         self._kills = machine.memory_kills()
@@ -48,7 +48,7 @@ class Watch:
 
     @property
     def kills(self) -> int | None:
-        """Return how many processes of this machine the kernel has ended for want of memory meanwhile, if it says."""
+        """Processes on this machine that the kernel has killed meanwhile because memory ran out; None if unknown."""
         now = machine.memory_kills()
         return None if now is None or self._kills is None else now - self._kills
 
@@ -62,7 +62,7 @@ class Watch:
                     self._look(pid, rank, loader=False)
 
     def _look(self, pid: int, rank: int, loader: bool) -> None:
-        known = self.seen.setdefault(pid, Seen(rank, loader))
+        known = self.seen.setdefault(pid, ProcessMemory(rank, loader))
         known.peak = max(known.peak, _peak(pid))
         for child in _children(pid):
             self._look(child, rank, loader=True)

@@ -1,9 +1,9 @@
-"""The folder in which a training works: one for each training, and one process at a time in it.
+"""The work folder of a training: one folder per training, used by one process at a time.
 
-`<place>/<training key>/` appears with the first attempt and goes with the success; a failed training keeps it until the
-next attempt, which starts in a clean one. Beside it lies `<training key>.lock`, which says who works there. Whoever
-wants the same training meanwhile waits; where it succeeds, the last thing that its process writes into the lock, which
-it has removed by then, is where the result lies. So only those who waited read that, and a later run trains again.
+`<place>/<training key>/` is created by the first attempt and removed after success; a failed training keeps it until
+the next attempt, which starts with an empty one. Beside it, `<training key>.lock` says which process works there. Other
+processes that want the same training wait for that lock. After success its holder unlinks the lock file and then writes
+into it where the result lies: only processes that already have it open can read that, and a later run trains again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Holder(Part):
 
 
 class Finished(Part):
-    """Where the result of a finished training lies: what a lock says at last."""
+    """Where the result of a finished training lies: the last content of a lock."""
 
     run: str
     folder: str
@@ -49,17 +49,17 @@ class Finished(Part):
 
 
 class WorkFolder(NamedTuple):
-    """A folder that belongs to this process; it is made with the first file."""
+    """A work folder held by this process; it is created with its first file."""
 
     folder: Path
     lock: Lock
 
 
 def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str) -> str:
-    """Return the sha256 by which equal trainings are known.
+    """Return the sha256 that equal trainings share.
 
-    `snapshot` is the URI of a snapshot, of which the digest counts; `weights` a sha256 or an architecture; `code` the
-    digest of the code that trains.
+    `snapshot` is the URI of a snapshot, of which only the digest counts; `weights` a sha256 or an architecture; `code`
+    the digest of the code that trains.
     """
     parts = [PurePosixPath(snapshot).name, weights, config.model_dump(mode="json"), code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -79,11 +79,11 @@ def place(runs: Path | None = None) -> Path:
 
 @contextlib.contextmanager
 def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder | TrainDocument]:
-    """Be the only process that works on a training; the block leaves the files `results` and its document in `out`.
+    """Hold a training for this process; the block must leave the files `results` and its document in `out`.
 
-    Yields the work folder, which is empty. Where another process works on the same training, this one says so and
-    waits; after a success of the other it has the `results` in `out`, checked by their sha256, and gets the document,
-    which is not written yet. Raises ConfigError for a place that cannot be used.
+    Yields the work folder, empty. If another process holds the same training, this one says so and waits; if that
+    succeeds, its `results` are put into `out`, checked by their sha256, and its document is yielded, which the block
+    has to write. Raises ConfigError for a work folder that cannot be used.
     """
     while True:
         lock, free = _lock(key)
@@ -104,7 +104,7 @@ def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder 
 
 @contextlib.contextmanager
 def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[WorkFolder]:
-    """Give an empty folder, and leave it behind only where an attempt was cut off or broke down."""
+    """Yield an empty folder, which remains only after an attempt that crashed or was killed."""
     finished = None
     if work.folder.exists():
         shutil.rmtree(work.folder)
@@ -127,7 +127,7 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[Work
 def _lock(key: str) -> tuple[Lock, bool]:
     """Open the lock of a training, and hold it if no other process does; returns whether that is so.
 
-    Raises ConfigError where that is impossible; not every file system of a network knows locks.
+    Raises ConfigError where that is impossible: not every network file system supports locks.
     """
     root = place()
     if "?" in str(root) or not str(root).isprintable():
@@ -144,13 +144,13 @@ def _lock(key: str) -> tuple[Lock, bool]:
             raise
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(
-            f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, knows "
-            "locks, and has room for checkpoints."
+            f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, "
+            "supports locks, and has room for checkpoints."
         ) from None
 
 
 def _run(out: Path) -> str:
-    """Return what a person knows a run by: its id, or the folder of its result."""
+    """Return how messages name a run: by its id, or by the folder of its result."""
     return f"run {os.environ['SIGHTLINE_RUN_ID']}" if "SIGHTLINE_RUN_ID" in os.environ else str(out.resolve())
 
 
@@ -165,7 +165,7 @@ def _waiting(text: str) -> str:
 
 
 def _taken(text: str, out: Path) -> TrainDocument | None:
-    """Put the result that a lock tells of into `out`, and return its document; null if there is none that is whole."""
+    """Put the result that a lock names into `out` and return its document; None if it is missing or incomplete."""
     try:
         finished = Finished.model_validate_json(text)
         folder, document = Path(finished.folder), TrainDocument.file_name()
@@ -180,7 +180,7 @@ def _taken(text: str, out: Path) -> TrainDocument | None:
 
 
 def _linked(source: Path, sha256: str, target: Path | None) -> bool:
-    """Put a file to its place, a hard link where possible, if it has this sha256; without a place only tell."""
+    """Link or copy `source` to `target` if it has this sha256; returns whether it does. Without a target only check."""
     if target is None:
         return sha256_file(source) == sha256
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")

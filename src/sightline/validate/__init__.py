@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sightline.config import RunConfig, single
+from sightline.config import RunConfig, single_image_batch
 from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 
@@ -49,7 +49,7 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
                 if report.verdict == "rejected":
                     raise validated_source.refused(report, out, target)
                 lone = config.train.last_batch(report.splits["train"].images) == 1
-                unfit = single(config.train.image_size, config.train.batch) if lone else []
+                unfit = single_image_batch(config.train.image_size, config.train.batch) if lone else []
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshots.publish(result.dataset, target, source)
         document = ValidateDocument(

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from sightline.config import RunConfig
+from sightline.config import Format, RunConfig
 from sightline.datasets.formats.files import cannot_be_read
 from sightline.datasets.sources import STAGE
 from sightline.datasets.types import ImageRecord, Parsed, Reading
@@ -34,7 +34,7 @@ FEW = 2  # batches for which starting processes costs more than it saves
 class Worker(NamedTuple):
     """What a process needs to know of the source."""
 
-    format: convention_counts.Format
+    format: Format
     parse: Callable[[bytes, str, list[str] | None], Parsed] | None
     classes: list[str] | None
     relative: bool

@@ -1,4 +1,4 @@
-"""Whatever bytes a stranger sends, parsers say what is wrong with them: they do not fail, hang or leave the source."""
+"""Whatever bytes a source holds, parsers say what is wrong with them: they do not fail, hang or leave the source."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def source() -> Iterator[Path]:
 
 
 def consume(root: Path) -> list[ImageRecord | Issue]:
-    """Read a stranger's source to its end; all that it yields lies in it and can be written into a report."""
+    """Read an untrusted source to its end; all that it yields lies inside it and can be written into a report."""
     folder = Folder(root, "source", None, root.resolve())
     reading = formats.read(folder)
     entries = list(reading.records())

@@ -18,15 +18,14 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
+from sightline.config import Format
 from sightline.datasets.formats.coco import writer as coco
 from sightline.datasets.formats.voc import writer as voc
 from sightline.datasets.formats.yolo import writer as yolo
 from sightline.datasets.types import Dataset, Sample
 from sightline.errors import DataError, StageInputError
 
-Format = Literal["yolo", "coco", "voc"]
 Add = Callable[[Sample], str]  # writes what the format says of an image, and returns where its bytes belong
 Writing = Callable[[str, Sequence[str]], AbstractContextManager[Add]]
 WRITERS: dict[Format, Writing] = {"yolo": yolo.writing, "coco": coco.writing, "voc": voc.writing}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from sightline.config import Format
 from sightline.datasets.types import Edges, Parsed
 
-Format = Literal["yolo", "coco", "voc"]
 Quad = tuple[float, float, float, float]
 
 CENTRE, TOPLEFT, CORNERS = LAYOUTS = range(3)

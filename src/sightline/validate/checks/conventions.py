@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from operator import add
 from typing import NamedTuple
 
+from sightline.config import Format
 from sightline.rules import Issue
-from sightline.validate.checks.convention_counts import CENTRE, CORNERS, LAYOUTS, OWN, Y_FIRST, Format, Signs
+from sightline.validate.checks.convention_counts import CENTRE, CORNERS, LAYOUTS, OWN, Y_FIRST, Signs
 from sightline.validate.index import Index
 
 WORDS = (

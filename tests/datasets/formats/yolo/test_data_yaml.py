@@ -11,7 +11,7 @@ from tests.helpers.tool_exports import NAMES
 
 
 @pytest.mark.parametrize(
-    ("values", "mended"),
+    ("values", "repaired"),
     [
         ({"names": {"0": "cat", "1": "dog"}}, 0),
         ({"val": None, "valid": "images/val"}, 0),
@@ -24,10 +24,10 @@ from tests.helpers.tool_exports import NAMES
     ],
     ids=["dict", "valid", "validation", "path-and-list", "roboflow", "synonym-folder", "sibling-folder", "twice"],
 )
-def test_data_yaml_dialects_mean_the_same(sets, values, mended):
+def test_data_yaml_dialects_mean_the_same(sets, values, repaired):
     read = collect(sets.yolo(**values))
     assert read.boxes == collect(sets.yolo("plain")).boxes
-    assert read.rules() == [("data-path", "data.yaml")] * mended
+    assert read.rules() == [("data-path", "data.yaml")] * repaired
     assert set(read.entries) == {f"images/{s}/{n}.png" for s, numbers in sets.numbers().items() for n in numbers}
 
 

@@ -1,4 +1,4 @@
-"""torchrun, that ends with the process that started it: `python -m sightline.train.group PARENT OPTION…`."""
+"""Runs torchrun so that it ends with its parent process: `python -m sightline.train.torchrun PARENT OPTION…`."""
 
 from __future__ import annotations
 

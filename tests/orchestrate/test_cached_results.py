@@ -10,7 +10,7 @@ import pytest
 from kfp import dsl
 from kfp.local import cache
 
-from sightline.orchestrate import known
+from sightline.orchestrate import cached_results
 from sightline.runtime import progress
 
 OUTPUTS = {"name": "x", "uri": ""}
@@ -21,7 +21,7 @@ def whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """kfp's cache behind our check, with one entry: a folder with a checkpoint in it."""
     monkeypatch.setattr(cache, "LocalCache", cache.LocalCache)  # put back at the end
     monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "events"))
-    known.trust_only_what_is_whole()
+    cached_results.verify_cached_files()
     store = cache.LocalCache(str(tmp_path / "cache"))
     folder = tmp_path / "train" / "folder"
     folder.mkdir(parents=True)

@@ -1,8 +1,8 @@
-"""Which results of former runs are taken: those whose files are, byte for byte, what the task left.
+"""Reuses results of earlier runs only while their files are, byte for byte, what the task wrote.
 
-The runner's cache points at files of former runs, which people move, edit and damage, and looks only whether they are
-there. So each entry gets a list of its files with their sha256; one that does not hold any more counts as unknown, and
-the task runs again.
+kfp's local cache points at files of earlier runs, which people move, edit and damage, and checks only that they exist.
+So each entry gets a list of its files with their sha256. An entry whose files no longer match it is ignored, and the
+task runs again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sightline.storage import sha256_file
 SUFFIX = ".files"  # of the list beside an entry
 
 
-def trust_only_what_is_whole() -> None:
-    """Put this check between kfp's local runner and its cache."""
+def verify_cached_files() -> None:
+    """Make kfp's local cache check the files of a result before it is reused."""
     from kfp import dsl
     from kfp.local import cache
 
-    class WholeCache(cache.LocalCache):  # type: ignore[misc]
+    class VerifiedCache(cache.LocalCache):  # type: ignore[misc]
         """kfp's cache, without entries whose files changed."""
 
         def compute_key(self, component_name: str, *arguments: Any, **named: Any) -> str:
@@ -55,11 +55,11 @@ def trust_only_what_is_whole() -> None:
         def put(self, key: str, outputs: dict[str, Any]) -> None:
             folders = [Path(value.uri) for value in outputs.values() if isinstance(value, dsl.Artifact)]
             entry = Path(self._entry_path(key))
-            entry.unlink(missing_ok=True)  # never a record beside the list of another
+            entry.unlink(missing_ok=True)  # so that no record ever stands beside another's list
             write_text(entry.with_suffix(SUFFIX), json.dumps(_digests(folders)))
             super().put(key, outputs)
 
-    cache.LocalCache = WholeCache
+    cache.LocalCache = VerifiedCache
 
 
 def _digests(places: list[Path]) -> dict[str, str]:
@@ -69,7 +69,7 @@ def _digests(places: list[Path]) -> dict[str, str]:
 
 
 def _problem(entry: Path) -> str | None:
-    """Say what is wrong with the files of an entry, by its list; null if nothing is."""
+    """Say what is wrong with the files on an entry's list; None if nothing is."""
     try:
         expected = dict(json.loads(entry.with_suffix(SUFFIX).read_bytes()))
     except (OSError, ValueError, TypeError):
