@@ -48,7 +48,7 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
         (np.zeros((4, 4, 4), np.uint8), "expected \\(h, w, 3\\) uint8 BGR"),
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (".", "is a folder"),
-        ("pipe.jpg", "no regular file"),
+        ("pipe.jpg", "not a regular file"),
         ("float.tif", "type float32, expected 8 or 16 bits"),
         ("bomb.png", "is not an image that OpenCV can read"),
     ],
