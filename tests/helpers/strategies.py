@@ -9,7 +9,6 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from sightline.config import FORMATS, Format
 from sightline.datasets.types import Dataset, Label, Sample
 from sightline.documents import SPLITS, Split
 
