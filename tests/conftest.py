@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
@@ -43,19 +44,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     return f"{val[:40]!a}... {len(val)}" if isinstance(val, str | bytes) and len(val) > 150 else None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave slow tests out, unless `-m` names them; another `-m` does not bring them back."""
-    if "slow" in config.option.markexpr:
-        return
-    slow = [item for item in items if item.get_closest_marker("slow")]
-    if slow:
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if item not in set(slow)]
-
-
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Skip what takes minutes unless `-m` names it, and what needs a GPU where there is none."""
+    if item.get_closest_marker("slow") and "slow" not in item.config.option.markexpr:
+        pytest.skip("slow tests run with -m slow")
     if item.get_closest_marker("gpu"):
         from sightline.detect import cuda_devices
 
@@ -117,6 +109,14 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server with a database, artifacts and model registry of its own."""
     with mlflow_serving(tmp_path_factory.mktemp("mlflow")) as address:
         yield address
+
+
+@pytest.fixture
+def closed_address() -> Iterator[str]:
+    """Address at which no server listens; the port is held, so that none starts there."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
 @pytest.fixture(scope="session")

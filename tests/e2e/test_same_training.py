@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
-TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=16")
+from tests.helpers.sets import Sets
+
+pytestmark = pytest.mark.timeout(300)
+TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=2")
 
 
-def test_one_trains_and_the_other_takes_the_result(tmp_path: Path) -> None:
+def test_one_trains_and_the_other_takes_the_result(sets: Sets, tmp_path: Path) -> None:
+    data = ("--data", str(sets.yolo()), "--preset", "quickstart")
     runs = {}
     for name in ("one", "two"):
-        command = [sys.executable, "-m", "sightline", "run", "--json", "--run-id", name, *TINY]
+        command = [sys.executable, "-m", "sightline", "run", "--json", "--run-id", name, *data, *TINY]
         runs[name] = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     outputs = {name: run.communicate(timeout=250) for name, run in runs.items()}
     summaries = {name: json.loads(output) for name, (output, _) in outputs.items()}

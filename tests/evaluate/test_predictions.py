@@ -21,8 +21,8 @@ from sightline.predictions import COLUMNS, Predictions
 from sightline.sample.agreement_check import stored
 from sightline.snapshots import Labelled, fetch
 from sightline.storage import open_store, sha256_file
-from tests.conftest import Finished
 from tests.helpers.cells import CONFIDENCE, Run, Scene, right, run_of
+from tests.helpers.finished_run import Finished
 
 SCENES = {
     "a.png": Scene({0: 0, 1: 1}, {0: (0, 0.9), 5: (0, 0.8), 1: (0, 0.7), 9: (1, 0.2)}),  # 1 is taken for another class

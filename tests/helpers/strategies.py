@@ -9,11 +9,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from sightline.datasets.formats.writing import Format
 from sightline.datasets.types import Dataset, Label, Sample
 from sightline.documents import SPLITS, Split
 
-FORMATS: tuple[Format, ...] = ("yolo", "coco", "voc")
 LARGEST = 5000  # pixels of an image side
 YAML_WORDS = ("no", "y", "null", "~", "1", "0x1f", "1e3", "1:30", "2020-01-01", "a: b", "- a", "# a", "*a", "&a", "!a")
 HOSTILE = (

@@ -14,7 +14,8 @@ from sightline.pages.error_analysis import analyse
 from sightline.pages.svg import Chart, Line
 from tests.helpers.cells import Run, Scene, right, run_of
 from tests.helpers.documents import write_run
-from tests.pages.test_run_page import Page, page
+from tests.helpers.page import Page
+from tests.helpers.run_page import page
 
 SCENES = {
     "a.png": right(0, 1, 2),

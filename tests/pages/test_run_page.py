@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -29,46 +26,8 @@ from sightline.policy import Policy
 from sightline.summary import summarise
 from sightline.tracking.address import Place
 from tests.helpers.documents import train, write_run
-
-STARTED = "2026-11-21T08:07:11+00:00"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Text, tags and attributes of a page; refuses tags that do not close in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-
-def page(folders: dict[str, Path], error: ErrorReport | None = None, **options: object) -> str:
-    result = summarise(run_id="r1", folders=folders, started_at=STARTED, error=error)
-    return render(result, folders, **options)  # type: ignore[arg-type]
+from tests.helpers.page import Page
+from tests.helpers.run_page import STARTED, page
 
 
 @pytest.fixture(scope="module")
@@ -322,9 +281,3 @@ def test_axes_end_and_tick_at_round_numbers() -> None:
 def test_durations_and_sizes_read_naturally() -> None:
     assert [duration(value) for value in (None, 3.14, 119.6, 7325)] == ["–", "3.1 s", "2 min 00 s", "2 h 02 min"]
     assert [size(value) for value in (145, 10_700_000, 137_400_000_000)] == ["145 bytes", "10.7 MB", "137.4 GB"]
-
-
-def test_rendering_does_not_load_mlflow() -> None:
-    code = "import sys, sightline.report, sightline.register; print(any(m in sys.modules for m in ('mlflow', 'onnx')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -30,11 +29,3 @@ def fake() -> Iterator[Callable[[str], str]]:
         serving.released.set()
         serving.shutdown()
         serving.server_close()
-
-
-@pytest.fixture
-def closed_address() -> Iterator[str]:
-    """Address at which no server listens; the port is held, so that none starts there."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{held.getsockname()[1]}"

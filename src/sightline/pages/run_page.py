@@ -76,7 +76,7 @@ def context(
         "why": WHY,
         "gallery": _gallery(documents.sample, folders["sample"]) if documents.sample else [],
         "config": flat(documents.config) if documents.config else {},
-        "missing": [name for name in NAMES[:5] if getattr(documents, name) is None],
+        "missing": [name for name in NAMES[: NAMES.index("report")] if getattr(documents, name) is None],
         "longest": longest or 1,
         "mlflow": mlflow or (recorded and Place(recorded.tracking_uri, recorded.experiment, recorded.run_id)),
     }

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sightline.config import FORMATS
 from sightline.datasets import formats
 from sightline.datasets.formats.writing import Format, write
 from sightline.datasets.types import Box, Dataset, Folder, Reading
 from sightline.documents import Split
 from sightline.rules import Issue
 from tests.helpers.boxes import from_edges
-from tests.helpers.strategies import FORMATS, MemoryDataset, Plan, plans
+from tests.helpers.strategies import MemoryDataset, Plan, plans
 
 FEW = settings(max_examples=40, deadline=None)
 

@@ -14,6 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sightline.config import FORMATS
 from sightline.datasets.formats import pixel_boxes
 from sightline.datasets.formats.coco import writer as coco
 from sightline.datasets.formats.voc import writer as voc
@@ -23,7 +24,7 @@ from sightline.datasets.types import Dataset, Label, Sample
 from sightline.documents import Split
 from sightline.errors import DataError, StageInputError
 from tests.helpers.boxes import from_edges
-from tests.helpers.strategies import FORMATS, MemoryDataset, Plan, class_names, classes, labels, sizes
+from tests.helpers.strategies import MemoryDataset, Plan, class_names, classes, labels, sizes
 
 HALF = (0, 0.5, 0.5, 0.5, 0.5)
 

@@ -21,9 +21,9 @@ from sightline.errors import ConfigError, DataError, SampleError, StageInputErro
 from sightline.predictions import Predictions
 from sightline.storage import open_store
 from sightline.validate import preflight
-from tests.conftest import Finished
 from tests.helpers import documents
 from tests.helpers.cells import Run, Scene, right, run_of
+from tests.helpers.finished_run import Finished
 
 EMPTY = Scene()
 # Two objects missed, one missed, three false alarms, one in an empty image, and ordinary ones.
