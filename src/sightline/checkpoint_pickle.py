@@ -26,17 +26,19 @@ class Content:
     """What a checkpoint says of itself."""
 
     licence: str
+    architecture: str | None  # the engine's file that describes the network; null where none or several are named
     layers: int | None  # null where the modules are not numbered as the engine does
     nms_free: bool
 
 
 @dataclass
 class _Opcodes:
-    """What is said in a pickle: dotted names, texts, and the whole numbers that follow the text `i`."""
+    """What is said in a pickle: dotted names, texts, and what follows the texts `i` and `yaml_file`."""
 
     names: set[str]
     texts: list[str]
     numbers: set[int]
+    files: set[str]
 
 
 def read_checkpoint(source: str, path: Path) -> Content:
@@ -64,6 +66,7 @@ def read_checkpoint(source: str, path: Path) -> Content:
     numbered = said.numbers and said.numbers == set(range(len(said.numbers)))
     return Content(
         licence=ENGINE_LICENCE if any("AGPL-3.0" in text for text in said.texts) else "unknown",
+        architecture=next(iter(said.files)) if len(said.files) == 1 else None,
         layers=len(said.numbers) if numbered else None,
         nms_free="one2one_cv2" in said.texts,
     )
@@ -71,7 +74,7 @@ def read_checkpoint(source: str, path: Path) -> Content:
 
 def _opcodes(pickle: bytes) -> _Opcodes:
     """Go over a pickle's opcodes; a text that occurs again is a reference to the memo."""
-    said = _Opcodes(set(), [], set())
+    said = _Opcodes(set(), [], set(), set())
     memo: dict[int, str | None] = {}
     last: str | None = None  # the text that was just pushed
     for opcode, argument, _ in pickletools.genops(pickle):
@@ -88,5 +91,8 @@ def _opcodes(pickle: bytes) -> _Opcodes:
         elif isinstance(argument, str):
             said.texts.append(argument)
         text = argument if isinstance(argument, str) else None
-        last = memo.get(int(str(argument))) if kind in GET else text
+        text = memo.get(int(str(argument))) if kind in GET else text
+        if text is not None and last == "yaml_file":
+            said.files.add(text)
+        last = text
     return said

@@ -68,7 +68,7 @@ class FoundWeights:
 
 
 def model_size(name: str) -> str | None:
-    """Return the size n, s, m, l or x of an official model by its file name; null for any other."""
+    """Return the size n, s, m, l or x of an official model by the name of its file; null for any other."""
     stem = PurePosixPath(name).stem
     return stem[-1] if stem in NAMES else None
 
