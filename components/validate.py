@@ -31,7 +31,7 @@ def validate(
         weights: The pinned weights with their digest, or an architecture.
         train_config: Resolved training configuration.
         config: Resolved configuration.
-        code: Digest of Sightline's source.
+        code: Digest of Sightline's source and package versions; part of the training's key.
     """
     from sightline import tasks
 

@@ -99,7 +99,7 @@ def test_outcomes_of_the_orchestrator_are_kept_and_the_document_reads_back(tmp_p
 def test_a_damaged_document_is_refused_by_name(tmp_path: Path) -> None:
     folders = write_run(tmp_path)
     (folders["train"] / "train.json").write_text("{}")
-    with pytest.raises(StageInputError, match=r"train\.json is not a train document"):
+    with pytest.raises(StageInputError, match=r"train\.json is not what `sightline train` of this version writes"):
         load(folders)
 
 

@@ -29,17 +29,19 @@ class CheckpointInfo:
     """What the opcodes of a checkpoint's pickle state about its network."""
 
     licence: str
+    architecture: str | None  # the engine's file that describes the network; None where none or several are named
     layers: int | None  # None where the modules are not numbered as the engine numbers them
     nms_free: bool  # whether it has a one-to-one head
 
 
 @dataclass
 class _Opcodes:
-    """The arguments of a pickle's opcodes: dotted names, texts, and the integers that follow the text `i`."""
+    """The arguments of a pickle's opcodes: dotted names, texts, and what follows the texts `i` and `yaml_file`."""
 
     names: set[str]
     texts: list[str]
     indices: set[int]
+    files: set[str]
 
 
 def read_checkpoint(source: str, path: Path) -> CheckpointInfo:
@@ -72,6 +74,7 @@ def read_checkpoint(source: str, path: Path) -> CheckpointInfo:
     numbered = opcodes.indices and opcodes.indices == set(range(len(opcodes.indices)))
     return CheckpointInfo(
         licence=ENGINE_LICENCE if any("AGPL-3.0" in text for text in opcodes.texts) else "unknown",
+        architecture=next(iter(opcodes.files)) if len(opcodes.files) == 1 else None,
         layers=len(opcodes.indices) if numbered else None,
         nms_free="one2one_cv2" in opcodes.texts,
     )
@@ -79,7 +82,7 @@ def read_checkpoint(source: str, path: Path) -> CheckpointInfo:
 
 def _read_opcodes(pickle: bytes) -> _Opcodes:
     """Collect the arguments of a pickle's opcodes; a repeated text is a reference to the memo."""
-    opcodes = _Opcodes(set(), [], set())
+    opcodes = _Opcodes(set(), [], set(), set())
     memo: dict[int, str | None] = {}
     last: str | None = None  # the text that was just pushed
     for opcode, argument, _ in pickletools.genops(pickle):
@@ -96,5 +99,8 @@ def _read_opcodes(pickle: bytes) -> _Opcodes:
         elif isinstance(argument, str):
             opcodes.texts.append(argument)
         text = argument if isinstance(argument, str) else None
-        last = memo.get(int(str(argument))) if kind in GET else text
+        text = memo.get(int(str(argument))) if kind in GET else text
+        if text is not None and last == "yaml_file":
+            opcodes.files.add(text)
+        last = text
     return opcodes

@@ -41,10 +41,10 @@ from pydantic import Field, ValidationError
 from sightline.atomic import write_bytes
 from sightline.documents import EvaluateDocument, Part, PredictionsFile, Sha256, Split
 from sightline.errors import StageInputError
+from sightline.snapshots.manifest import predictions_path
 from sightline.storage import MissingObject, Store, Transfer, WrongBytes, fetch_uri
 
 FILE = "predictions.npz"
-FOLDER = "predictions"  # in a store, where the file is called <sha256>.npz
 DAMAGED = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 # Type of each column, and what it has a row for: images, detections, labels, or one more than images.
 COLUMNS: dict[str, tuple[str, str]] = {
@@ -149,13 +149,15 @@ class Predictions:
 
 
 def write(predictions: Predictions, folder: Path, store: Store) -> PredictionsFile:
-    """Leave the file in a stage's folder and, under its sha256, in the store; returns what it is and where.
+    """Leave the file in a stage's folder and, under its sha256, beside the snapshot's others in the store.
+
+    Returns what it is and where.
 
     Raises StorageError.
     """
     data = predictions.to_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    key = f"{FOLDER}/{digest}.npz"
+    key = predictions_path(predictions.header.snapshot, digest)
     write_bytes(folder / FILE, data)
     store.upload([Transfer(key, folder / FILE, digest)])
     return PredictionsFile(

@@ -87,9 +87,9 @@ def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> 
     from sightline import validate as stage
     from sightline.runtime import stage_frame
 
-    given = PipelineParameters(**parameters)
     with _user_errors():
         try:
+            given = PipelineParameters.given(parameters)
             config = stage.resolve(given.recipe, given.values(), given.data)
         except ConfigError as error:
             stage_frame.failed("validate", error)

@@ -37,13 +37,18 @@ def run(private: None, tmp_path: Path) -> Run:
     return run_of(tmp_path, SCENES)
 
 
+def stored_under(run: Run, document: EvaluateDocument) -> str:
+    """Return the key in the store: the snapshot's digest, then the file's own."""
+    return f"predictions/{run.snapshot.rsplit('/', 1)[-1]}/{document.predictions.sha256}.npz"
+
+
 def test_the_file_holds_every_image_detection_label_and_match(run: Run) -> None:
     document = run.evaluated()
     found = predictions.load(document, run.evaluate)
     assert found
     assert document.predictions == PredictionsFile(
         file="predictions.npz",
-        uri=f"file://{run.folder}/store/predictions/{document.predictions.sha256}.npz",
+        uri=f"file://{run.folder}/store/{stored_under(run, document)}",
         sha256=sha256_file(run.evaluate / "predictions.npz"),
         size_bytes=(run.evaluate / "predictions.npz").stat().st_size,
         images=4,
@@ -122,7 +127,7 @@ def test_a_copy_that_is_gone_is_fetched_from_the_store(run: Run) -> None:
     assert found
     assert len(found) == 4
     assert not local.exists()
-    place = run.folder / "store" / "predictions" / f"{document.predictions.sha256}.npz"
+    place = run.folder / "store" / stored_under(run, document)
     place.write_bytes(b"x" * place.stat().st_size)
     with pytest.raises(StageInputError, match=r"has sha256 .*, expected .*Evaluate again\."):
         predictions.load(document, run.evaluate)
@@ -135,11 +140,11 @@ def test_a_copy_that_is_gone_is_fetched_from_the_store(run: Run) -> None:
 
 def test_the_file_goes_to_the_bucket_that_the_snapshot_is_in(s3: str, tmp_path: Path) -> None:
     run = run_of(tmp_path, SCENES, f"s3://{s3}/lab")
-    reference = run.evaluated().predictions
-    assert reference
-    assert reference.uri == f"s3://{s3}/lab/predictions/{reference.sha256}.npz"
+    document = run.evaluated()
+    key = stored_under(run, document)
+    assert document.predictions.uri == f"s3://{s3}/lab/{key}"
     local = (run.evaluate / "predictions.npz").read_bytes()
-    assert open_store(f"s3://{s3}/lab").get_bytes(f"predictions/{reference.sha256}.npz") == local
+    assert open_store(f"s3://{s3}/lab").get_bytes(key) == local
     (run.evaluate / "predictions.npz").unlink()
     assert predictions.load(read(EvaluateDocument, run.evaluate), run.evaluate)
 

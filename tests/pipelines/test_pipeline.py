@@ -69,3 +69,19 @@ def test_component_is_a_signature_a_docstring_and_one_call(path: Path) -> None:
         assert isinstance(load, ast.ImportFrom)
         assert isinstance(call, ast.Expr | ast.Return)
         assert isinstance(call.value, ast.Call)
+
+
+def test_what_passes_from_task_to_task_has_one_description(spec: dict[str, Any]) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    passed = 0
+    for task in tasks.values():
+        for name, value in task.get("inputs", {}).get("parameters", {}).items():
+            source = value.get("taskOutputParameter")
+            component = spec["components"][task["componentRef"]["name"]]
+            taken = component.get("inputDefinitions", {}).get("parameters", {}).get(name, {}).get("description")
+            if source and taken:
+                producer = spec["components"][tasks[source["producerTask"]]["componentRef"]["name"]]
+                made = producer["outputDefinitions"]["parameters"][source["outputParameterKey"]]["description"]
+                assert taken == made, name
+                passed += 1
+    assert passed >= 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -175,7 +176,7 @@ def prune(
     store: StoreUri = None,
     as_json: Json = False,
 ) -> None:
-    """Delete snapshots, and images that no other snapshot has. Without --yes it only says what it would do.
+    """Delete snapshots, their predictions, and images that no other one has. Without --yes it only says so.
 
     sightline dataset prune --keep 10
 
@@ -230,12 +231,14 @@ def _pruned(document: PruneDocument, grace: str) -> list[str]:
     """Say what was deleted, what was spared, and how to go on."""
     verb = "deleted" if document.done else "would delete"
     lines = [f"{verb} snapshot {digest[:SHOWN]}" for digest in document.snapshots]
-    what = f"{len(document.snapshots)} snapshots and {document.objects} packs and lists"
+    predictions = Counter(key.split("/")[1] for key in document.predictions)
+    lines += [f"{verb} predictions of {count} evaluations on {digest[:SHOWN]}" for digest, count in predictions.items()]
+    what = f"{len(document.snapshots)} snapshots and {document.objects} packs, lists and files of predictions"
     lines.append(f"{verb} {what} in {document.place}: {decimal(document.bytes)}")
     if document.spared or document.young:
         lines.append(
             f"spared, since younger than {grace} (--grace): {len(document.spared)} snapshots, and {document.young} "
-            "packs and lists that no snapshot needs"
+            "packs, lists and files of predictions that no snapshot needs"
         )
     if not document.done and (document.snapshots or document.objects):
         lines.append("nothing is deleted yet: add --yes")

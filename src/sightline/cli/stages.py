@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -27,6 +28,7 @@ from sightline.cli.options import (
 from sightline.config import RunConfig
 from sightline.config.assignments import apply, parse_assignments
 from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
+from sightline.errors import StageInputError
 from sightline.runtime.stage_frame import NAMES
 
 
@@ -155,8 +157,9 @@ def _conclude(run: Path) -> None:
     from sightline import report as stage
     from sightline.documents import SummaryDocument
 
-    known = (run / "summary.json").exists()
-    started_at = read(SummaryDocument, run).started_at if known else None
+    started_at = None
+    with contextlib.suppress(StageInputError):  # there is none, or none of this version: it is written now
+        started_at = read(SummaryDocument, run).started_at
     stage.conclude(run_id=run.resolve().name, folders=_folders(run), out=run, started_at=started_at)
 
 

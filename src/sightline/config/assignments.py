@@ -78,7 +78,7 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
-        problems += [line for item in error.errors() for line in _explain(item)]
+        problems += [line for item in error.errors() for line in explained(item)]
     if problems:
         raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
     return config
@@ -96,14 +96,14 @@ def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     return config
 
 
-def _explain(item: Mapping[str, Any]) -> list[str]:
-    """Return one pydantic error as 'key: got X, expected …'."""
+def explained(item: Mapping[str, Any], whole: type[BaseModel] = RunConfig) -> list[str]:
+    """Return one pydantic error of a model, by default the configuration, as 'key: got X, expected …'."""
     if item["loc"][:2] == POLICY:
         return explain(item, POLICY)
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "value_error":
         return [f"{key}: {item['msg'].removeprefix('Value error, ')}"]
-    model: Any = RunConfig
+    model: Any = whole
     for part in item["loc"][:-1]:
         model = next(field.annotation for name, field in model.model_fields.items() if part in (name, field.alias))
     return [f"{key}: got {expected.shown(item['input'])}, expected {expected.describe(model, item['loc'][-1])}"]

@@ -7,13 +7,16 @@ this class (`components/_parameters.py`).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, ValidationError
 
+from sightline.config.assignments import explained
 from sightline.config.presets import preset_for
-from sightline.errors import ConfigError
+from sightline.config.run_config import Part
+from sightline.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -23,10 +26,8 @@ class Sets:
     key: str
 
 
-class PipelineParameters(BaseModel):
+class PipelineParameters(Part):
     """The parameters of the pipeline, in the order of its form. KFP has no absent value: 0 and '' stand for it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: str = Field(
         "quickstart",
@@ -73,6 +74,19 @@ class PipelineParameters(BaseModel):
         "{}",
         description='JSON object of any other configuration key, such as {"train.lr0": 0.001, "gate.min_recall": 0.8}.',
     )
+
+    @classmethod
+    def given(cls, values: Mapping[str, Any]) -> PipelineParameters:
+        """Read what a person filled in. Raises ConfigError with every unknown name and wrong value at once."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            problems = []
+            for item in error.errors():
+                name = str(item["loc"][0])
+                unknown = f"unknown parameter '{name}'{did_you_mean(name, cls.model_fields)}"
+                problems += [unknown] if name not in cls.model_fields else explained(item, cls)
+            raise ConfigError("The parameters of the pipeline are wrong:", problems) from None
 
     @property
     def recipe(self) -> str:

@@ -37,6 +37,11 @@ class Document(Part):
         """`TrainDocument` is stored in `train.json`."""
         return f"{cls.__name__.removesuffix('Document').lower()}.json"
 
+    @classmethod
+    def command(cls) -> str:
+        """Return the command that writes the document: the stage of the same name."""
+        return f"sightline {cls.file_name().removesuffix('.json')}"
+
     def write(self, folder: Path) -> Path:
         """Write the document into a stage's folder; it appears whole or not at all."""
         path = folder / self.file_name()
@@ -57,18 +62,18 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
         return kind.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise StageInputError(
-            f"{folder} holds no {path.name}; expected the folder that `sightline {path.stem}` wrote."
+            f"{folder} holds no {path.name}; expected the folder that `{kind.command()}` wrote."
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):
             raise StageInputError(
                 f"{path} was written by another version: its schema_version is {first['input']!r}, expected "
-                f"{SCHEMA_VERSION}. Run `sightline {path.stem}` again."
+                f"{SCHEMA_VERSION}. Run `{kind.command()}` again."
             ) from None
-        where = ".".join(str(part) for part in first["loc"])
+        where = ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), first["msg"])))
         raise StageInputError(
-            f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"
+            f"{path} is not what `{kind.command()}` of this version writes: {where}. Run it again."
         ) from None
 
 

@@ -88,6 +88,11 @@ class SplitComparison(Part):
 class DataDocument(Document):
     """The data report: everything that is wrong with a source, and what it looks like. Written whatever the verdict."""
 
+    @classmethod
+    def command(cls) -> str:
+        """Validate writes it beside its own document."""
+        return "sightline validate"
+
     source: str
     format: Format
     policy: Policy

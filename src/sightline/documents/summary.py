@@ -97,6 +97,11 @@ class ErrorReport(Part):
 class SummaryDocument(Document):
     """The whole run on one page; a part that was not reached is null."""
 
+    @classmethod
+    def command(cls) -> str:
+        """Report writes it beside its own document, and into the folder of the run."""
+        return "sightline report"
+
     run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
     name: str | None = Field(None, description="What people call the run; several may be called the same.")
     status: Literal["registered", "rejected", "failed"] | None = Field(

@@ -39,6 +39,6 @@ class ValidateDocument(Document):
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     weights: Weights
     config: RunConfig
-    code: Sha256 = Field(description="Digest of Sightline's source and of package versions; part of a training's key.")
+    code: Sha256 = Field(description="Digest of Sightline's source and package versions; part of the training's key.")
     started_at: str = Field(description="When the stage, and with it the run, began: ISO 8601, UTC.")
     seconds: float

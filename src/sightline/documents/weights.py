@@ -19,6 +19,11 @@ class Architecture(Part):
     architecture: str = Field(pattern=r"^[\w-]+\.yaml$", description="Name of the engine's file that describes it.")
 
     @property
+    def start(self) -> str:
+        """What a document of the training names it by."""
+        return self.architecture
+
+    @property
     def sha256(self) -> None:
         """None: an architecture has no bytes to digest."""
 
@@ -32,6 +37,11 @@ class PinnedWeights(Part):
 
     uri: str = Field(pattern=r"^(file|s3)://", description="Where the bytes lie in the store.")
     sha256: Sha256 = Field(description="Digest of those bytes.")
+
+    @property
+    def start(self) -> str:
+        """What a document of the training names it by."""
+        return self.uri
 
     def text(self) -> str:
         """Return the form that `parse` reads: the URI, and the digest behind it as pip writes hashes of its links."""

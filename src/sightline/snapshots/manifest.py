@@ -16,6 +16,7 @@ from sightline.storage import Store
 
 VERSION: Literal[2] = 2
 FOLDER = "snapshots"
+PREDICTIONS = "predictions"  # of models, for the images of snapshots
 
 
 class DamagedSnapshot(StorageError):
@@ -89,6 +90,11 @@ def pack_path(key: str) -> str:
 def items_path(sha256: str) -> str:
     """Return where a file of lines lies in a store."""
     return f"items/{sha256}.jsonl"
+
+
+def predictions_path(digest: str, sha256: str) -> str:
+    """Return where predictions for a snapshot lie in a store: below its digest, so that they can go with it."""
+    return f"{PREDICTIONS}/{digest}/{sha256}.npz"
 
 
 def manifest_path(digest: str) -> str:

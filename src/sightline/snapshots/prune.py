@@ -1,8 +1,9 @@
-"""Makes room: old snapshots of a store or of the cache, and what no snapshot refers to any more."""
+"""Makes room: old snapshots of a store or of the cache, and what no other snapshot needs: packs, lists, predictions."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from pydantic import Field
 from sightline.documents import Document
 from sightline.errors import StorageError, StorageUsageError
 from sightline.snapshots.catalog import digest_in, manifests, stored
-from sightline.snapshots.manifest import FOLDER, Manifest, manifest_path, parse, sizes
+from sightline.snapshots.manifest import FOLDER, PREDICTIONS, Manifest, manifest_path, parse, sizes
 from sightline.snapshots.pull import packs_folder
 from sightline.storage import Store, Stored, cache_root
 
@@ -26,7 +27,8 @@ class PruneDocument(Document):
     done: bool = Field(description="False where it was only looked up what would be deleted.")
     snapshots: list[str] = Field(description="Digests of the snapshots.")
     spared: list[str] = Field(description="Digests that were meant as well, but are too young.")
-    objects: int = Field(description="Packs and lists, or folders of packs in the cache.")
+    predictions: list[str] = Field(description="Keys of the files of predictions for snapshots that are gone then.")
+    objects: int = Field(description="Packs, lists and files of predictions, or folders of packs in the cache.")
     bytes: int = Field(description="Bytes that this frees.")
     young: int = Field(description="Objects that nothing refers to, but that are too young to be deleted.")
 
@@ -59,9 +61,10 @@ def choose(entries: Sequence[Stored], *, keep: int | None, older_than: float | N
 
 
 def prune_store(store: Store, choice: Choice, *, grace: float, yes: bool) -> PruneDocument:
-    """Delete snapshots, and packs and lists that no other snapshot refers to; without `yes` only say what would be.
+    """Delete snapshots, their predictions, and packs and lists that no other snapshot refers to.
 
-    Manifests go first: what is interrupted leaves no snapshot that lacks something. Raises StorageUsageError if a
+    Without `yes` only say what would be. Manifests go first: what is interrupted leaves no snapshot that lacks
+    something, and the next time takes what is left. Raises StorageUsageError if a
     remaining manifest cannot be read, since it is not known what it needs.
     """
     doomed = set(choice.doomed)
@@ -69,13 +72,14 @@ def prune_store(store: Store, choice: Choice, *, grace: float, yes: bool) -> Pru
     garbage, young = _unreferenced(store, doomed, grace)
     if yes:
         store.delete(marks)
-        garbage, young = _unreferenced(store, doomed, grace)  # another snapshot may have come meanwhile
+        garbage, young = _unreferenced(store, set(), grace)  # a snapshot may have come meanwhile, even one of these
         store.delete(entry.key for entry in garbage)
     return PruneDocument(
         place=store.uri,
         done=yes,
         snapshots=choice.doomed,
         spared=choice.spared,
+        predictions=[entry.key for entry in garbage if entry.key.startswith(f"{PREDICTIONS}/")],
         objects=len(garbage),
         bytes=sum(marks.values()) + sum(entry.size for entry in garbage),
         young=young,
@@ -83,10 +87,11 @@ def prune_store(store: Store, choice: Choice, *, grace: float, yes: bool) -> Pru
 
 
 def _unreferenced(store: Store, doomed: set[str], grace: float) -> tuple[list[Stored], int]:
-    """Return what only doomed snapshots or none refer to, and how many more there are that are too young."""
+    """Return what only doomed snapshots or none need, and how many more there are that are too young."""
     needed: set[str] = set()
     unreadable = []
-    for entry, manifest in manifests(store, [entry for entry in stored(store) if digest_in(entry.key) not in doomed]):
+    kept = [entry for entry in stored(store) if digest_in(entry.key) not in doomed]
+    for entry, manifest in manifests(store, kept):
         if isinstance(manifest, Manifest):
             needed.update(manifest.objects())
         else:
@@ -96,17 +101,18 @@ def _unreferenced(store: Store, doomed: set[str], grace: float) -> tuple[list[St
             "Nothing is deleted: what these snapshots need is not known. Validate their sources again, or name them to "
             "be deleted too:", unreadable
         )  # fmt: skip
+    digests = {digest_in(entry.key) for entry in kept}
+    unneeded = [entry for prefix in ("packs/", "items/") for entry in store.entries(prefix) if entry.key not in needed]
+    unneeded += [entry for entry in store.entries(f"{PREDICTIONS}/") if _orphaned(entry.key, digests)]
     now = time.time()
-    garbage, young = [], 0
-    for prefix in ("packs/", "items/"):
-        for entry in store.entries(prefix):
-            if entry.key in needed:
-                continue
-            if now - entry.modified < grace:
-                young += 1
-            else:
-                garbage.append(entry)
-    return garbage, young
+    garbage = [entry for entry in unneeded if now - entry.modified >= grace]
+    return garbage, len(unneeded) - len(garbage)
+
+
+def _orphaned(key: str, digests: set[str]) -> bool:
+    """Tell whether a key is of predictions for a snapshot that is not among `digests`; what is not of ours is not."""
+    parts = key.split("/")
+    return len(parts) == 3 and re.fullmatch("[0-9a-f]{64}", parts[1]) is not None and parts[1] not in digests
 
 
 # --- the cache
@@ -145,6 +151,7 @@ def prune_cache(choice: Choice, *, grace: float, yes: bool) -> PruneDocument:
         done=yes,
         snapshots=choice.doomed,
         spared=choice.spared,
+        predictions=[],
         objects=len(garbage),
         bytes=freed,
         young=len(unneeded) - len(garbage),

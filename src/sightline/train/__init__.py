@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sightline.atomic import write_bytes
+from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.runtime import provenance
@@ -35,17 +36,14 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
     StorageError if snapshot or weights cannot be fetched.
     """
-    start = weights.architecture if isinstance(weights, Architecture) else weights.uri
-    key = work_folder.training_key(snapshot=snapshot, weights=weights.sha256 or start, config=config, code=code)
+    key = work_folder.training_key(snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code)
     with running("train", out) as seconds, work_folder.claimed(key, out, (BEST, LAST, LOG)) as work:
         if isinstance(work, TrainDocument):
-            document = work.model_copy(update={"snapshot": snapshot, "weights": start})
+            document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
             document.write(out)
             return document
         with full_disk_explained(out, work.folder, BEST, LAST):
-            document = _train(
-                work, out, seconds, snapshot=snapshot, config=config, weights=start, digest=weights.sha256
-            )
+            document = _train(work, out, seconds, snapshot=snapshot, config=config, weights=weights)
             document.write(out)
     return document
 
@@ -57,15 +55,14 @@ def _train(
     *,
     snapshot: str,
     config: TrainConfig,
-    weights: str,
-    digest: str | None,
+    weights: WeightsReference,
 ) -> TrainDocument:
-    """Train in `work` and leave all but the document in `out`; `digest` is the sha256 of weights that are a file."""
-    resources.check(config, model_size(weights), out, work.folder)
+    """Train in `work` and leave all but the document in `out`."""
+    model, size = _start(weights, work)
+    resources.check(config, size, out, work.folder)
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
         refuse(single_image_batch(config.image_size, config.batch))
-    model = str(fetch_uri(weights, work.folder / START, sha256=digest)) if digest else weights
     folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
     history = read_history(folder / "results.csv")
     # On a tie the engine keeps the later epoch.
@@ -77,8 +74,8 @@ def _train(
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
     return TrainDocument(
         snapshot=snapshot,
-        weights=weights,
-        weights_sha256=digest,
+        weights=weights.start,
+        weights_sha256=weights.sha256,
         config=config,
         seed=config.seed,
         world_size=config.world_size,
@@ -96,6 +93,17 @@ def _train(
         seconds=seconds(),
         **json.loads((folder / RESULT).read_text(encoding="utf-8")),
     )
+
+
+def _start(weights: WeightsReference, work: WorkFolder) -> tuple[str, str | None]:
+    """Return what the engine is to load, and the model's size; a checkpoint is fetched into `work`.
+
+    The name under which a checkpoint lies in a store says nothing of its size; it says itself what it was made from.
+    """
+    if isinstance(weights, Architecture):
+        return weights.architecture, model_size(weights.architecture)
+    path = fetch_uri(weights.uri, work.folder / START, sha256=weights.sha256)
+    return str(path), model_size(read_checkpoint(weights.uri, path).architecture or "")
 
 
 def read_history(results: Path) -> list[Epoch]:

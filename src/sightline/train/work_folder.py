@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from sightline.config import TrainConfig
 from sightline.documents import TrainDocument
 from sightline.documents.base import Part, Sha256
-from sightline.errors import FULL, ConfigError
+from sightline.errors import FULL, ConfigError, DeviceError
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
 from sightline.storage import cache_root, sha256_file
@@ -113,7 +113,7 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[Work
         files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}
         finished = Finished(run=_run(out), folder=str(out.resolve()), files=files)
         shutil.rmtree(work.folder, ignore_errors=True)
-    except ConfigError:  # the next attempt would end like this one
+    except (ConfigError, DeviceError):  # the next attempt would end like this one
         shutil.rmtree(work.folder, ignore_errors=True)
         raise
     finally:
