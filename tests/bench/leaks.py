@@ -96,7 +96,7 @@ def _scored(reported: set[str], leaked: set[str]) -> dict[str, Any]:
 def _all_pairs(rows: index.Index, levels: float) -> Iterator[str]:
     """Yield the held-out images that one of an earlier split is a copy of, by comparing each with each."""
     comparison = copies.Copies(rows, levels)
-    rank = dict(rows.comparisons.ranks("declared_split"))
+    rank = dict(rows.comparisons.split_ranks("declared_split"))
     ids, parts = zip(*near_duplicates._thumbs(rows), strict=True)
     all_ids, thumbs = np.concatenate(ids), np.concatenate(parts)
     ranks = np.array([rank[id] for id in all_ids])
