@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, read_error
-from sightline.errors import SightlineError, no_space_left
+from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, load, read_error
+from sightline.errors import FULL, SightlineError, StageInputError, no_space_left
 from sightline.orchestrate import claim, processes
 from sightline.runtime import progress, stage_frame
 
@@ -24,7 +24,7 @@ def conclude(folder: Path, code: int) -> SummaryDocument:
     events = _events(folder)
     folders = _collect(folder, events)
     error = None if code == 0 else _error(folder, code, events)
-    return _concluded(folder, folders, events, error)
+    return _concluded(folder, folders, _outcomes(events, folders), error)
 
 
 def conclude_dead(runs: Path) -> list[str]:
@@ -36,21 +36,53 @@ def conclude_dead(runs: Path) -> list[str]:
             if not is_dead:
                 continue
             try:
-                processes.end(folder, force=lambda: True)
-                shutil.rmtree(folder / claim.TEMPORARY, ignore_errors=True)
-                events = _events(folder)
-                folders = _collect(folder, events)
-                summary = _concluded(folder, folders, events, _error_of_dead_run(events), _last_seen(folder, events))
-                notes.append(f"run {folder.name} was cut off; it is now recorded as {summary.status}")
+                status, unread = _conclude_dead(folder)
+                without = "".join(f"; left out, as it cannot be read: {problem}" for problem in unread)
+                notes.append(f"run {folder.name} was cut off; it is now recorded as {status}{without}")
             except (SightlineError, OSError) as error:  # the disk may be full; that must not stop other runs
                 notes.append(f"run {folder.name} was cut off, and could not be recorded: {error}")
     return notes
 
 
+def _conclude_dead(folder: Path) -> tuple[str | None, list[str]]:
+    """Sum up a dead run; returns its status, and why some of what its stages left is not part of that.
+
+    What cannot be read will not get better: an older version or a damaged disk left it. So the run goes on record
+    without it.
+    """
+    processes.end(folder, force=lambda: True)
+    shutil.rmtree(folder / claim.TEMPORARY, ignore_errors=True)
+    events = _events(folder)
+    outcomes, unread, finished_at = _outcomes(events, {}), list[str](), _last_seen(folder, events)
+    try:
+        folders = _collect(folder, events)
+        outcomes = _outcomes(events, folders)
+        readable, unread = _readable(folders)
+        summary = _concluded(folder, readable, outcomes, _error_of_dead_run(events, unread), finished_at)
+    except OSError as problem:  # in copying, or in what the page shows besides documents
+        if problem.errno in FULL or shutil.disk_usage(folder).free < FULL_BELOW:
+            raise
+        unread.append(str(problem))
+        summary = _concluded(folder, {}, outcomes, _error_of_dead_run(events, unread), finished_at)
+    return summary.status, unread
+
+
+def _readable(folders: Mapping[str, Path]) -> tuple[dict[str, Path], list[str]]:
+    """Return the folders of stages whose documents can be read, and why those of the others cannot."""
+    readable, problems = {}, []
+    for stage, folder in folders.items():
+        try:
+            load({stage: folder})
+            readable[stage] = folder
+        except (StageInputError, OSError) as problem:
+            problems.append(str(problem))
+    return readable, problems
+
+
 def _concluded(
     folder: Path,
     folders: Mapping[str, Path],
-    events: list[dict[str, Any]],
+    stages: list[StageOutcome],
     error: ErrorReport | None,
     finished_at: str | None = None,
 ) -> SummaryDocument:
@@ -62,7 +94,7 @@ def _concluded(
         out=folder,
         started_at=_started_at(folder),
         finished_at=finished_at,
-        stages=_outcomes(events, folders),
+        stages=stages,
         error=error,
     )
 
@@ -141,12 +173,20 @@ def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport
     return ErrorReport(stage=stage, kind="internal", message=message, exit_code=1)
 
 
-def _error_of_dead_run(events: list[dict[str, Any]]) -> ErrorReport | None:
-    """Return the error of a run whose command was killed; None if its last stage had ended by then."""
+def _error_of_dead_run(events: list[dict[str, Any]], unread: list[str]) -> ErrorReport | None:
+    """Return the error of a run whose command was killed; None if its last stage had ended by then.
+
+    `unread` says which of its results cannot be read; a run that lacks some is not complete.
+    """
     ended = {event["stage"] for event in events if event["event"] == "end"}
-    if stage_frame.NAMES[-1] in ended:
+    if stage_frame.NAMES[-1] in ended and not unread:
         return None
-    message = "Interrupted: the command was killed, or its machine stopped."
+    message = "\n".join(
+        (
+            "Interrupted: the command was killed, or its machine stopped.",
+            *(f"  - Left out, as it cannot be read: {problem}" for problem in unread),
+        )
+    )
     return ErrorReport(stage=_last_stage(events), kind="interrupted", message=message, exit_code=INTERRUPTED)
 
 
