@@ -23,6 +23,7 @@ from sightline.validate import splits
 from sightline.validate.checks import class_names, cross_image
 from sightline.validate.checks.similarity import CLOSER
 from sightline.validate.index import Index
+from sightline.validate.index.schema import COPY_RULES
 from sightline.validate.refusal import LISTED, OWNER_DECIDES
 from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import COPIES, LEFT_OUT, WRITTEN, Change
@@ -93,8 +94,8 @@ class RepairTreatment:
         for rule, change in LEFT_OUT.items():
             repairs.note_issues(rule, change, "nothing")
             repairs.remove_found(rule)
-        # An image that is listed twice with different labels is in the index once, with the first ones.
-        repairs.remove_at_places("conflicting-labels")
+            if rule in COPY_RULES:  # an image that is listed twice is in the index once, with the first labels
+                repairs.remove_at_places(rule)
         repairs.remove_unusable()
 
     def _separate_copies(self) -> bool:
