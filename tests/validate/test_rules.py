@@ -120,7 +120,7 @@ def test_a_rule_refuses_as_an_error_and_drops_what_its_fields_say_where_that_is_
     refused = gate(root, setting(rule, "error"))
     found = refused.of(rule.id)
     assert found is not None
-    assert (refused.document.verdict, found.rejected, found.handling) == ("rejected", True, "refused")
+    assert (refused.document.verdict, found.rejected, found.handling) == ("rejected", True, "rejected")
     if rule.budget_unit is None:
         return
     gated = gate(root, setting(rule, {"severity": "error", "max_count": 1000}))
@@ -198,7 +198,7 @@ def test_what_may_follow_from_a_refused_cause_takes_one_line(sets: Sets):
     def refused(rule: str) -> RuleResult:
         examples = [Example(where=f"{number}.txt", message="is odd", image=None, box=None) for number in range(3)]
         values = {"severity": "error", "count": 3, "of": 10, "max_count": None, "max_fraction": None}
-        return RuleResult(rule=rule, **values, rejected=True, handling="refused", examples=examples)
+        return RuleResult(rule=rule, **values, rejected=True, handling="rejected", examples=examples)
 
     for rule in RULES.values():
         if rule.may_follow:
