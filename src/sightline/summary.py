@@ -94,8 +94,8 @@ def _data(document: ValidateDocument | DataDocument | None) -> SummaryData | Non
     if document is None:
         return None
     severities = Counter[str]()
-    for finding in document.findings:
-        severities[finding.severity] += finding.count
+    for result in document.findings:
+        severities[result.severity] += result.count
     return SummaryData(
         source=document.source,
         snapshot=document.snapshot if isinstance(document, ValidateDocument) else None,

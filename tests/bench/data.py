@@ -231,7 +231,7 @@ def steps(root: Path) -> dict[str, Any]:
     import hashlib
 
     from sightline.image_files import jpeg
-    from sightline.image_files.images import FINER, THUMB
+    from sightline.image_files.thumbnails import FINER, THUMB
 
     paths = sorted((root / "images" / "train").iterdir())[:300]
     contents = [path.read_bytes() for path in paths]

@@ -21,7 +21,7 @@ import numpy as np
 from sightline.config.presets import resolve
 from sightline.datasets import formats
 from sightline.datasets.sources import opened
-from sightline.image_files.images import THUMB
+from sightline.image_files.thumbnails import THUMB
 from sightline.validate import index
 from sightline.validate.checks import copies, cross_image, near_duplicates
 from sightline.validate.checks.similarity import same_picture

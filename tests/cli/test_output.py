@@ -39,9 +39,9 @@ def test_a_finding_is_one_line_whatever_its_file_is_called():
     example = Example(where=HOSTILE, message="is [bold]odd", image=None, box=None)
     finding = RuleResult(
         rule="label-syntax", severity="error", count=1, of=9, max_count=None, max_fraction=None, rejected=True,
-        handling="refused", examples=[example],
+        handling="rejected", examples=[example],
     )  # fmt: skip
-    assert output.finding_line(finding).plain == f"error   label-syntax 1, refused: {SHOWN}: is [bold]odd"
+    assert output.result_line(finding).plain == f"error   label-syntax 1, rejected: {SHOWN}: is [bold]odd"
 
 
 def test_errors_name_strange_paths_without_obeying_them(tmp_path):

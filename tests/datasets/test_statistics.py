@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from sightline.datasets.split_comparison import kolmogorov_smirnov_noise, short, variation_noise, verdict
+from sightline.datasets.split_comparison import kolmogorov_smirnov_noise, short, summary, variation_noise
 from sightline.datasets.statistics import MOST_PAIRED, SCALES, Statistics
 from sightline.datasets.types import Label, Sample
 from sightline.documents import SPLITS, Split, SplitComparison
@@ -281,7 +281,7 @@ def test_a_handful_of_images_is_said_to_be_too_few_to_tell() -> None:
     sizes = next(item for item in comparisons if item.what == "box sizes")
     assert not sizes.differs
     assert sizes.sentence.startswith("too few images to tell whether test differs from train; so far, test has smaller")
-    assert "as far as so few images can tell" in verdict(comparisons)
+    assert "as far as so few images can tell" in summary(comparisons)
 
 
 def test_what_one_side_has_nothing_of_is_not_compared() -> None:
@@ -298,7 +298,7 @@ def test_one_class_has_no_shares_to_compare() -> None:
     assert "classes" not in {item.what for item in statistics(iter(stream), names=["cell"]).split_comparisons()}
 
 
-def test_the_verdict_names_what_differs() -> None:
+def test_the_summary_names_what_differs() -> None:
     def change(_: np.random.Generator, part: dict[str, np.ndarray]) -> None:
         part["w"] /= 3
         part["h"] /= 3
@@ -307,9 +307,9 @@ def test_the_verdict_names_what_differs() -> None:
     comparisons = statistics(
         images("train", 1000, 1), images("val", 400, 1), images("test", 400, 1, change)
     ).split_comparisons()
-    assert verdict(comparisons) == "val looks like train; test differs from train in box sizes and positions."
-    assert verdict([item for item in comparisons if item.split == "val"]) == "Every split looks like train."
-    assert verdict([]).startswith("There is nothing to compare")
+    assert summary(comparisons) == "val looks like train; test differs from train in box sizes and positions."
+    assert summary([item for item in comparisons if item.split == "val"]) == "Every split looks like train."
+    assert summary([]).startswith("There is nothing to compare")
 
 
 @pytest.mark.parametrize(

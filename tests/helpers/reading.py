@@ -16,12 +16,12 @@ from sightline.rules import Issue
 
 
 class Collected(NamedTuple):
-    """A source read to its end: named boxes in pixels by split and file name, and all findings in order."""
+    """A source read to its end: named boxes in pixels by split and file name, and all issues in order."""
 
     reading: Reading
     boxes: dict[tuple[str | None, str], list[tuple[str, tuple[float, ...]]]]
     found: list[Issue]
-    entries: dict[str, ImageRecord]
+    records: dict[str, ImageRecord]
 
     def counts(self) -> dict[str | None, tuple[int, int]]:
         images = Counter(split for split, _ in self.boxes)
@@ -35,28 +35,28 @@ class Collected(NamedTuple):
 def collect(root: Path, images: Path | None = None, *, fenced: bool = False, **options: Any) -> Collected:
     folder = Folder(root, root.name, images, root.resolve() if fenced else None)
     reading = formats.read(folder, **options)
-    boxes, entries = {}, {}
+    boxes, records = {}, {}
     found: list[Issue] = []
-    for entry in reading.records():
-        if isinstance(entry, Issue):
-            found.append(entry)
+    for record in reading.records():
+        if isinstance(record, Issue):
+            found.append(record)
             continue
-        assert entry.source not in entries or entries[entry.source].split != entry.split
-        entries[entry.source] = entry
-        parsed = entry.parsed
-        if entry.label:
-            parsed = reading.parse(Path(entry.label).read_bytes(), entry.where.removesuffix(":{}"), reading.classes)
+        assert record.source not in records or records[record.source].split != record.split
+        records[record.source] = record
+        parsed = record.parsed
+        if record.label:
+            parsed = reading.parse(Path(record.label).read_bytes(), record.where.removesuffix(":{}"), reading.classes)
         found += parsed.issues if parsed else ()
-        with Image.open(entry.image) as picture:
+        with Image.open(record.image) as picture:
             width, height = picture.size if reading.relative else (1, 1)
-        boxes[entry.split, Path(entry.image).stem] = sorted(
+        boxes[record.split, Path(record.image).stem] = sorted(
             (
                 box.label if isinstance(box.label, str) else reading.classes[box.label],
                 tuple(round(edge * side, 3) for edge, side in zip(box.edges, (width, height) * 2, strict=True)),
             )
             for box in (parsed.boxes if parsed else ())
         )
-    return Collected(reading, boxes, reading.issues + found, entries)
+    return Collected(reading, boxes, reading.issues + found, records)
 
 
 def problem(root: Path, images: Path | None = None, **options: Any) -> str:

@@ -104,14 +104,14 @@ def inspect(path: Path, data: bytes) -> tuple[images.ImageInfo | None, dict[str,
     path.write_bytes(data)
     images.prepare(Thresholds())
     with warnings.catch_warnings(action="ignore"):  # as the scan does
-        facts, found = images.inspect(str(path), path.name, Thresholds())
-    return facts, {item.rule: item.message for item in found}
+        info, found = images.inspect(str(path), path.name, Thresholds())
+    return info, {item.rule: item.message for item in found}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whole_jpegs_of_every_kind_are_no_false_alarm(tmp_path, kind):
-    facts, found = inspect(tmp_path / "a.jpg", encoded(kind))
-    assert (facts.width, facts.height, found) == (333, 251, {})
+    info, found = inspect(tmp_path / "a.jpg", encoded(kind))
+    assert (info.width, info.height, found) == (333, 251, {})
     pixels, wrong = jpeg.decoded(encoded(kind), 48)
     assert (pixels.shape, wrong) == ((63, 84), None)  # a quarter: an eighth would be lower than 48
 
@@ -225,9 +225,9 @@ ODD = [[(4, 2), (1, 1), (1, 1)], [(3, 1), (1, 1), (1, 1)], [(2, 2), (2, 1), (1, 
 
 @pytest.mark.parametrize("factors", ODD)
 def test_odd_subsamplings_are_read_and_their_damage_is_seen(tmp_path, factors, capfd):
-    facts, found = inspect(tmp_path / "a.jpg", flat(factors))
-    assert (facts.width, facts.height, found) == (333, 251, {})
-    assert facts.thumb == np.full(256, 128, np.float16).tobytes()
+    info, found = inspect(tmp_path / "a.jpg", flat(factors))
+    assert (info.width, info.height, found) == (333, 251, {})
+    assert info.thumb == np.full(256, 128, np.float16).tobytes()
     assert list(inspect(tmp_path / "b.jpg", flat(factors, -20))[1]) == ["truncated-image"]
     assert list(inspect(tmp_path / "c.jpg", flat(factors, 1000))[1]) == ["damaged-image"]
     assert capfd.readouterr().err == ""
@@ -251,8 +251,8 @@ def test_two_frames_are_refused_and_odd_bytes_between_the_parts_of_a_header_are_
     odd = data[:end] + b"odd bytes" + data[end:]
     assert inspect(tmp_path / "a.jpg", odd)[1] == {}
     assert set(inspect(tmp_path / "b.jpg", damaged(odd, "half of it zeros"))[1]) <= {"damaged-image", "truncated-image"}
-    facts, found = inspect(tmp_path / "c.jpg", data[:end] + data[end - 19 : end] + data[end:])
-    assert (facts, list(found)) == (None, ["unreadable-image"])
+    info, found = inspect(tmp_path / "c.jpg", data[:end] + data[end - 19 : end] + data[end:])
+    assert (info, list(found)) == (None, ["unreadable-image"])
 
 
 # --- other formats

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from sightline.image_files import images as pictures
+from sightline.image_files import images
 from sightline.policy import Thresholds
 from sightline.validate.repair.image_bytes import reencode
 
@@ -25,8 +25,8 @@ def jpeg(**options: Any) -> bytes:
 
 def rules_of(path: Path) -> list[str]:
     thresholds = Thresholds()
-    pictures.prepare(thresholds)
-    return [item.rule for item in pictures.inspect(str(path), path.name, thresholds)[1]]
+    images.prepare(thresholds)
+    return [item.rule for item in images.inspect(str(path), path.name, thresholds)[1]]
 
 
 @pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 4}, {"quality": 95}, {"progressive": True}])
@@ -67,6 +67,6 @@ def test_what_xmp_says_of_a_picture_turns_nothing(tmp_path):
     for name in ("a.jpg", "a.png"):
         with Image.open(tmp_path / name) as image:
             assert image.getexif().get(0x0112) == 6  # what a reader makes of it that believes XMP
-        facts, _ = pictures.inspect(str(tmp_path / name), name, Thresholds())
-        assert facts is not None
-        assert (facts.width, facts.height, facts.orientation) == (80, 60, 1)
+        info, _ = images.inspect(str(tmp_path / name), name, Thresholds())
+        assert info is not None
+        assert (info.width, info.height, info.orientation) == (80, 60, 1)

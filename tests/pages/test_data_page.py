@@ -50,7 +50,7 @@ def test_the_verdict_comes_first_with_rules_limits_and_counts() -> None:
     warning = finding("tiny-box", 7)
     page = Page(render(document(leaked, budget, warning, dropped_images=3, dropped_boxes=1), nothing))
     start = page.text[: page.text.index("What passed")]
-    assert "Rejected 2 rules refuse this data." in start
+    assert "Rejected 2 rules reject this data." in start
     assert "leaked-image: 12 found (1.4 % of images), none allowed" in start
     assert "zero-area-box: 40 found (2.0 % of boxes), at most 15 and 1 % of boxes allowed" in start
     assert "tiny-box" not in start
@@ -66,14 +66,14 @@ def test_rules_that_refuse_the_data_are_listed_first() -> None:
 
 def test_a_set_without_findings_passes_in_few_words() -> None:
     page = Page(render(document(), nothing))
-    assert "Passed No rule found anything." in page.text
+    assert "Accepted No rule found anything." in page.text
     assert "Every split looks like train." in page.text
     assert not page.values("img", "src")
 
 
 def test_one_warning_is_counted_in_the_singular(pictures: Callable[[str], Picture | None]) -> None:
     page = Page(render(document(finding("tiny-box", 1), classes=["cell"]), pictures))
-    assert "No rule refuses this data; 1 warning to look at." in page.text
+    assert "No rule rejects this data; 1 warning to look at." in page.text
     assert "1 rule found something." in page.text
     assert "1 time: a box of a pixel or two" in page.text
     assert "more, in problems.csv" not in page.text

@@ -73,6 +73,8 @@ def test_fields_do_not_contradict_each_other(rule: Rule):
     assert not rule.drops_image or rule.scope is Scope.BOX
     assert rule.may_follow is None or RULES[rule.may_follow].cause
     assert rule.removes <= (rule.scope is not Scope.SET)
+    if rule.scope is Scope.BOX and rule.removes:
+        assert rule.change  # what `--fix` removes, it lists
     assert rule.strict in ("error", "warning")
 
 
@@ -97,6 +99,7 @@ def check_handled(rule: Rule, found: RuleResult, gated: Gated) -> None:
         case Handling.KEPT, _:
             assert all(name in gated.boxes for name in named)
             assert not rule.removes
+            assert rule.scope is not Scope.BOX or document.dropped_boxes == 0
         case ((Handling.LEFT_OUT | Handling.FIRST_KEPT), Scope.IMAGE):
             assert places.isdisjoint(gated.boxes)
             assert document.dropped_images == found.count
@@ -117,7 +120,7 @@ def test_a_rule_refuses_as_an_error_and_drops_what_its_fields_say_where_that_is_
     refused = gate(root, setting(rule, "error"))
     found = refused.of(rule.id)
     assert found is not None
-    assert (refused.document.verdict, found.rejected, found.handling) == ("rejected", True, "refused")
+    assert (refused.document.verdict, found.rejected, found.handling) == ("rejected", True, "rejected")
     if rule.budget_unit is None:
         return
     gated = gate(root, setting(rule, {"severity": "error", "max_count": 1000}))
@@ -163,6 +166,9 @@ def test_fix_repairs_what_the_rules_fields_say_and_leaves_the_rest_alone(rule: R
     kept = done.images == before.document.images
     if rule.change and not (rule.repair is Repair.SAVED and kept):
         assert {row["change"] for row in listed} == {rule.change}
+    if rule.scope is Scope.BOX and rule.repair is Repair.WRITTEN:
+        assert kept
+        assert done.boxes == before.document.boxes - (was.count if rule.removes else 0)
     if rule.repair in (Repair.LEFT_OUT, Repair.COPY_REMOVED):
         assert not kept
     elif rule.repair in (Repair.REENCODED, Repair.RENAMED, Repair.MOVED):
@@ -192,7 +198,7 @@ def test_what_may_follow_from_a_refused_cause_takes_one_line(sets: Sets):
     def refused(rule: str) -> RuleResult:
         examples = [Example(where=f"{number}.txt", message="is odd", image=None, box=None) for number in range(3)]
         values = {"severity": "error", "count": 3, "of": 10, "max_count": None, "max_fraction": None}
-        return RuleResult(rule=rule, **values, rejected=True, handling="refused", examples=examples)
+        return RuleResult(rule=rule, **values, rejected=True, handling="rejected", examples=examples)
 
     for rule in RULES.values():
         if rule.may_follow:

@@ -161,7 +161,7 @@ def test_over_budget_is_refused_with_everything_told_at_once(sets, rejected, tmp
     (root / "images/val/6.png").write_bytes(b"no image")
     document = rejected(root)
     assert found(document, "error") == {"class-range": 1, "label-syntax": 1, "unreadable-image": 1}
-    assert all(finding.rejected and finding.handling == "refused" for finding in document.findings[:3])
+    assert all(finding.rejected and finding.handling == "rejected" for finding in document.findings[:3])
     assert (document.errors, document.images, document.boxes) == (3, 10, 11)  # two of them cannot be read
     rows = problems(tmp_path)
     assert [(row["rule"], row["where"]) for row in rows if row["severity"] == "error"] == [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.image_files import images
+from sightline.image_files import images, thumbnails
 from sightline.policy import Thresholds
 from sightline.validate.checks import near_duplicates
 from sightline.validate.repair import image_bytes
@@ -243,5 +243,5 @@ def test_a_sharp_grid_has_the_same_thumbnail_in_every_encoding_and_size(tmp_path
         image = image.transpose(Image.Transpose.ROTATE_90)
     data = encoded(image, format, quality=50, exif=exif(6 if turned else 1))
     assert near_duplicates.thumbnails_alike(thumb, inspect(other, data)[0].thumb, 8)
-    looks = [np.frombuffer(images.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
+    looks = [np.frombuffer(thumbnails.look_closer(str(path), 64), np.float16).astype(float) for path in (first, other)]
     assert np.abs(looks[0] - looks[1]).max() <= 24

@@ -9,7 +9,7 @@ import pytest
 from sightline.datasets.types import Box, Edges, ImageRecord, Parsed
 from sightline.image_files.images import ImageInfo
 from sightline.policy import Thresholds
-from sightline.validate.checks.labels import CheckedLabels, LabelContext, check_labels, pairs
+from sightline.validate.checks.labels import LEFT_OUT, CheckedLabels, LabelContext, check_labels, pairs
 
 
 def check(
@@ -19,13 +19,14 @@ def check(
     declared: tuple[int, int] | None = None,
     orientation: int = 1,
     image_size: int = 640,
+    left_out: frozenset[str] = LEFT_OUT,
     **thresholds: float,
 ) -> CheckedLabels:
-    entry = ImageRecord("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
+    record = ImageRecord("/x/a.jpg", "a.jpg", "train", "a.txt:{}", "/x/a.txt")
     parsed = Parsed(tuple(Box(label, edges, line) for line, (label, edges) in enumerate(boxes, 1)), size=declared)
     info = ImageInfo("0" * 64, 1, *size, orientation, False, None)
-    context = LabelContext(entry, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size)
-    return check_labels(entry, parsed, info, context)
+    context = LabelContext(record, *size, relative, ["cat", "dog"], Thresholds(**thresholds), image_size, left_out)
+    return check_labels(record, parsed, info, context)
 
 
 def rules(judged: CheckedLabels) -> list[str]:
@@ -57,6 +58,31 @@ def test_a_box_is_taken_clipped_or_refused(edges, rule, label):
     assert rules(judged) == ([rule] if rule else [])
     assert judged.labels == ([label] if label else [])
     assert judged.issue_labels == ([0 if label else None] if rule else [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "boxes", "found"),
+    [
+        ("box-outside", [(0, (0.9, 0.9, 1.05, 1.05))], (0, 950_000, 950_000, 100_000, 100_000)),
+        ("clipped-box", [(0, (-0.1, 0.1, 0.5, 0.5))], (0, 250_000, 300_000, 500_000, 400_000)),
+        ("zero-area-box", [(0, (0.5, 0.2, 0.5, 0.8))], (0, 500_000, 500_000, 0, 600_000)),
+        ("tiny-box", [(0, (0.5, 0.5, 0.502, 0.502))], (0, 501_000, 501_000, 2_000, 2_000)),
+        ("whole-image-box", [(0, (0, 0, 1, 1))], (0, 500_000, 500_000, 1_000_000, 1_000_000)),
+        ("duplicate-box", [(0, GOOD), (0, GOOD)], (0, 500_000, 500_000, 500_000, 500_000)),
+        ("conflicting-boxes", [(0, GOOD), (1, GOOD)], (1, 500_000, 500_000, 500_000, 500_000)),
+    ],
+)
+def test_the_handling_of_a_rule_decides_whether_its_box_is_used(rule, boxes, found):
+    """An issue names its box while that is used, so that a tolerated error can drop it."""
+    first = [(0, 500_000, 500_000, 500_000, 500_000)] if len(boxes) == 2 else []
+    kept = check(*boxes, left_out=frozenset())
+    assert rules(kept) == [rule]
+    assert kept.labels == [*first, found]
+    assert kept.issue_labels == [len(first)]
+    left_out = check(*boxes, left_out=frozenset([rule]))
+    assert rules(left_out) == [rule]
+    assert left_out.labels == first
+    assert left_out.issue_labels == [None]
 
 
 def test_messages_name_class_coordinates_image_and_place():

@@ -75,8 +75,7 @@ def convert(
     """
     from sightline.config.presets import resolve
     from sightline.datasets.formats import writing
-    from sightline.validate import refusal
-    from sightline.validate import validated_source as checked
+    from sightline.validate import refusal, validated_source
 
     if to not in FORMATS:
         raise ConfigError(f"--to: got '{to}', expected one of {', '.join(FORMATS)}{did_you_mean(to, FORMATS) or '.'}")
@@ -86,27 +85,27 @@ def convert(
     )
     config = resolve("balanced", named)
     snapshot = _snapshot(source)
-    checked_data: DataDocument | None = None
+    checked: DataDocument | None = None
     with progress_display(as_json):
         if snapshot:
             from sightline.snapshots import SnapshotDataset
 
             document = _write(SnapshotDataset(snapshot), source, to_folder, to)
         else:
-            with checked.opened(source, config, trainable=False) as result:
+            with validated_source.opened(source, config, trainable=False) as result:
                 if result.document.verdict == "rejected":
                     options = {"data": source, "policy": policy, "format": format, "images": images}
                     raise refusal.rejection(result.document, _command(options, assign))
-                checked_data = result.document
-                document = _write(result.dataset, source, to_folder, to, checked_data)
-    found = output.found_lines(checked_data) if checked_data else []
+                checked = result.document
+                document = _write(result.dataset, source, to_folder, to, checked)
+    found = output.found_lines(checked) if checked else []
     counts = ", ".join(f"{count} {split}" for split, count in document.images.items())
     lines: list[str | Text] = [*found, f"{document.folder}: {to}, {counts} images, {document.boxes} boxes"]
     print_document(document, as_json, lines)
 
 
 def _command(options: dict[str, str | None], assign: list[str]) -> str:
-    """Return the command line that shows what was refused, with the options that decided it."""
+    """Return the command line that shows what was rejected, with the options that decided it."""
     words = [word for name, value in options.items() if value for word in (f"--{name}", value)]
     return shlex.join(["sightline", "validate", *words, *(word for one in assign for word in ("--set", one))])
 

@@ -100,20 +100,20 @@ def found_lines(document: ValidateDocument | DataDocument) -> list[str | Text]:
     images, boxes = document.dropped_images, document.dropped_boxes
     dropped = f"left out, with reasons: {images} image{'s' * (images != 1)}, {boxes} box{'es' * (boxes != 1)}"
     return [
-        *(finding_line(finding) for finding in document.findings),
+        *(result_line(result) for result in document.findings),
         *([dropped] if document.dropped_images or document.dropped_boxes else []),
     ]
 
 
-def finding_line(finding: RuleResult) -> Text:
+def result_line(result: RuleResult) -> Text:
     """Say in a line what a rule found, and the worst of it."""
-    colour = "red" if finding.severity == "error" else "yellow"
-    worst = f": {finding.examples[0].where}: {finding.examples[0].message}" if finding.examples else ""
+    colour = "red" if result.severity == "error" else "yellow"
+    worst = f": {result.examples[0].where}: {result.examples[0].message}" if result.examples else ""
     tolerated = ""
-    if finding.severity == "error" and not finding.rejected:
-        tolerated = f"tolerated ({finding.count} of {finding.of}, {finding.allowed} allowed), "
-    found = f" {finding.rule} {finding.count}, {tolerated}{finding.handling}"
-    return styled((f"{finding.severity:<7}", colour), found, worst)
+    if result.severity == "error" and not result.rejected:
+        tolerated = f"tolerated ({result.count} of {result.of}, {result.allowed} allowed), "
+    found = f" {result.rule} {result.count}, {tolerated}{result.handling}"
+    return styled((f"{result.severity:<7}", colour), found, worst)
 
 
 def scores_table(per_class: Sequence[ClassScores], map50: float | None, map50_95: float | None) -> Table:

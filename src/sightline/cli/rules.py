@@ -24,7 +24,7 @@ def list_rules(wanted: bool) -> None:
         handled = f"as a warning: {rule.handled}; as a tolerated error: {rule.dropped}; with --fix: {rule.repaired}"
         out.print(f"  {handled}", style="dim", markup=False)
     out.print(
-        "\nAn error refuses the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
+        "\nAn error rejects the data, unless a policy tolerates some: max_count, or max_fraction of what was looked at."
     )
     out.print("\n[bold]thresholds[/] of a policy, with their defaults")
     for name, field in Thresholds.model_fields.items():

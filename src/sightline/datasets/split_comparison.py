@@ -1,4 +1,4 @@
-"""Does another split look like train? Distances, how much of them chance explains, and the verdict in words."""
+"""Does another split look like train? Distances, how much of them chance explains, and the result in words."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def variation_noise(train: Floats, other: Floats, n: float, m: float) -> float:
     return float(np.quantile(np.abs(one - two).sum(axis=1) / 2, 1 - ALPHA))
 
 
-def verdict(comparisons: Sequence[SplitComparison]) -> str:
+def summary(comparisons: Sequence[SplitComparison]) -> str:
     """Say in one sentence whether the splits look like train."""
     if not comparisons:
         return "There is nothing to compare: train, or every other split, has no image."

@@ -1,7 +1,7 @@
 """What passes between the steps of validate.
 
     formats  ->  Reading, whose records() stream   one ImageRecord each, before the image or its labels were opened
-    scan     ->  rows of the index                 checked images: facts, canonical labels, findings
+    scan     ->  rows of the index                 checked images: info, canonical labels, issues
     gate     ->  Dataset, whose samples() stream   what passed, ready to be stored, written or drawn
 
 Nothing here holds a whole data set: what a million images take in memory is a few dozen bytes each.
@@ -190,7 +190,7 @@ class Folder:
         return self.root.resolve().name if last in ("", ".", "..") else last
 
     def place(self, path: Path | str) -> str:
-        """Name a path as the place of a finding: by the set's name where it is the set itself."""
+        """Name a path as the place of an issue: by the set's name where it is the set itself."""
         named = self.relative(path)
         return self.title if named == "." else named
 

@@ -31,8 +31,8 @@ class RuleResult(Part):
     of: int = Field(description="Images or boxes that the rule looked at, which `max_fraction` is a share of.")
     max_count: int | None = Field(description="Errors that the policy tolerates; null sets no such limit.")
     max_fraction: float | None = Field(description="Share of errors that the policy tolerates.")
-    rejected: bool = Field(description="Whether this rule refuses the source.")
-    handling: str = Field(description="What happened to what was found, such as `clipped` or `dropped the image`.")
+    rejected: bool = Field(description="Whether this rule rejects the source.")
+    handling: str = Field(description="What happened to what was found, such as `clipped` or `rejected`.")
     examples: list[Example] = Field(description="The worst, at most 20; all of them are in problems.csv.")
 
     @property
@@ -82,7 +82,7 @@ class SplitComparison(Part):
     distance: float = Field(description="Kolmogorov-Smirnov distance; for classes and positions total variation.")
     noise: float = Field(description="Distance that two samples of these sizes reach by chance one time in a hundred.")
     differs: bool = Field(description="Whether the distance is more than chance explains, and enough to matter.")
-    sentence: str = Field(description="The verdict in words, such as `test has smaller boxes than train`.")
+    sentence: str = Field(description="The result in words, such as `test has smaller boxes than train`.")
 
 
 class DataDocument(Document):
@@ -103,7 +103,7 @@ class DataDocument(Document):
     boxes: int = Field(description="Boxes that it names, including those that cannot be read.")
     errors: int
     warnings: int
-    dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")
+    dropped_images: int = Field(description="Images that were left out, each with an issue that says why.")
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     splits: dict[Split, SplitCounts] = Field(description="What passed.")
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")

@@ -35,7 +35,7 @@ class ValidateDocument(Document):
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     uploaded_bytes: int = Field(description="Bytes that this run added to the store.")
     findings: list[RuleResult] = Field(description="What the rules found and the policy let pass.")
-    dropped_images: int = Field(description="Images that were left out, each with a finding that says why.")
+    dropped_images: int = Field(description="Images that were left out, each with an issue that says why.")
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     weights: Weights
     config: RunConfig

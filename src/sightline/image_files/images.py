@@ -12,16 +12,14 @@ import hashlib
 import io
 import os
 import stat
-import struct
-import warnings
-import zlib
 from typing import NamedTuple
 
-import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
 
-from sightline.image_files import jpeg, png, signatures
+from sightline.image_files import jpeg, png, signatures, thumbnails
+from sightline.image_files.decoding import DEEP, UNDECODABLE, exif_orientation
 from sightline.image_files.signatures import FORMATS
+from sightline.image_files.thumbnails import FINER, THUMB
 from sightline.policy import Thresholds
 from sightline.rules import Issue
 
@@ -34,24 +32,8 @@ SUFFIXES = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
 }
-ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 turn the picture by a quarter
-XMP = ("XML:com.adobe.xmp", "xmp")  # Pillow's names for other words on a picture
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's decoders raise on damaged bytes.
-UNDECODABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
-THUMB = 16  # side of the thumbnail in pixels
-FINER = 3  # times the thumbnail is a JPEG decoded at least; with 2, copies of photographs differ by twice as much
 LARGEST_FILE = 2**30  # bytes; no image that a detector is trained on is larger
 GREY = ("1", "L", "LA", "I;16", "I", "F")
-DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 PNG_BITS = 24  # where a PNG says how many bits a channel has; its header is always first
 TIFF_UNREAD = ("lzma", "zstd", "webp")  # compressions of a TIFF that OpenCV cannot read, and
@@ -61,7 +43,7 @@ START_OF_JPEG, SCAN, END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"  # markers: sta
 
 
 class ImageInfo(NamedTuple):
-    """Facts about one image file: `size` in bytes, `width` and `height` of the upright picture in pixels.
+    """What is known of one image file: `size` in bytes, `width` and `height` of the upright picture in pixels.
 
     OpenCV and the training engine turn a picture by its EXIF orientation when they read it, so that is its size.
     `thumb` is its grey thumbnail, 16 x 16 half floats, None where images are not decoded.
@@ -95,7 +77,7 @@ def prepare(thresholds: Thresholds) -> None:
 
 
 def inspect(path: str, source: str, thresholds: Thresholds) -> tuple[ImageInfo | None, list[Issue]]:
-    """Return the facts about an image, None if it cannot be used, and what is wrong with it."""
+    """Return the info of an image, None if it cannot be used, and what is wrong with it."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in IMAGE_SUFFIXES:
         allowed = ", ".join(IMAGE_SUFFIXES)
@@ -216,27 +198,6 @@ def _ending(source: str, data: bytes) -> list[Issue]:
     return [Issue("trailing-bytes", source, f"has {len(data) - end - 2} bytes after its end marker")]
 
 
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where it is absent or unreadable, as OpenCV has it.
-
-    Where EXIF has none, Pillow's `getexif` believes XMP, which neither OpenCV nor the engine looks at.
-    """
-    if image.format == "JPEG" and "exif" not in image.info:
-        return 1  # the common case; getexif() would parse nothing at some cost
-    try:
-        if "exif" in image.info:
-            exif = Image.Exif()
-            exif.load(image.info["exif"])
-        else:
-            for key in XMP:
-                image.info.pop(key, None)
-            exif = image.getexif()
-        value = exif.get(ORIENTATION)
-    except UNDECODABLE:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _decoded(image: Image.Image, orientation: int, data: bytes) -> tuple[bytes, jpeg.Wrong | None]:
     """Decode an image; returns its thumbnail, and what is wrong with it that Pillow does not see."""
     if image.format in jpeg.KINDS:
@@ -244,63 +205,9 @@ def _decoded(image: Image.Image, orientation: int, data: bytes) -> tuple[bytes, 
         if pixels is not None:
             part = round(image.width / pixels.shape[1])
             box = (0, 0, image.width / part, image.height / part)
-            return _thumbnail(Image.fromarray(pixels), box, orientation, THUMB), wrong
-        return _small(image, orientation, THUMB), wrong
-    thumb = _small(image, orientation, THUMB)
+            return thumbnails.scaled(Image.fromarray(pixels), box, orientation, THUMB), wrong
+        return thumbnails.decoded(image, orientation, THUMB), wrong
+    thumb = thumbnails.decoded(image, orientation, THUMB)
     if image.format == "PNG" and png.lacks_rows(data, image):
         return thumb, jpeg.Wrong("truncated-image", f"ends too early, after {len(data)} bytes: rows are missing")
     return thumb, None
-
-
-def _small(image: Image.Image, orientation: int, side: int) -> bytes:
-    """Decode an image, and return it as side x side grey levels, upright, as half floats.
-
-    Of plain pictures whole grey levels would leave nothing to compare.
-    """
-    # A JPEG only. The box is the picture: the last pixels may lie partly outside it.
-    drafted = image.draft("L", (FINER * side, FINER * side))
-    box = drafted[1] if drafted else None
-    image.load()
-    if image.mode in DEEP:
-        image = eight_bits(image)
-    return _thumbnail(image if image.mode == "L" else image.convert("L"), box, orientation, side)
-
-
-def _thumbnail(grey: Image.Image, box: tuple[float, float, float, float] | None, orientation: int, side: int) -> bytes:
-    """Scale the part `box` of a grey image down in half floats, and turn it upright."""
-    grey = grey.convert("F")
-    # Pillow's bilinear filter is a triangle two places wide, scaled to the picture. A box has hard edges: where they
-    # cut a pixel depends on the size at which a copy is decoded, and a sharp grid in it looks different each time.
-    grey = grey.resize((side, side), Image.Resampling.BILINEAR, box)
-    upright = grey.transpose(TURNS[orientation]) if orientation in TURNS else grey
-    return np.asarray(upright, np.float16).tobytes()
-
-
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Scale a grey picture to 0 to 255 by its own darkest and brightest value. Raises ValueError without any.
-
-    So nothing is lost of a sensor with 12 bits, which a plain cut to the upper 8 leaves nearly black. The price:
-    brightness can no more be compared between pictures. Values that are no numbers become the darkest.
-    """
-    values = np.asarray(image, dtype=np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise ValueError("holds no numbers")
-    low, high = values[finite].min(), values[finite].max()
-    scaled = (np.clip(np.where(finite, values, low), low, high) - low) * (255 / max(high - low, 1e-12))
-    return Image.fromarray(scaled.round().astype(np.uint8))
-
-
-def look_closer(path: str, side: int) -> bytes | None:
-    """Return a larger thumbnail of an image that was found good, None if it is not any more."""
-    try:
-        with open(path, "rb") as file:
-            return look(file.read(), side)
-    except UNDECODABLE:
-        return None
-
-
-def look(data: bytes, side: int) -> bytes:
-    """Return the thumbnail of a picture: side x side half floats. Raises one of UNDECODABLE."""
-    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        return _small(image, exif_orientation(image), side)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from sightline import __version__
-from sightline.datasets.split_comparison import LEAST, percent, short, verdict
+from sightline.datasets.split_comparison import LEAST, percent, short, summary
 from sightline.documents import SPLITS, DataDocument, Distributions, Example, RuleResult, Split, SplitComparison
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, counted
@@ -22,7 +22,7 @@ __all__ = ["Outline", "Picture", "Pictures", "render"]
 
 PICTURED = 8  # thumbnails of a rule, at most
 ALL_PICTURED = 200  # thumbnails of the page, about; as the bytes of one are limited, this limits the page
-LISTED = 10  # findings of a rule that are written out without a picture
+LISTED = 10  # issues of a rule that are written out without a picture
 NAMED = 40  # classes in a table; the rest is summed
 WORDS = ("differs", "too few images", "alike")  # of comparisons, in the order they are listed
 
@@ -32,7 +32,7 @@ Pictures = Callable[[str], Picture | None]
 class Section(NamedTuple):
     """One rule that found something: `pictured` and `listed` are examples, `left` counts what is not shown."""
 
-    finding: RuleResult
+    result: RuleResult
     rule: Rule
     share: str
     limit: str
@@ -58,7 +58,7 @@ class Partners(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A comparison with its verdict in a word or two."""
+    """A comparison with its result in a word or two."""
 
     of: SplitComparison
     word: str
@@ -86,24 +86,24 @@ def context(document: DataDocument, pictures: Pictures) -> dict[str, Any]:
         "histograms": histograms(distributions) if distributions else [],
         "heat_maps": heat_maps(distributions) if distributions else [],
         "partners": partners(distributions) if distributions else [],
-        "splits_verdict": verdict(document.split_comparisons),
+        "splits_summary": summary(document.split_comparisons),
         "comparisons": sorted(map(compared, document.split_comparisons), key=lambda item: WORDS.index(item.word)),
     }
 
 
 def headline(document: DataDocument) -> Headline:
-    """Say how the data was judged, and which rules refuse it."""
-    refusing = [finding for finding in document.findings if finding.rejected]
+    """Say how the data was judged, and which rules reject it."""
+    rejecting = [result for result in document.findings if result.rejected]
     if document.verdict == "rejected":
-        sentence = f"{counted(len(refusing), 'rule')} {'refuses' if len(refusing) == 1 else 'refuse'} this data."
+        sentence = f"{counted(len(rejecting), 'rule')} {'rejects' if len(rejecting) == 1 else 'reject'} this data."
         if document.unusable:
             sentence = "Nothing can be trained on this data."
-        reasons = [_reason(finding) for finding in refusing]
+        reasons = [_reason(result) for result in rejecting]
         return Headline("Rejected", sentence, "bad", [*([document.unusable] if document.unusable else []), *reasons])
     found = [
         counted(number, noun) for number, noun in ((document.errors, "error"), (document.warnings, "warning")) if number
     ]
-    sentence = f"No rule refuses this data; {' and '.join(found)} to look at." if found else "No rule found anything."
+    sentence = f"No rule rejects this data; {' and '.join(found)} to look at." if found else "No rule found anything."
     left_out = [
         counted(number, noun, plural)
         for number, noun, plural in (
@@ -113,17 +113,17 @@ def headline(document: DataDocument) -> Headline:
         if number
     ]
     reasons = [f"{' and '.join(left_out)} left out, which the policy allows."] if left_out else []
-    return Headline("Passed", sentence, "good", reasons)
+    return Headline("Accepted", sentence, "good", reasons)
 
 
-def sections(findings: list[RuleResult], pictures: Pictures) -> list[Section]:
-    """Return a section for each rule that found something, those that refuse the data first.
+def sections(results: list[RuleResult], pictures: Pictures) -> list[Section]:
+    """Return a section for each rule that found something, those that reject the data first.
 
     The more rules have pictures, the fewer each shows.
     """
-    drawn = sum(any(example.image for example in finding.examples) for finding in findings)
+    drawn = sum(any(example.image for example in result.examples) for result in results)
     most = min(PICTURED, ALL_PICTURED // max(1, drawn))
-    return [_section(finding, pictures, most) for finding in sorted(findings, key=lambda finding: not finding.rejected)]
+    return [_section(result, pictures, most) for result in sorted(results, key=lambda result: not result.rejected)]
 
 
 def classes(document: DataDocument, splits: list[Split]) -> list[Row]:
@@ -185,7 +185,7 @@ def partners(distributions: Distributions) -> list[Partners]:
 
 
 def compared(item: SplitComparison) -> Comparison:
-    """Return a comparison with its verdict in a word or two."""
+    """Return a comparison with its result in a word or two."""
     if item.differs:
         return Comparison(item, WORDS[0], "warning")
     if item.distance > LEAST:
@@ -193,10 +193,10 @@ def compared(item: SplitComparison) -> Comparison:
     return Comparison(item, WORDS[2], "fine")
 
 
-def _section(finding: RuleResult, pictures: Pictures, most: int) -> Section:
+def _section(result: RuleResult, pictures: Pictures, most: int) -> Section:
     pictured: list[tuple[Example, Thumbnail]] = []
     listed = []
-    for example in finding.examples:
+    for example in result.examples:
         if example.image is None:
             listed.append(example)
         elif len(pictured) < most:
@@ -206,28 +206,28 @@ def _section(finding: RuleResult, pictures: Pictures, most: int) -> Section:
             else:
                 listed.append(example)
     listed = listed[:LISTED]
-    left = finding.count - len(pictured) - len(listed)
-    return Section(finding, RULES[finding.rule], _share(finding), _limit(finding), pictured, listed, max(0, left))
+    left = result.count - len(pictured) - len(listed)
+    return Section(result, RULES[result.rule], _share(result), _limit(result), pictured, listed, max(0, left))
 
 
-def _share(finding: RuleResult) -> str:
+def _share(result: RuleResult) -> str:
     """Say what part of the images or boxes this is, for rules that are about images or boxes."""
-    rule = RULES[finding.rule]
-    return f"{percent(finding.count / finding.of)} of {rule.budget_unit}" if rule.drops and finding.of else "–"
+    rule = RULES[result.rule]
+    return f"{percent(result.count / result.of)} of {rule.budget_unit}" if rule.drops and result.of else "–"
 
 
-def _limit(finding: RuleResult) -> str:
+def _limit(result: RuleResult) -> str:
     """Say what the policy tolerates; warnings have no limit."""
-    if finding.severity == "warning":
+    if result.severity == "warning":
         return "–"
-    limits = [f"{finding.max_count:,}"] if finding.max_count is not None else []
-    if finding.max_fraction is not None:
-        limits.append(f"{100 * finding.max_fraction:g} % of {RULES[finding.rule].budget_unit}")
+    limits = [f"{result.max_count:,}"] if result.max_count is not None else []
+    if result.max_fraction is not None:
+        limits.append(f"{100 * result.max_fraction:g} % of {RULES[result.rule].budget_unit}")
     return " and ".join(limits) or "none"
 
 
-def _reason(finding: RuleResult) -> str:
-    share = _share(finding)
-    found = f"{finding.count:,} found" + (f" ({share})" if share != "–" else "")
-    limit = _limit(finding)
-    return f"{finding.rule}: {found}, {'none allowed' if limit == 'none' else f'at most {limit} allowed'}"
+def _reason(result: RuleResult) -> str:
+    share = _share(result)
+    found = f"{result.count:,} found" + (f" ({share})" if share != "–" else "")
+    limit = _limit(result)
+    return f"{result.rule}: {found}, {'none allowed' if limit == 'none' else f'at most {limit} allowed'}"

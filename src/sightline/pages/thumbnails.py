@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from sightline.datasets.types import Edges
-from sightline.image_files.images import DEEP, TURNS, UNDECODABLE, exif_orientation
+from sightline.image_files.decoding import DEEP, TURNS, UNDECODABLE, exif_orientation
 from sightline.image_files.signatures import FORMATS
 
 WIDTH, HEIGHT = 288, 216  # pixels that a thumbnail fits into

@@ -93,7 +93,7 @@ def diff(before: str, after: str) -> DiffDocument:
     """
     stores, manifests = zip(*(_opened(uri) for uri in (before, after)), strict=True)
     old, new = manifests
-    tally = _Tally(old.classes, new.classes)
+    changed = _ChangeCounts(old.classes, new.classes)
     common = {ref.sha256 for ref in old.items} & {ref.sha256 for ref in new.items}
     if any(a != b for a, b in zip(old.classes, new.classes, strict=False)):
         common = set()  # the same number stands for another class
@@ -101,11 +101,11 @@ def diff(before: str, after: str) -> DiffDocument:
         for side in (0, 1):
             pairing.add(side, _samples(stores[side], [r for r in manifests[side].items if r.sha256 not in common]))
         for pair in pairing.pairs():
-            tally.pair(pair)
+            changed.pair(pair)
         for side in (0, 1):
             for row in pairing.alone(side):
-                tally.alone(side, row)
-    return _document((before, after), old, new, tally)
+                changed.alone(side, row)
+    return _document((before, after), old, new, changed)
 
 
 def _opened(uri: str) -> tuple[Store, Manifest]:
@@ -119,8 +119,8 @@ def _samples(store: Store, refs: Sequence[ItemsRef]) -> Iterator[Sample]:
         yield from samples
 
 
-class _Tally:
-    """Counts, and keeps the first examples in words."""
+class _ChangeCounts:
+    """Counts changes, and keeps the first examples of each kind in words."""
 
     def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
         self.names = (old, new)
@@ -190,8 +190,8 @@ def _images(manifest: Manifest) -> int:
     return sum(manifest.splits[split].images for split in SPLITS)
 
 
-def _document(uris: tuple[str, str], old: Manifest, new: Manifest, tally: _Tally) -> DiffDocument:
-    counts, before, after = tally.counts, _boxes(old), _boxes(new)
+def _document(uris: tuple[str, str], old: Manifest, new: Manifest, changed: _ChangeCounts) -> DiffDocument:
+    counts, before, after = changed.counts, _boxes(old), _boxes(new)
     shared = [[name for name in names if name in before and name in after] for names in (old.classes, new.classes)]
     return DiffDocument(
         before=uris[0],
@@ -213,8 +213,8 @@ def _document(uris: tuple[str, str], old: Manifest, new: Manifest, tally: _Tally
             class_changed=counts["classes changed"],
             **{word: counts[f"boxes {word}"] for word in ("added", "removed", "moved")},
         ),
-        by_class=list(_by_class(before, after, tally.by_class)),
-        examples=tally.examples,
+        by_class=list(_by_class(before, after, changed.by_class)),
+        examples=changed.examples,
     )
 
 

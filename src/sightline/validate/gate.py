@@ -153,7 +153,7 @@ def _rank(result: RuleResult) -> tuple[str, bool, bool, bool, int, str]:
 def handling(rule: str, severity: str, rejected: bool) -> str:
     """Return what happens to what a rule found, in words."""
     if rejected:
-        return "refused"
+        return "rejected"
     return RULES[rule].dropped if severity == "error" else RULES[rule].handled
 
 

@@ -17,7 +17,7 @@ from sightline.datasets.sources import STAGE
 from sightline.datasets.types import ImageRecord, Parsed, Reading
 from sightline.image_files import images
 from sightline.policy import Thresholds
-from sightline.rules import RULES, Handling, Issue, Scope
+from sightline.rules import Handling, Issue, Scope, rule_ids
 from sightline.runtime import progress
 from sightline.validate import worker_pool
 from sightline.validate.checks import convention_counts, pairing, unreferenced
@@ -27,6 +27,8 @@ from sightline.validate.index import Index
 
 LARGEST_LABEL = 2**24 + 1  # bytes that are read; the parsers refuse a file of that size
 USUAL_LABEL = 2**14  # bytes that hold nearly every label file: a buffer for the largest costs more than reading
+LEFT_OUT = frozenset(rule_ids(lambda rule: rule.handling is Handling.LEFT_OUT and rule.scope is Scope.IMAGE))
+LEFT_OUT_BOX = frozenset(rule_ids(lambda rule: rule.handling is Handling.LEFT_OUT and rule.scope is Scope.BOX))
 FEW = 2  # batches for which starting processes costs more than it saves
 
 
@@ -52,8 +54,9 @@ class Worker(NamedTuple):
         if info is None:
             info, image_issues = images.inspect(record.image, record.source, self.thresholds)
         parsed = self._parsed(record)
-        boxes = len(parsed.boxes) + sum(map(_is_box, parsed.issues))
-        if info is None or any(issue.rule == "duplicate-id" for issue in parsed.issues):  # unclear whose boxes
+        # An object that the parser left out counts as a box of the source.
+        boxes = len(parsed.boxes) + sum(issue.rule in LEFT_OUT_BOX for issue in parsed.issues)
+        if info is None or any(issue.rule in LEFT_OUT for issue in parsed.issues):
             issues = list(parsed.issues)
             return JobResult(now, info, image_issues, None if info is None else [], boxes, issues, [None] * len(issues))
         context = LabelContext(
@@ -80,12 +83,6 @@ class Worker(NamedTuple):
                 return self.parse(data, where, self.classes)
         except OSError as error:
             return Parsed(issues=(cannot_be_read(where, error),))
-
-
-def _is_box(issue: Issue) -> bool:
-    """Tell whether an issue is about an object that a parser left out; it counts as a box of the source."""
-    rule = RULES[issue.rule]
-    return rule.scope is Scope.BOX and rule.handling is Handling.LEFT_OUT
 
 
 def scan(reading: Reading, index: Index, config: RunConfig) -> None:

@@ -85,7 +85,7 @@ def test_places_are_shown_with_a_line_or_a_number_and_parsers_travel_to_other_pr
         (sets.voc(), "JPEGImages/8.png", "Annotations/8.xml:{}"),
     ):
         read = collect(source, voc_origin=1)
-        assert read.entries[image].where == where
+        assert read.records[image].where == where
         assert pickle.loads(pickle.dumps(read.reading.parse)) or read.reading.format == "coco"
 
 
@@ -143,9 +143,9 @@ def test_an_unknown_format_says_what_was_looked_for_and_two_at_once_need_a_choic
 def test_nothing_outside_a_strangers_source_is_read(sets):
     outside = sets.yolo("outside")
     far = sets.yolo("far", val="../outside/images/val")
-    assert collect(far).entries["../outside/images/val/6.png"].split == "val"
+    assert collect(far).records["../outside/images/val/6.png"].split == "val"
     inside = collect(far, fenced=True)
-    assert {e.source for e in inside.entries.values() if e.split == "val"} == {"images/val/6.png", "images/val/7.png"}
+    assert {e.source for e in inside.records.values() if e.split == "val"} == {"images/val/6.png", "images/val/7.png"}
     shutil.rmtree(far / "images/val")
     assert "val: '../outside/images/val' is no folder and no list file" in problem(far, fenced=True)
 
@@ -165,8 +165,8 @@ def test_nothing_outside_a_strangers_source_is_read(sets):
         "train.txt:3",
         "train.txt:4",
     ]
-    assert [(e.source, e.label) for e in read.entries.values() if e.split == "train"] == [("images/train/0.png", None)]
-    assert [e.source for e in read.entries.values() if e.split == "val"] == ["images/val/6.png", "images/val/7.png"]
+    assert [(e.source, e.label) for e in read.records.values() if e.split == "train"] == [("images/train/0.png", None)]
+    assert [e.source for e in read.records.values() if e.split == "val"] == ["images/val/6.png", "images/val/7.png"]
 
     for name in ("images/train", "labels/val"):
         shutil.rmtree(root / name)
@@ -175,7 +175,7 @@ def test_nothing_outside_a_strangers_source_is_read(sets):
     (root / "train.txt").write_text("images/test/8.png\n")
     read = collect(root, fenced=True)
     assert {where for rule, where in read.rules() if rule != "data-path"} == set()
-    assert read.entries["images/val/6.png"].label is None
+    assert read.records["images/val/6.png"].label is None
 
 
 def test_coco_and_voc_of_a_stranger_do_not_reach_outside_either(sets):
@@ -193,7 +193,7 @@ def test_coco_and_voc_of_a_stranger_do_not_reach_outside_either(sets):
     assert [item.where for item in collect(coco, fenced=True).found if item.rule == "missing-image"] == [
         "train/_annotations.coco.json: images[2]"
     ]
-    assert collect(coco, fenced=True).entries["train/1.png"].image == str(coco / "train/1.png")
+    assert collect(coco, fenced=True).records["train/1.png"].image == str(coco / "train/1.png")
     assert collect(voc).found == []
     assert collect(voc, fenced=True).rules() == [("missing-image", "Annotations/1.xml:2")]
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sightline.datasets.sources import STAGE
-from sightline.image_files.images import look_closer
+from sightline.image_files.thumbnails import look_closer
 from sightline.runtime import progress
 from sightline.validate import worker_pool
 from sightline.validate.checks import near_duplicates

@@ -18,6 +18,7 @@ from sightline.validate.checks.image_groups import ImageGroups
 from sightline.validate.index import Index
 from sightline.validate.index.comparisons import SameColumn, SplitColumn
 from sightline.validate.index.rows import ImageCopy
+from sightline.validate.index.schema import COPY_RULES
 
 CROSSINGS = ((1, 0), (2, 0), (2, 1))  # a held-out split, and an earlier one
 SPLITS = 3  # train, val and test
@@ -71,7 +72,8 @@ def _copies_within(index: Index) -> None:
         else:
             rule, words = "conflicting-labels", "other labels"
         index.issues.add(image.id, [Issue(rule, image.source, f"is the same image as {first.source}, with {words}")])
-        index.comparisons.drop(image.id, rule)
+        if rule in COPY_RULES:
+            index.comparisons.drop(image.id, rule)
 
 
 def _leaked(index: Index, rule: str, same: SameColumn, words: str) -> Iterator[tuple[int, Issue]]:

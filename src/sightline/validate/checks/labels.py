@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sightline.datasets.types import Box, Edges, ImageRecord, Parsed
 from sightline.image_files.images import ImageInfo
 from sightline.policy import Thresholds
-from sightline.rules import Issue
+from sightline.rules import Issue, Scope, rule_ids
 
 MICRO = 1_000_000  # canonical fractions have six decimals, and are stored as whole millionths
 OVERSHOOT = 1e-6  # fractions: within the rounding of six decimals, so the edge is not moved
 TOLERANCE = 1e-3  # fractions: how far an edge may stick out before it is reported; half a pixel of 500
 MOSTLY = 0.5  # share of a box's area that must lie inside
+LEFT_OUT = frozenset(rule_ids(lambda rule: rule.scope is Scope.BOX and rule.removes))  # rules whose boxes are not used
 
 Micro = tuple[int | str, int, int, int, int]  # class, cx, cy, w, h in millionths of the upright image
 
@@ -22,7 +23,7 @@ class LabelContext(NamedTuple):
     """What the checks of a box need: its image, its classes, thresholds and the training size.
 
     `width` and `height` are pixels of the upright image, `image_size` is the training size in pixels. `relative` means
-    that edges are fractions of the image, not pixels.
+    that edges are fractions of the image, not pixels. `left_out` has the rules that leave out the boxes they find.
     """
 
     record: ImageRecord
@@ -32,6 +33,7 @@ class LabelContext(NamedTuple):
     classes: Sequence[str] | None
     thresholds: Thresholds
     image_size: int
+    left_out: frozenset[str] = LEFT_OUT
 
     def where(self, box: Box) -> str:
         """Return the place of the box in its label file."""
@@ -46,7 +48,7 @@ class LabelContext(NamedTuple):
 class CheckedLabels(NamedTuple):
     """The labels of an image in canonical form, and their issues.
 
-    `issue_labels` has for each issue the position of the label that it would drop, None where it drops none.
+    `issue_labels` has for each issue the position of the label that it is about, None where that is not used.
     """
 
     labels: list[Micro]
@@ -55,7 +57,10 @@ class CheckedLabels(NamedTuple):
 
 
 def check_labels(record: ImageRecord, parsed: Parsed, info: ImageInfo, context: LabelContext) -> CheckedLabels:
-    """Apply the rules to the labels of a readable image, and return the labels sorted."""
+    """Apply the rules to the labels of a readable image, and return the labels that are used, sorted.
+
+    An issue about a pair of boxes names the second one: that is the one which its rule may leave out.
+    """
     issues = [*parsed.issues, *_size(record, parsed, info)]
     issue_labels: list[int | None] = [None] * len(issues)
     labels: list[Micro] = []
@@ -63,34 +68,28 @@ def check_labels(record: ImageRecord, parsed: Parsed, info: ImageInfo, context: 
     boxes: list[Box] = []
     for box in parsed.boxes:
         inside, problem = check_box(box, context)
+        used = not (problem and problem.rule in context.left_out)
         if problem:
             issues.append(problem)
-            issue_labels.append(len(labels) if inside else None)
-        if inside:
+            issue_labels.append(len(labels) if used else None)
+        if used:
             x0, y0, x1, y1 = inside
             center = round((x0 + x1) / 2 * MICRO), round((y0 + y1) / 2 * MICRO)
             labels.append((box.label, *center, round((x1 - x0) * MICRO), round((y1 - y0) * MICRO)))
             edges.append(inside)
             boxes.append(box)
     doubled, conflicts = overlapping([box.label for box in boxes], edges, context.thresholds)
-    for second, (first, overlap) in doubled.items():
-        message = (
-            f"{context.describe(boxes[second])} repeats that of {context.where(boxes[first])} (overlap {overlap:.3f})"
-        )
-        issues.append(Issue("duplicate-box", context.where(boxes[second]), message, edges[second], overlap))
-        issue_labels.append(None)
-    for first, second, overlap in conflicts:
-        a, b = boxes[first], boxes[second]
-        message = (
-            f"{context.describe(b)} is nearly the {context.describe(a)} of {context.where(a)} (overlap {overlap:.3f})"
-        )
-        issues.append(Issue("conflicting-boxes", context.where(b), message, edges[second], overlap))
+    unused: set[int] = set()
+    for issue, second in _pair_issues(boxes, edges, doubled, conflicts, context):
+        issues.append(issue)
         issue_labels.append(second)
-    return _sorted(CheckedLabels(labels, issues, issue_labels), doubled)
+        if issue.rule in context.left_out:
+            unused.add(second)
+    return _sorted(CheckedLabels(labels, issues, issue_labels), unused)
 
 
-def check_box(box: Box, context: LabelContext) -> tuple[Edges | None, Issue | None]:
-    """Return a box clipped to its image, as fractions, or None if it cannot be used; and its issue, if any."""
+def check_box(box: Box, context: LabelContext) -> tuple[Edges, Issue | None]:
+    """Return a box clipped to its image, as fractions, and its issue, if any: the one that matters most."""
     x0, y0, x1, y1 = box.edges
     if not context.relative:
         x0, y0, x1, y1 = x0 / context.width, y0 / context.height, x1 / context.width, y1 / context.height
@@ -99,13 +98,13 @@ def check_box(box: Box, context: LabelContext) -> tuple[Edges | None, Issue | No
         whole = (x0, y0, x1, y1)
         x0, y0, x1, y1 = (min(max(edge, 0.0), 1.0) for edge in whole)
         problem = _overhang(box, whole, (x0, y0, x1, y1), context)
-        if problem and problem.rule == "box-outside":
-            return None, problem
+        if problem and problem.rule in context.left_out:
+            return (x0, y0, x1, y1), problem
     width, height = x1 - x0, y1 - y0
+    inside = (x0, y0, x1, y1)
     if width * MICRO < 0.5 or height * MICRO < 0.5:
         message = f"{context.describe(box)} of {context.record.source} has no area"
-        return None, Issue("zero-area-box", context.where(box), message, (x0, y0, x1, y1))
-    inside = (x0, y0, x1, y1)
+        return inside, Issue("zero-area-box", context.where(box), message, inside)
     if problem is None:
         scale = context.image_size / max(context.width, context.height)
         pixels = min(width * context.width, height * context.height)
@@ -115,6 +114,27 @@ def check_box(box: Box, context: LabelContext) -> tuple[Edges | None, Issue | No
             message = f"{context.describe(box)} covers the whole of {context.record.source}"
             problem = Issue("whole-image-box", context.where(box), message, inside, min(width, height))
     return inside, problem
+
+
+def _pair_issues(
+    boxes: Sequence[Box],
+    edges: Sequence[Edges],
+    doubled: Mapping[int, tuple[int, float]],
+    conflicts: Sequence[tuple[int, int, float]],
+    context: LabelContext,
+) -> Iterator[tuple[Issue, int]]:
+    """Yield the issues about repeated and conflicting boxes, each with the position of the second box."""
+    for second, (first, overlap) in doubled.items():
+        message = (
+            f"{context.describe(boxes[second])} repeats that of {context.where(boxes[first])} (overlap {overlap:.3f})"
+        )
+        yield Issue("duplicate-box", context.where(boxes[second]), message, edges[second], overlap), second
+    for first, second, overlap in conflicts:
+        a, b = boxes[first], boxes[second]
+        message = (
+            f"{context.describe(b)} is nearly the {context.describe(a)} of {context.where(a)} (overlap {overlap:.3f})"
+        )
+        yield Issue("conflicting-boxes", context.where(b), message, edges[second], overlap), second
 
 
 def _size(record: ImageRecord, parsed: Parsed, info: ImageInfo) -> Iterator[Issue]:
@@ -228,12 +248,12 @@ def pairs(edges: Sequence[Edges], least: float, skip: Container[int] = ()) -> It
                     break
 
 
-def _sorted(checked: CheckedLabels, doubled: Container[int]) -> CheckedLabels:
-    """Remove repeated boxes, sort the others, and update the positions in `issue_labels`.
+def _sorted(checked: CheckedLabels, unused: Container[int]) -> CheckedLabels:
+    """Remove unused labels, sort the others, and update the positions in `issue_labels`.
 
     Sorting makes the labels of two files equal if they differ only in the order of their lines.
     """
-    kept = sorted((label, index) for index, label in enumerate(checked.labels) if index not in doubled)
+    kept = sorted((label, index) for index, label in enumerate(checked.labels) if index not in unused)
     place = {index: position for position, (_, index) in enumerate(kept)}
     issue_labels = [None if index is None else place.get(index) for index in checked.issue_labels]
     return CheckedLabels([label for label, _ in kept], checked.issues, issue_labels)

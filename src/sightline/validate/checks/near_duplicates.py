@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.image_files.images import THUMB
+from sightline.image_files.thumbnails import THUMB
 from sightline.validate.index import Index
 
 CELLS = THUMB * THUMB

@@ -17,6 +17,7 @@ from sightline.validate.index.rows import (
     NamedFile,
     ScannedImage,
     columns,
+    marks,
 )
 from sightline.validate.index.schema import USABLE
 
@@ -59,8 +60,7 @@ class ImageQueries:
 
     def known(self, split: str, paths: Sequence[bytes]) -> Iterator[KnownImage]:
         """Yield the known images of a declared split that have one of these paths."""
-        marks = ", ".join("?" * len(paths))
-        query = f"SELECT {columns(KnownImage)} FROM image WHERE declared_split = ? AND path IN ({marks})"
+        query = f"SELECT {columns(KnownImage)} FROM image WHERE declared_split = ? AND path IN {marks(paths)}"
         return self._db.rows(KnownImage._make, query, (split, *paths))
 
     def known_file(self, id: int) -> KnownFile:

@@ -8,7 +8,7 @@ from itertools import repeat
 
 from sightline.rules import Issue
 from sightline.validate.index.database import Database
-from sightline.validate.index.rows import DoubtfulFile, IssueExample, IssuePlace, columns
+from sightline.validate.index.rows import DoubtfulFile, IssueExample, IssuePlace, columns, marks
 from sightline.validate.index.schema import COPY
 
 
@@ -72,7 +72,7 @@ class IssueQueries:
 
     def count_without_image(self, rules: Sequence[str]) -> int:
         """Count the issues of some rules that are about images without a row in the index."""
-        return self._db.count(f"SELECT COUNT(*) FROM issue WHERE image_id IS NULL AND rule IN ({_marks(rules)})", rules)
+        return self._db.count(f"SELECT COUNT(*) FROM issue WHERE image_id IS NULL AND rule IN {marks(rules)}", rules)
 
     def labels_of(self, rule: str) -> Iterator[tuple[int, int]]:
         """Yield the labels that issues of a rule are about: image id, and position among the labels of the image."""
@@ -90,21 +90,17 @@ class IssueQueries:
 
     def of_rules(self, rules: Sequence[str]) -> list[IssuePlace]:
         """Return the issues of some rules."""
-        query = f"SELECT {columns(IssuePlace)} FROM issue WHERE rule IN ({_marks(rules)})"
+        query = f"SELECT {columns(IssuePlace)} FROM issue WHERE rule IN {marks(rules)}"
         return list(self._db.rows(IssuePlace._make, query, rules))
 
     def files(self, rules: Sequence[str]) -> list[DoubtfulFile]:
         """Return the image files that issues of some rules are about, once each, with the first rule by name."""
         query = (
             "SELECT image.id, path, source, MIN(rule) FROM issue JOIN image ON image.id = image_id "
-            f"WHERE rule IN ({_marks(rules)}) GROUP BY image.id"
+            f"WHERE rule IN {marks(rules)} GROUP BY image.id"
         )
         return list(self._db.rows(DoubtfulFile._make, query, rules))
 
     def remove_rules(self, rules: Sequence[str]) -> None:
         """Remove the issues of some rules."""
-        self._db.run(f"DELETE FROM issue WHERE rule IN ({_marks(rules)})", rules)
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))
+        self._db.run(f"DELETE FROM issue WHERE rule IN {marks(rules)}", rules)

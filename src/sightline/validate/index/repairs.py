@@ -7,7 +7,7 @@ from typing import Literal
 
 from sightline.validate.index.comparisons import split_rank
 from sightline.validate.index.database import Database
-from sightline.validate.index.rows import LeakedImage
+from sightline.validate.index.rows import LeakedImage, marks
 
 CHANGE = "SELECT DISTINCT rule, place, change FROM change"
 DEPENDS_ON = {
@@ -55,8 +55,9 @@ class RepairQueries:
 
     def change_counts_of(self, rules: Sequence[str]) -> list[tuple[str, str, int]]:
         """Return rule, change and number of changes for some rules, the most frequent first."""
-        marks = ", ".join("?" * len(rules))
-        query = f"SELECT rule, change, COUNT(*) FROM ({CHANGE}) WHERE rule IN ({marks}) GROUP BY 1 ORDER BY 3 DESC, 1"
+        query = (
+            f"SELECT rule, change, COUNT(*) FROM ({CHANGE}) WHERE rule IN {marks(rules)} GROUP BY 1 ORDER BY 3 DESC, 1"
+        )
         return list(self._db.rows(tuple, query, rules))
 
     # --- images
@@ -81,11 +82,10 @@ class RepairQueries:
 
     def leaked(self, rules: Sequence[str]) -> list[LeakedImage]:
         """Return the images with issues of some rules, each with the earliest split of its group."""
-        marks = ", ".join("?" * len(rules))
         query = (
             "SELECT DISTINCT image.id, rule, source, declared_split, (SELECT declared_split FROM image AS member "
             f"WHERE member.image_group = image.image_group ORDER BY {split_rank('declared_split')} LIMIT 1) "
-            f"FROM issue JOIN image ON image.id = image_id WHERE rule IN ({marks})"
+            f"FROM issue JOIN image ON image.id = image_id WHERE rule IN {marks(rules)}"
         )
         return list(self._db.rows(LeakedImage._make, query, rules))
 

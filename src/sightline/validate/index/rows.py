@@ -191,6 +191,11 @@ def columns(row: type[NamedTuple]) -> str:
     return ", ".join(row._fields)
 
 
+def marks(values: Sequence[object]) -> str:
+    """Return a list of parameter marks for SQL, such as `(?, ?)`, one for each value."""
+    return f"({', '.join('?' * len(values))})"
+
+
 def pack(labels: Iterable[Sequence[int]]) -> bytes:
     """Return labels (class; cx, cy, w, h in millionths of the image) as bytes, five int32 each."""
     return b"".join(LABEL.pack(*label) for label in labels)

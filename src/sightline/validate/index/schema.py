@@ -6,6 +6,8 @@ the older one is removed with the other unused ones.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sightline.rules import Handling, Scope, rule_ids
 
 SCHEMA = """
@@ -84,8 +86,15 @@ CREATE TEMP TABLE resaved (         -- images that a repair re-encoded
 # All content can be computed again, so no commit waits for the disk. 16 MiB of the file are cached in memory.
 PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA cache_size=-16384;"
 
-COPY = rule_ids(
-    lambda rule: rule.scope is Scope.IMAGE and rule.handling is Handling.FIRST_KEPT
-)  # why a second copy within a split is left out
+
+def quoted(values: Iterable[str]) -> str:
+    """Return a list of texts for SQL, such as `('a', 'b')`."""
+    texts = (value.replace("'", "''") for value in values)
+    return "(" + ", ".join(f"'{text}'" for text in texts) + ")"
+
+
+# Why a second copy within a split is left out.
+COPY_RULES = rule_ids(lambda rule: rule.scope is Scope.IMAGE and rule.handling is Handling.FIRST_KEPT)
+COPY = quoted(COPY_RULES)
 USABLE = "sha256 IS NOT NULL AND dropped_by IS NULL"
 DISTINCT = f"(dropped_by IS NULL OR dropped_by NOT IN {COPY})"  # an image that quarantine leaves out still leaks

@@ -94,9 +94,9 @@ def _save_damaged(index: Index, folder: Path) -> dict[str, str]:
             continue
         place = folder / str(file.id) / os.path.basename(path)
         place.parent.mkdir()
-        place.write_bytes(better[0])
+        place.write_bytes(better.data)
         saved[file.source] = str(place)
-        index.repairs.note(Change(file.rule, file.source, better[2]), file.source)
+        index.repairs.note(Change(file.rule, file.source, better.change), file.source)
     return saved
 
 
@@ -142,7 +142,7 @@ def _image_bytes(index: Index, sample: Sample) -> bytes:
         return writing.unchanged(sample)
     data = writing.unchanged(sample._replace(sha256=original))
     saved = image_bytes.reencode(data, os.path.splitext(sample.image)[1])
-    return saved[0] if saved else data
+    return saved.data if saved else data
 
 
 def _write_changes(index: Index, path: Path) -> None:

@@ -11,22 +11,13 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from sightline.image_files import jpeg, png
-from sightline.image_files.images import (
-    DEEP,
-    SUFFIXES,
-    TIFF_UNREAD,
-    TURNS,
-    UNDECODABLE,
-    cut_to_eight_bits,
-    eight_bits,
-    exif_orientation,
-    see_through,
-)
+from sightline.image_files.decoding import DEEP, TURNS, UNDECODABLE, eight_bits, exif_orientation
+from sightline.image_files.images import SUFFIXES, TIFF_UNREAD, cut_to_eight_bits, see_through
 from sightline.image_files.signatures import FORMATS
 
 QUALITY = 95
@@ -39,8 +30,16 @@ LOSSLESS: dict[str, dict[str, Any]] = {
 }
 
 
-def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
-    """Return better bytes, their suffix and what was done in words; None if there is nothing to do.
+class Reencoded(NamedTuple):
+    """Better bytes of an image file, their suffix, such as `.jpg`, and what was done in words."""
+
+    data: bytes
+    suffix: str
+    change: str
+
+
+def reencode(data: bytes, suffix: str) -> Reencoded | None:
+    """Return the repaired image, None if there is nothing to do.
 
     `suffix` is the current suffix, such as `.jpg`. Raises ValueError with the reason if the image cannot be repaired.
     """
@@ -48,7 +47,7 @@ def reencode(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
         return _reencoded(data, suffix)
 
 
-def _reencoded(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
+def _reencoded(data: bytes, suffix: str) -> Reencoded | None:
     kind = _kind(data)
     done: list[str] = []
     try:
@@ -64,7 +63,7 @@ def _reencoded(data: bytes, suffix: str) -> tuple[bytes, str, str] | None:
     except UNDECODABLE as error:
         raise ValueError(str(error) or f"cannot be decoded ({type(error).__name__})") from None
     done += words
-    return (data, suffix, "; ".join(done)) if done else None
+    return Reencoded(data, suffix, "; ".join(done)) if done else None
 
 
 def _kind(data: bytes) -> str:

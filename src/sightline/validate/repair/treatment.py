@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sightline.datasets.types import Reading
 from sightline.errors import DataError
-from sightline.image_files import images as pictures
+from sightline.image_files import thumbnails
 from sightline.policy import Policy
 from sightline.rules import Repair, rule_ids
 from sightline.snapshots.file_names import plain_name
@@ -23,6 +23,7 @@ from sightline.validate import splits
 from sightline.validate.checks import class_names, cross_image
 from sightline.validate.checks.similarity import CLOSER
 from sightline.validate.index import Index
+from sightline.validate.index.schema import COPY_RULES
 from sightline.validate.refusal import LISTED, OWNER_DECIDES
 from sightline.validate.repair import image_bytes
 from sightline.validate.repair.changes import COPIES, LEFT_OUT, WRITTEN, Change
@@ -93,8 +94,8 @@ class RepairTreatment:
         for rule, change in LEFT_OUT.items():
             repairs.note_issues(rule, change, "nothing")
             repairs.remove_found(rule)
-        # An image that is listed twice with different labels is in the index once, with the first ones.
-        repairs.remove_at_places("conflicting-labels")
+            if rule in COPY_RULES:  # an image that is listed twice is in the index once, with the first labels
+                repairs.remove_at_places(rule)
         repairs.remove_unusable()
 
     def _separate_copies(self) -> bool:
@@ -125,13 +126,13 @@ class RepairTreatment:
                 continue  # it stays as it is
             if saved is not None:
                 plain, before = plain_name(stem), self.index.comparisons.compared([file.id])[file.id].sha256
-                names = plain + saved[1], f"{plain}-{before[:8]}{saved[1]}"
-                self.index.repairs.resave(file.id, hashlib.sha256(saved[0]).hexdigest(), *names)
-                self._update_looks(file.id, saved[0])
-                yield Change(file.rule, file.source, saved[2])
+                names = plain + saved.suffix, f"{plain}-{before[:8]}{saved.suffix}"
+                self.index.repairs.resave(file.id, hashlib.sha256(saved.data).hexdigest(), *names)
+                self._update_looks(file.id, saved.data)
+                yield Change(file.rule, file.source, saved.change)
 
     def _update_looks(self, id: int, data: bytes) -> None:
         """Replace the thumbnail and close look of a re-encoded image, which may now be a copy of another one."""
         if self.index.repairs.has_thumbnail(id):
-            self.index.repairs.replace_thumbnail(id, pictures.look(data, pictures.THUMB))
-            self.index.comparisons.add_looks([(id, pictures.look(data, CLOSER))])
+            self.index.repairs.replace_thumbnail(id, thumbnails.look(data, thumbnails.THUMB))
+            self.index.comparisons.add_looks([(id, thumbnails.look(data, CLOSER))])

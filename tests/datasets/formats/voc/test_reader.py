@@ -56,8 +56,8 @@ def test_voc_images_go_by_the_stem_and_then_by_the_name_in_the_file(sets):
         ("missing-image", "Annotations/renamed.xml:2"),
         ("missing-image", "ImageSets/Main/val.txt:3"),
     ]
-    assert read.entries["JPEGImages/77.png"].label is None
-    assert read.entries["JPEGImages/77.png"].where == "Annotations/77.xml:{}"
+    assert read.records["JPEGImages/77.png"].label is None
+    assert read.records["JPEGImages/77.png"].where == "Annotations/77.xml:{}"
     sets.picture(root / "JPEGImages/78.png", 78)
     [unused] = [item for item in collect(root).found if item.rule == "unused-file"]
     assert (unused.where, unused.message) == (

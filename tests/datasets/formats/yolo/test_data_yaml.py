@@ -28,7 +28,7 @@ def test_data_yaml_dialects_mean_the_same(sets, values, repaired):
     read = collect(sets.yolo(**values))
     assert read.boxes == collect(sets.yolo("plain")).boxes
     assert read.rules() == [("data-path", "data.yaml")] * repaired
-    assert set(read.entries) == {f"images/{s}/{n}.png" for s, numbers in sets.numbers().items() for n in numbers}
+    assert set(read.records) == {f"images/{s}/{n}.png" for s, numbers in sets.numbers().items() for n in numbers}
 
 
 def test_missing_numbers_and_doubled_names_are_repaired_and_reported(sets):

@@ -25,7 +25,7 @@ def test_several_roots_and_labels_beside_images_are_read(sets):
         shutil.copy(root / f"labels/val/{n}.txt", root / "more/deep")
     read = collect(root)
     assert read.counts()["train"] == (8, 8)
-    assert read.entries["more/deep/7.png"].label == str(root / "more/deep/7.txt")
+    assert read.records["more/deep/7.png"].label == str(root / "more/deep/7.txt")
 
 
 def test_an_image_without_a_label_file_has_none_and_a_label_without_an_image_is_an_orphan(sets):
@@ -36,9 +36,9 @@ def test_an_image_without_a_label_file_has_none_and_a_label_without_an_image_is_
     (root / "labels/train/classes.txt").write_text("cat\ndog\n")
     read = collect(root)
     assert (read.boxes["train", "0"], read.boxes["train", "1"]) == ([], [])
-    assert read.entries["images/train/0.png"].label is None
-    assert read.entries["images/train/0.png"].where == "labels/train/0.txt:{}"
-    assert read.entries["images/train/1.png"].label == str(root / "labels/train/1.txt")
+    assert read.records["images/train/0.png"].label is None
+    assert read.records["images/train/0.png"].where == "labels/train/0.txt:{}"
+    assert read.records["images/train/1.png"].label == str(root / "labels/train/1.txt")
     assert read.rules() == [("orphan-label", "labels/train/99.txt")]
 
 
@@ -49,7 +49,7 @@ def test_label_files_with_a_suffix_in_upper_case_are_found(sets, listed):
     (root / "labels/train/0.txt").rename(root / "labels/train/0.TXT")
     (root / "labels/train/99.TXT").write_text("0 0.5 0.5 0.1 0.1\n")
     read = collect(root)
-    assert read.entries["images/train/0.png"].label == str(root / "labels/train/0.TXT")
+    assert read.records["images/train/0.png"].label == str(root / "labels/train/0.TXT")
     assert len(read.boxes["train", "0"]) == 1
     assert ("orphan-label", "labels/train/99.TXT") in read.rules()
     assert ("orphan-label", "labels/train/0.TXT") not in read.rules()
@@ -81,7 +81,7 @@ def test_labels_in_a_folder_of_another_name_are_taken_and_said(sets: Sets):
     assert read.rules() == [("data-path", f"images/{split}") for split in COUNTS]
     assert read.found[0].message == "has no labels in labels/train, where they usually are; took Annotations/train"
     shutil.copytree(root / "Annotations", root / "second")
-    assert all(entry.label is None for entry in collect(root).entries.values())
+    assert all(record.label is None for record in collect(root).records.values())
 
 
 def test_a_missing_label_and_a_missing_image_say_where_they_were_looked_for(sets: Sets, validate: Any):

@@ -152,7 +152,7 @@ class _Document:
         self.indices = {identifier: indices[name] for identifier, name in self.categories.items() if name in indices}
 
     def records(self) -> Iterator[ImageRecord | Issue]:
-        """Yield every image with its boxes; what cannot be used becomes a finding."""
+        """Yield every image with its boxes; what cannot be used becomes an issue."""
         for number, image, count in self.table.lost(self.file):
             more = f"; {count - 1} more annotations refer to it" if count > 1 else ""
             message = f"refers to image {shown_id(image)}, which is not in images{more}"
