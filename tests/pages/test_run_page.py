@@ -89,7 +89,7 @@ def test_it_holds_the_facts_to_decide_from(folders: dict[str, Path]) -> None:
         "small, under 32² medium, under 96² large 0.441 0.628 no samples",
         "On 6 images without labelled objects, the model made 3 detections: 0.50 false positives per image.",
         "No findings",
-        "15 labelled, 13 found · 2 missed",
+        "15 labelled, 13 matched · 2 missed",
         "Images 410 88 90",
         "Splits: 70/15/15 by hash of the image bytes, duplicates kept together.",
         "1 error, 26 warnings",
