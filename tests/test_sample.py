@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -307,9 +308,19 @@ def test_pictures_none_of_which_can_be_read_are_refused(run: Run, photos: Path) 
     [
         ("phtos", "sample.pictures: phtos does not exist; did you mean 'photos'?"),
         ("none", "sample.pictures: none holds no image (.jpg, .jpeg, .png"),
-        ("photos/one.png", "sample.pictures: photos/one.png is no folder and no archive; expected a folder or an"),
+        (
+            "photos/one.png",
+            "sample.pictures: photos/one.png is an image; expected a folder or an archive of",
+        ),
+        ("photos/notes.txt", "sample.pictures: photos/notes.txt is no folder and no archive; expected a folder or an"),
         ("x.rar", "sample.pictures: x.rar does not exist"),
-        ("http://host/x", "sample.pictures: http://host/x: got http://, expected a folder"),
+        ("http://host/x", "sample.pictures: http://host/x: got http://, expected a folder or an archive of images, or"),
+        ("file:///nope", "sample.pictures: file:///nope does not exist."),
+        ("none.zip", "sample.pictures: none.zip is not a readable archive; expected a folder, or a .zip"),
+        ("up.zip", "sample.pictures: up.zip: member '../../evil.jpg' points outside the archive"),
+        ("notes.zip", "sample.pictures: notes.zip holds no image (.jpg, .jpeg, .png"),
+        ("broken.tgz", "sample.pictures: none of the 2 images taken of 2 in broken.tgz can be read:"),
+        ("broken", "sample.pictures: none of the 3 images taken of 3 in broken can be read:"),
     ],
 )
 def test_a_place_without_pictures_is_refused_before_anything_is_done(
@@ -317,12 +328,36 @@ def test_a_place_without_pictures_is_refused_before_anything_is_done(
 ) -> None:
     monkeypatch.chdir(run.folder)
     (run.folder / "none").mkdir()
+    (run.folder / "broken").mkdir()
+    for index in range(3):
+        (run.folder / "broken" / f"{index}.jpg").write_bytes(b"no picture")
+    (run.folder / "none.zip").write_bytes(b"no archive")
+    for name, member in (("up.zip", "../../evil.jpg"), ("notes.zip", "notes.txt")):
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr(member, right(0).picture())
+    with tarfile.open("broken.tgz", "w:gz") as packed:
+        for index in range(2):
+            packed.add(run.folder / "broken" / f"{index}.jpg", f"./{index}.jpg")
     wrong = preflight.mistakes("quickstart", {"sample.pictures": place}, source="quickstart", store="store")
     (found,) = wrong
     assert problem in found
     with pytest.raises(ConfigError) as raised:
         preflight.resolve("quickstart", {"sample.pictures": place, "x": 1}, source="quickstart", store="store")
     assert found in raised.value.problems
+    with pytest.raises(DataError) as refused:  # the stage says the same
+        gallery(run, pictures=place)
+    assert str(refused.value) == found or place in ("none", "notes.zip")
+
+
+def test_one_picture_that_can_be_read_is_enough(run: Run, photos: Path) -> None:
+    with tarfile.open(run.folder / "photos.tar", "w") as packed:
+        packed.add(photos, ".")
+    for place in (photos, run.folder / "photos.tar"):
+        values = {"sample.pictures": str(place)}
+        assert preflight.mistakes("quickstart", values, source="quickstart", store="store") == []
+    values["sample.max_pictures"] = 1  # then the first by name is taken, which is none
+    (found,) = preflight.mistakes("quickstart", values, source="quickstart", store="store")
+    assert "none of the 1 images taken of 3" in found
 
 
 def test_an_empty_prefix_of_a_bucket_is_refused_at_once(run: Run, s3: str) -> None:

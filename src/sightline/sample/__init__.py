@@ -169,8 +169,6 @@ def _own(place: str, given: pictures.Pictures, detector: Detector, gallery: _Gal
             continue
         gallery.add_given(name, image, detector(image)[0])
     if len(unread) == len(given.files):
-        raise DataError(
-            f"{pictures.SETTING}: none of the {len(unread)} images taken of {given.found} in {place} can be read:",
-            [picture.reason for picture in unread],
-        )
+        with pictures.named():
+            raise pictures.none_readable(place, [picture.reason for picture in unread], given.found)
     return GivenPictures(place=place, found=given.found, unread=unread)

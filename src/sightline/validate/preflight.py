@@ -106,7 +106,7 @@ def _look(
             look(source)
     with noted():
         if config.sample.pictures is not None:
-            pictures.check(config.sample.pictures)
+            pictures.check(config.sample.pictures, config.sample.max_pictures)
     with noted():
         found = weights.find(config.weights, target, folder)
         errors += [ConfigError(problem) for problem in found.unfit(config)]
