@@ -19,6 +19,7 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
+ELSEWHERE = "name another folder, and run again"
 USERS_MISTAKES = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
     *(errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
@@ -124,16 +125,27 @@ class StageInputError(SightlineError):
     exit_code = 2
 
 
-def no_room(path: Path, needed: int | None, what: str | None = None) -> StorageError:
-    """Say that a disk is full: at `path`, where `needed` bytes of `what` had to fit, as far as that is known."""
+def no_room(path: Path, needed: int | None, what: str | None = None, *, instead: str = ELSEWHERE) -> StorageError:
+    """Say that a disk is full: at `path`, where `needed` bytes of `what` had to fit, as far as that is known.
+
+    `instead` is what else than making room there a user can do.
+    """
     folder = next(place for place in (path, *path.absolute().parents) if place.is_dir())
     device = next(place for place in (folder, *folder.parents) if os.path.ismount(place) or place == place.parent)
     free = shutil.disk_usage(folder).free
-    need = f"it needs {needed} bytes, {free} are free" if needed else f"{free} bytes are free, which is not enough,"
+    need = f"it needs {_size(needed)}, {_size(free)} are free" if needed else f"{_size(free)} are free, not enough,"
     return StorageError(
         f"No space left for {what or path}: {need} in {folder}. Free some on its device (mounted at {device}), or of "
-        "your quota there, or name another folder, and run again; what has arrived is used."
+        f"your quota there, or {instead}."
     )
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes for people, in powers of ten as disks are sold."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def of_system(error: OSError, *places: Path) -> SightlineError | None:

@@ -67,9 +67,8 @@ def read(kind: type[AnyDocument], folder: Path) -> AnyDocument:
                 f"{SCHEMA_VERSION}. Run `sightline {path.stem}` again."
             ) from None
         where = ".".join(str(part) for part in first["loc"])
-        raise StageInputError(
-            f"{path} is not a {path.stem} document of this version: {where}: {first['msg']}"
-        ) from None
+        problem = f"{where}: {first['msg']}" if where else first["msg"]  # no place in what is no JSON at all
+        raise StageInputError(f"{path} is not a {path.stem} document of this version: {problem}") from None
 
 
 def decimals(confidence: float) -> str:

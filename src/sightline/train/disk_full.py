@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sightline.documents import TrainDocument
 from sightline.errors import FULL, SightlineError, no_room
+from sightline.storage import work_root
 from sightline.train.work_folder import START
 
 FULL_DISK_MESSAGES = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
@@ -33,7 +34,7 @@ def full_disk_explained(out: Path, work: Path, *results: str) -> Iterator[None]:
             for name in results:
                 (out / name).unlink(missing_ok=True)
         full = min((work.parent, out), key=lambda folder: shutil.disk_usage(folder).free)
-        problem = no_room(full, needed, "training with its checkpoints")
+        problem = no_room(full, needed, "training with its checkpoints", instead=work_root.ELSEWHERE)
         shutil.rmtree(work, ignore_errors=True)
         raise problem from None
 

@@ -6,6 +6,7 @@ So that nobody pays for a training to learn of a setting, and all that is wrong 
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
-from sightline.storage import FileStore, Store, open_store
+from sightline.storage import FileStore, Store, open_store, work_root
 from sightline.storage.files import unwritable
 from sightline.tracking import address, check
 
@@ -101,6 +102,10 @@ def _look(
     with noted():
         target = open_store(store)
         _check_writable(target)
+    with noted():
+        # Of this machine, where the stages of a run follow; a pod that validates does not train.
+        if "SIGHTLINE_RUNS" in os.environ:
+            work_root.check(work_root.work_root())
     with noted():
         if source is not None:
             look(source)
