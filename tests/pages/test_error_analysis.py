@@ -83,6 +83,15 @@ def test_powers_are_labelled_with_what_they_stand_for() -> None:
     assert re.findall(r'text-anchor="end">([^<]*)<', svg) == ["1", "10", "100", "1,000", "10,000"]
 
 
+def test_the_operating_point_is_named_above_all_lines() -> None:
+    for mark in (0.0, 0.3, 0.9):
+        line = Line("a", [0, 1], [1, 1])
+        svg = Chart("t", "", [line], "x", (0.0, 1.0), (0.0, 1.0), mark=mark, mark_label="point").svg()
+        named = float(re.findall(r'<text class="marked"[^>]* y="([^"]*)"', svg)[0])
+        highest = min(float(y) for y in re.findall(r'class="line [^>]*d="M\S+ ([0-9.]+)L', svg))
+        assert named + 4 < highest
+
+
 def test_each_drawing_says_why_it_is_shown(run: Run) -> None:
     html = page(folders(run, count=5))
     text = section(html, "Samples")
