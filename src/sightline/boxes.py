@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+IOU = 0.5  # overlap from which a detection claims a labelled object
 Boxes = NDArray[np.floating]
 Indices = NDArray[np.int64]
 
@@ -22,7 +23,7 @@ def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float64]:
     return overlaps
 
 
-def match(found: Boxes, labelled: Boxes, iou: float = 0.5) -> Indices:
+def match(found: Boxes, labelled: Boxes, iou: float = IOU) -> Indices:
     """Give each found box, best score first, the free labelled box it overlaps most, if by at least `iou`.
 
     `found` must be sorted by falling score. Returns (len(found),) indices into `labelled`, -1 where nothing is left:
@@ -39,7 +40,7 @@ def match(found: Boxes, labelled: Boxes, iou: float = 0.5) -> Indices:
 
 
 def match_by_class(
-    found: Boxes, found_classes: Indices, labelled: Boxes, labelled_classes: Indices, iou: float = 0.5
+    found: Boxes, found_classes: Indices, labelled: Boxes, labelled_classes: Indices, iou: float = IOU
 ) -> Indices:
     """Like `match`, but a found box may only claim a labelled box of its own class."""
     partner = np.full(len(found), -1, np.int64)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 FULL = (errno.ENOSPC, errno.EDQUOT)  # no space on the device, no space within the user's quota
 
+ELSEWHERE = "choose another folder, and run again"
 # Causes of an OSError that a user can correct: a wrong path, missing permissions, a read-only file system.
 USER_MISTAKES = (
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM),
@@ -125,20 +126,28 @@ class StageInputError(SightlineError):
     exit_code = 2
 
 
-def no_space_left(path: Path, needed: int | None, what: str | None = None) -> StorageError:
+def no_space_left(path: Path, needed: int | None, what: str | None = None, *, instead: str = ELSEWHERE) -> StorageError:
     """Return the error for a full disk.
 
     `path` is the file or folder that was written, `needed` the bytes that it takes (None if unknown), and `what` names
-    the content (by default the path).
+    the content (by default the path). `instead` is what a user can do other than making room there.
     """
     folder = next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
     device = next(parent for parent in (folder, *folder.parents) if os.path.ismount(parent) or parent == parent.parent)
     free = shutil.disk_usage(folder).free
-    need = f"it needs {needed} bytes, {free} are free" if needed else f"{free} bytes are free, which is not enough,"
+    need = f"it needs {_size(needed)}, {_size(free)} are free" if needed else f"{_size(free)} are free, not enough,"
     return StorageError(
         f"No space left for {what or path}: {need} in {folder}. Free some space on its device (mounted at "
-        f"{device}), or of your quota there, or choose another folder, and run again; what has been written is reused."
+        f"{device}), or of your quota there, or {instead}."
     )
+
+
+def _size(count: int) -> str:
+    """Write a number of bytes for people, in powers of ten as disks are sold."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= least:
+            return f"{count / least:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def from_os_error(error: OSError, *folders: Path) -> SightlineError | None:

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.boxes import match_by_class
+from sightline.boxes import IOU, match_by_class
 from sightline.detect import Detections, Detector
 from sightline.runtime.progress import Ticker
 from sightline.snapshots import Labelled
 
 FLOOR = 0.001  # detections below it are ignored; the engine's own floor when it measures AP
-IOU = 0.5
 NEAR = 0.001  # a mean F1 this close to the best is as good: pages and messages show less of it
 ROUNDING = 1e-6  # of a score in float32, with room: 16 times the distance between neighbours just below 1
 Floats = NDArray[np.float64]

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
-from sightline.documents import Architecture, PinnedWeights, Weights, WeightsReference, parse_weights
-from sightline.errors import WeightsError
+from sightline.config.presets import quickstart
+from sightline.documents import (
+    Architecture,
+    PinnedWeights,
+    ValidateDocument,
+    Weights,
+    WeightsReference,
+    parse_weights,
+    read,
+)
+from sightline.errors import StageInputError, WeightsError
 from sightline.weights import model_size
+from tests.helpers import documents
 
 DIGEST = "0ebb" * 16
 
@@ -51,12 +64,37 @@ def test_what_is_no_reference_is_refused_with_both_forms(text: str) -> None:
 
 def test_a_document_holds_one_kind_or_the_other() -> None:
     kinds = [{"architecture": "yolo11n.yaml"}, {"uri": "s3://bucket/a.pt", "sha256": DIGEST}]
-    read = [Weights.model_validate({"source": "x", "reference": kind, "licence": "y"}) for kind in kinds]
-    assert [weights.sha256 for weights in read] == [None, DIGEST]
-    assert [weights.model_dump()["reference"] for weights in read] == kinds
+    weights_read = [Weights.model_validate({"source": "x", "reference": kind, "licence": "y"}) for kind in kinds]
+    assert [weights.sha256 for weights in weights_read] == [None, DIGEST]
+    assert [weights.model_dump()["reference"] for weights in weights_read] == kinds
     for kind in ({}, {"uri": "s3://bucket/a.pt"}, {**kinds[0], **kinds[1]}):
         with pytest.raises(ValidationError):
             Weights.model_validate({"source": "x", "reference": kind, "licence": "y"})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"uri": "http://host/a.pt"}, "weights.reference.checkpoint.uri: String should match pattern '^(file|s3)://'"),
+        ({"sha256": "0e"}, "weights.reference.checkpoint.sha256: String should match pattern"),
+        ({"sha256": None}, "weights.reference.checkpoint.sha256: Input should be a valid string"),
+        ({"architecture": "a.pt"}, "weights.reference.architecture.architecture: String should match pattern"),
+        (None, "validate document of this version: Invalid JSON: EOF while parsing"),
+    ],
+)
+def test_what_is_wrong_with_a_reference_in_a_document_is_named(
+    tmp_path: Path, change: dict[str, str] | None, problem: str
+) -> None:
+    path = documents.validate(quickstart()).write(tmp_path)
+    values = json.loads(path.read_text())
+    if change and "architecture" in change:
+        values["weights"]["reference"] = change
+    values["weights"]["reference"].update(change or {})
+    path.write_text(json.dumps(values) if change else "")
+    with pytest.raises(StageInputError) as raised:
+        read(ValidateDocument, tmp_path)
+    assert problem in raised.value.message
+    assert ": :" not in raised.value.message
 
 
 def test_a_models_size_is_that_of_an_official_file_name_and_not_of_its_folder() -> None:

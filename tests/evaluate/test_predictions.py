@@ -129,7 +129,9 @@ def test_a_copy_that_is_gone_is_fetched_from_the_store(run: Run) -> None:
     assert not local.exists()
     place = run.folder / "store" / stored_under(run, document)
     place.write_bytes(b"x" * place.stat().st_size)
-    with pytest.raises(StageInputError, match=r"has sha256 .*, expected .*Evaluate again\."):
+    with pytest.raises(
+        StageInputError, match=rf"copy at {place.as_uri()} was damaged, and there is none at {local}. Evaluate"
+    ):
         predictions.load(document, run.evaluate)
     place.unlink(missing_ok=True)
     with pytest.raises(StageInputError, match=f"are neither at {local} nor at {document.predictions.uri}. Evaluate"):
@@ -156,9 +158,16 @@ def test_an_evaluation_of_before_has_none(run: Run) -> None:
 
 def test_bytes_other_than_those_of_the_evaluation_are_refused(run: Run) -> None:
     document = run.evaluated()
-    with (run.evaluate / "predictions.npz").open("ab") as file:
+    local = run.evaluate / "predictions.npz"
+    with local.open("ab") as file:
         file.write(b"x")
-    with pytest.raises(StageInputError, match=r"but the evaluation wrote .*changed or damaged. Evaluate again\."):
+    found = predictions.load(document, run.evaluate)  # the store's copy
+    assert found
+    assert len(found) == 4
+    shutil.rmtree(run.folder / "store" / "predictions")
+    with pytest.raises(
+        StageInputError, match=f"{local} was changed or damaged: .* there is no copy at file.* Evaluate"
+    ):
         predictions.load(document, run.evaluate)
 
 

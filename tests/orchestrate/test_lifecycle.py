@@ -150,7 +150,7 @@ def test_full_disk_is_named_at_the_start_and_the_id_stays_free(command: Command,
         (disk / "full").write_bytes(bytes(8192))
         done = command("run", "--runs", str(disk / "runs"), "--run-id", "a", cwd=tmp_path)
         assert done.returncode == 1
-        assert "No space left for the checkpoints of even a nano model: it needs 60000000 bytes" in done.stderr
+        assert "No space left for the checkpoints of even a nano model: it needs 60.0 MB" in done.stderr
         assert f"0 are free in {disk}" in done.stderr
         assert [path.name for path in disk.rglob("*")] == ["full"]
 

@@ -84,12 +84,21 @@ def test_powers_are_labelled_with_what_they_stand_for() -> None:
     assert re.findall(r'text-anchor="end">([^<]*)<', svg) == ["1", "10", "100", "1,000", "10,000"]
 
 
+def test_the_operating_point_is_named_above_all_lines() -> None:
+    for mark in (0.0, 0.3, 0.9):
+        line = Line("a", [0, 1], [1, 1])
+        svg = Chart("t", "", [line], "x", (0.0, 1.0), (0.0, 1.0), mark=mark, mark_label="point").svg()
+        named = float(re.findall(r'<text class="marked"[^>]* y="([^"]*)"', svg)[0])
+        highest = min(float(y) for y in re.findall(r'class="line [^>]*d="M\S+ ([0-9.]+)L', svg))
+        assert named + 4 < highest
+
+
 def test_each_drawing_says_why_it_is_shown(run: Run) -> None:
     html = page(folders(run, count=5))
     text = section(html, "Samples")
-    assert "Most missed 1 red 3 labelled, 1 found · 2 missed test/b-<i>two.png" in text
-    assert "Most false alarms 2 red, 2 green 1 labelled, 1 found · 3 false test/d.png" in text
-    assert "Typical 3 red 3 labelled, 3 found test/a.png" in text
+    assert "Most missed 1 red 3 labelled, 1 matched · 2 missed test/b-<i>two.png" in text
+    assert "Most false alarms 2 red, 2 green 1 labelled, 1 matched · 3 false test/d.png" in text
+    assert "Typical 3 red 3 labelled, 3 matched test/a.png" in text
     assert "Nothing in it No findings Nothing labelled test/e.png" in text
     assert "ran on these 5 images once more, on CPU: it finds what evaluate found, 9 detections and no other." in text
     assert "Your pictures" not in html
@@ -115,11 +124,11 @@ def test_own_pictures_have_a_section_of_their_own(run: Run) -> None:
 
 def test_predictions_that_are_damaged_are_said_and_the_page_appears(run: Run) -> None:
     places = folders(run)
-    path = run.evaluate / "predictions.npz"
-    path.write_bytes(path.read_bytes()[:-1])
+    for path in (run.evaluate / "predictions.npz", *(run.folder / "store" / "predictions").iterdir()):
+        path.write_bytes(path.read_bytes()[:-1])
     text = section(page(places), "Errors")
     assert "The predictions of this evaluation cannot be shown." in text
-    assert "it was changed or damaged. Evaluate again." in text
+    assert "was changed or damaged: its sha256 is not the one that the evaluation wrote. Evaluate again." in text
 
 
 def test_a_run_of_before_predictions_has_no_such_section(run: Run) -> None:

@@ -48,7 +48,7 @@ def test_it_holds_the_facts_to_decide_from(folders: dict[str, Path]) -> None:
         "small, under 32² medium, under 96² large 0.441 0.628 no samples",
         "On 6 images without labelled objects, the model made 3 detections: 0.50 false positives per image.",
         "No findings",
-        "15 labelled, 13 found · 2 missed",
+        "15 labelled, 13 matched · 2 missed",
         "Images 410 88 90",
         "Splits: 70/15/15 by hash of the image bytes, duplicates kept together.",
         "1 error, 26 warnings",
@@ -136,7 +136,7 @@ def test_the_curve_of_the_choice_is_the_one_that_was_chosen_on(folders: dict[str
     text = Page(html).text
     assert "F1 averaged over the classes is best on val (solid)" in text
     assert "mean F1, val precision, test recall, test" in text
-    y = 230 - 0.861 * 218
+    y = 244 - 0.861 * 218
     assert f'<circle class="dot tone3" cx="168.7" cy="{y:.1f}" r="3.5"/>' in html  # the point lies on the curve of val
     old = write_run(tmp_path)
     rewrite(old, ExportDocument, f1_curve=None)
@@ -267,7 +267,7 @@ def test_a_run_of_one_epoch_and_a_split_without_a_curve_still_draw(tmp_path: Pat
 def test_charts_put_values_where_their_axes_say() -> None:
     chart = Chart("t", "", [Line("a", [0, 1], [0, 1])], "x", (0.0, 1.0), (0.0, 1.0), mark=0.5, mark_label="here")
     svg = chart.svg()
-    assert 'd="M42.0 230.0L448.0 12.0"' in svg  # bottom left to top right of the plotting area
+    assert 'd="M42.0 244.0L448.0 26.0"' in svg  # bottom left to top right of the plotting area
     assert 'cx="245.0" cy="121.0"' in svg  # the mark lies on the line, half way
 
 

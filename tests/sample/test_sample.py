@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,7 +20,7 @@ from sightline.config import SampleConfig
 from sightline.config.presets import quickstart as quickstart_config
 from sightline.documents import EvaluateDocument, SampleDocument, read
 from sightline.errors import ConfigError, DataError, SampleError, StageInputError
-from sightline.predictions import Predictions
+from sightline.predictions import Header, Predictions
 from sightline.storage import open_store
 from sightline.validate import preflight
 from tests.helpers import documents
@@ -68,7 +70,7 @@ def write_predictions(run: Run, changed: Predictions) -> None:
     document.model_copy(update={"predictions": reference}).write(run.evaluate)
 
 
-def changed(run: Run, **columns: np.ndarray) -> None:
+def changed(run: Run, **columns: Any) -> None:
     before = predictions.load(read(EvaluateDocument, run.evaluate), run.evaluate)
     assert before
     values = {name: getattr(before, name) for name in ("header", *predictions.COLUMNS)}
@@ -78,6 +80,12 @@ def changed(run: Run, **columns: np.ndarray) -> None:
 def column(run: Run, name: str) -> np.ndarray:
     found = predictions.load(read(EvaluateDocument, run.evaluate), run.evaluate)
     return np.asarray(getattr(found, name)).copy()
+
+
+def header_of(run: Run, **values: Any) -> Header:
+    found = predictions.load(read(EvaluateDocument, run.evaluate), run.evaluate)
+    assert found
+    return Header.model_validate({**found.header.model_dump(), **values})
 
 
 # --- which images
@@ -149,7 +157,7 @@ def test_evaluation_of_another_file_is_refused(run: Run) -> None:
 def test_predictions_of_other_images_are_refused(run: Run) -> None:
     names = column(run, "image_sha256s")
     changed(run, image_sha256s=names[::-1])
-    with pytest.raises(StageInputError, match="of other images than the snapshot's"):
+    with pytest.raises(StageInputError, match=r"a-right\.png: other sha256 than in the snapshot"):
         gallery(run)
 
 
@@ -158,9 +166,10 @@ def test_predictions_of_other_images_are_refused(run: Run) -> None:
 
 def test_a_file_that_finds_its_boxes_elsewhere_fails(run: Run) -> None:
     """The evaluation says that it scored this file, and a runtime that shifts boxes ran it."""
-    run.ship(shift=3.0)
-    document = read(EvaluateDocument, run.evaluate)
+    run.ship(shift=2.0)
     sha256 = hashlib.sha256((run.export / "model.onnx").read_bytes()).hexdigest()
+    changed(run, header=header_of(run, onnx_sha256=sha256))
+    document = read(EvaluateDocument, run.evaluate)
     document.model_copy(update={"onnx_sha256": sha256}).write(run.evaluate)
     with pytest.raises(SampleError) as raised:
         gallery(run, count=9)
@@ -171,8 +180,8 @@ def test_a_file_that_finds_its_boxes_elsewhere_fails(run: Run) -> None:
     assert first.startswith(
         "test/i-right.png: boxes of evaluate not found here: 1, boxes found here and not by evaluate: 1."
     )
-    assert "red 0.902 at (16.0, 32.0, 32.0, 48.0) (evaluate): nearest to it is red 0.902 at (19.0, 35.0" in first
-    assert "IoU 0.49, up to 3.0 pixels off, score off by 0." in first
+    assert "red 0.902 at (16.0, 32.0, 32.0, 48.0) (evaluate): nearest to it is red 0.902 at (18.0, 34.0" in first
+    assert "IoU 0.62, up to 2.0 pixels off, score off by 0." in first
     assert not (run.folder / "sample").exists()
 
 
@@ -210,17 +219,18 @@ def test_the_command_names_the_disagreement_and_exits_1(run: Run, command: Calla
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["agreement"]["images"] == 9
     moved = Run(folder, run.snapshot)
-    changed(moved, detection_boxes=column(moved, "detection_boxes") + np.float32(5))
+    changed(moved, detection_boxes=column(moved, "detection_boxes") + np.float32(2))
     done = command("sample", "--run", "runs/mine", cwd=run.folder)
     assert done.returncode == 1
     assert "Evaluate again on this machine" in done.stderr
     assert "test/d-false.png: boxes of evaluate not found here: 4" in done.stderr
     assert "Traceback" not in done.stderr
-    damaged = folder / "evaluate" / "predictions.npz"
-    damaged.write_bytes(damaged.read_bytes()[:-9])
+    header = header_of(moved, onnx_sha256="0" * 64, confidence=1.0)
+    changed(moved, header=header)
     done = command("sample", "--run", "runs/mine", cwd=run.folder)
     assert done.returncode == 2
-    assert "changed or damaged. Evaluate again." in done.stderr
+    assert f"onnx_sha256: got {'0' * 64}, expected " in done.stderr
+    assert "confidence: got 1.0, expected 0.5" in done.stderr
 
 
 # --- a user's own pictures
@@ -298,9 +308,19 @@ def test_pictures_none_of_which_can_be_read_are_refused(run: Run, photos: Path) 
     [
         ("phtos", "sample.pictures: phtos does not exist; did you mean 'photos'?"),
         ("none", "sample.pictures: none holds no image (.jpg, .jpeg, .png"),
-        ("photos/one.png", "sample.pictures: photos/one.png is no folder and no archive; expected a folder or an"),
+        (
+            "photos/one.png",
+            "sample.pictures: photos/one.png is an image; expected a folder or an archive of",
+        ),
+        ("photos/notes.txt", "sample.pictures: photos/notes.txt is no folder and no archive; expected a folder or an"),
         ("x.rar", "sample.pictures: x.rar does not exist"),
-        ("http://host/x", "sample.pictures: http://host/x: got http://, expected a folder"),
+        ("http://host/x", "sample.pictures: http://host/x: got http://, expected a folder or an archive of images, or"),
+        ("file:///nope", "sample.pictures: file:///nope does not exist."),
+        ("none.zip", "sample.pictures: none.zip is not a readable archive; expected a folder, or a .zip"),
+        ("up.zip", "sample.pictures: up.zip: member '../../evil.jpg' points outside the archive"),
+        ("notes.zip", "sample.pictures: notes.zip holds no image (.jpg, .jpeg, .png"),
+        ("broken.tgz", "sample.pictures: none of the 2 images taken of 2 in broken.tgz can be read:"),
+        ("broken", "sample.pictures: none of the 3 images taken of 3 in broken can be read:"),
     ],
 )
 def test_a_place_without_pictures_is_refused_before_anything_is_done(
@@ -308,12 +328,36 @@ def test_a_place_without_pictures_is_refused_before_anything_is_done(
 ) -> None:
     monkeypatch.chdir(run.folder)
     (run.folder / "none").mkdir()
+    (run.folder / "broken").mkdir()
+    for index in range(3):
+        (run.folder / "broken" / f"{index}.jpg").write_bytes(b"no picture")
+    (run.folder / "none.zip").write_bytes(b"no archive")
+    for name, member in (("up.zip", "../../evil.jpg"), ("notes.zip", "notes.txt")):
+        with zipfile.ZipFile(name, "w") as archive:
+            archive.writestr(member, right(0).picture())
+    with tarfile.open("broken.tgz", "w:gz") as packed:
+        for index in range(2):
+            packed.add(run.folder / "broken" / f"{index}.jpg", f"./{index}.jpg")
     wrong = preflight.mistakes("quickstart", {"sample.pictures": place}, source="quickstart", store="store")
     (found,) = wrong
     assert problem in found
     with pytest.raises(ConfigError) as raised:
         preflight.resolve("quickstart", {"sample.pictures": place, "x": 1}, source="quickstart", store="store")
     assert found in raised.value.problems
+    with pytest.raises(DataError) as refused:  # the stage says the same
+        gallery(run, pictures=place)
+    assert str(refused.value) == found or place in ("none", "notes.zip")
+
+
+def test_one_picture_that_can_be_read_is_enough(run: Run, photos: Path) -> None:
+    with tarfile.open(run.folder / "photos.tar", "w") as packed:
+        packed.add(photos, ".")
+    for place in (photos, run.folder / "photos.tar"):
+        values = {"sample.pictures": str(place)}
+        assert preflight.mistakes("quickstart", values, source="quickstart", store="store") == []
+    values["sample.max_pictures"] = 1  # then the first by name is taken, which is none
+    (found,) = preflight.mistakes("quickstart", values, source="quickstart", store="store")
+    assert "none of the 1 images taken of 3" in found
 
 
 def test_an_empty_prefix_of_a_bucket_is_refused_at_once(run: Run, s3: str) -> None:

@@ -44,7 +44,7 @@ def test_a_full_disk_is_named_with_what_was_needed_when_fetching(uri: str, small
     open_store(uri).put_bytes("big", noise(2 * MIB))
     with pytest.raises(StorageError) as caught:
         fetch_uri(f"{uri}/big", small_disk / "cache" / "big")
-    needed = f"No space left for {small_disk}/cache/big: it needs {2 * MIB} bytes, "
+    needed = f"No space left for {small_disk}/cache/big: it needs 2.1 MB, "
     assert caught.value.message.startswith(needed)
     assert caught.value.exit_code == 1
     assert not (small_disk / "cache" / "big").exists()
@@ -53,7 +53,7 @@ def test_a_full_disk_is_named_with_what_was_needed_when_fetching(uri: str, small
 def test_a_full_disk_is_named_with_what_was_needed_when_storing(tmp_path: Path, small_disk: Path) -> None:
     (tmp_path / "big").write_bytes(noise(2 * MIB))
     store = open_store(str(small_disk / "store"))
-    needed = f"No space left for {small_disk}/store/key/big: it needs {2 * MIB} bytes, {MIB} are free"
+    needed = f"No space left for {small_disk}/store/key/big: it needs 2.1 MB, 1.0 MB are free"
     with pytest.raises(StorageError) as caught:
         store.upload([Transfer("key/big", tmp_path / "big")])
     assert caught.value.message.startswith(needed)

@@ -125,4 +125,4 @@ def test_train_judges_the_machine_that_it_runs_on_and_validate_does_not(command:
     finally:
         subprocess.run(["umount", disk], check=True)
     assert done.returncode == 1
-    assert "it needs 60000000 bytes, 20971520 are free in run/train" in " ".join(done.stderr.split())
+    assert "it needs 60.0 MB, 21.0 MB are free in run/train" in " ".join(done.stderr.split())

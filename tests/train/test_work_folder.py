@@ -21,8 +21,9 @@ from sightline.documents import TrainDocument, read
 from sightline.errors import ConfigError, TrainError
 from sightline.runtime import progress
 from sightline.storage.lock import Lock
-from sightline.train import work_folder
+from sightline.storage.work_root import work_root
 from sightline.train.work_folder import Finished, WorkFolder, claimed, training_key
+from sightline.validate import preflight
 from tests.helpers import documents
 
 pytestmark = pytest.mark.timeout(300)
@@ -57,18 +58,19 @@ def test_what_decides_a_result_is_in_the_key_and_where_the_data_lies_is_not() ->
 def test_the_place_is_in_the_folder_of_runs_in_a_pod_in_the_cache_and_a_setting_says_otherwise(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert work_folder.place() == tmp_path / "runs" / "work"
-    assert work_folder.place(tmp_path / "other") == tmp_path / "other" / "work"
+    assert work_root() == tmp_path / "runs" / "work"
+    assert work_root(tmp_path / "other") == tmp_path / "other" / "work"
     monkeypatch.delenv("SIGHTLINE_RUNS")
-    assert work_folder.place() == tmp_path / "cache" / "work"
+    assert work_root() == tmp_path / "cache" / "work"
     monkeypatch.setenv("SIGHTLINE_WORK", str(tmp_path / "disk"))
-    assert work_folder.place() == work_folder.place(tmp_path / "other") == tmp_path / "disk"
+    assert work_root() == work_root(tmp_path / "other") == tmp_path / "disk"
 
 
 @pytest.mark.parametrize(
     ("place", "words"),
     [
         ("/dev/null/work", "/dev/null/work cannot be used: not a directory. Set SIGHTLINE_WORK to"),
+        ("~nouser/work", "SIGHTLINE_WORK: got '~nouser/work', and there is no user 'nouser'. Choose another folder"),
         ("/tmp/a?b", "SIGHTLINE_WORK: got '/tmp/a?b'; the training engine cannot use a path with '?'"),
     ],
 )
@@ -78,6 +80,22 @@ def test_a_place_that_cannot_be_used_is_named_with_its_setting(
     monkeypatch.setenv("SIGHTLINE_WORK", place)
     with pytest.raises(ConfigError, match=re.escape(words)):
         work(tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["/dev/null/work", "~nouser/work", "/proc/work"])
+def test_such_a_place_is_refused_with_all_other_mistakes_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_WORK", place)
+    monkeypatch.chdir(tmp_path)
+    wrong = preflight.mistakes("quickstart", {"sample.pictures": "nowhere"}, source="quickstart", store="store")
+    assert len(wrong) == 2
+    assert place in wrong[0]
+    assert "nowhere does not exist" in wrong[1]
+    monkeypatch.setenv("SIGHTLINE_WORK", "here/work")  # counts from the working directory, and is not made
+    assert preflight.mistakes("quickstart", {}, source="quickstart", store="store") == []
+    assert work_root() == tmp_path / "here" / "work"
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- one at a time

@@ -91,8 +91,20 @@ class _Bounded(io.RawIOBase):
         super().close()
 
 
-def unpack(archive: Path, folder: Path, name: str) -> None:
-    """Unpack `archive`, which the user knows as `name`, into `folder`.
+def names(archive: Path, folder: Path, name: str) -> list[str]:
+    """Return the names of the files in `archive`, which is not unpacked into `folder`; raises like `unpack`."""
+    found: list[str] = []
+
+    def note(member: str) -> bool:
+        found.append(member)
+        return False
+
+    unpack(archive, folder, name, note)
+    return found
+
+
+def unpack(archive: Path, folder: Path, name: str, wanted: Callable[[str], bool] = lambda _: True) -> None:
+    """Unpack `archive`, which the user knows as `name`, into `folder`: the members whose names are `wanted`.
 
     Raises DataError: not an archive, damaged, encrypted, a member outside the folder, a device, or a bomb. Raises
     StorageError for more than the disk has room for.
@@ -101,7 +113,8 @@ def unpack(archive: Path, folder: Path, name: str) -> None:
     budget = Budget(name, archive.stat().st_size, folder)
     try:
         for member in _members(archive, folder, name, budget):
-            _write(member, folder / member.name, name, budget)
+            if wanted(member.name):
+                _write(member, folder / member.name, name, budget)
     except DAMAGED as error:
         raise DataError(f"{name} is damaged: {error}. Make or download the archive again.") from None
     except (NotImplementedError, RuntimeError) as error:

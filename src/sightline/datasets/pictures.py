@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from sightline.storage import Transfer, open_store
 from sightline.storage.files import local_path
 
 SETTING = "sample.pictures"
-EXPECTED = "expected a folder or an archive of images, or s3://bucket/prefix"
+EXPECTED = "a folder or an archive of images, or s3://bucket/prefix"
 Item = TypeVar("Item")
 
 
@@ -38,9 +37,11 @@ def opened(place: str, most: int) -> Iterator[Pictures]:
     unpacked; StorageError from the store.
     """
     with contextlib.ExitStack() as stack:
+        with named():
+            _check_kind(place)
         if _is_prefix(place):
             root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sightline-pictures-")))
-            with _named():
+            with named():
                 names = _keys(place)
                 files = {name: root / name for name in spread(names, most)}
                 open_store(place.rstrip("/")).download([Transfer(name, path) for name, path in files.items()])
@@ -50,15 +51,19 @@ def opened(place: str, most: int) -> Iterator[Pictures]:
             names = [_shown(path.relative_to(root)) for path in paths]
             files = dict(spread(list(zip(names, paths, strict=True)), most))
             if not files:
-                with _named():
+                with named():
                     raise _no_images(place)
         yield Pictures(files, len(names))
 
 
-def check(place: str) -> None:
-    """Raise DataError or StorageError where no images can be, as far as is known without fetching or unpacking."""
-    with _named():
-        sources.look(place)
+def check(place: str, most: int) -> None:
+    """Raise DataError or StorageError for a place whose pictures cannot be shown, before anything else is done.
+
+    A bucket is only listed. Of a place on this disk the `most` images that would be shown are tried, in a folder or out
+    of an archive, until one can be read.
+    """
+    with named():
+        _check_kind(place)
         if _is_prefix(place):
             _keys(place)
         elif place.startswith("s3://"):
@@ -66,10 +71,54 @@ def check(place: str) -> None:
             if not open_store(folder).exists(name):
                 raise DataError(f"{place} does not exist.")
         elif (path := local_path(place)).is_dir():
-            if not any(name.lower().endswith(IMAGE_SUFFIXES) for _, _, names in os.walk(path) for name in names):
-                raise _no_images(place)
-        elif not path.name.lower().endswith(archives.SUFFIXES):
-            raise DataError(f"{place} is no folder and no archive; {EXPECTED}.")
+            files = images_below(path)[0]
+            _try(place, {_shown(file.relative_to(path)): file for file in spread(files, most)}, len(files))
+        else:
+            with tempfile.TemporaryDirectory(prefix="sightline-pictures-") as folder:
+                _try_archive(place, path, Path(folder), most)
+
+
+def none_readable(place: str, reasons: Sequence[str], found: int) -> DataError:
+    """Return the error for a place none of whose images that were taken, of so many found, can be read."""
+    return DataError(f"none of the {len(reasons)} images taken of {found} in {place} can be read:", reasons)
+
+
+def _check_kind(place: str) -> None:
+    """Raise DataError for what is no place of pictures by its name or kind."""
+    sources.look(place, EXPECTED)
+    archives.check_kind(place)
+    if place.startswith("s3://"):
+        return
+    path = local_path(place)
+    if not path.is_dir() and not path.name.lower().endswith(archives.SUFFIXES):
+        what = "is an image" if path.name.lower().endswith(IMAGE_SUFFIXES) else "is no folder and no archive"
+        raise DataError(f"{place} {what}; expected {EXPECTED}.")
+
+
+def _try_archive(place: str, archive: Path, folder: Path, most: int) -> None:
+    """List an archive, which checks the name of every member, and unpack the images that are tried."""
+    members = {PurePosixPath(name): name for name in archives.names(archive, folder, place)}
+    images = sorted(path for path in members if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
+    taken = {str(path): folder / path for path in spread(images, most)}
+    archives.unpack(archive, folder, place, {members[PurePosixPath(name)] for name in taken}.__contains__)
+    _try(place, taken, len(images))
+
+
+def _try(place: str, files: Mapping[str, Path], found: int) -> None:
+    """Read images until one can be read. Raises DataError if none can, or there is none."""
+    from sightline.preprocess import read_image  # loads OpenCV, which a run without pictures does not need here
+
+    if not files:
+        raise _no_images(place)
+    reasons = []
+    for name, path in files.items():
+        try:
+            read_image(path)
+        except DataError as error:
+            reasons.append(error.message.replace(str(path), name))
+        else:
+            return
+    raise none_readable(place, reasons, found)
 
 
 def spread(items: Sequence[Item], count: int) -> list[Item]:
@@ -99,7 +148,7 @@ def _no_images(place: str) -> DataError:
 
 
 @contextlib.contextmanager
-def _named() -> Iterator[None]:
+def named() -> Iterator[None]:
     """Name the setting in what is wrong with its place."""
     try:
         yield

@@ -22,6 +22,7 @@ from sightline.storage.files import local_path
 STAGE = "validate"
 QUICKSTART = "quickstart"  # the source that is drawn, not read
 NOTES = ("README", "LICENSE", "LICENCE")  # files about a set, not of it
+EXPECTED = "a folder, an archive, a data.yaml, or s3://bucket/prefix"
 SHOWN = 5  # names of archives inside that are listed
 
 
@@ -58,8 +59,11 @@ def folder(uri: str, setting: str) -> Iterator[Path]:
         yield _local(uri, stack, f"{setting}: ").root
 
 
-def look(uri: str) -> None:
-    """Raise DataError if nothing can be where `uri` says, as far as can be known without fetching or unpacking."""
+def look(uri: str, expected: str = EXPECTED) -> None:
+    """Raise DataError if nothing can be where `uri` says, as far as can be known without fetching or unpacking.
+
+    `expected` says what can be there.
+    """
     scheme, separator, _ = uri.partition("://")
     if uri == QUICKSTART:
         return
@@ -70,10 +74,12 @@ def look(uri: str) -> None:
             archive.check_kind(uri)
         return
     if separator and scheme != "file":
-        raise DataError(f"{uri}: got {scheme}://, expected a folder, an archive, a data.yaml, or s3://bucket/prefix.")
+        raise DataError(f"{uri}: got {scheme}://, expected {expected}.")
     path = local_path(uri)
     if not os.path.exists(path):
-        near = [entry.name for entry in path.parent.iterdir()] if os.path.isdir(path.parent) else []
+        # The folders at the root are the system's own: none of them was meant.
+        beside = path.parent if path.parent != path.parents[-1] and os.path.isdir(path.parent) else None
+        near = [entry.name for entry in beside.iterdir()] if beside else []
         raise DataError(f"{shortened(uri)} does not exist{did_you_mean(path.name, near) or '.'}")
 
 

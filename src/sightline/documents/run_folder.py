@@ -40,6 +40,43 @@ class Documents:
             return self.validate.config
         return self.validate.config.model_copy(update={"train": self.train.config})
 
+    def outdated(self) -> dict[str, str]:
+        """Say of each stage whose document was made from another one than there is now what differs.
+
+        A stage that is repeated leaves the documents of those behind it, which no longer hold.
+        """
+        problems: dict[str, str] = {}
+
+        def compare(stage: str, what: str, made: str | None, now: str | None, source: str) -> None:
+            if made != now:
+                problems.setdefault(stage, f"{what} {made}, but {source} has {now}")
+
+        if self.validate:
+            snapshot = self.validate.snapshot
+            for stage, document in (("train", self.train), ("export", self.export), ("evaluate", self.evaluate)):
+                if document:
+                    compare(stage, "was made from the snapshot", document.snapshot, snapshot, "validate.json")
+        if self.train and self.export:
+            checkpoint = self.train.checkpoint_sha256
+            compare("export", "was made from the checkpoint", self.export.checkpoint_sha256, checkpoint, "train.json")
+        if self.export:
+            for name, judged in (("evaluate", self.evaluate), ("sample", self.sample), ("register", self.register)):
+                if judged:
+                    compare(name, "is of the file of sha256", judged.onnx_sha256, self.export.sha256, "export.json")
+        if self.evaluate and self.sample:
+            compare(
+                "sample",
+                "is of the file of sha256",
+                self.sample.onnx_sha256,
+                self.evaluate.onnx_sha256,
+                "evaluate.json",
+            )
+            if agreement := self.sample.agreement:
+                now = self.evaluate.predictions.sha256 if self.evaluate.predictions else None
+                made = agreement.predictions_sha256
+                compare("sample", "was compared with the predictions of sha256", made, now, "evaluate.json")
+        return problems
+
 
 def load(folders: Mapping[str, Path]) -> Documents:
     """Read every document that is there; `folders` maps a stage's name to its folder.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from sightline.documents.base import Part, Sha256
 from sightline.errors import WeightsError, shortened
@@ -48,7 +49,16 @@ class PinnedWeights(Part):
         return f"{self.uri}#sha256={self.sha256}"
 
 
-WeightsReference = Architecture | PinnedWeights
+def _kind(value: Any) -> str:
+    """Tell which of the two a value means, so that a mistake in it is named as that one's."""
+    if isinstance(value, Architecture | PinnedWeights):
+        return "architecture" if isinstance(value, Architecture) else "checkpoint"
+    return "architecture" if isinstance(value, dict) and "architecture" in value else "checkpoint"
+
+
+WeightsReference = Annotated[
+    Annotated[Architecture, Tag("architecture")] | Annotated[PinnedWeights, Tag("checkpoint")], Discriminator(_kind)
+]
 
 
 def parse_weights(text: str) -> WeightsReference:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sightline import predictions, scoring
-from sightline.boxes import match
+from sightline.boxes import IOU, match
 from sightline.config import GateConfig
 from sightline.detect import Detections, Detector, Device
 from sightline.documents import (
@@ -98,7 +98,7 @@ def _header(onnx_sha256: str, data: Snapshot, confidence: float) -> Header:
         split=SPLIT,
         floor=scoring.FLOOR,
         confidence=confidence,
-        iou=scoring.IOU,
+        iou=IOU,
         classes=tuple(data.classes),
     )
 
@@ -138,7 +138,7 @@ def confusion(
     counts = np.zeros((nothing + 1, nothing + 1), np.int64)
     for detections, sample in zip(found, samples, strict=True):
         sure = detections.above(confidence)
-        partner = match(sure.boxes, sample.boxes, scoring.IOU)
+        partner = match(sure.boxes, sample.boxes, IOU)
         actual = np.where(partner >= 0, np.append(sample.classes, nothing)[partner], nothing)
         for row, column in zip(actual.tolist(), sure.classes.tolist(), strict=True):
             counts[row, column] += 1
@@ -170,5 +170,5 @@ def _settings(detector: Detector) -> str:
     return (
         f"Square input of {contract.image_size} px, letterboxed; one class per box; candidates above {scoring.FLOOR}; "
         f"{nms}; at most {contract.max_det} detections per image (COCO counts the best 100). Precision, recall and F1 "
-        f"at IoU {scoring.IOU} above confidence {contract.confidence}."
+        f"at IoU {IOU} above confidence {contract.confidence}."
     )

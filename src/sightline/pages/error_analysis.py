@@ -44,7 +44,7 @@ def analyse(document: EvaluateDocument, folder: Path) -> ErrorAnalysis | None:
     The page must always appear: predictions that cannot be read become its `problem`.
     """
     try:
-        found = predictions.load(document, folder)
+        found = predictions.load(document, folder, match_again=False)
     except SightlineError as error:
         return ErrorAnalysis(str(error))
     if found is None:

@@ -64,6 +64,7 @@ def context(
     ]
     longest = max((stage.seconds or 0 for stage in summary.stages), default=0)
     recorded = documents.report
+    outdated = documents.outdated()
     return {
         "summary": summary,
         "version": __version__,
@@ -74,7 +75,10 @@ def context(
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],
         "errors": error_analysis.analyse(evaluated, folders["evaluate"]) if evaluated else None,
         "why": WHY,
-        "gallery": _gallery(documents.sample, folders["sample"]) if documents.sample else [],
+        "outdated": outdated,
+        "gallery": _gallery(documents.sample, folders["sample"])
+        if documents.sample and "sample" not in outdated
+        else [],
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[: NAMES.index("report")] if getattr(documents, name) is None],
         "longest": longest or 1,

@@ -70,7 +70,7 @@ class Plot(NamedTuple):
         return Markup(f'<svg {box} role="img" aria-label="{title}">{"".join(parts)}</svg>')
 
 
-CHART = Plot(width=460, height=276, left=42, right=448, top=12, bottom=230)
+CHART = Plot(width=460, height=290, left=42, right=448, top=26, bottom=244)  # above it a mark is named
 HISTOGRAM = Plot(width=460, height=220, left=48, right=448, top=10, bottom=178)
 
 
@@ -138,8 +138,8 @@ class Chart:
         x = self._x(self.mark)
         right = x > CHART.width * 0.6
         parts = [
-            f'<path class="mark" d="M{x:.1f} {CHART.top}V{CHART.bottom}"/>',
-            f'<text class="marked" x="{x + (-6 if right else 6):.1f}" y="{CHART.bottom - 8}" '
+            f'<path class="mark" d="M{x:.1f} {CHART.top - 14}V{CHART.bottom}"/>',
+            f'<text class="marked" x="{x + (-6 if right else 6):.1f}" y="{CHART.top - 8}" '
             f'text-anchor="{"end" if right else "start"}">{self.mark_label}</text>',
         ]
         for line in (line for line in self.lines if line.x):

@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sightline import summary
+from sightline import predictions, summary
 from sightline.atomic import write_text
 from sightline.config import RegisterConfig
-from sightline.documents import ErrorReport, ReportDocument, StageOutcome, SummaryDocument, load
-from sightline.errors import StageInputError
+from sightline.documents import (
+    Documents,
+    ErrorReport,
+    EvaluateDocument,
+    ReportDocument,
+    StageOutcome,
+    SummaryDocument,
+    load,
+)
+from sightline.errors import SightlineError, StageInputError
 from sightline.pages import run_page
-from sightline.runtime.stage_frame import running
+from sightline.runtime import progress
+from sightline.runtime.stage_frame import NAMES, running
 from sightline.tracking import address, records, server
 
 PAGE = "report.html"
@@ -58,12 +67,14 @@ def run(
     did. Page and summary are written even if MLflow cannot be reached.
 
     Raises TrackingError if MLflow refuses or does not answer, StageInputError for a document that does not fit its
-    schema.
+    schema, or was made from another one than an earlier stage has left since.
     """
     if "validate" not in folders:
         raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")
     with running("report", out, **folders) as seconds:
         documents = load(folders)
+        check_current(documents, folders)
+        _look_at_predictions(documents.evaluate, folders)
         result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
@@ -84,3 +95,28 @@ def run(
         document = ReportDocument(**place._asdict(), seconds=seconds())
         document.write(out)
     return document
+
+
+def check_current(documents: Documents, folders: Mapping[str, Path]) -> None:
+    """Refuse documents that do not belong together. Raises StageInputError, naming the stage to repeat from."""
+    outdated = documents.outdated()
+    if outdated:
+        first = next(name for name in NAMES if name in outdated)
+        raise StageInputError(
+            f"Stages were repeated, and those behind them were not. Repeat {first} and what follows it:",
+            [f"{folders[name]} {problem}" for name, problem in outdated.items()],
+        )
+
+
+def _look_at_predictions(evaluated: EvaluateDocument | None, folders: Mapping[str, Path]) -> None:
+    """See that the predictions can be used and lie in the store, as later readers rely on; say so if not.
+
+    The page appears without them. Report runs at every end, also where evaluate and sample came from a cache.
+    """
+    if evaluated is None:
+        return
+    try:
+        predictions.load(evaluated, folders["evaluate"])
+        predictions.put_back(evaluated, folders["evaluate"])
+    except SightlineError as error:
+        progress.notice(f"the predictions of the evaluation cannot be used: {error}")

@@ -17,6 +17,7 @@ from sightline.errors import SightlineError, StageInputError, from_os_error
 from sightline.runtime import progress
 
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
+LATE = "train"  # removes its earlier document when its work begins: hours of training are not lost to a wrong setting
 ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -43,6 +44,8 @@ def moment(seconds: float | None = None) -> str:
 def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], float]]:
     """Run the block as a stage that writes into `out`; yields a clock of the seconds since the start.
 
+    The document of an earlier run of the stage is removed first, so that one that fails leaves none; the
+    stage `LATE` calls `remove_document` itself.
     The start event names the folders that the stage writes and reads, so that the orchestrator finds them wherever the
     runner put them. Raises StorageError where the disk is full.
     """
@@ -56,6 +59,8 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
     try:
         try:
             out.mkdir(parents=True, exist_ok=True)
+            if stage != LATE:
+                remove_document(stage, out)
             yield seconds
         except OSError as error:
             raise (from_os_error(error, out) or error) from None
@@ -65,6 +70,11 @@ def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], floa
             out.rmdir()  # only if the stage left nothing in it
         raise
     progress.emit("end", stage=stage, seconds=seconds())
+
+
+def remove_document(stage: str, out: Path) -> None:
+    """Remove what an earlier run of a stage left for others to read; its files without the document are no result."""
+    (out / f"{stage}.json").unlink(missing_ok=True)
 
 
 def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:

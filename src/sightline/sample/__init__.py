@@ -6,7 +6,6 @@ It runs the runtime that ships. In test images this must find what evaluate foun
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from sightline import predictions
 from sightline.annotate import annotate, jpeg
 from sightline.atomic import write_bytes
-from sightline.boxes import match_by_class
+from sightline.boxes import IOU, match_by_class
 from sightline.config import SampleConfig
 from sightline.datasets import pictures
 from sightline.detect import Detections, Detector, Device
@@ -30,11 +29,10 @@ from sightline.documents import (
     read,
 )
 from sightline.errors import DataError, StageInputError
-from sightline.predictions import Predictions
 from sightline.preprocess import Image, read_image
 from sightline.runtime.stage_frame import running, same_snapshot
 from sightline.sample import agreement_check, choice
-from sightline.scoring import FLOOR, IOU, detect_all
+from sightline.scoring import FLOOR, detect_all
 from sightline.shipped import SPLIT, exported_model
 from sightline.snapshots import Labelled, fetch
 
@@ -45,19 +43,30 @@ def run(
     """Draw what `export/model.onnx` finds in some images; leave the drawings and `sample.json` in `out`.
 
     The predictions in `evaluate` choose the test images (`choice.by_predictions`); without them they are spread evenly.
+    If their copy in the store is gone, it is put back. Drawings of an earlier gallery are removed first.
+
     Raises SampleError if the detections differ from evaluate's, StageInputError if `evaluate` scored another file or
-    other data, DataError if none of the user's pictures can be read.
+    other data, or its predictions are of other data or were made otherwise, DataError if none of the user's pictures
+    can be read.
     """
     inputs = {"export": export} | ({"evaluate": evaluate} if evaluate else {})
     with running("sample", out, **inputs) as seconds, contextlib.ExitStack() as stack:
+        gallery = _Gallery(out)
         place = config.pictures
         given = stack.enter_context(pictures.opened(place, config.max_pictures)) if place else None
         exported, model = exported_model(export, snapshot)
         evaluated = _evaluation(evaluate, exported, snapshot) if evaluate else None
         predicted = predictions.load(evaluated, evaluate) if evaluate and evaluated else None
-        samples = fetch(snapshot, splits=(SPLIT,)).samples(SPLIT)
-        chosen = _choose(samples, predicted, config.count)
+        data = fetch(snapshot, splits=(SPLIT,))
+        samples = data.samples(SPLIT)
         detector = Detector(model, device=device, confidence=FLOOR)
+        gallery.confidence = detector.contract.confidence
+        if evaluate and evaluated and predicted:
+            agreement_check.same_inputs(predicted, detector.contract, data.classes, samples)
+            predictions.put_back(evaluated, evaluate)
+            chosen = choice.by_predictions(predicted, gallery.confidence, config.count)
+        else:
+            chosen = choice.evenly(samples, config.count)
         images, shown = [image for image, _ in chosen], [samples[image] for image, _ in chosen]
         found = detect_all(detector, shown, "sample")
         agreement = None
@@ -68,7 +77,6 @@ def run(
                 matched=agreement_check.check(detector, images, shown, found, predicted, evaluated.provider),
                 provider=detector.provider,
             )
-        gallery = _Gallery(out, detector.contract.confidence)
         for (_, why), sample, detections in zip(chosen, shown, found, strict=True):
             gallery.add_labelled(sample, detections, why)
         own = _own(place, given, detector, gallery) if place and given else None
@@ -97,21 +105,13 @@ def _evaluation(folder: Path, exported: ExportDocument, snapshot: str) -> Evalua
     return evaluated
 
 
-def _choose(samples: Sequence[Labelled], predicted: Predictions | None, count: int) -> list[choice.Choice]:
-    if predicted is None:
-        return choice.evenly(samples, count)
-    if predicted.image_sha256s.tolist() != [sample.sha256 for sample in samples]:
-        raise StageInputError("The evaluation's predictions are of other images than the snapshot's. Evaluate again.")
-    return choice.by_predictions(predicted, predicted.header.confidence, count)
-
-
 class _Gallery:
-    """Writes numbered drawings into a folder, and keeps a `Sample` for each."""
+    """Writes numbered drawings of what lies above a confidence into a folder, and keeps a `Sample` for each."""
 
-    def __init__(self, out: Path, confidence: float) -> None:
-        self.out, self.confidence = out, confidence
+    def __init__(self, out: Path) -> None:
+        """Remove the drawings that are there."""
+        self.out, self.confidence = out, 0.0
         self.samples: list[Sample] = []
-        (out / SampleDocument.file_name()).unlink(missing_ok=True)  # first, since it names the drawings removed next
         for old in out.glob("*.jpg"):
             old.unlink()
 
@@ -169,8 +169,6 @@ def _own(place: str, given: pictures.Pictures, detector: Detector, gallery: _Gal
             continue
         gallery.add_given(name, image, detector(image)[0])
     if len(unread) == len(given.files):
-        raise DataError(
-            f"{pictures.SETTING}: none of the {len(unread)} images taken of {given.found} in {place} can be read:",
-            [picture.reason for picture in unread],
-        )
+        with pictures.named():
+            raise pictures.none_readable(place, [picture.reason for picture in unread], given.found)
     return GivenPictures(place=place, found=given.found, unread=unread)

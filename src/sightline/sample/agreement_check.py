@@ -1,4 +1,8 @@
-"""Compares what the shipped runtime finds in some images with the predictions that evaluate stored for them."""
+"""Compares what the shipped runtime finds in some images with the predictions that evaluate stored for them.
+
+First the predictions must be of this file and this data: what is compared above another confidence, or was made from
+other images, proves nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,60 @@ import numpy as np
 
 from sightline.agreement import Comparison, Computed, compare, computed, reported
 from sightline.boxes import iou_matrix
+from sightline.contract import Contract
 from sightline.detect import Detections, Detector
-from sightline.errors import SampleError
+from sightline.errors import SampleError, StageInputError
 from sightline.predictions import Predictions
 from sightline.preprocess import read_image
+from sightline.scoring import FLOOR
 from sightline.snapshots import Labelled
+
+SHOWN = 5  # images named one by one
+
+
+def same_inputs(
+    predictions: Predictions, contract: Contract, classes: Sequence[str], samples: Sequence[Labelled]
+) -> None:
+    """Compare what the predictions were made from with the exported file's contract and the snapshot's split.
+
+    Raises StageInputError, naming all that differs.
+    """
+    header = predictions.header
+    problems = [
+        f"{name}: got {got}, expected {wanted} ({where})"
+        for name, got, wanted, where in (
+            ("confidence", header.confidence, contract.confidence, "the exported file"),
+            ("floor", header.floor, FLOOR, "what evaluate and sample use"),
+            ("classes", list(header.classes), list(contract.classes), "the exported file"),
+            ("classes", list(header.classes), list(classes), "the snapshot"),
+            ("images", len(predictions), len(samples), "the snapshot"),
+        )
+        if got != wanted
+    ]
+    if not problems:
+        different = [
+            (sample.source, what) for i, sample in enumerate(samples) if (what := _other(predictions, i, sample))
+        ]
+        problems = [f"{source}: other {what} than in the snapshot" for source, what in different[:SHOWN]]
+        problems += [f"and {len(different) - SHOWN} more images"] if len(different) > SHOWN else []
+    if problems:
+        raise StageInputError(
+            "The evaluation's predictions are not of the exported file and the snapshot. Evaluate again:", problems
+        )
+
+
+def _other(predictions: Predictions, image: int, sample: Labelled) -> str:
+    """Say what of an image differs from the snapshot's; empty if nothing does."""
+    labels = predictions.labels(image)
+    same = {
+        "name": predictions.image_sources[image] == sample.source,
+        "sha256": predictions.image_sha256s[image] == sample.sha256,
+        "width": predictions.image_widths[image] == sample.width,
+        "height": predictions.image_heights[image] == sample.height,
+        "labelled classes": np.array_equal(predictions.label_classes[labels], sample.classes),
+        "labelled boxes": np.array_equal(predictions.label_boxes[labels], sample.boxes),
+    }
+    return ", ".join(what for what, is_same in same.items() if not is_same)
 
 
 def check(
@@ -31,7 +84,7 @@ def check(
     (`sightline.agreement`). Returns how many detections both have. Raises SampleError, naming every image in which they
     differ.
     """
-    confidence = predictions.header.confidence
+    confidence = detector.contract.confidence
     matched = 0
     problems = []
     for image, sample, here in zip(images, samples, found, strict=True):

@@ -84,7 +84,9 @@ def check_cache() -> None:
             pass
     except OSError as error:
         if error.errno in FULL:
-            raise no_space_left(root, None) from None
+            raise no_space_left(
+                root, None, instead="set SIGHTLINE_CACHE to a folder elsewhere, and run again"
+            ) from None
         reason = (error.strerror or str(error)).lower()
         raise StorageUsageError(f"The cache {root} cannot be written: {reason}. {CACHE_ADVICE}") from None
 

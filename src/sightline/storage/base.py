@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sightline.errors import FULL, ConfigError, StorageError, StorageUsageError, no_space_left
+from sightline.errors import ELSEWHERE, FULL, ConfigError, StorageError, StorageUsageError, no_space_left
 from sightline.runtime import machine
 from sightline.storage.patience import interrupted
 
@@ -99,7 +99,7 @@ def disk_errors(path: Path, needed: Callable[[], int | None]) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise no_space_left(path, needed()) from None
+            raise no_space_left(path, needed(), instead=f"{ELSEWHERE}; what has been written is reused") from None
         kind = StorageUsageError if isinstance(error, PermissionError | FileNotFoundError) else StorageError
         raise kind(f"Cannot use {error.filename or path}: {error.strerror or error}.") from None
 

@@ -13,7 +13,7 @@ from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.runtime import provenance
-from sightline.runtime.stage_frame import moment, running
+from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, resources, work_folder
@@ -31,6 +31,7 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
 
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
     the code that trains. If another process is already doing the same training, wait for its result and take that.
+    An earlier training in `out` remains until this one begins: settings that are refused do not cost it.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -63,6 +64,7 @@ def _train(
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
         refuse(single_image_batch(config.image_size, config.batch))
+    remove_document("train", out)
     folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
     history = read_history(folder / "results.csv")
     # On a tie the engine keeps the later epoch.

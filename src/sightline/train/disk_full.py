@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from sightline.documents import TrainDocument
 from sightline.errors import FULL, SightlineError, no_space_left
+from sightline.storage import work_root
 from sightline.train.work_folder import START
 
 FULL_DISK_MESSAGES = re.compile(r"No space left on device|Disk quota exceeded|file write failed|inline_container")
@@ -19,7 +21,8 @@ STATE = 3  # size of a checkpoint with its optimizer, relative to one without
 def full_disk_explained(out: Path, work: Path, *results: str) -> Iterator[None]:
     """Raise one StorageError for a full disk that the block, or a process that it reports on, ran into.
 
-    `work` holds the checkpoints of the attempts, `results` are the files copied from it to `out`; all are removed.
+    `work` holds the checkpoints of the attempts, `results` are the files copied from it to `out`; all are removed,
+    but for those of an earlier training.
     """
     try:
         yield
@@ -27,10 +30,11 @@ def full_disk_explained(out: Path, work: Path, *results: str) -> Iterator[None]:
         if not (isinstance(error, OSError) and error.errno in FULL) and not FULL_DISK_MESSAGES.search(str(error)):
             raise
         needed = _needed(work)
-        for name in results:
-            (out / name).unlink(missing_ok=True)
+        if not (out / TrainDocument.file_name()).exists():  # else they belong to an earlier training
+            for name in results:
+                (out / name).unlink(missing_ok=True)
         full = min((work.parent, out), key=lambda folder: shutil.disk_usage(folder).free)
-        problem = no_space_left(full, needed, "training with its checkpoints")
+        problem = no_space_left(full, needed, "training with its checkpoints", instead=work_root.ELSEWHERE)
         shutil.rmtree(work, ignore_errors=True)
         raise problem from None
 

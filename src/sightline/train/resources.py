@@ -13,6 +13,7 @@ from sightline.config import TrainConfig
 from sightline.errors import DeviceError, no_space_left
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
+from sightline.storage import work_root
 
 # Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
 # 12 and 26; of each size the leanest architecture counts, so that nothing is refused that could work.
@@ -76,7 +77,8 @@ def check(config: TrainConfig, size: str | None, *folders: Path) -> None:
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         disk = shutil.disk_usage(there)
         if disk.total and disk.free < CHECKPOINTS:  # /proc and the like have no size; writing there fails by itself
-            raise no_space_left(folder, CHECKPOINTS, "the checkpoints of even a nano model")
+            what = "the checkpoints of even a nano model"
+            raise no_space_left(folder, CHECKPOINTS, what, instead=work_root.ELSEWHERE)
     for warning in warnings:
         progress.notice(f"{warning}.")
 

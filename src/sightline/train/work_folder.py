@@ -1,6 +1,6 @@
 """The work folder of a training: one folder per training, used by one process at a time.
 
-`<place>/<training key>/` is created by the first attempt and removed after success; a failed training keeps it until
+`<root>/<training key>/` is created by the first attempt and removed after success; a failed training keeps it until
 the next attempt, which starts with an empty one. Beside it, `<training key>.lock` says which process works there. Other
 processes that want the same training wait for that lock. After success its holder unlinks the lock file and then writes
 into it where the result lies: only processes that already have it open can read that, and a later run trains again.
@@ -25,10 +25,9 @@ from sightline.documents.base import Part, Sha256
 from sightline.errors import FULL, ConfigError, DeviceError
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
-from sightline.storage import cache_root, sha256_file
+from sightline.storage import sha256_file, work_root
 from sightline.storage.lock import Lock
 
-VARIABLE = "SIGHTLINE_WORK"
 START = "start.pt"  # what training starts from, where that is a file
 
 
@@ -63,18 +62,6 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
     """
     parts = [PurePosixPath(snapshot).name, weights, config.model_dump(mode="json"), code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def place(runs: Path | None = None) -> Path:
-    """Return the folder of all work folders: `SIGHTLINE_WORK`, or `work` in the folder of runs, or in the cache.
-
-    The folder of runs is `runs`, by default `SIGHTLINE_RUNS`, which a pod of a pipeline does not have.
-    """
-    if named := os.environ.get(VARIABLE):
-        return Path(os.path.expanduser(named)).absolute()  # noqa: PTH111 - Path's raises for a user that does not exist
-    if runs is None and os.environ.get("SIGHTLINE_RUNS"):
-        runs = Path(os.environ["SIGHTLINE_RUNS"])
-    return (runs.absolute() if runs else cache_root()) / "work"
 
 
 @contextlib.contextmanager
@@ -127,14 +114,10 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[Work
 def _lock(key: str) -> tuple[Lock, bool]:
     """Open the lock of a training, and hold it if no other process does; returns whether that is so.
 
-    Raises ConfigError where that is impossible: not every network file system supports locks.
+    Raises ConfigError where that is impossible.
     """
-    root = place()
-    if "?" in str(root) or not str(root).isprintable():
-        raise ConfigError(
-            f"{VARIABLE}: got '{root}'; the training engine cannot use a path with '?', line breaks, or anything else "
-            "that cannot be printed. Choose another folder."
-        )
+    root = work_root.work_root()
+    work_root.check(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = Lock(root / f"{key}.lock")
@@ -142,11 +125,7 @@ def _lock(key: str) -> tuple[Lock, bool]:
     except OSError as error:
         if error.errno in FULL:
             raise
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, "
-            "supports locks, and has room for checkpoints."
-        ) from None
+        raise work_root.unusable(root, error) from None
 
 
 def _run(out: Path) -> str:

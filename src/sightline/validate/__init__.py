@@ -39,7 +39,6 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     from sightline.validate import preflight, validated_source
 
     with running("validate", out) as seconds:
-        (out / ValidateDocument.file_name()).unlink(missing_ok=True)
         validated_source.remove(out)
         started_at = moment()
         with preflight.asking(config) as tracking:

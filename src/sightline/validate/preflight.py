@@ -6,6 +6,7 @@ It reports all problems at once, so that a wrong setting never costs a training.
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
-from sightline.storage import FileStore, Store, open_store
+from sightline.storage import FileStore, Store, open_store, work_root
 from sightline.storage.files import unwritable
 from sightline.tracking import address, check
 
@@ -102,11 +103,15 @@ def _check(
         target = open_store(store)
         _check_writable(target)
     with collecting():
+        # Of this machine, where the stages of a run follow; a pod that validates does not train.
+        if "SIGHTLINE_RUNS" in os.environ:
+            work_root.check(work_root.work_root())
+    with collecting():
         if source is not None:
             look(source)
     with collecting():
         if config.sample.pictures is not None:
-            pictures.check(config.sample.pictures)
+            pictures.check(config.sample.pictures, config.sample.max_pictures)
     with collecting():
         found = weights.find(config.weights, target, folder)
         errors += [ConfigError(problem) for problem in found.unsupported_settings(config)]
