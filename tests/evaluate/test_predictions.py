@@ -253,7 +253,9 @@ def test_a_file_that_is_cut_short_or_none_is_refused(run: Run) -> None:
 def test_the_columns_are_those_that_the_class_and_its_description_have() -> None:
     names = [field.name for field in dataclasses.fields(Predictions)]
     assert names == ["header", *COLUMNS]
-    described = [line.split()[0] for line in (predictions.__doc__ or "").splitlines() if line.startswith("    ")]
+    described = [
+        line.split()[0] for line in (predictions.columns.__doc__ or "").splitlines() if line.startswith("    ")
+    ]
     assert described == names
 
 

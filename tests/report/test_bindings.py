@@ -22,7 +22,8 @@ from sightline.storage import open_store
 from sightline.train import run as train
 from tests.helpers import documents
 from tests.helpers.cells import Run, Scene, right, run_of
-from tests.pages.test_run_page import Page, page
+from tests.helpers.page import Page
+from tests.helpers.run_page import page
 
 SCENES = {"a.png": right(0, 1), "b.png": Scene({0: 0, 1: 1}, {0: (0, 0.9), 5: (1, 0.7)}), "c.png": Scene()}
 
