@@ -13,7 +13,7 @@ import pytest
 
 from sightline import predictions, report, sample
 from sightline.config import SampleConfig
-from sightline.documents import EvaluateDocument, TrainDocument, load, read
+from sightline.documents import Architecture, EvaluateDocument, TrainDocument, load, read
 from sightline.errors import DeviceError, StageInputError
 from sightline.pages.error_analysis import analyse
 from sightline.predictions import Header, Predictions
@@ -91,10 +91,11 @@ def test_predictions_that_contradict_the_evaluation_are_refused_and_not_shown(
     assert problem in raised.value.problems[0]
     assert len(raised.value.problems) == 1
     assert raised.value.message.endswith("Evaluate again:")
-    shown = analyse(read(EvaluateDocument, run.evaluate), run.evaluate)
-    assert shown
-    assert problem in (shown.problem or "")
-    assert shown.chart is None
+    if "matches" not in problem:  # the page does not match again: that takes seconds for a large split
+        shown = analyse(read(EvaluateDocument, run.evaluate), run.evaluate)
+        assert shown
+        assert problem in (shown.problem or "")
+        assert shown.chart is None
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,8 @@ def test_a_damaged_copy_here_is_replaced_by_the_stores_and_one_gone_there_is_sen
     document = read(EvaluateDocument, run.evaluate)
     assert document.predictions
     local = run.evaluate / "predictions.npz"
-    there = run.folder / "store" / "predictions" / f"{document.predictions.sha256}.npz"
+    there = Path(document.predictions.uri.removeprefix("file://"))
+    assert there.is_relative_to(run.folder / "store" / "predictions")
     whole = local.read_bytes()
     local.write_bytes(whole[:-9])
     assert gallery(run).agreement.images == 3
@@ -178,7 +180,7 @@ def test_a_training_that_is_refused_leaves_the_one_of_before(tmp_path: Path, run
         train(
             snapshot=run.snapshot,
             config=before.config.model_copy(update={"gpus": 64}),
-            weights=documents.START,
+            weights=Architecture(architecture="yolo11n.yaml"),
             code="c0" * 32,
             out=tmp_path / "train",
         )
@@ -244,7 +246,7 @@ def test_report_says_that_predictions_cannot_be_used_and_puts_back_what_the_stor
     shutil.rmtree(store)
     report._look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
     assert capsys.readouterr().err == ""
-    (there,) = store.iterdir()
+    (there,) = store.rglob("*.npz")
     for path in (there, run.evaluate / "predictions.npz"):
         path.write_bytes(b"x")
     report._look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
