@@ -37,6 +37,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("e2e")
     if "quickstart" in fixtures:  # trained once, in the one process that has all these tests: it takes minutes
         item.add_marker(pytest.mark.xdist_group("quickstart"))
+        item.add_marker(pytest.mark.timeout(900))  # for whichever comes first and waits for it on a busy machine
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
