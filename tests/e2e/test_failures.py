@@ -88,6 +88,7 @@ def test_full_disk_in_training_names_folder_need_and_rest(command: Callable, tmp
         assert (done.returncode, error["stage"], error["kind"]) == (1, "train", "storage")
         assert "No space left for training with its checkpoints: it needs " in error["message"]
         assert f"are free in {disk}/runs/work" in error["message"]
+        assert "set SIGHTLINE_WORK" in error["message"]
         assert not list(disk.rglob("*.pt")) + list(disk.rglob("tmp")) + list(disk.rglob("*.tmp"))
     finally:
         subprocess.run(["umount", disk], check=True)

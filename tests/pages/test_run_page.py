@@ -268,7 +268,7 @@ def test_charts_put_values_where_their_axes_say() -> None:
     chart = Chart("t", "", [Line("a", [0, 1], [0, 1])], "x", (0.0, 1.0), (0.0, 1.0), mark=0.5, mark_label="here")
     svg = chart.svg()
     assert 'd="M42.0 244.0L448.0 26.0"' in svg  # bottom left to top right of the plotting area
-    assert 'cx="245.0" cy="121.0"' in svg  # the mark lies on the line, half way
+    assert 'cx="245.0" cy="135.0"' in svg  # the mark lies on the line, half way
 
 
 def test_axes_end_and_tick_at_round_numbers() -> None:

@@ -238,18 +238,17 @@ def test_report_refuses_documents_that_do_not_belong_together(run: Run) -> None:
 
 
 def test_report_says_that_predictions_cannot_be_used_and_puts_back_what_the_store_lost(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # only what comes before the record is looked at
     folders = aligned(run)
     store = run.folder / "store" / "predictions"
     shutil.rmtree(store)
-    report._look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
+    report.look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
     assert capsys.readouterr().err == ""
     (there,) = store.rglob("*.npz")
     for path in (there, run.evaluate / "predictions.npz"):
         path.write_bytes(b"x")
-    report._look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
+    report.look_at_predictions(read(EvaluateDocument, run.evaluate), folders)
     said = capsys.readouterr().err
     assert said.startswith("note: the predictions of the evaluation cannot be used: ")
     assert "was damaged, and" in said

@@ -74,7 +74,7 @@ def run(
     with running("report", out, **folders) as seconds:
         documents = load(folders)
         check_current(documents, folders)
-        _look_at_predictions(documents.evaluate, folders)
+        look_at_predictions(documents.evaluate, folders)
         result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
@@ -108,7 +108,7 @@ def check_current(documents: Documents, folders: Mapping[str, Path]) -> None:
         )
 
 
-def _look_at_predictions(evaluated: EvaluateDocument | None, folders: Mapping[str, Path]) -> None:
+def look_at_predictions(evaluated: EvaluateDocument | None, folders: Mapping[str, Path]) -> None:
     """See that the predictions can be used and lie in the store, as later readers rely on; say so if not.
 
     The page appears without them. Report runs at every end, also where evaluate and sample came from a cache.
