@@ -91,7 +91,7 @@ def test_file_without_contract_is_refused(quickstart: Finished, tmp_path: Path) 
     (tmp_path / "text.onnx").write_text("hello")
     for name, words in (
         ("bare.onnx", "no Sightline contract"),
-        ("text.onnx", "no ONNX model"),
+        ("text.onnx", "not an ONNX model"),
         ("no.onnx", "not there"),
     ):
         with pytest.raises(ModelFileError, match=words):

@@ -17,7 +17,7 @@ WRONG = [
     ("epochs", 1.5, "epochs: got 1.5, expected a whole number"),
     ("epochs", "many", "epochs: got 'many', expected a whole number"),
     ("epochs", None, "epochs: got null, expected a whole number"),
-    ("epochs", True, "epochs: got true, expected no switch but a value"),
+    ("epochs", True, "epochs: got true, expected a value, not a switch"),
     ("min_map50", "high", "min_map50: got 'high', expected a number"),
     ("min_map50", float("nan"), "min_map50: got nan, expected a number"),
     ("gpus", 1, "gpus: got 1, expected text"),

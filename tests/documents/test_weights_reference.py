@@ -79,7 +79,7 @@ def test_a_document_holds_one_kind_or_the_other() -> None:
         ({"sha256": "0e"}, "weights.reference.checkpoint.sha256: String should match pattern"),
         ({"sha256": None}, "weights.reference.checkpoint.sha256: Input should be a valid string"),
         ({"architecture": "a.pt"}, "weights.reference.architecture.architecture: String should match pattern"),
-        (None, "validate document of this version: Invalid JSON: EOF while parsing"),
+        (None, "of this version writes: Invalid JSON: EOF while parsing"),
     ],
 )
 def test_what_is_wrong_with_a_reference_in_a_document_is_named(

@@ -193,7 +193,7 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
     done = command("run", "--run-id", "r", *wrong, cwd=tmp_path, MLFLOW_TRACKING_URI=address)
     assert done.returncode == 2
     assert "register.alias: got 'v1'" in done.stderr
-    assert "'nowhere.pt' is not there" in done.stderr
+    assert "'nowhere.pt' was not found" in done.stderr
     assert f"No MLflow server answers at {address}" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()

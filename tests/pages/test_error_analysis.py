@@ -124,7 +124,7 @@ def test_own_pictures_have_a_section_of_their_own(run: Run) -> None:
 
 def test_predictions_that_are_damaged_are_said_and_the_page_appears(run: Run) -> None:
     places = folders(run)
-    for path in (run.evaluate / "predictions.npz", *(run.folder / "store" / "predictions").iterdir()):
+    for path in (run.evaluate / "predictions.npz", *(run.folder / "store" / "predictions").rglob("*.npz")):
         path.write_bytes(path.read_bytes()[:-1])
     text = section(page(places), "Errors")
     assert "The predictions of this evaluation cannot be shown." in text

@@ -29,7 +29,7 @@ from sightline.cli import output
 from sightline.cli.options import out
 from sightline.documents import SummaryDocument
 summary = SummaryDocument.model_validate_json(Path(sys.argv[1]).read_bytes())
-output.tell(summary, Path(sys.argv[1]).parent, out, named=True)
+output.print_summary(summary, Path(sys.argv[1]).parent, out, named=True)
 """
 
 
