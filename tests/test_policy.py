@@ -1,4 +1,4 @@
-"""Policies: what a file can say, and mistakes that are told in our words, all at once."""
+"""Policies: what a file can set, and mistakes, which are all reported at once in our own words."""
 
 from __future__ import annotations
 

@@ -78,14 +78,14 @@ def test_bytes_that_are_no_whole_image_are_named(sets, refuse):
     (root / "images/train/1.png").write_bytes(b"")
     (root / "images/train/2.png").write_text("<html>404</html>")
     problems = refuse(root, DataRejected).problems
-    told = dict(problem.split(": ", 1) for problem in problems)
+    named = dict(problem.split(": ", 1) for problem in problems)
     for name, word in (
         ("0.png", "ends too early"),
         ("1.png", "is empty"),
         ("2.png", "is no image but a web page"),
         ("x.jpg", "marker"),
     ):
-        assert word in told[f"images/train/{name}"]
+        assert word in named[f"images/train/{name}"]
     assert len(problems) == 4
 
 

@@ -99,7 +99,7 @@ class TestEndOfJpeg:
     @pytest.mark.parametrize("tail", [b"", b"\xff", bytes(4096)], ids=["", "half a marker", "zeros"])
     def test_a_missing_end_marker_alone_is_added_without_loss(self, stream: str, tail: bytes) -> None:
         good = encode(scene(), **STREAMS[stream])
-        if len(tail) > 1 and good.endswith(b"\x00" + END):  # nobody can tell its own zero from the others
+        if len(tail) > 1 and good.endswith(b"\x00" + END):  # its own zero looks like the others
             with pytest.raises(ValueError, match="ends too early"):
                 reencode(good.removesuffix(END) + tail, ".jpg")
             return
