@@ -209,7 +209,7 @@ def test_images_and_boxes_add_up_to_what_the_source_mentions(sets: Sets, validat
     }
     limits["unsupported-suffix"] = {"max_fraction": 0.5}
     document = validate(root, policy={"rules": limits})
-    assert (document.dropped_images, document.dropped_boxes) == (3, 0)  # an unreadable object drops its whole image, not a box
+    assert (document.dropped_images, document.dropped_boxes) == (3, 0)  # an unreadable object drops its image
     assert sum(part.images for part in document.splits.values()) == 8
     report = read(DataDocument, tmp_path / "out")
     assert (report.images, report.boxes) == (11, 13)
