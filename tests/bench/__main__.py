@@ -40,7 +40,7 @@ from rich.console import Console
 
 from sightline.config.presets import resolve
 from sightline.runtime import provenance
-from sightline.train import engine_options
+from sightline.train.attempts import engine_options
 from tests.bench import data, detect, leaks, tables
 
 ROOT = Path(__file__).parents[2]
