@@ -98,26 +98,31 @@ def run(
     )
     named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
     _check_machine(preset, named, runs)
-    named_run = run_id is not None
-    run_id = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)
     summary = orchestrate.run(
-        PipelineParameters(
-            data=_location(data),
-            preset=preset,
-            gpus=str(named.pop("train.gpus")),
-            overrides=placeholder_free_json(named),
-        ),
+        _parameters(data, preset, named),
         runs=runs,
-        run_id=run_id,
+        run_id=name,
         cache=not no_cache,
         quiet=as_json and not err.is_terminal,
     )
     if as_json:
         print_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
-        output.print_summary(summary, runs / run_id, out, named=named_run)
+        output.print_summary(summary, runs / name, out, named=run_id is not None)
     raise typer.Exit(output.exit_code(summary))
+
+
+def _parameters(data: str, preset: str, named: Mapping[str, Any]) -> PipelineParameters:
+    """Return the pipeline's parameters; every configuration key but the GPUs goes through `overrides`."""
+    overrides = {key: value for key, value in named.items() if key != "train.gpus"}
+    return PipelineParameters(
+        data=_location(data),
+        preset=preset,
+        gpus=str(named["train.gpus"]),
+        overrides=placeholder_free_json(overrides),
+    )
 
 
 def _location(data: str) -> str:
