@@ -60,25 +60,41 @@ def build(engine: engines.Engine, *, base_image: str, registry: str, variant: st
     )
 
 
-def push(engine: engines.Engine, built: images.Built) -> images.Built:
-    """Push the images of a build that their registry does not have, and return them with their digests."""
+def push(engine: engines.Engine, built: images.Built, *, release: bool) -> images.Built:
+    """Push the images of a build that their registry does not have, and return them with their digests.
+
+    With `release` they also get the tag that the compiled pipeline names. Raises EngineError if the registry refuses, or
+    if that tag is another image: tags never move.
+    """
     done = {}
     for name, image in built.images.items():
-        digest = engine.digest(image.reference)
-        if digest:
-            print(f"{image.reference} is there already and stays as it is", flush=True)
-        else:
-            print(f"pushing {image.reference} ...", flush=True)
-            digest = engine.push(image.reference)
+        digest = _push(engine, image.reference)
+        if release:
+            released = reference(name, __version__, image.reference.rpartition("/")[0])
+            engine.tag(image.reference, released)
+            if (there := _push(engine, released)) != digest:
+                raise engines.EngineError(
+                    f"{released} is {there} in its registry, expected {digest}. Tags never move: raise the version."
+                )
         done[name] = image.model_copy(update={"digest": digest})
         _write(images.Built(images=built.images | done))
     return images.Built(images=done)
+
+
+def _push(engine: engines.Engine, name: str) -> str:
+    """Push an image unless its registry has the tag; return the digest that the registry has."""
+    if digest := engine.digest(name):
+        print(f"{name} is there already and stays as it is", flush=True)
+        return digest
+    print(f"pushing {name} ...", flush=True)
+    return engine.push(name)
 
 
 def main(arguments: list[str]) -> int:
     """Build or push; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__.partition("\n")[0])
     parser.add_argument("--push", action="store_true", help="push the images of the last build")
+    parser.add_argument("--release", action="store_true", help=f"push them as {__version__} too")
     parser.add_argument("--container", default="", help="docker, podman or buildah; default: the first that can build")
     parser.add_argument("--registry", default=REGISTRY, help=f"where the images belong; default: {REGISTRY}")
     parser.add_argument("--base-image", default=BASE_IMAGE, help=f"has Python 3.11; default: {BASE_IMAGE}")
@@ -88,7 +104,8 @@ def main(arguments: list[str]) -> int:
         engine = engines.choose(options.container)
         if options.push:
             images.references()  # refuses a build that the sources have left behind
-            built = push(engine, images.Built.model_validate_json((ROOT / images.BUILT).read_bytes()))
+            last = images.Built.model_validate_json((ROOT / images.BUILT).read_bytes())
+            built = push(engine, last, release=options.release)
         else:
             built = build(
                 engine, base_image=options.base_image, registry=options.registry.rstrip("/"), variant=options.variant

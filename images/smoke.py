@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -94,7 +94,7 @@ def mlflow_server(folder: Path) -> Iterator[str]:
     try:
         yield _answering(f"http://127.0.0.1:{port}", server, folder / "mlflow.log")
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # its workers too
         server.wait()
 
 
@@ -104,5 +104,4 @@ def _answering(address: str, server: subprocess.Popen[bytes], log: Path) -> str:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=5):
             return address
         time.sleep(0.3)
-    server.kill()
     raise EngineError(f"No MLflow server for the smoke run:\n{log.read_text()[-2000:]}")
