@@ -16,13 +16,14 @@ EXECUTOR = "kfp.dsl.executor_main"
 IMPORT = """
 import importlib, json, os, sys
 os.environ["_KFP_RUNTIME"] = "true"
+answer, sys.stdout = sys.stdout, sys.stderr  # some packages greet
 failed = {{}}
 for name in {names!r}:
     try:
         importlib.import_module(name)
     except Exception as error:
         failed[name] = repr(error)
-print(json.dumps(failed))
+print(json.dumps(failed), file=answer)
 """
 
 
