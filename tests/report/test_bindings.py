@@ -181,8 +181,7 @@ def test_a_training_that_is_refused_leaves_the_one_of_before(tmp_path: Path, run
             snapshot=run.snapshot,
             config=before.config.model_copy(update={"gpus": 64}),
             weights=Architecture(architecture="yolo11n.yaml"),
-            train_code="c0" * 32,
-            infer_code="c1" * 32,
+            code="c0" * 32,
             out=tmp_path / "train",
         )
     assert read(TrainDocument, tmp_path / "train") == before
