@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from sightline.orchestrate import cached_results, claim, shell
+from sightline.orchestrate import cached_results, claim, containers, images, shell
+from sightline.orchestrate.container_settings import Settings
 from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
@@ -44,16 +45,24 @@ def main(folder: Path) -> int:
     from kfp import components, local
 
     arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
+    pipeline = pipeline_file().read_text(encoding="utf-8")
     cached_results.verify_cached_files()
-    shell.call_this_python()
+    if arguments["containers"] is None:
+        shell.call_this_python()
+        runner = local.SubprocessRunner(use_venv=False)
+    else:
+        settings = Settings.model_validate(arguments["containers"])
+        pipeline = images.with_references(pipeline, settings.images)
+        containers.use(folder, settings, pipeline)
+        runner = local.DockerRunner()
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=runner,
         pipeline_root=str(folder / KFP),
         enable_caching=arguments["cache"],
         cache_root=str(Path(arguments["runs"]) / ".cache"),
     )
     try:
-        components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
+        components.load_component_from_text(pipeline)(**arguments["parameters"])
     except RuntimeError as error:  # all that the runner says of a failed task; the reason is in the error document
         print(error)
         return 1
