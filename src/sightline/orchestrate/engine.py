@@ -54,7 +54,7 @@ def check(references: Iterable[str], gpus: Iterable[str] = (), count: str = "0")
     import docker
 
     with connected() as client:
-        missing = [reference for reference in references if not _there(client, reference)]
+        missing = [reference for reference in sorted(references) if not _there(client, reference)]
         if missing:
             raise ConfigError(
                 f"The container engine at {address()} has no image {', '.join(missing)}, and nothing is pulled during "
@@ -94,7 +94,8 @@ def traits(client: DockerClient) -> Traits:
 
 def of_run(client: DockerClient, folder: Path) -> list[Container]:
     """Return the containers of the run in `folder`, running or not."""
-    return list(client.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}={folder}"}))
+    label = f"{LABEL}={folder.resolve()}"
+    return list(client.containers.list(all=True, ignore_removed=True, filters={"label": label}))
 
 
 def remove(folder: Path) -> None:
@@ -103,7 +104,7 @@ def remove(folder: Path) -> None:
 
     with connected() as client:
         for container in of_run(client, folder):
-            with contextlib.suppress(docker.errors.NotFound):
+            with contextlib.suppress(docker.errors.APIError):  # gone meanwhile, or hanging in the kernel
                 container.remove(force=True)
 
 

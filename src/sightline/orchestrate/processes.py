@@ -36,7 +36,7 @@ def in_containers(folder: Path) -> bool:
 
 def of_run(folder: Path) -> list[int]:
     """Return the ids of the living processes of the run in `folder` that this user may see."""
-    mark = os.fsencode(f"{ERROR_VARIABLE}={error_file(folder)}")
+    mark = os.fsencode(f"{ERROR_VARIABLE}={error_file(folder.resolve())}")
     found = []
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
