@@ -112,9 +112,7 @@ def test_a_run_in_containers_gives_what_a_run_in_processes_gives(command: Comman
     folder = where / "runs" / "docker"
     assert all(path.stat().st_uid == os.getuid() for path in folder.rglob("*"))
     assert not (folder / "tmp").exists()
-    files = {
-        runner: {path.name for path in (where / "runs" / runner).iterdir()} for runner in ("docker", "subprocess")
-    }
+    files = {runner: {path.name for path in (where / "runs" / runner).iterdir()} for runner in ("docker", "subprocess")}
     assert files["docker"] == files["subprocess"]
 
 
@@ -246,7 +244,7 @@ def test_gpus_that_the_engine_cannot_give_are_said_before_the_start(client: Dock
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("the engine here gives GPUs to containers")
     reference = images.references()["train"]
-    with pytest.raises(ConfigError, match="gives no GPUs to containers: .*could not select device driver") as refused:
+    with pytest.raises(ConfigError, match=r"gives no GPUs to containers: .*could not select device driver") as refused:
         engine.check([reference], [reference], "1")
     assert "NVIDIA Container Toolkit" in str(refused.value)
     assert "--gpus 0" in str(refused.value)

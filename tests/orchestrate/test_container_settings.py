@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sightline.config.parameters import PipelineParameters
+from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate.container_settings import Settings, configuration, environment, executors, settings
 from sightline.orchestrate.engine import Traits
@@ -30,7 +31,8 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(tmp_path: Path, **parameters: Any) -> Settings:
     runs = tmp_path / "runs"
     given = PipelineParameters(**{"gpus": "0", **parameters})
-    return settings(given, {}, runs=runs, folder=runs / "a", store=f"file://{runs}/store")
+    config = resolve(given.recipe, given.values())
+    return settings(given, config, {}, runs=runs, folder=runs / "a", store=f"file://{runs}/store")
 
 
 def asked(task: str, found: Settings, traits: Traits = Traits(), **variables: str) -> dict[str, Any]:  # noqa: B008
@@ -105,7 +107,7 @@ def test_a_store_a_work_folder_and_certificates_elsewhere_are_mounted(
     monkeypatch.setenv("SIGHTLINE_WORK", "scratch")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     runs = tmp_path / "runs"
-    found = settings(PipelineParameters(gpus="0"), {}, runs=runs, folder=runs / "a", store="team store")
+    found = settings(PipelineParameters(gpus="0"), None, {}, runs=runs, folder=runs / "a", store="team store")
     mounts = mounted(asked("train", found))
     assert mounts[str(tmp_path / "team store")] is True
     assert mounts[str(tmp_path / "scratch")] is True

@@ -59,9 +59,7 @@ def test_a_description_leads_to_images_elsewhere_with_their_labels(home: Path, s
     description.write_text(json.dumps({**splits, "names": ["cat", "dog"]}))
     assert places(str(description), config()) == ([home], [elsewhere])
     assert places(str(home), config()) == ([home], [elsewhere])
-    description.write_text(
-        json.dumps({"path": "../yolos/elsewhere", "train": "images/train", "names": ["cat", "dog"]})
-    )
+    description.write_text(json.dumps({"path": "../yolos/elsewhere", "train": "images/train", "names": ["cat", "dog"]}))
     (home.parent / "yolos").mkdir()
     elsewhere.rename(home.parent / "yolos" / "elsewhere")
     assert places(str(description), config()) == ([home], [home.parent / "yolos" / "elsewhere"])

@@ -6,7 +6,6 @@ run. The environment is not: it holds credentials, and goes from the command's p
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from sightline.config import RunConfig
 from sightline.config.parameters import PipelineParameters
-from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate import engine, inputs
 from sightline.orchestrate.engine import LABEL, TASK, Traits, device_requests
@@ -77,15 +76,19 @@ def function(command: list[str]) -> str:
 
 
 def settings(
-    parameters: PipelineParameters, images: Mapping[str, str], *, runs: Path, folder: Path, store: str
+    parameters: PipelineParameters,
+    config: RunConfig | None,
+    images: Mapping[str, str],
+    *,
+    runs: Path,
+    folder: Path,
+    store: str,
 ) -> Settings:
     """Return what the containers of a run get. Raises ConfigError for a place that cannot be mounted.
 
-    `images` are the references by name, `folder` is the run's in the folder `runs`, `store` the address of the store.
+    `config` is the resolved configuration, None for a wrong one; `images` are the references by name, `folder` is the
+    run's in the folder `runs`, `store` the address of the store.
     """
-    config = None
-    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
-        config = resolve(parameters.recipe, parameters.values())
     named, led = inputs.places(parameters.data, config)
     given = [local_path(os.environ[name]) for name in FILES if os.environ.get(name)]
     mounts = {str(path): False for path in [*led, *named, runs, *(path for path in given if path.exists())]}

@@ -20,26 +20,30 @@ from typing import TYPE_CHECKING, Any
 from sightline.errors import ConfigError, SightlineError
 from sightline.orchestrate import claim, container_settings, engine, processes
 from sightline.orchestrate.container_settings import Settings
+from sightline.orchestrate.tracking_server import TrackingServer
 from sightline.runtime import stage_frame
 from sightline.runtime.machine import size_text
+from sightline.tracking.address import SERVER
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
 
+RECORDING = ("report", "register")  # tasks that talk to the tracking server
 STAGE_OF = {"verdict": "evaluate"}  # of tasks that are no stages
 ENDED = 128 + signal.SIGTERM  # exit code of a runner that was told to end
 KILLED, BUS_ERROR = 128 + signal.SIGKILL, 128 + signal.SIGBUS
 
 
-def use(folder: Path, settings: Settings, pipeline: str) -> None:
+def use(folder: Path, settings: Settings, pipeline: str, tracking: TrackingServer | None) -> None:
     """Have kfp's local runner for Docker start tasks as containers of the run in `folder`.
 
-    `pipeline` is the text of the compiled pipeline. From now on SIGTERM ends the container that is running, with time
-    to end by itself, and then this process.
+    `pipeline` is the text of the compiled pipeline, `tracking` the server for the embedded tracking database, where
+    that is used. From now on SIGTERM ends the container that is running, with time to end by itself, and then this
+    process.
     """
     from kfp.local import docker_task_handler
 
-    run = _Run(folder, settings, pipeline)
+    run = _Run(folder, settings, pipeline, tracking)
     signal.signal(signal.SIGTERM, run.told_to_end)
 
     class TaskHandler:
@@ -66,8 +70,8 @@ def use(folder: Path, settings: Settings, pipeline: str) -> None:
 class _Run:
     """The containers of one run, one at a time."""
 
-    def __init__(self, folder: Path, settings: Settings, pipeline: str) -> None:
-        self._folder, self._settings = folder, settings
+    def __init__(self, folder: Path, settings: Settings, pipeline: str, tracking: TrackingServer | None) -> None:
+        self._folder, self._settings, self._tracking = folder, settings, tracking
         self._executors = container_settings.executors(pipeline)
         self._told = False
         for path in [settings.work, *(path for path, writable in settings.mounts.items() if writable)]:
@@ -90,22 +94,27 @@ class _Run:
         """Run one task; an error document says why it failed, where the stage left none."""
         task, start = container_settings.function(command), time.monotonic()
         try:
+            if self._told:
+                return False
+            if self._tracking and task in RECORDING:
+                self._tracking.wait()
             with _engine_errors(f"The container of {task} could not be run"):
-                why = self._why_it_failed(task, image, command, variables)
+                self._run(task, image, command, variables)
         except SightlineError as error:
-            why = str(error)
-        if self._told:
-            sys.exit(ENDED)
-        if why:
-            print(why)
+            print(error)
             if not processes.error_file(self._folder).exists():
-                stage = STAGE_OF.get(task, task)
-                stage_frame.failed(stage, SightlineError(why), round(time.monotonic() - start, 3))
-        return not why
+                stage_frame.failed(STAGE_OF.get(task, task), error, round(time.monotonic() - start, 3))
+            return False
+        finally:
+            if self._told:
+                sys.exit(ENDED)
+        return True
 
-    def _why_it_failed(self, task: str, image: str, command: list[str], variables: Mapping[str, str]) -> str | None:
-        """Run the container of a task to its end, and say why that is none of success."""
+    def _run(self, task: str, image: str, command: list[str], variables: Mapping[str, str]) -> None:
+        """Run the container of a task to its end. Raises SightlineError if that is none of success."""
         mine = container_settings.environment(os.environ, self._settings)
+        if self._tracking:
+            mine[SERVER] = self._tracking.url
         with engine.connected() as client:
             asked = container_settings.configuration(
                 task,
@@ -117,14 +126,13 @@ class _Run:
                 user=(os.getuid(), os.getgid(), os.getgroups()),
             )
             with _removed(client.containers.create(image, command, **asked)) as container:
-                if self._told:
-                    return "It was told to end before it began."
                 container.start()
                 if self._told:  # before there was a container to stop
                     self._stop()
-                return self._followed(task, container)
+                self._follow(task, container)
 
-    def _followed(self, task: str, container: Container) -> str | None:
+    def _follow(self, task: str, container: Container) -> None:
+        """Copy what a container says until it ends. Raises SightlineError if it failed or vanished."""
         from docker.errors import NotFound
 
         try:
@@ -134,13 +142,10 @@ class _Run:
             code = int(container.wait()["StatusCode"])
             container.reload()
         except NotFound:
-            return f"The container of {task} was removed before it had ended, by somebody or something else."
-        if not code:
-            return None
-        return (
-            _words(task, code, bool(container.attrs["State"]["OOMKilled"]), self._settings)
-            + f" Its output is in {self._folder / claim.LOG}."
-        )
+            raise SightlineError(f"The container of {task} was removed from outside before it had ended.") from None
+        if code:
+            why = _words(task, code, bool(container.attrs["State"]["OOMKilled"]), self._settings)
+            raise SightlineError(f"{why} Its output is in {self._folder / claim.LOG}.")
 
 
 def _words(task: str, code: int, out_of_memory: bool, settings: Settings) -> str:

@@ -18,10 +18,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sightline.atomic import write_text
+from sightline.config import RegisterConfig
 from sightline.config.parameters import PipelineParameters
+from sightline.config.presets import resolve
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
-from sightline.orchestrate import claim, engine, images, outcome, processes
+from sightline.orchestrate import claim, engine, images, outcome, processes, tracking_server
 from sightline.orchestrate.container_settings import Settings, executors, settings
 from sightline.orchestrate.runner import pipeline_file
 from sightline.runtime import lifetime, progress, progress_bars, stage_frame
@@ -79,7 +81,7 @@ def run(
 
 
 def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
-    """Return what the containers of the run get. Raises ConfigError where the engine cannot run them."""
+    """Return what the containers of the run get. Raises ConfigError where the engine cannot run them, or tracking."""
     references = images.references()
     pipeline = images.with_references(pipeline_file().read_text(encoding="utf-8"), references)
     found = executors(pipeline).values()
@@ -89,7 +91,12 @@ def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store:
         dict.fromkeys(one.image for one in found if one.gpus and engine.device_requests(count)),
         count,
     )
-    return settings(parameters, references, runs=runs, folder=folder, store=store)
+    config = None
+    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
+        config = resolve(parameters.recipe, parameters.values())
+    if wrong := tracking_server.problems(runs, config.register_ if config else RegisterConfig()):
+        raise ConfigError("The run cannot start:", wrong)
+    return settings(parameters, config, references, runs=runs, folder=folder, store=store)
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
