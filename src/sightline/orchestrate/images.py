@@ -24,7 +24,8 @@ NAMES = ("data", "train", "infer")
 VARIABLE = "SIGHTLINE_IMAGES"
 BUILT = "images/built.json"  # in the source tree
 SHARED = ("pyproject.toml", "LICENSE", ".dockerignore", "images/build.lock", "images/install.sh")
-TREES = ("src/sightline", "pipelines/compiled")
+TREES = ("src/sightline", "pipelines/compiled")  # but their pages, which no image holds
+LISTS = tuple(f"images/{name}/requirements.lock" for name in NAMES)  # the wheel holds all three
 REFERENCE = re.compile(r"(?P<repository>.*?sightline-(?P<name>[a-z]+))(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 IN_PIPELINE = re.compile(r"^(\s+image: )(\S+)$", re.MULTILINE)
 
@@ -59,7 +60,7 @@ def source_tree() -> Path | None:
 def tag(name: str, *, base: str, variant: str = "", root: Path) -> str:
     """Return the version and a digest of what goes into an image: its base, lists, Dockerfile and source."""
     digest = hashlib.sha256("\0".join((name, base, variant, platform.machine())).encode())
-    for path in _content(name, root):
+    for path in _content(name, variant, root):
         digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())
     return f"{__version__}-{digest.hexdigest()[:12]}"
 
@@ -89,12 +90,21 @@ def with_references(pipeline: str, references: Mapping[str, str]) -> str:
     return IN_PIPELINE.sub(replaced, pipeline)
 
 
-def _content(name: str, root: Path) -> Iterator[Path]:
-    """Yield the files that go into an image, sorted; every image's list is in the wheel."""
-    files = [root / path for path in SHARED]
-    files += [root / "images" / name / "Dockerfile", *(root / "images").glob("*/*.lock")]
+def list_name(variant: str) -> str:
+    """Return the name of the list that a variant of an image is made from."""
+    return f"requirements{f'-{variant}' if variant else ''}.lock"
+
+
+def _content(name: str, variant: str, root: Path) -> Iterator[Path]:
+    """Yield the files that go into an image, sorted."""
+    folder = root / "images" / name
+    files = {*(root / path for path in (*SHARED, *LISTS)), folder / "Dockerfile", folder / list_name(variant)}
     for tree in TREES:
-        files += [path for path in (root / tree).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        files |= {
+            path
+            for path in (root / tree).rglob("*")
+            if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts
+        }
     yield from sorted(files)
 
 
