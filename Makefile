@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 
 DATA ?= quickstart
 WEIGHTS ?=
+RUNNER ?=
 ARGS ?=
 CONTAINER ?=
 REGISTRY ?=
@@ -34,8 +35,8 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
-run: $(STAMP) ## run the whole pipeline: the quickstart, or your DATA=, with WEIGHTS= and ARGS=
-	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+run: $(STAMP) ## run the whole pipeline: the quickstart, or your DATA=, with WEIGHTS=, RUNNER=docker and ARGS=
+	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(RUNNER),--runner $(RUNNER)) $(ARGS)
 
 test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)

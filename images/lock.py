@@ -25,7 +25,15 @@ IMAGES = {  # list -> extra
     "images/infer/requirements-cpu.lock": "infer-cpu",
 }
 ENTRY = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>[^\s;]+).*\n(?:[ \t].*\n)*", re.MULTILINE)
-OPTIONS = ("--quiet", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--no-header", "--no-annotate")
+OPTIONS = (
+    "--quiet",
+    "--python-version",
+    "3.11",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--no-header",
+    "--no-annotate",
+)
 
 
 def entries(path: Path) -> dict[str, tuple[str, str]]:

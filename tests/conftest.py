@@ -5,25 +5,25 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.command import sightline
 from tests.helpers.finished_run import Finished, run_quickstart
-from tests.helpers.servers import mlflow_serving, s3_serving
+from tests.helpers.s3_server import S3Server, s3_serving
+from tests.helpers.servers import mlflow_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
 
 E2E = Path(__file__).parent / "e2e"
 # What a test asks for says what it costs: a marker for each of these fixtures, also where another fixture asks for it.
 MARKERS = {
     "shared": "data",
-    "start_s3_server": "server",
+    "own_s3_server": "server",
     "s3_server": "server",
     "mlflow_server": "server",
+    "postgres": "server",
     "quickstart": "e2e",
     "engine": "images",
 }
@@ -80,32 +80,26 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.fixture(scope="session")
-def start_s3_server() -> Callable[..., AbstractContextManager[str]]:
-    """Starts an S3 server for one test alone: `with start_s3_server(VARIABLE="value") as address`."""
-    return s3_serving
+@pytest.fixture
+def own_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server for one test alone, which may kill it."""
+    with s3_serving(tmp_path_factory.mktemp("own-s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """Address of an S3 server that accepts any credentials."""
-    with s3_serving() as address:
-        yield address
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server with three users, for all tests."""
+    with s3_serving(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
-def s3(s3_server: str, private: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of a fresh bucket on that server; the environment holds its address and credentials."""
-    monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    from minio import Minio
-
-    bucket = f"bucket-{uuid.uuid4().hex}"
-    client = Minio(s3_server.removeprefix("http://"), "test-key", "test-secret", secure=False, region="us-east-1")
-    client.make_bucket(bucket)
-    return bucket
+def s3(s3_server: S3Server, private: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an empty bucket on that server; the environment holds its address and credentials for everything."""
+    for name, value in s3_server.variables().items():
+        monkeypatch.setenv(name, value)
+    return s3_server.empty_bucket()
 
 
 @pytest.fixture(scope="session")

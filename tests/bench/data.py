@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import damage, datasets
-from tests.bench.objects import LATENCY, proxy, server
+from tests.bench.objects import LATENCY, proxy
+from tests.helpers.s3_server import s3_serving
 
 ROOT = Path(__file__).parents[2]
 SIDE = (640, 480)
@@ -264,13 +265,14 @@ def s3(folder: Path, objects: int) -> dict[str, Any]:
     """Validate a set of small objects from one bucket into another, through a proxy that counts and delays."""
     root = datasets.draw(folder / "objects", objects // 2, SMALL)
     result: dict[str, Any] = {"objects": objects + 1, "added_latency_seconds": LATENCY, "runs": []}
-    with server() as port, proxy(port) as (address, seen):
-        keys = {"AWS_ACCESS_KEY_ID": "bench", "AWS_SECRET_ACCESS_KEY": "bench-secret", "AWS_REGION": "us-east-1"}
-        job("fill", root, "fill", SIGHTLINE_S3_ENDPOINT=f"http://127.0.0.1:{port}", **keys)
+    (folder / "store").mkdir()
+    with s3_serving(folder / "store") as store, proxy(store.ports["s3"]) as (address, seen):
+        job("fill", root, "fill", **store.variables())
         for transfers in TRANSFERS:
             seen.clear()
             own = {"SIGHTLINE_TRANSFERS": str(transfers), "SIGHTLINE_STORE": f"s3://target/{transfers}"}
-            done = job("from-s3", root, f"s3-{transfers}", SIGHTLINE_S3_ENDPOINT=address, **keys, **own)
+            through = {**store.variables(), "SIGHTLINE_S3_ENDPOINT": address}
+            done = job("from-s3", root, f"s3-{transfers}", **through, **own)
             counts = {"transfers": transfers, "requests": len(seen), "most_requests_at_once": max(seen)}
             result["runs"].append({**counts, **done})
     return result

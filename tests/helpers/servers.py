@@ -1,4 +1,4 @@
-"""Real servers in processes of their own: an S3 store and MLflow."""
+"""A real MLflow server in a process of its own, and waiting for a server to answer."""
 
 from __future__ import annotations
 
@@ -21,34 +21,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def s3_serving(**environment: str) -> Iterator[str]:
-    """Run an S3 server with these variables in its environment, and give its address."""
-    port = free_port()
-    command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", str(port)]
-    log = subprocess.DEVNULL
-    server = subprocess.Popen(command, env={**os.environ, **environment}, stdout=log, stderr=log)
-
-    def answers() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return False
-
-    try:
-        _wait_until(answers, server, seconds=60)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-@contextlib.contextmanager
-def mlflow_serving(folder: Path) -> Iterator[str]:
-    """Run an MLflow server with its database and artifacts in `folder`, and give its address."""
+def mlflow_serving(folder: Path, database: str | None = None) -> Iterator[str]:
+    """Run an MLflow server with its artifacts in `folder`, its database too if no other is named; give its address."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [
         *(str(Path(sys.executable).with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port)),
-        *("--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+        *("--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"),
         *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
     ]
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -63,19 +42,17 @@ def mlflow_serving(folder: Path) -> Iterator[str]:
         return False
 
     try:
-        _wait_until(answers, server, seconds=90, log=folder / "server.log")
+        wait_until(answers, server, seconds=90, log=folder / "server.log")
         yield address
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # the workers as well
         server.wait()
 
 
-def _wait_until(
-    answers: Callable[[], bool], server: subprocess.Popen[bytes], *, seconds: int, log: Path | None = None
-) -> None:
+def wait_until(answers: Callable[[], bool], server: subprocess.Popen[bytes], *, seconds: int, log: Path) -> None:
+    """Ask until the server answers; its log is shown if it ends, or takes too long."""
     deadline = time.monotonic() + seconds
     while not answers():
-        said = log.read_text() if log else ""
-        assert server.poll() is None, f"{server.args} ended with {server.returncode}\n{said}"
-        assert time.monotonic() < deadline, f"{server.args} does not answer\n{said}"
+        assert server.poll() is None, f"{server.args} ended with {server.returncode}\n{log.read_text()}"
+        assert time.monotonic() < deadline, f"{server.args} does not answer\n{log.read_text()}"
         time.sleep(0.05)

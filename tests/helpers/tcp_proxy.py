@@ -32,16 +32,18 @@ class TcpProxy:
     def down(self) -> None:
         """Refuse connections, and break those that there are."""
         for each in (self.listener, *self.open):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+            _end(each)
         self.open.clear()
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.create_connection((self.target[0], int(self.target[1])))
+                try:
+                    server = socket.create_connection((self.target[0], int(self.target[1])))
+                except OSError:  # the server is away
+                    client.close()
+                    continue
                 self.open += (client, server)
                 threading.Thread(target=self._up, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._down, args=(server, client), daemon=True).start()
@@ -52,7 +54,7 @@ class TcpProxy:
                 self.requests.append(data.decode("latin-1"))
                 server.sendall(data)
                 time.sleep(len(data) / self.up_rate)
-        server.close()
+        _end(server)
 
     def _down(self, server: socket.socket, client: socket.socket) -> None:
         sent = 0
@@ -65,5 +67,11 @@ class TcpProxy:
                     self.cut_after = self.cut_after if self.cut_each else None
                     self.cuts += 1
                     break
-            client.shutdown(socket.SHUT_RDWR)
-        client.close()
+        _end(client)
+
+
+def _end(connection: socket.socket) -> None:
+    """Close a connection in whatever state; closing alone would leave a thread that waits for it, and its peer."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()

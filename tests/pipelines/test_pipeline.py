@@ -49,7 +49,7 @@ def test_training_takes_only_content_addresses(spec: dict[str, Any]) -> None:
         for name, value in inputs["parameters"].items()
         if name not in ("pipelinechannel--gpus", "accelerator_count")  # how many GPUs the task asks for
     }
-    assert produced == {"snapshot", "weights", "train_config", "code"}
+    assert produced == {"snapshot", "weights", "train_config", "train_code"}
 
 
 def test_nothing_is_installed_at_run_time_and_images_are_pinned(spec: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sightline.storage.patience import Outage
 from tests.helpers.s3_doubles import ScriptedS3, serving
+from tests.helpers.s3_server import S3Server
 from tests.helpers.tcp_proxy import TcpProxy
 
 
@@ -21,8 +22,8 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def proxy(s3: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
-    proxy = TcpProxy(s3_server)
+def proxy(s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
+    proxy = TcpProxy(s3_server.address)
     monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", proxy.address)
     yield proxy
     proxy.down()

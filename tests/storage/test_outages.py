@@ -155,6 +155,7 @@ def test_a_busy_or_failing_server_is_asked_again(scripted: type[ScriptedS3], sta
         (403, "<html>no</html>", r"access refused by \S+ \(HTTP status 403\). Check AWS_ACCESS_KEY_ID"),
         (401, "", r"access refused by \S+ \(HTTP status 401\)"),
         (403, xml("AllAccessDisabled"), r"access refused by \S+ \(AllAccessDisabled\)"),
+        (400, xml("ExpiredToken"), r"\(ExpiredToken\): AWS_SESSION_TOKEN is no longer valid\. Get new credentials"),
         (403, xml("RequestTimeTooSkewed"), r"its clock and this machine's differ too much"),
     ],
 )

@@ -120,7 +120,9 @@ def _given(text: str) -> dict[str, str]:
             )
         found[match["name"]] = reference.strip()
     if missing := [name for name in NAMES if name not in found]:
-        raise ConfigError(f"{VARIABLE}: sightline-{' and sightline-'.join(missing)} missing, expected all three images.")
+        raise ConfigError(
+            f"{VARIABLE}: sightline-{' and sightline-'.join(missing)} missing, expected all three images."
+        )
     return found
 
 

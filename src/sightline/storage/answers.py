@@ -14,6 +14,16 @@ REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Expir
 BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
         "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
         "XMinioServerNotInitialized")  # fmt: skip
+# What is wrong with the credentials, where the server's word for it says so.
+ADVICE = {
+    "InvalidAccessKeyId": "it does not know AWS_ACCESS_KEY_ID. Correct it, or SIGHTLINE_S3_ENDPOINT.",
+    "InvalidClientTokenId": "it does not know AWS_ACCESS_KEY_ID. Correct it, or SIGHTLINE_S3_ENDPOINT.",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the one of AWS_ACCESS_KEY_ID. Correct it; if it is right, "
+    "AWS_REGION is not the bucket's, or a proxy on the way changes requests.",
+    "ExpiredToken": "AWS_SESSION_TOKEN is no longer valid. Get new credentials.",
+    "InvalidToken": "AWS_SESSION_TOKEN is not one that it gave. Correct it, or unset it where keys need none.",
+    "RequestTimeTooSkewed": "its clock and this machine's differ too much. Set them.",
+}
 FULL = re.compile(r"\w*(StorageFull|QuotaExceeded|InsufficientStorage\w*)")  # of MinIO, Ceph and others
 # Of minio, for an answer that is no XML, and for XML, text, dates and numbers that are not S3's.
 UNREADABLE = (ElementTree.ParseError, ValueError)

@@ -22,6 +22,7 @@ from minio.helpers import MIN_PART_SIZE, check_bucket_name
 
 from sightline.errors import StorageError, StorageUsageError
 from sightline.storage.answers import (
+    ADVICE,
     BUSY,
     UNREADABLE,
     Busy,
@@ -144,7 +145,8 @@ class S3Store(Store):
         try:
             return str(self._stat(key).etag)
         except MissingObject:
-            self.check()  # the answer to this request is the same when it is the bucket that is missing
+            # Whether the bucket is missing only the answer to a GET tells; to list it may not be allowed.
+            self._retry(lambda: next(self._read(key, 0, ""), None), key)
             raise
 
     def _append(self, key: str, file: BinaryIO, update: Callable[[bytes], None], version: str) -> None:
@@ -228,12 +230,9 @@ class S3Store(Store):
                 f"{where}: the object store at {self.address} is full ({code}; {times}). Delete what is not needed "
                 "there, or raise its quota, then run again: what has arrived is used."
             )
-        if code == "RequestTimeTooSkewed":
-            return StorageUsageError(
-                f"{where}: access refused by {self.address} ({code}): its clock and this machine's differ too much. "
-                "Set them."
-            )
-        if refused(error):
+        if code in ADVICE:
+            return StorageUsageError(f"{where}: access refused by {self.address} ({code}): {ADVICE[code]}")
+        if refused(error):  # without a word in the answer to a HEAD, whatever is wrong
             return StorageUsageError(
                 f"{where}: access refused by {self.address} ({code}). Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
                 "and, where used, AWS_SESSION_TOKEN and AWS_REGION, and what they may do with the bucket."
