@@ -51,7 +51,9 @@ class Engine:
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the engine to its end, and return what it said."""
-        return subprocess.run([self.program, *arguments], capture_output=True, text=True, check=False, env=_environment())
+        return subprocess.run(
+            [self.program, *arguments], capture_output=True, text=True, check=False, env=_environment()
+        )
 
     def image(self, reference: str) -> Image | None:
         """Return an image of the store; None if it is not there."""
@@ -162,7 +164,7 @@ class Engine:
             return None
         found = json.loads(done.stdout)
         rows = json.loads(self.call("images", "--json").stdout)
-        size = next((row["size"] for row in rows if row["id"] == found["FromImageID"]), "0 B")
+        size = next(row["size"] for row in rows if found["FromImageID"].startswith(row["id"]))
         return Image(found["FromImageID"], _bytes(size), found["OCIv1"]["config"].get("Labels") or {})
 
 
@@ -227,7 +229,9 @@ def _has_buildkit(engine: Engine) -> bool:
 
 
 def _check_answers(engine: Engine) -> None:
-    done = engine.call("version", "--format", "{{.Server.Version}}" if engine.kind == "docker" else "{{.Client.Version}}")
+    done = engine.call(
+        "version", "--format", "{{.Server.Version}}" if engine.kind == "docker" else "{{.Client.Version}}"
+    )
     if done.returncode == 0:
         return
     reason = last_line(done.stderr)
@@ -236,7 +240,9 @@ def _check_answers(engine: Engine) -> None:
             f"{engine.program} may not use its socket: {reason}. Join the group of the socket (`docker` as a rule), or "
             "use a rootless engine: CONTAINER=podman."
         )
-    raise EngineError(f"{engine.program}: the engine is not running: {reason}. Start it, or name another: CONTAINER=podman.")
+    raise EngineError(
+        f"{engine.program}: the engine is not running: {reason}. Start it, or name another: CONTAINER=podman."
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -259,6 +265,13 @@ def _build_failed(name: str, log: Path) -> NoReturn:
         raise EngineError(
             f"sightline-{name}: the disk of the engine is full. Make room (`docker system df`, `docker builder prune`), "
             "and run again. No image was named."
+        )
+    if index := re.search(
+        r".*(name resolution|CERTIFICATE_VERIFY_FAILED|No matching distribution|dns error|tls handshake).*", text
+    ):
+        raise EngineError(
+            f"sightline-{name}: the build cannot get the packages: {index[0].strip()}. It uses the index settings of pip and "
+            "uv on this machine; images/README.md says which."
         )
     if base := re.search(r"(pull access denied|manifest unknown|failed to resolve source metadata).*", text):
         raise EngineError(f"BASE_IMAGE: {base[0]}")

@@ -8,6 +8,16 @@ umask 022
 environment=/opt/sightline
 tools=/build/tools
 
+# A full disk is said at the end: some of what runs here fails without the reason.
+finished() {
+    status=$?
+    free=$(df -Pm /build | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4)
+    if [ "$status" != 0 ] && [ "$free" -lt 100 ]; then
+        echo "no space left on device: $free MB" >&2
+    fi
+}
+trap finished EXIT
+
 packages() {
     version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || echo none)
     if [ "$version" != 3.11 ]; then

@@ -54,7 +54,10 @@ NVIDIA = {
     "nvidia-nvjitlink": CUDA,
     "nvidia-nvshmem-cu13": CUDA,
 }
-BY_HAND |= {"nvidia-nccl-cu13": "BSD-3-Clause", "nvidia-nvtx": "Apache-2.0"}  # their files; the metadata says proprietary
+BY_HAND |= {
+    "nvidia-nccl-cu13": "BSD-3-Clause",
+    "nvidia-nvtx": "Apache-2.0",
+}  # their files; the metadata says proprietary
 ADDRESS = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host|@ file:")
 
 
@@ -124,7 +127,10 @@ def image_licence(path: Path) -> str:
 def main() -> int:
     """Print what is wrong; returns the exit code."""
     found = list(problems())
-    print("\n".join(found) or f"The lists of the images are in order: {sum(len(entries(ROOT / path)) for path in IMAGES)} entries.")
+    print(
+        "\n".join(found)
+        or f"The lists of the images are in order: {sum(len(entries(ROOT / path)) for path in IMAGES)} entries."
+    )
     return min(1, len(found))
 
 

@@ -74,4 +74,3 @@ def built_images(engine: engines.Engine) -> BuiltImages:
 @pytest.fixture(params=images.NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-

@@ -78,7 +78,11 @@ def registry_serving(folder: Path, password: str = "") -> Iterator[str]:
     if program is None:
         pytest.skip("needs docker-registry (Debian's package)")
     port = free_port()
-    lines = ["version: 0.1", f"storage: {{filesystem: {{rootdirectory: {folder}}}}}", f"http: {{addr: '127.0.0.1:{port}'}}"]
+    lines = [
+        "version: 0.1",
+        f"storage: {{filesystem: {{rootdirectory: {folder}}}}}",
+        f"http: {{addr: '127.0.0.1:{port}'}}",
+    ]
     if password:
         (folder / "users").write_text(password)
         lines.append(f"auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}")

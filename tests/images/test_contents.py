@@ -75,9 +75,7 @@ def test_the_project_in_an_image_is_the_source_tree(built_images: BuiltImages, n
 
 def test_no_image_outgrows_what_its_packages_should_weigh(built_images: BuiltImages, name: str) -> None:
     image = built_images.built[name]
-    done = built_images.engine.call(
-        "history", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image.reference
-    )
+    done = built_images.engine.call("history", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image.reference)
     ours = [int(line.split()[0]) for line in done.stdout.splitlines() if "COPY" in line]
     assert len(ours) == 2
     assert sum(ours) / 1e6 <= MEGABYTES[name + image.variant]

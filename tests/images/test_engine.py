@@ -86,7 +86,10 @@ def test_an_engine_that_is_not_there_is_named() -> None:
     ("said", "expected"),
     [
         ("Got permission denied while trying to connect to the Docker daemon socket", "may not use its socket: .*Join"),
-        ("Cannot connect to the Docker daemon at unix:///run/x. Is it running?", "the engine is not running: .*Start it"),
+        (
+            "Cannot connect to the Docker daemon at unix:///run/x. Is it running?",
+            "the engine is not running: .*Start it",
+        ),
     ],
     ids=["permission", "not running"],
 )

@@ -74,7 +74,7 @@ def references() -> dict[str, str]:
     if given := os.environ.get(VARIABLE):
         return _given(given)
     root = source_tree()
-    return {} if root is None else _built(root)
+    return {} if root is None else built_references(root)
 
 
 def with_references(pipeline: str, references: Mapping[str, str]) -> str:
@@ -126,7 +126,11 @@ def _given(text: str) -> dict[str, str]:
     return found
 
 
-def _built(root: Path) -> dict[str, str]:
+def built_references(root: Path) -> dict[str, str]:
+    """Return the references of the last build in a source tree.
+
+    Raises ConfigError if there is none, or if the sources have changed since.
+    """
     path = root / BUILT
     try:
         built = Built.model_validate_json(path.read_bytes()).images
