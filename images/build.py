@@ -18,7 +18,7 @@ from images import engine as engines
 from images import index_settings, smoke, supply_chain
 from sightline import __version__
 from sightline.atomic import write_text
-from sightline.errors import ConfigError, SightlineError
+from sightline.errors import SightlineError
 from sightline.orchestrate import images
 from sightline.runtime.provenance import git_commit
 
@@ -48,13 +48,13 @@ def build(engine: engines.Engine, *, base_image: str, registry: str, variant: st
         _smoke(engine, ids)
     for name in [name for name in images.NAMES if name not in there]:
         engine.tag(ids[name], names[name])
-    found = {name: engine.image(names[name]) for name in images.NAMES}
+    inspected = {name: engine.image(names[name]) for name in images.NAMES}
     return images.Built(
         images={
             name: images.BuiltImage(
                 reference=names[name], base=base, variant=variants[name], id=f"sha256:{image.id}", size=image.size
             )
-            for name, image in found.items()
+            for name, image in inspected.items()
             if image
         }
     )
@@ -63,8 +63,8 @@ def build(engine: engines.Engine, *, base_image: str, registry: str, variant: st
 def push(engine: engines.Engine, built: images.Built, *, release: bool) -> images.Built:
     """Push the images of a build that their registry does not have, and return them with their digests.
 
-    With `release` they also get the tag that the compiled pipeline names. Raises EngineError if the registry refuses, or
-    if that tag is another image: tags never move.
+    With `release` they also get the tag that the compiled pipeline names. Raises EngineError if the registry refuses,
+    or if that tag is another image: tags never move.
     """
     done = {}
     for name, image in built.images.items():

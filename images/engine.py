@@ -8,10 +8,10 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 from sightline.errors import ConfigError, SightlineError
 
@@ -138,9 +138,9 @@ class Engine:
         if done.returncode == 0:
             found = json.loads(answer)
             return str(found["Descriptor"]["digest"] if self.kind == "docker" else found["Digest"])
-        if re.search("no such manifest|manifest unknown|name unknown|not found", done.stderr, re.IGNORECASE):
-            return None
-        refused(reference, done.stderr)
+        if not re.search("no such manifest|manifest unknown|name unknown|not found", done.stderr, re.IGNORECASE):
+            refused(reference, done.stderr)
+        return None
 
     def push(self, reference: str) -> str:
         """Push an image and return its digest. Raises EngineError if the registry does not take it."""
@@ -263,15 +263,15 @@ def _build_failed(name: str, log: Path) -> NoReturn:
         raise ConfigError(ours[-1])
     if FULL in text.lower():
         raise EngineError(
-            f"sightline-{name}: the disk of the engine is full. Make room (`docker system df`, `docker builder prune`), "
-            "and run again. No image was named."
+            f"sightline-{name}: the disk of the engine is full. Make room (`docker system df`, `docker builder "
+            "prune`), and run again. No image was named."
         )
     if index := re.search(
         r".*(name resolution|CERTIFICATE_VERIFY_FAILED|No matching distribution|dns error|tls handshake).*", text
     ):
         raise EngineError(
-            f"sightline-{name}: the build cannot get the packages: {index[0].strip()}. It uses the index settings of pip and "
-            "uv on this machine; images/README.md says which."
+            f"sightline-{name}: the build cannot get the packages: {index[0].strip()}. It uses the index settings "
+            "of pip and uv on this machine; images/README.md says which."
         )
     if base := re.search(r"(pull access denied|manifest unknown|failed to resolve source metadata).*", text):
         raise EngineError(f"BASE_IMAGE: {base[0]}")

@@ -2,7 +2,7 @@
 
 python -m images.supply_chain
 
-Licences are read from the installed metadata of the packages, so it needs what `make install` installs and nothing else.
+Licences are read from the packages' installed metadata, so it needs what `make install` installs and nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from images.lock import BUILD, EVERYTHING, IMAGES, ROOT, entries
 
 OWN = "AGPL-3.0-or-later"
-# What may be part of a work under AGPL-3.0-or-later (gnu.org/licenses/license-list: compatible with the GPL, version 3).
+# What may be part of a work under AGPL-3.0-or-later, as gnu.org/licenses/license-list says of version 3 of the GPL.
 ALLOWED = {
     *("0BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU", "PSF-2.0"),
     *("Unlicense", "Zlib", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "MPL-2.0", "AGPL-3.0-only", OWN),

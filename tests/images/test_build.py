@@ -14,8 +14,8 @@ import pytest
 from components.images import BASE_IMAGE
 from images import engine as engines
 from images.lock import ROOT
+from tests.helpers.built_images import BuiltImages
 from tests.helpers.servers import free_port
-from tests.images.conftest import BuiltImages
 
 NOBODY = "127.0.0.1:1"  # where no registry answers
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from images.lock import entries
-from tests.images.conftest import ROOT, BuiltImages
+from images.lock import ROOT, entries
+from tests.helpers.built_images import BuiltImages
 
 INSTALLED = """
 import importlib.metadata as m, json, re

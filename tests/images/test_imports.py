@@ -6,7 +6,7 @@ import grimp
 import pytest
 
 from images.smoke import STAGES
-from tests.images.conftest import BuiltImages
+from tests.helpers.built_images import BuiltImages
 
 # What only an embedded database needs: containers reach it through a server.
 EMBEDDED = {"sqlalchemy", "alembic"}

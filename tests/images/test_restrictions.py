@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sightline import __version__
-from tests.images.conftest import BuiltImages
+from tests.helpers.built_images import BuiltImages
 
 RELEASE = "org.opencontainers.image"
 

@@ -160,14 +160,14 @@ def test_the_last_build_is_used_while_the_sources_are_its_own(root: Path, built:
     assert {name: reference.rpartition(":")[2] for name, reference in built().items()} == tags(root)
     append(root, "images/train/Dockerfile")
     with pytest.raises(
-        ConfigError, match="The sources have changed since sightline-train was built. Run `make images`"
+        ConfigError, match=r"The sources have changed since sightline-train was built. Run `make images`"
     ):
         built()
 
 
 def test_no_build_and_a_damaged_record_say_make_images(root: Path) -> None:
-    with pytest.raises(ConfigError, match="No images have been built from .*make images"):
+    with pytest.raises(ConfigError, match=r"No images have been built from .*make images"):
         images.built_references(root)
     (root / images.BUILT).write_text("{")
-    with pytest.raises(ConfigError, match="is damaged. Run `make images` again"):
+    with pytest.raises(ConfigError, match=r"is damaged. Run `make images` again"):
         images.built_references(root)
