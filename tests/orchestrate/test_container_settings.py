@@ -132,6 +132,7 @@ def test_settings_and_credentials_go_along_and_nothing_else_of_the_environment(t
         "TMPDIR": "/data/runs/a/tmp",
         "SIGHTLINE_STORE": "s3://bucket/x",
     }
+    mine["LOGNAME"] = "somebody"
     others = {"SIGHTLINE_COMMAND": "1", "SIGHTLINE_GIT_COMMIT": "x", "PATH": "/x", "HOME": "/x", "GITHUB_TOKEN": "x"}
     passed = environment(mine | others, found)
     assert passed == mine | {"SIGHTLINE_CACHE": str(tmp_path / "cache")}

@@ -6,7 +6,9 @@ run. The environment is not: it holds credentials, and goes from the command's p
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,6 +136,8 @@ def environment(mine: Mapping[str, str], settings: Settings) -> dict[str, str]:
         kept[STORE] = file_uri(local_path(store))
     if mine.get(WORK):
         kept[WORK] = settings.work
+    with contextlib.suppress(KeyError):  # who recorded a run; an image knows no users
+        kept.setdefault("LOGNAME", pwd.getpwuid(os.getuid()).pw_name)
     return kept | {CACHE: str(cache_root())}
 
 
