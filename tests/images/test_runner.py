@@ -47,10 +47,10 @@ def client() -> Iterator[DockerClient]:
 
 
 @pytest.fixture(autouse=True)
-def tracking(client: DockerClient, mlflow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are recorded by a server on this machine's loopback."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+def embedded(client: DockerClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Store and tracking are those in the folder of runs."""
     monkeypatch.delenv("SIGHTLINE_STORE")
+    monkeypatch.delenv("SIGHTLINE_RUNS")
 
 
 def until(true: Callable[[], Any], seconds: float = 240) -> Any:
@@ -102,18 +102,23 @@ def test_a_run_in_containers_gives_what_a_run_in_processes_gives(command: Comman
     where.mkdir()
     runs = {}
     for runner in ("docker", "subprocess"):
-        done = command("run", "--json", "--runner", runner, "--run-id", runner, *SHORT, cwd=where)
+        arguments = ("--run-id", runner, *SHORT, "--set", "train.epochs=8")
+        done = command("run", "--json", "--runner", runner, *arguments, cwd=where)
         assert done.returncode == 0, done.stdout + done.stderr
         runs[runner] = json.loads(done.stdout)
-    docker, subprocess_ = runs["docker"], runs["subprocess"]
-    assert docker["data"] == subprocess_["data"]
+    docker, other = runs["docker"], runs["subprocess"]
+    assert docker["status"] == other["status"] == "registered"
+    assert docker["data"] == other["data"]
+    assert docker["evaluate"]["map50"] > 0.5
     for score in ("map50", "map50_95", "precision", "recall", "confidence"):
-        assert docker["evaluate"][score] == pytest.approx(subprocess_["evaluate"][score], abs=1e-6)
+        assert docker["evaluate"][score] == pytest.approx(other["evaluate"][score], abs=1e-6)
+    assert docker["register"]["tracking_uri"] == other["register"]["tracking_uri"]
+    assert {docker["register"]["version"], other["register"]["version"]} == {"1", "2"}
     folder = where / "runs" / "docker"
     assert all(path.stat().st_uid == os.getuid() for path in folder.rglob("*"))
     assert not (folder / "tmp").exists()
     files = {runner: {path.name for path in (where / "runs" / runner).iterdir()} for runner in ("docker", "subprocess")}
-    assert files["docker"] == files["subprocess"]
+    assert files["docker"] == files["subprocess"] | {"mlflow-server.log"}
 
 
 def test_data_is_read_where_it_lies_and_a_rejected_set_ends_with_its_page(
@@ -145,16 +150,18 @@ def test_what_is_not_there_is_said_in_the_same_words(command: Command, tmp_path:
     assert where in docker["message"]
 
 
-def test_a_store_on_loopback_is_reached_with_credentials_that_no_file_holds(
-    command: Command, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+def test_servers_on_loopback_are_reached_with_credentials_that_no_file_holds(
+    command: Command, tmp_path: Path, s3: str, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     monkeypatch.setenv("SIGHTLINE_STORE", f"s3://{s3}/team")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-nobody")
     done = command(*DOCKER, "--run-id", "a", *SHORT, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert summary(tmp_path / "runs/a")["data"]["snapshot"].startswith("sha256:") or f"s3://{s3}/team" in str(
-        summary(tmp_path / "runs/a")
-    )
+    found = summary(tmp_path / "runs/a")
+    assert found["data"]["snapshot"].startswith(f"s3://{s3}/team/snapshots/")
+    assert found["register"]["tracking_uri"] == mlflow_server
+    assert not (tmp_path / "runs/mlflow.db").exists()
     for path in (tmp_path / "runs/a").rglob("*"):
         assert not path.is_file() or b"a-secret-of-nobody" not in path.read_bytes(), path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate.container_settings import Settings, configuration, environment, executors, settings
+from sightline.orchestrate.containers import meaning
 from sightline.orchestrate.engine import Traits
 from sightline.orchestrate.runner import pipeline_file
 from sightline.runtime.shared_memory import OTHER, shm_bytes
+from sightline.storage.files import file_uri
 
 TASKS = ("validate", "train", "export", "evaluate", "sample", "verdict", "report", "register")
 USER = (1000, 1000, [27, 1000])
@@ -129,11 +132,33 @@ def test_settings_and_credentials_go_along_and_nothing_else_of_the_environment(t
         "TMPDIR": "/data/runs/a/tmp",
         "SIGHTLINE_STORE": "s3://bucket/x",
     }
+    mine["LOGNAME"] = "somebody"
     others = {"SIGHTLINE_COMMAND": "1", "SIGHTLINE_GIT_COMMIT": "x", "PATH": "/x", "HOME": "/x", "GITHUB_TOKEN": "x"}
     passed = environment(mine | others, found)
     assert passed == mine | {"SIGHTLINE_CACHE": str(tmp_path / "cache")}
     assert asked("train", found, **passed)["environment"] == passed
     assert "s3cret" not in found.model_dump_json()
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="its name is not UTF-8"):
+        made(tmp_path, data=file_uri(folder))
+
+
+@pytest.mark.parametrize(
+    ("code", "out_of_memory", "words"),
+    [
+        (1, True, "exit code 1: memory ran out, and the kernel killed a process in it"),
+        (137, True, "memory ran out"),
+        (137, False, "exit code 137: it was killed from outside (`docker kill`"),
+        (135, False, "exit code 135 (bus error): /dev/shm, in which loaders hand over images, has 269 MB and was full"),
+        (3, False, "The container of train ended with exit code 3."),
+    ],
+)
+def test_an_exit_code_is_said_in_words(tmp_path: Path, code: int, out_of_memory: bool, words: str) -> None:
+    assert words in meaning("train", code, out_of_memory, made(tmp_path))
 
 
 @pytest.mark.parametrize("data", ["/usr", "/tmp", "/"])

@@ -6,8 +6,10 @@ run. The environment is not: it holds credentials, and goes from the command's p
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+import pwd
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sightline.config import RunConfig
 from sightline.config.parameters import PipelineParameters
+from sightline.datasets.types import shown
 from sightline.errors import ConfigError
 from sightline.orchestrate import engine, inputs
 from sightline.orchestrate.engine import LABEL, TASK, Traits, device_requests
@@ -99,15 +102,25 @@ def settings(
         writable.append(database.parent / "mlartifacts")
     mounts |= {str(path): True for path in writable}
     work = work_root(runs)
-    if blocked := [path for path in (*map(Path, mounts), work) if path in inputs.SYSTEM]:
-        raise ConfigError(
-            f"{blocked[0]} cannot be mounted into containers, because they have such a folder of their own. Put what "
-            f"the run needs into a folder below it, {engine.INSTEAD}."
-        )
+    _check_mountable([*map(Path, mounts), work])
     train = config.train if config else None
     workers = train.workers if train and train.gpus else 0  # on the CPU the engine loads images in its own process
     shared = shm_bytes(workers, train.batch if train else 0, train.image_size if train else 0)
     return Settings(images=dict(images), mounts=mounts, work=str(work), shm_bytes=shared, gpus=parameters.gpus)
+
+
+def _check_mountable(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if path in inputs.SYSTEM:
+            raise ConfigError(
+                f"{path} cannot be mounted into containers, because they have such a folder of their own. Put what the "
+                f"run needs into a folder below it, {engine.INSTEAD}."
+            )
+        if shown(str(path)) != str(path):
+            raise ConfigError(
+                f"{shown(str(path))} cannot be mounted into containers, because its name is not UTF-8. Rename it, "
+                f"{engine.INSTEAD}."
+            )
 
 
 def environment(mine: Mapping[str, str], settings: Settings) -> dict[str, str]:
@@ -123,6 +136,8 @@ def environment(mine: Mapping[str, str], settings: Settings) -> dict[str, str]:
         kept[STORE] = file_uri(local_path(store))
     if mine.get(WORK):
         kept[WORK] = settings.work
+    with contextlib.suppress(KeyError):  # who recorded a run; an image knows no users
+        kept.setdefault("LOGNAME", pwd.getpwuid(os.getuid()).pw_name)
     return kept | {CACHE: str(cache_root())}
 
 

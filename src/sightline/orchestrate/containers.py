@@ -144,12 +144,12 @@ class _Run:
         except NotFound:
             raise SightlineError(f"The container of {task} was removed from outside before it had ended.") from None
         if code:
-            why = _words(task, code, bool(container.attrs["State"]["OOMKilled"]), self._settings)
+            why = meaning(task, code, bool(container.attrs["State"]["OOMKilled"]), self._settings)
             raise SightlineError(f"{why} Its output is in {self._folder / claim.LOG}.")
 
 
-def _words(task: str, code: int, out_of_memory: bool, settings: Settings) -> str:
-    """Say what a container's exit code means."""
+def meaning(task: str, code: int, out_of_memory: bool, settings: Settings) -> str:
+    """Say what the exit code of a container means; `out_of_memory` is what the engine says of it."""
     what = f"The container of {task} ended with exit code {code}"
     if out_of_memory:
         return f"{what}: memory ran out, and the kernel killed a process in it. Give it more, or lower train.batch."

@@ -61,7 +61,9 @@ def check(references: Iterable[str], gpus: Iterable[str] = (), count: str = "0")
                 f"a run. Build the images with `make images`, fetch them with `docker pull`, {INSTEAD}."
             )
         for reference in gpus:
-            container = client.containers.create(reference, ["true"], device_requests=device_requests(count))
+            container = client.containers.create(
+                reference, ["true"], device_requests=device_requests(count), network_mode="none"
+            )
             try:
                 container.start()
             except docker.errors.APIError as error:

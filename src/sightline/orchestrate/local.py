@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.atomic import write_text
 from sightline.config import RegisterConfig
@@ -23,12 +24,14 @@ from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import resolve
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
-from sightline.orchestrate import claim, engine, images, outcome, processes, tracking_server
-from sightline.orchestrate.container_settings import Settings, executors, settings
+from sightline.orchestrate import claim, engine, images, outcome, processes
 from sightline.orchestrate.runner import pipeline_file
 from sightline.runtime import lifetime, progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
+
+if TYPE_CHECKING:
+    from sightline.orchestrate.container_settings import Settings
 
 
 def run(
@@ -82,6 +85,9 @@ def run(
 
 def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
     """Return what the containers of the run get. Raises ConfigError where the engine cannot run them, or tracking."""
+    from sightline.orchestrate import tracking_server  # these load numpy, which `sightline --help` does not need
+    from sightline.orchestrate.container_settings import executors, settings
+
     references = images.references()
     pipeline = images.with_references(pipeline_file().read_text(encoding="utf-8"), references)
     found = executors(pipeline).values()

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from sightline.orchestrate import cached_results, claim, containers, images, shell, tracking_server
-from sightline.orchestrate.container_settings import Settings
+from sightline.orchestrate import cached_results, claim, images, shell
 from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
@@ -49,6 +48,9 @@ def main(folder: Path) -> int:
     if arguments["containers"] is None:
         shell.call_this_python()
         return _execute(pipeline, folder, arguments)
+    from sightline.orchestrate import containers, tracking_server
+    from sightline.orchestrate.container_settings import Settings
+
     settings = Settings.model_validate(arguments["containers"])
     pipeline = images.with_references(pipeline, settings.images)
     with tracking_server.serving(Path(arguments["runs"]), folder) as server:
