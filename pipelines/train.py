@@ -50,5 +50,5 @@ def sightline_train(**parameters: Any) -> None:
         request(task, task.name)
     trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["gpus"])
     # Their inputs do not determine their result: data or pictures at a mutable URI, a tracking server.
-    for task in (checked, sampled, reported, registered):
+    for task in (checked, sampled, reported, judged, registered):
         task.set_caching_options(False)

@@ -49,7 +49,6 @@ class TrackingServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **SETTINGS},
-                cwd=folder,
                 start_new_session=True,
             )
 
