@@ -246,7 +246,7 @@ def _check_answers(engine: Engine) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment with BuildKit, and without its attestations: a tag is then one manifest in every engine."""
+    """Return the environment with BuildKit, without its attestations: a tag is one manifest in every engine."""
     return {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDAH_FORMAT": "docker"}
 
 
