@@ -246,7 +246,8 @@ def _check_answers(engine: Engine) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDAH_FORMAT": "docker"}
+    """Return the environment with BuildKit, without its attestations: a tag is one manifest in every engine."""
+    return {**os.environ, "DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1", "BUILDAH_FORMAT": "docker"}
 
 
 def _isolation() -> list[str]:
