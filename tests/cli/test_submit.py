@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -159,7 +158,6 @@ def test_ctrl_c_leaves_the_run_alone(command: Command, kfp_server: StandIn, tmp_
     waiting = subprocess.Popen(
         [sys.executable, "-m", "sightline", "submit", "--pipeline", "small.yaml", "--wait"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

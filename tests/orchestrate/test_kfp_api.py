@@ -64,7 +64,10 @@ def test_an_expired_token_is_named_by_where_it_came_from(
     monkeypatch.delenv("KFP_TOKEN")
     (tmp_path / "token").write_text("good\n")
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
-    assert Server().pipeline("x") is None
+    server = Server()
+    kfp_server.token = "renewed"  # as Kubernetes does every hour
+    (tmp_path / "token").write_text("renewed\n")
+    assert server.pipeline("x") is None
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "gone"))
     refused(ClusterUsageError, "The token cannot be read from the file .*gone", 2)
 

@@ -82,8 +82,9 @@ def connect(namespace: str | None = None) -> Connection:
         configuration.host = address
         token, secret = _token()
         if token:
-            configuration.api_key = {"authorization": token}
             configuration.api_key_prefix = {"authorization": "Bearer"}
+            configuration.api_key = {"authorization": token}
+            configuration.refresh_api_key_hook = _renew_token
     else:
         secret = _from_kubeconfig(configuration)
     client = kfp_server_api.ApiClient(
@@ -123,6 +124,11 @@ def _token() -> tuple[str | None, str]:
     if not re.fullmatch(r"[\x21-\x7e]*", token):
         raise ClusterUsageError(f"{source} holds no token: a token is one word of ASCII characters.")
     return (token, source) if token else (None, "")
+
+
+def _renew_token(configuration: Any) -> None:
+    """Read the token again: Kubernetes replaces one in a file while a run is followed for hours."""
+    configuration.api_key["authorization"] = _token()[0] or ""
 
 
 def _kfp_context() -> dict[str, str]:

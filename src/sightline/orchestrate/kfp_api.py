@@ -78,15 +78,6 @@ class Server(Calls):
         )
         return next((version for version in listed if name in (version.name, version.display_name)), None)
 
-    def version_by_id(self, pipeline_id: str, version_id: str) -> Any | None:
-        """Return a version of a pipeline."""
-        return self._found(
-            f"find the version {version_id}",
-            self._pipelines.pipeline_service_get_pipeline_version,
-            pipeline_id,
-            version_id,
-        )
-
     def upload_version(self, pipeline_id: str, name: str, path: str, description: str, tags: dict[str, str]) -> Any:
         """Upload a compiled pipeline; a version of that name that somebody else uploaded meanwhile is as good."""
         return self._created(

@@ -94,7 +94,7 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
 
 
 def assigned(texts: Sequence[str]) -> dict[str, Any]:
-    """Read `name=value` texts; a value whose parameter is no text is read as YAML.
+    """Read `name=value` texts; the values of numbers and switches are read as YAML.
 
     Raises ConfigError for a text of another form, and for a name given twice.
     """
@@ -108,7 +108,7 @@ def assigned(texts: Sequence[str]) -> dict[str, Any]:
             problems.append(f"got '{text}', expected NAME=VALUE")
         elif name in values:
             problems.append(f"'{name}' is given twice")
-        elif field is None or field.annotation is str:
+        elif field is None or field.annotation not in (int, float, bool):
             values[name] = value
         else:
             try:
