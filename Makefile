@@ -53,10 +53,10 @@ format: $(STAMP) ## format the code
 compile: $(STAMP) ## write pipelines/compiled/*.yaml
 	@$(BIN)/python -m pipelines.compile
 
-submit: $(STAMP) ## upload the pipeline to Kubeflow Pipelines (KFP_ENDPOINT) and start a run: ARGS='--param data=s3://bucket/cells --wait'
+submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start a run (ARGS='--param data=s3://… --wait')
 	@$(BIN)/sightline submit $(COMPILED) $(ARGS)
 
-schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.yaml (ARGS=--dry-run shows the difference)
+schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.yaml (ARGS=--dry-run)
 	@$(BIN)/sightline schedule $(COMPILED) $(ARGS)
 
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)

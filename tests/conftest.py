@@ -14,7 +14,8 @@ import pytest
 
 from tests.helpers.command import sightline
 from tests.helpers.finished_run import Finished, run_quickstart
-from tests.helpers.kfp_stand_in import StandIn, serving
+from tests.helpers.kfp_serving import serving
+from tests.helpers.kfp_stand_in import StandIn
 from tests.helpers.servers import mlflow_serving, s3_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
 
