@@ -87,6 +87,13 @@ def test_a_server_that_is_not_there_or_breaks_off(
     refused(ClusterError, "cannot be reached, to say who it is: Connection refused", 1)
 
 
+def test_a_page_of_a_proxy_is_not_taken_for_an_empty_list(kfp_server: StandIn) -> None:
+    path = "/apis/v2beta1/recurringruns"
+    kfp_server.faults[f"GET {path}"] = ["<html>Log in</html>"]
+    with pytest.raises(ClusterUsageError, match="what answers is a page for a browser, perhaps to log in"):
+        Server().recurring_runs()
+
+
 @pytest.mark.parametrize(
     ("tag_name", "words"), [("3.0.1", "is KFP 3.0.1; expected one of KFP 2"), ("1.8.5", "is KFP 1.8.5")]
 )
@@ -101,7 +108,7 @@ def test_what_is_no_server_of_pipelines_is_refused(kfp_server: StandIn) -> None:
     kfp_server.tag_name = "unknown"  # a server that was built by hand is taken
     assert Server().pipeline("x") is None
     kfp_server.faults["GET /apis/v2beta1/healthz"] = ["<html><body>Log in</body></html>"]
-    refused(ClusterUsageError, "a page for a browser, perhaps to log in", 2)
+    refused(ClusterUsageError, "was to say who it is, and what answers is a page for a browser", 2)
     kfp_server.faults["GET /apis/v2beta1/healthz"] = [(302, "")]
     refused(ClusterUsageError, "asks for a login", 2)
 

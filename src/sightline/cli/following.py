@@ -23,7 +23,7 @@ def follow(follower: Follower, run_id: str, result: dict[str, Any], as_json: boo
     """Print what happens until the run is over; returns the exit code. Ctrl-C leaves the run alone."""
     console = err if as_json else out
     try:
-        with err.status("following the run") if err.is_terminal else contextlib.nullcontext():
+        with console.status("following the run") if console.is_terminal else contextlib.nullcontext():
             for change in follower.changes():
                 console.print(_change_line(change), markup=False)
     except KeyboardInterrupt:

@@ -132,7 +132,7 @@ class Server(Calls):
 
         Only the first version of the API hands it out, and with it what Kubernetes says about the pods.
         """
-        answer = self._raw(f"read how the run {run_id} goes", f"/apis/v1beta1/runs/{run_id}")
+        answer = self._call(f"read how the run {run_id} goes", self._get, f"/apis/v1beta1/runs/{run_id}")
         runtime = answer.get("pipeline_runtime") if isinstance(answer, dict) else None
         try:
             workflow = json.loads((runtime or {}).get("workflow_manifest") or "{}")
@@ -143,7 +143,7 @@ class Server(Calls):
     def log(self, run_id: str, pod: str) -> str:
         """Return the log of a pod, from the archive where the pod is gone."""
         # `object` would read a log of digits as a number, and the client keeps the text of its last answer.
-        self._raw(f"read the log of {pod}", f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
+        self._send(f"read the log of {pod}", self._get, f"/apis/v1alpha1/runs/{run_id}/nodes/{pod}/log")
         return str(self.at.client.last_response.data)
 
     # --- recurring runs

@@ -40,9 +40,8 @@ class Calls:
         if not isinstance(health, dict) or "multi_user" not in health:
             old = None if health else self._found("say who it is", self._get, "/apis/v1beta1/healthz")
             speaks = "speaks only the API of KFP 1" if isinstance(old, dict) else "is no Kubeflow Pipelines server"
-            page = " (a page for a browser, perhaps to log in)" if "<html" in str(health).lower() else ""
             raise ClusterUsageError(
-                f"What answers at {self.at.address} {speaks}{page}; expected one of KFP {MAJOR}. See KFP_ENDPOINT."
+                f"What answers at {self.at.address} {speaks}; expected one of KFP {MAJOR}. See KFP_ENDPOINT."
             )
         version = re.match(r"v?(\d+)\.", str(health.get("tag_name")))  # "unknown" where the server was built by hand
         if version and int(version[1]) != MAJOR:
@@ -55,9 +54,6 @@ class Calls:
         return self.at.client.call_api(
             path, "GET", response_type="object", auth_settings=["Bearer"], _return_http_data_only=True, **options
         )
-
-    def _raw(self, what: str, path: str) -> Any:
-        return self._call(what, self._get, path)
 
     def _found(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any | None:
         """Call, and return None for what does not exist."""
@@ -91,6 +87,16 @@ class Calls:
                 return
 
     def _call(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call, and see that the API answered: KFP's client takes a proxy's page to log in for an empty list."""
+        answer = self._send(what, call, *arguments, **options)
+        if "html" in (self.at.client.last_response.getheader("content-type") or ""):
+            raise ClusterUsageError(
+                f"The server at {self.at.address} was to {what}, and what answers is a page for a browser, perhaps to "
+                "log in: set KFP_TOKEN to a token that it accepts. See KFP_ENDPOINT."
+            )
+        return answer
+
+    def _send(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
             return call(*arguments, _request_timeout=self.at.timeout, **options)
         except self.kfp.ApiException as error:
