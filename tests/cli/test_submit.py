@@ -239,3 +239,14 @@ def test_a_missing_image_starts_nothing(command: Command, kfp_server: StandIn, t
     assert done.returncode == 2
     assert f"  - {host}/p/train:1" in done.stderr
     assert kfp_server.pipelines == {}
+
+
+def test_a_server_that_hangs_at_the_start_of_a_run_may_have_started_it(
+    command: Command, kfp_server: StandIn, tmp_path: Path
+) -> None:
+    kfp_server.faults["POST /apis/v2beta1/runs"] = ["hang"]
+    done = submitted(command, tmp_path, SIGHTLINE_KFP_WAIT="1")
+    assert done.returncode == 1
+    assert "did not answer for 1 seconds when it was to start the run" in done.stderr
+    assert "It may have done so all the same: look at its runs before you submit again." in done.stderr
+    assert kfp_server.requests.count("POST /apis/v2beta1/runs") == 1
