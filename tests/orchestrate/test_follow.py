@@ -77,6 +77,17 @@ def test_a_failed_task_shows_what_kubernetes_says_and_the_end_of_its_own_log(
     assert log.lines == tuple(f"epoch {number}" for number in range(10, 30))
 
 
+def test_a_driver_that_failed_is_named_and_one_that_was_stopped_is_not(kfp_server: StandIn, tmp_path: Path) -> None:
+    found = nodes(train="Succeeded")
+    (driver,) = [node for node in found.values() if node["name"].endswith("train-driver(0)")]
+    driver |= {"phase": "Failed", "message": "main: Error (exit code 1)"}
+    kfp_server.logs[f"{compiled.RUN}-system-container-driver-{driver['id'].rpartition('-')[2]}"] = "no such parameter"
+    _, ended = followed(kfp_server, tmp_path, ("FAILED", found))
+    assert [(log.task, log.lines) for log in ended.logs] == [("train's driver", ("no such parameter",))]
+    driver["message"] = workflow.STOPPED
+    assert followed(kfp_server, tmp_path, ("FAILED", found))[1].logs == ()
+
+
 def test_a_log_that_is_gone_leaves_what_kubernetes_says(kfp_server: StandIn, tmp_path: Path) -> None:
     _, ended = followed(kfp_server, tmp_path, ("FAILED", nodes(train=("Failed", "Evicted"))))
     assert [(log.message, log.lines) for log in ended.logs] == [("Evicted", ())]

@@ -162,7 +162,8 @@ class Follower:
 
     def _logs(self, seen: dict[str, Any]) -> Iterator[Log]:
         """Yield the ends of the logs of the pods that failed, the last attempt of each task."""
-        last = {pod.task: pod for pod in workflow.failed(seen)}
+        told = [pod for pod in workflow.failed(seen) if not (pod.driver and pod.message.startswith(workflow.STOPPED))]
+        last = {(pod.task, pod.driver): pod for pod in told}
         for pod in last.values():
             try:
                 text = self._server.log(self._run_id, pod.name)
@@ -170,7 +171,7 @@ class Follower:
                 text = ""  # no archive, and the pod is gone: what Kubernetes says of it stands alone
             lines = [line.rstrip() for line in text.splitlines() if line.strip() and not NOISE.match(line)]
             if lines or not self._given_up:  # a run that was ended takes pods with it that never started
-                yield Log(pod.task, pod.message, tuple(lines[-SHOWN:]))
+                yield Log(f"{pod.task}'s driver" if pod.driver else pod.task, pod.message, tuple(lines[-SHOWN:]))
 
 
 def duration(seconds: float) -> str:

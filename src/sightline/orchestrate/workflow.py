@@ -25,6 +25,7 @@ STATES: dict[str, State] = {
     "Omitted": "skipped",
 }
 EMPTY = "0001-01-01T00:00:00Z"  # Go's time that is none
+STOPPED = "Step exceeded its deadline"  # what Argo says of what went on when the run was ended
 # What Argo says of a pod on its normal way to a start.
 ON_ITS_WAY = re.compile(r"ContainerCreating|PodInitializing|Unprocessed", re.IGNORECASE)
 
@@ -35,6 +36,7 @@ class Pod:
 
     name: str
     task: str
+    driver: bool  # KFP's own, which decides whether the task runs and with what
     state: State
     message: str  # what Kubernetes says; empty where all is well
     started: datetime | None
@@ -125,6 +127,7 @@ def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
     return Pod(
         name=f"{name}-{node['templateName']}-{number}",
         task=task,
+        driver=driver,
         state=STATES.get(node.get("phase", ""), "waiting"),
         message=_message(node),
         started=_time(node.get("startedAt")),
