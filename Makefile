@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# what `make compile` wrote with options of its own, if it did
+COMPILED = $(if $(wildcard build/train.yaml),--pipeline build/train.yaml)
+
 DATA ?= quickstart
 WEIGHTS ?=
 RUNNER ?=
@@ -16,7 +19,7 @@ VARIANT ?=
 RELEASE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format compile bench lock images push test-images wheel clean
+.PHONY: help install run test check format compile submit schedule bench lock images push test-images wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
@@ -57,6 +60,12 @@ format: $(STAMP) ## format the code
 
 compile: $(STAMP) ## write pipelines/compiled/*.yaml
 	@$(BIN)/python -m pipelines.compile
+
+submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start a run (ARGS='--param data=s3://… --wait')
+	@$(BIN)/sightline submit $(COMPILED) $(ARGS)
+
+schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.yaml (ARGS=--dry-run)
+	@$(BIN)/sightline schedule $(COMPILED) $(ARGS)
 
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
 	@$(BIN)/python -m tests.bench $(ARGS)

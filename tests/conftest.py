@@ -12,6 +12,8 @@ import pytest
 
 from tests.helpers.command import sightline
 from tests.helpers.finished_run import Finished, run_quickstart
+from tests.helpers.kfp_serving import serving
+from tests.helpers.kfp_stand_in import StandIn
 from tests.helpers.s3_server import S3Server, s3_serving
 from tests.helpers.servers import mlflow_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
@@ -107,6 +109,20 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an MLflow server with a database, artifacts and model registry of its own."""
     with mlflow_serving(tmp_path_factory.mktemp("mlflow")) as address:
         yield address
+
+
+@pytest.fixture
+def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """A stand-in for Kubeflow Pipelines, which the environment names; the user has no settings of KFP or Docker."""
+    for name in [name for name in os.environ if name.startswith(("KFP_", "KF_PIPELINES_", "SIGHTLINE_IMAGES"))]:
+        monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.delenv("SIGHTLINE_STORE")
+    with serving() as state:
+        monkeypatch.setenv("KFP_ENDPOINT", state.address)
+        yield state
 
 
 @pytest.fixture

@@ -119,6 +119,18 @@ class TrackingError(SightlineError):
     kind = "tracking"
 
 
+class ClusterError(SightlineError):
+    """A Kubeflow Pipelines server that does not answer, or fails."""
+
+    kind = "cluster"
+
+
+class ClusterUsageError(ClusterError):
+    """A Kubeflow Pipelines server that answers that the request is wrong: no such thing, refused credentials."""
+
+    exit_code = 2
+
+
 class StageInputError(SightlineError):
     """A stage was pointed at a folder that does not hold the document it needs."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from sightline.datasets.synthetic import draw
 
-HEAVY = ("torch", "ultralytics", "mlflow", "kfp", "onnxruntime", "onnx")
+HEAVY = ("torch", "ultralytics", "mlflow", "kfp", "kfp_server_api", "kubernetes", "onnxruntime", "onnx")
 
 
 def loaded(arguments: list[str], cwd: Path) -> set[str]:
@@ -31,7 +31,16 @@ def loaded(arguments: list[str], cwd: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["train", "--help"], ["predict", "--help"], ["config"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["submit", "--help"],
+        ["schedule", "--help"],
+        ["train", "--help"],
+        ["predict", "--help"],
+        ["config"],
+    ],
 )
 def test_help_and_config_load_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     assert not loaded(arguments, tmp_path) & {*HEAVY, "cv2", "numpy"}

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import config, dataset, predict, run, stages, validate
+from sightline.cli import config, dataset, predict, run, schedule, stages, submit, validate
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
@@ -35,6 +35,8 @@ app = typer.Typer(
 )
 for command in (
     run.run,
+    submit.submit,
+    schedule.schedule,
     validate.validate,
     stages.train,
     stages.export,

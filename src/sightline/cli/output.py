@@ -33,6 +33,14 @@ def print_summary(summary: SummaryDocument, folder: Path, console: Console, *, n
 
     `named` says whether the user chose the run's id.
     """
+    print_result(summary, console)
+    console.print()
+    for what, value in _places(summary, folder, named).items():
+        console.print(f"[dim]{what:<10}[/] {escape(value)}", soft_wrap=True)
+
+
+def print_result(summary: SummaryDocument, console: Console) -> None:
+    """Print the verdict and the score."""
     console.print()
     if summary.error:
         word = "REJECTED by the data gate" if summary.rejected_by == "data" else f"FAILED in {summary.error.stage}"
@@ -59,9 +67,6 @@ def print_summary(summary: SummaryDocument, folder: Path, console: Console, *, n
             f"Measured on {scores.images} {scores.split} images with the exported file itself, "
             f"at confidence {decimals(scores.confidence)}."
         )
-    console.print()
-    for what, value in _places(summary, folder, named).items():
-        console.print(f"[dim]{what:<10}[/] {escape(value)}", soft_wrap=True)
 
 
 def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, str]:

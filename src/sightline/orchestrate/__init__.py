@@ -1,4 +1,6 @@
-"""Runs the compiled pipeline on this machine. The only package in `src/` that knows kfp.
+"""Runs the compiled pipeline on this machine, and sends it to a cluster. The only package in `src/` that knows kfp.
+
+On this machine:
 
 local           one run from the command's side: claim the folder, watch the runner, write the summary
 runner          the process that hands the pipeline to kfp's local runner; its output is `pipeline.log`
@@ -13,6 +15,21 @@ claim           who may write into a run's folder, and which runs are dead
 outcome         how a run ended, read from the files that it left
 processes       which processes and containers belong to a run, and how they are ended
 shell           how the runner's shell starts a task
+
+On a cluster:
+
+connection      where the Kubeflow Pipelines server is, and who asks
+kfp_calls       how every call goes: time limits, pages, errors (in words: kfp_errors)
+kfp_api         what we ask of the server
+registry        the references that a cluster can fetch, and whether the images are there
+versions        the package that is sent, and its upload by content
+submit          a run
+workflow        what the run's Argo workflow tells about tasks and pods
+follow          a run to its end
+cluster_results what a run left in the store
+schedule_file   the file that declares recurring runs
+cron            its times, as KFP's server reads them
+schedules       recurring runs that match the file
 """
 
 from sightline.orchestrate.local import run

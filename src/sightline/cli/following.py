@@ -1,0 +1,94 @@
+"""What a person reads while a run on a cluster is followed, and when it has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from sightline.cli import output
+from sightline.cli.options import err, out, print_lines, styled
+from sightline.errors import ClusterError
+from sightline.runtime.terminal import print_json
+
+if TYPE_CHECKING:
+    from sightline.orchestrate.follow import Change, Ended, Follower
+
+COLOURS = {"done": "green", "cached": "green", "failed": "red", "waiting": "yellow"}
+
+
+def follow(follower: Follower, run_id: str, result: dict[str, Any], as_json: bool) -> int:
+    """Print what happens until the run is over; returns the exit code. Ctrl-C leaves the run alone."""
+    console = err if as_json else out
+    try:
+        with console.status("following the run") if console.is_terminal else contextlib.nullcontext():
+            for change in follower.changes():
+                console.print(_change_line(change), markup=False)
+    except KeyboardInterrupt:
+        if as_json:
+            print_json(json.dumps(result | {"run_id": run_id}, indent=2))
+        err.print(f"The run goes on. Follow it again: sightline submit --follow {run_id}", markup=False)
+        return 0
+    except ClusterError as error:
+        if not follower.found:
+            raise
+        raise type(error)(f"{error.message} The run goes on: sightline submit --follow {run_id}") from None
+    ended = follower.ended()
+    if as_json:
+        print_json(json.dumps(result | _ended(ended), indent=2))
+    else:
+        _print_ended(ended)
+    return _exit_code(ended)
+
+
+def _change_line(change: Change) -> Text:
+    from sightline.orchestrate.follow import duration
+
+    if not change.task:
+        return styled(("note:", "yellow"), f" {change.words}")
+    time = duration(change.seconds) if change.seconds is not None and change.state in ("done", "failed") else ""
+    text = ": ".join(part for part in (time, change.words) if part)
+    word = "starting" if change.state == "waiting" and not change.words else change.state or ""
+    return styled(f"{change.task:<10} ", (f"{word:<8}", COLOURS.get(str(change.state), "")), f" {text}")
+
+
+def _ended(ended: Ended) -> dict[str, Any]:
+    """Return how a run ended, for --json."""
+    return {
+        "run_id": ended.run_id,
+        "state": ended.state,
+        "tasks": [
+            {"name": task.name, "state": task.state, "seconds": task.seconds, "message": task.message}
+            for task in ended.tasks
+        ],
+        "logs": [{"task": log.task, "message": log.message, "lines": list(log.lines)} for log in ended.logs],
+        "given_up": ended.given_up or None,
+        "no_summary": ended.no_summary or None,
+        "summary": ended.summary and ended.summary.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _print_ended(ended: Ended) -> None:
+    for log in ended.logs:
+        out.print()
+        out.print(styled((f"{log.task} failed", "bold red"), f": {log.message}" if log.message else ""))
+        print_lines([f"  {line}" for line in log.lines] or ["  Its log cannot be read."])
+    if ended.summary:
+        output.print_result(ended.summary, out)
+    out.print()
+    if ended.given_up:
+        out.print(styled(("given up", "bold red"), f": {ended.given_up}."))
+    if ended.no_summary:
+        out.print(styled(("note:", "yellow"), f" {ended.no_summary} The states of its tasks say how it ended."))
+    out.print(f"The run {ended.name} is over: {ended.state.lower() or 'in an unknown state'}.", markup=False)
+
+
+def _exit_code(ended: Ended) -> int:
+    """Return the run's own exit code; without a summary, 0 if it succeeded, else 1."""
+    if ended.given_up:
+        return 1
+    if ended.summary and (code := output.exit_code(ended.summary)):
+        return code
+    return 0 if ended.state == "SUCCEEDED" else 1

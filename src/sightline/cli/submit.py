@@ -1,0 +1,226 @@
+"""`sightline submit`: a run on a cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sightline.cli import following
+from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
+from sightline.runtime.terminal import print_json
+
+if TYPE_CHECKING:
+    from sightline.orchestrate.registry import Image
+    from sightline.orchestrate.submit import Order, Submitted
+    from sightline.orchestrate.versions import Package
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(text: str | float) -> float:
+    """Read a time such as 90s, 30m, 2h or 1d."""
+    match = re.fullmatch(r"(\d{1,9})([smhd])", str(text).strip())
+    if match is None:
+        raise typer.BadParameter(f"got '{text}', expected a time such as 90s, 30m, 2h or 1d.")
+    return int(match[1]) * UNITS[match[2]]
+
+
+Pipeline = Annotated[
+    Path | None,
+    typer.Option(parser=non_empty_path, metavar="<path>", help="Compiled pipeline. Default: the packaged one."),
+]
+Experiment = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<str>",
+        envvar="KFP_EXPERIMENT",
+        help="Experiment that groups the runs. Default: sightline.",
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<str>",
+        envvar="KFP_NAMESPACE",
+        help="Namespace, where the server has several.",
+    ),
+]
+ServiceAccount = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<str>",
+        envvar="KFP_SERVICE_ACCOUNT",
+        help="Service account of the pods. Default: the server's.",
+    ),
+]
+Param = Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Set a parameter of the pipeline's form.")]
+RunName = Annotated[
+    str | None,
+    typer.Option(parser=non_empty, metavar="<str>", help="Name of the run. Default: time and preset."),
+]
+NoRun = Annotated[bool, typer.Option("--no-run", help="Upload the version, and start nothing.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Follow the run to its end; the exit code is the run's.")]
+Follow = Annotated[
+    str | None,
+    typer.Option(parser=non_empty, metavar="RUN", help="Start nothing, and follow the run of this id."),
+]
+Pending = Annotated[
+    float | None,
+    typer.Option(
+        parser=seconds, metavar="<30m>", help="While following: end the run if a pod has not started after this time."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
+
+
+def submit(
+    param: Param = [],  # noqa: B006
+    run_name: RunName = None,
+    experiment: Experiment = None,
+    namespace: Namespace = None,
+    service_account: ServiceAccount = None,
+    pipeline: Pipeline = None,
+    no_run: NoRun = False,
+    wait: Wait = False,
+    follow: Follow = None,
+    pending: Pending = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Upload the pipeline to Kubeflow Pipelines if it is new, and start a run of it.
+
+    KFP_ENDPOINT names the server, KFP_TOKEN holds a token for it.
+
+    sightline submit --param data=s3://bucket/cells --param preset=balanced --wait
+
+    sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
+    """
+    _check_options(param, run_name, no_run, wait, follow, pending, dry_run)
+    from sightline.orchestrate import registry, versions
+    from sightline.orchestrate.follow import Follower
+    from sightline.orchestrate.kfp_api import Server
+    from sightline.orchestrate.submit import assigned, order, submit
+
+    result: dict[str, Any] = {}
+    if follow is None:
+        sent = versions.package(pipeline)
+        run = order(sent, assigned(param), name=run_name, experiment=experiment, service_account=service_account)
+        wanted = None if no_run else run
+        server = None if dry_run else Server(namespace)
+        images = registry.check(sent.images)
+        result = _sent(sent, wanted, images)
+        if server is None:
+            _show(result, as_json, _dry_lines(sent, wanted, images))
+            return
+        done = submit(server, sent, wanted)
+        result |= _done(done)
+        if not as_json:
+            print_lines(_done_lines(sent, wanted, images, done))
+        run_id = done.run_id
+    else:
+        server, run_id = Server(namespace), follow
+    if run_id is None or not (wait or follow):
+        if as_json:
+            _show(result, as_json, [])
+        return
+    raise typer.Exit(following.follow(Follower(server, run_id, pending=pending), run_id, result, as_json))
+
+
+def _check_options(
+    param: list[str],
+    run_name: str | None,
+    no_run: bool,
+    wait: bool,
+    follow: str | None,
+    pending: float | None,
+    dry_run: bool,
+) -> None:
+    """Refuse options that say nothing together."""
+    if follow and (param or run_name or no_run or dry_run):
+        raise typer.BadParameter("--follow starts nothing; leave --param, --run-name, --no-run and --dry-run out.")
+    if no_run and (wait or param or run_name):
+        raise typer.BadParameter("--no-run starts nothing; leave --wait, --param and --run-name out.")
+    if pending is not None and not (wait or follow):
+        raise typer.BadParameter("--pending needs --wait or --follow: who else would end the run?")
+
+
+def _sent(sent: Package, run: Order | None, images: list[Image]) -> dict[str, Any]:
+    """Return what is sent, for --json."""
+    return {
+        "pipeline": sent.name,
+        "version": sent.version,
+        "tags": dict(sent.tags),
+        "description": sent.description,
+        "images": [{"reference": image.reference, "checked": image.checked, "why": image.why} for image in images],
+        "run": run
+        and {
+            "name": run.name,
+            "description": run.description,
+            "experiment": run.experiment,
+            "service_account": run.service_account,
+            "parameters": dict(run.parameters),
+        },
+    }
+
+
+def _done(done: Submitted) -> dict[str, Any]:
+    return {
+        "uploaded": done.uploaded.new,
+        "pipeline_id": done.uploaded.pipeline_id,
+        "version_id": done.uploaded.version.pipeline_version_id,
+        "run_id": done.run_id,
+        "address": done.address,
+        "outdated_schedules": list(done.outdated),
+    }
+
+
+def _show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
+    if as_json:
+        print_json(json.dumps(result, indent=2))
+    else:
+        print_lines(lines)
+
+
+def _image_lines(images: list[Image]) -> list[str]:
+    return [
+        f"image      {image.reference}{'' if image.checked else f' (not checked: {image.why})'}" for image in images
+    ]
+
+
+def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[str]:
+    lines = [
+        f"pipeline   {sent.name}",
+        f"version    {sent.version}, unless the server has it",
+        *_image_lines(images),
+        *(f"tag        {name}: {value}" for name, value in sent.tags.items()),
+        *(f"words      {line}" for line in sent.description.splitlines()),
+    ]
+    if run is None:
+        return [*lines, "run        none"]
+    return [
+        *lines,
+        f"run        {run.name}, in the experiment {run.experiment}",
+        *(f"words      {line}" for line in run.description.splitlines()),
+        *(f"parameter  {name} = {value}" for name, value in run.parameters.items()),
+        *([f"as         {run.service_account}"] if run.service_account else []),
+    ]
+
+
+def _done_lines(sent: Package, run: Order | None, images: list[Image], done: Submitted) -> list[str]:
+    state = "uploaded" if done.uploaded.new else "was there already: nothing was uploaded"
+    lines = [f"version    {sent.name} {sent.version} {state}", *_image_lines(images)]
+    if run and done.run_id:
+        lines += [f"run        {run.name}", f"see        {done.address}"]
+        lines += [f"follow     sightline submit --follow {done.run_id}"]
+    if done.outdated:
+        lines.append(f"schedules  {', '.join(done.outdated)} still run another version; `make schedule` moves them")
+    if done.unknown:
+        lines.append(f"schedules  not checked: {done.unknown}")
+    return lines

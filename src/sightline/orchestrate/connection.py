@@ -1,0 +1,171 @@
+"""Where the Kubeflow Pipelines server is, and who asks: all of it from the environment and the user's own files.
+
+    KFP_ENDPOINT                  the server's address, http(s)://host[:port][/path]   (or KF_PIPELINES_ENDPOINT)
+    KF_PIPELINES_UI_ENDPOINT      the dashboard's address, where it is another one
+    KFP_TOKEN                     a bearer token, or KF_PIPELINES_SA_TOKEN_PATH, a file that holds one
+    KUBECONFIG                    without an endpoint: the current context's cluster, through its API server
+    SSL_CERT_FILE                 certificate authorities, where the server's is a private one
+    SIGHTLINE_KFP_WAIT            seconds to wait for an answer, default 30
+
+The names that start with KF_ are KFP's own. Cookie, header and namespace of KFP's own context file
+(`~/.config/kfp/context.json`) are used as KFP's client uses them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from sightline.errors import ClusterUsageError, ConfigError, shown
+from sightline.storage import setting
+
+CONNECT = 5  # seconds
+ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
+OVERLOADED = (429, 502, 503, 504)  # a server or proxy that did not take the request
+# KFP's own service in a cluster, reached through the cluster's API server, as KFP's client does.
+THROUGH_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An open connection: KFP's client, and what the messages say about it."""
+
+    client: Any  # kfp_server_api.ApiClient
+    address: str  # without credentials
+    dashboard: str
+    namespace: str  # empty if none was named
+    secret: str = field(repr=False)  # where the credentials came from, for messages; empty without any
+
+    @property
+    def timeout(self) -> tuple[int, int]:
+        """Seconds to connect, and to wait for an answer."""
+        return CONNECT, answer_time()
+
+
+def answer_time() -> int:
+    """Return how many seconds a server has to answer."""
+    return setting("SIGHTLINE_KFP_WAIT", 30, 1)
+
+
+def connect(namespace: str | None = None) -> Connection:
+    """Make a client from the environment; nothing is sent yet.
+
+    Raises ClusterUsageError if no server is named, or for an address or token that cannot be used.
+    """
+    import kfp_server_api
+
+    context = _kfp_context()
+    configuration = kfp_server_api.Configuration()
+    configuration.retries = urllib3.Retry(
+        total=None,
+        connect=2,
+        read=0,
+        redirect=0,
+        status=3,
+        other=0,
+        allowed_methods={"GET"},
+        status_forcelist=OVERLOADED,
+        backoff_factor=0.5,
+        raise_on_status=False,
+        raise_on_redirect=False,
+        retry_after_max=10,
+    )
+    if certificates := os.environ.get("SSL_CERT_FILE"):
+        configuration.ssl_ca_cert = certificates
+    if address := _endpoint():
+        configuration.host = address
+        token, secret = _token()
+        if token:
+            configuration.api_key_prefix = {"authorization": "Bearer"}
+            configuration.api_key = {"authorization": token}
+            configuration.refresh_api_key_hook = _renew_token
+    else:
+        secret = _from_kubeconfig(configuration)
+    client = kfp_server_api.ApiClient(
+        configuration,
+        header_name=context.get("client_authentication_header_name"),
+        header_value=context.get("client_authentication_header_value"),
+        cookie=context.get("client_authentication_cookie"),
+    )
+    dashboard = (os.environ.get("KF_PIPELINES_UI_ENDPOINT") or configuration.host).rstrip("/")
+    return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret)
+
+
+def _endpoint() -> str | None:
+    """Return the server's address. Raises ClusterUsageError; it is not quoted, since it may hold a password."""
+    name = next((name for name in ("KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT") if os.environ.get(name)), None)
+    if name is None:
+        return None
+    address = os.environ[name].strip().rstrip("/")
+    if not ADDRESS.fullmatch(address):
+        raise ClusterUsageError(
+            f"{name} is not an address of a Kubeflow Pipelines server; expected http://host:port or https://host/path, "
+            "and no credentials in it."
+        )
+    return address
+
+
+def _token() -> tuple[str | None, str]:
+    """Return the token and where it came from. Raises ClusterUsageError."""
+    token, source = os.environ.get("KFP_TOKEN", "").strip(), "KFP_TOKEN"
+    path = os.environ.get("KF_PIPELINES_SA_TOKEN_PATH")
+    if not token and path:
+        source = f"the file {path} (KF_PIPELINES_SA_TOKEN_PATH)"
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ClusterUsageError(f"The token cannot be read from {source}: {error}.") from None
+    if not re.fullmatch(r"[\x21-\x7e]*", token):
+        raise ClusterUsageError(f"{source} holds no token: a token is one word of ASCII characters.")
+    return (token, source) if token else (None, "")
+
+
+def _renew_token(configuration: Any) -> None:
+    """Read the token again: Kubernetes replaces one in a file while a run is followed for hours."""
+    configuration.api_key["authorization"] = _token()[0] or ""
+
+
+def _kfp_context() -> dict[str, str]:
+    """Return what KFP's client keeps for this user. Raises ConfigError for a damaged file."""
+    path = Path(os.path.expanduser("~")) / ".config" / "kfp" / "context.json"  # noqa: PTH111 - never raises
+    try:
+        context = json.loads(path.read_bytes())
+    except OSError:
+        return {}
+    except ValueError as error:
+        raise ConfigError(f"{path}, KFP's own settings of this user, is not JSON: {error}.") from None
+    if not isinstance(context, dict):
+        raise ConfigError(f"{path}, KFP's own settings of this user: got {shown(context)}, expected a JSON object.")
+    return context
+
+
+def _from_kubeconfig(configuration: Any) -> str:
+    """Point the client at the current context's cluster; returns where that came from. Raises ClusterUsageError."""
+    from kubernetes import config
+
+    try:
+        config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
+    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterUsageError(
+            "No Kubeflow Pipelines server is named: set KFP_ENDPOINT to its address, http://host:port or "
+            f"https://host/path. (There is no kubeconfig to take it from either: {' '.join(str(error).split())[:200]})"
+        ) from None
+    address = configuration.host.rstrip("/") + THROUGH_KUBERNETES
+    renew = configuration.refresh_api_key_hook
+
+    def keep_address(client: Any) -> None:
+        """Renew the credentials, which also puts back the API server's address."""
+        if renew:
+            renew(client)
+        client.host, client.refresh_api_key_hook = address, keep_address
+
+    keep_address(configuration)
+    if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return "the kubeconfig's current context"

@@ -1,0 +1,120 @@
+"""Sends a run to a cluster: uploads the version if it is new, starts the run, and says what still runs an older one.
+
+What CI calls again after a failure goes on where the last call stopped: the pipeline and the version are found by their
+names, and only the run is always a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sightline import strict_yaml
+from sightline.config.parameters import PipelineParameters
+from sightline.errors import ClusterError, ConfigError
+from sightline.orchestrate import schedules, versions
+from sightline.orchestrate.kfp_api import Server
+
+EXPERIMENT = "sightline"  # in which runs are grouped where no other is named
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it is to be started."""
+
+    name: str
+    description: str
+    experiment: str
+    parameters: Mapping[str, Any]
+    service_account: str | None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission did."""
+
+    uploaded: versions.Uploaded
+    run_id: str | None  # without --no-run
+    address: str | None
+    outdated: tuple[str, ...]  # schedules that run another version
+    unknown: str  # why these could not be asked for
+
+
+def order(
+    sent: versions.Package,
+    parameters: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    experiment: str | None = None,
+    service_account: str | None = None,
+) -> Order:
+    """Return the run to start; its name is by default the time and the preset. Raises ConfigError."""
+    checked = versions.given(parameters, sent)
+    recipe = PipelineParameters.given(parameters).recipe
+    return Order(
+        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe}",
+        description=description(sent),
+        experiment=experiment or EXPERIMENT,
+        parameters=checked,
+        service_account=service_account,
+    )
+
+
+def description(sent: versions.Package) -> str:
+    """Return what a run says about where it comes from: runs have no tags."""
+    lines = [f"Version {sent.version}, commit {sent.commit or 'unknown'}.", *sent.images]
+    return "\n".join(lines)
+
+
+def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitted:
+    """Upload the version unless the server has it, and start the run, if there is one to start.
+
+    Raises ClusterUsageError and ClusterError; what was done until then is found by the next call.
+    """
+    uploaded = versions.upload(server, sent)
+    run_id = None
+    if run:
+        run_id = server.create_run(
+            name=run.name,
+            description=run.description,
+            experiment_id=server.experiment(run.experiment),
+            version=uploaded.version,
+            parameters=dict(run.parameters),
+            service_account=run.service_account,
+        ).run_id
+    outdated: tuple[str, ...] = ()
+    unknown = ""
+    try:
+        outdated = tuple(schedules.outdated(server, sent.name, uploaded.version.pipeline_version_id))
+    except ClusterError as error:  # the run is on its way: whoever may not see schedules may still submit
+        unknown = str(error)
+    return Submitted(uploaded, run_id, server.run_address(run_id) if run_id else None, outdated, unknown)
+
+
+def assigned(texts: Sequence[str]) -> dict[str, Any]:
+    """Read `name=value` texts; the values of numbers and switches are read as YAML.
+
+    Raises ConfigError for a text of another form, and for a name given twice.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        field = PipelineParameters.model_fields.get(name)
+        if not equals or not name:
+            problems.append(f"got '{text}', expected NAME=VALUE")
+        elif name in values:
+            problems.append(f"'{name}' is given twice")
+        elif field is None or field.annotation not in (int, float, bool):
+            values[name] = value
+        else:
+            try:
+                values[name] = strict_yaml.parse(value)
+            except ValueError as problem:
+                problems.append(f"the value of '{text}' cannot be read: {problem}")
+    if problems:
+        raise ConfigError("Some --param options cannot be read:", problems)
+    return values

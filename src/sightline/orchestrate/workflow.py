@@ -1,0 +1,148 @@
+"""What an Argo workflow tells about a run of KFP: its tasks, their pods, and what Kubernetes says about these.
+
+A task of KFP is a node of its own kind with a node for its pod below it, and beside it a driver, which decides whether
+it runs and with what. Groups (exit handler, conditions) have drivers too. Names of nodes are paths, joined by dots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "done", "cached", "failed", "skipped"]
+TASK, POD = "system-container-executor", "system-container-impl"  # KFP's templates; prefixes say how they are changed
+DRIVERS = ("system-container-driver", "system-dag-driver")
+STATES: dict[str, State] = {
+    "Pending": "waiting",
+    "Running": "running",
+    "Succeeded": "done",
+    "Failed": "failed",
+    "Error": "failed",
+    "Skipped": "skipped",
+    "Omitted": "skipped",
+}
+EMPTY = "0001-01-01T00:00:00Z"  # Go's time that is none
+STOPPED = "Step exceeded its deadline"  # what Argo says of what went on when the run was ended
+# What Argo says of a pod on its normal way to a start.
+ON_ITS_WAY = re.compile(r"ContainerCreating|PodInitializing|Unprocessed", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a run, or one that cannot even be made."""
+
+    name: str
+    task: str
+    driver: bool  # KFP's own, which decides whether the task runs and with what
+    state: State
+    message: str  # what Kubernetes says; empty where all is well
+    started: datetime | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run that has begun."""
+
+    name: str
+    state: State
+    message: str
+    started: datetime | None
+    finished: datetime | None
+    pods: tuple[Pod, ...]  # its own, in the order of its attempts, without its driver's
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, with what KFP and Kubernetes took for it; None while it goes on."""
+        return (self.finished - self.started).total_seconds() if self.finished and self.started else None
+
+
+def tasks(workflow: Mapping[str, Any]) -> list[Task]:
+    """Return the tasks that have begun, in the order in which they did."""
+    nodes = _nodes(workflow)
+    found = [_task(workflow, node, nodes) for node in nodes if node["templateName"].endswith(TASK) and _outer(node)]
+    return sorted(found, key=lambda task: (task.started is None, task.started or datetime.min, task.name))
+
+
+def pods(workflow: Mapping[str, Any]) -> list[Pod]:
+    """Return every pod of the run, drivers included, in the order in which they began."""
+    nodes = [node for node in _nodes(workflow) if node.get("type") == "Pod"]
+    found = [_pod(workflow, node) for node in nodes]
+    return sorted(found, key=lambda pod: (pod.started is None, pod.started or datetime.min, pod.name))
+
+
+def waiting(workflow: Mapping[str, Any]) -> list[Pod]:
+    """Return the pods that do not start, and for which Kubernetes gives a reason."""
+    return [pod for pod in pods(workflow) if pod.state == "waiting" and pod.message]
+
+
+def failed(workflow: Mapping[str, Any]) -> list[Pod]:
+    """Return the pods that failed."""
+    return [pod for pod in pods(workflow) if pod.state == "failed"]
+
+
+def _nodes(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
+    nodes = (workflow.get("status") or {}).get("nodes") or {}
+    return [{"templateName": "", "name": "", "id": "", **node} for node in nodes.values()]
+
+
+def _outer(node: Mapping[str, Any]) -> bool:
+    """Tell whether a node of a task's kind is the task: its attempts, where it has several, are named name(0)."""
+    return not re.search(r"\(\d+\)$", node["name"])
+
+
+def _task(workflow: Mapping[str, Any], node: Mapping[str, Any], nodes: list[dict[str, Any]]) -> Task:
+    below = [
+        other
+        for other in nodes
+        if other["name"].startswith((node["name"] + ".", node["name"] + "(")) and other["templateName"].endswith(POD)
+    ]
+    attempts = [_pod(workflow, other) for other in below if other.get("type") == "Pod"]
+    attempts = sorted(attempts, key=lambda pod: (pod.started is None, pod.started or datetime.min, pod.name))
+    state = STATES.get(node.get("phase", ""), "waiting")
+    if state == "done" and not attempts:
+        state = "cached"
+    elif state == "running" and (not attempts or attempts[-1].state == "waiting"):
+        state = "waiting"
+    last = attempts[-1].message if attempts else ""
+    return Task(
+        name=_task_name(node["name"]),
+        state=state,
+        message=last or _message(node),
+        started=_time(node.get("startedAt")),
+        finished=_time(node.get("finishedAt")),
+        pods=tuple(replace(pod, task=_task_name(node["name"])) for pod in attempts),
+    )
+
+
+def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
+    """Return a pod; its name is made as Argo makes it, out of the workflow, the template and the node's number."""
+    name = (workflow.get("metadata") or {}).get("name", "")
+    number = node["id"].rpartition("-")[2]
+    parts = re.sub(r"\(\d+\)", "", node["name"]).split(".")
+    driver = node["templateName"].endswith(DRIVERS)
+    task = parts[-1].removesuffix("-driver") if driver or len(parts) < 2 else parts[-2]
+    return Pod(
+        name=f"{name}-{node['templateName']}-{number}",
+        task=task,
+        driver=driver,
+        state=STATES.get(node.get("phase", ""), "waiting"),
+        message=_message(node),
+        started=_time(node.get("startedAt")),
+    )
+
+
+def _task_name(path: str) -> str:
+    return re.sub(r"\(\d+\)$", "", path).rpartition(".")[2]
+
+
+def _message(node: Mapping[str, Any]) -> str:
+    """Return what stands in the way, in a line."""
+    message = " ".join(str(node.get("message") or "").split())
+    return "" if ON_ITS_WAY.fullmatch(message) else message
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text and text != EMPTY else None

@@ -1,0 +1,163 @@
+"""Following a run: what is told on the way, and how the end is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.errors import ClusterError, ClusterUsageError
+from sightline.orchestrate import follow, versions, workflow
+from sightline.orchestrate.follow import Change, Ended, Follower
+from sightline.orchestrate.kfp_api import Server
+from tests.helpers import compiled
+from tests.helpers.compiled import nodes, pod_of
+from tests.helpers.kfp_stand_in import StandIn
+
+UNSCHEDULABLE = "Unschedulable: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+
+
+def started(state: StandIn, folder: Path, *frames: tuple[str, dict[str, Any]]) -> str:
+    """Start a run that shows these frames, one at each look."""
+    state.script = list(frames)
+    server = Server()
+    uploaded = versions.upload(server, versions.package(compiled.write(folder)))
+    run = server.create_run(
+        name="mine",
+        description="",
+        experiment_id=server.experiment("sightline"),
+        version=uploaded.version,
+        parameters={},
+        service_account=None,
+    )
+    return str(run.run_id)
+
+
+def followed(
+    state: StandIn, folder: Path, *frames: tuple[str, dict[str, Any]], **options: Any
+) -> tuple[list[Change], Ended]:
+    follower = Follower(Server(), started(state, folder, *frames), **options)
+    changes = list(follower.changes(sleep=lambda _: None))
+    return changes, follower.ended()
+
+
+def words(changes: list[Change]) -> list[str]:
+    return [" ".join(filter(None, (change.task, change.state, change.words))) for change in changes]
+
+
+def test_each_stage_is_told_once_per_state_with_its_time(kfp_server: StandIn, tmp_path: Path) -> None:
+    changes, ended = followed(
+        kfp_server,
+        tmp_path,
+        ("PENDING", {}),
+        ("RUNNING", nodes(validate="Running")),
+        ("RUNNING", nodes(validate="Succeeded", train="Pending")),
+        ("RUNNING", nodes(validate="Succeeded", train="Running")),
+        ("SUCCEEDED", nodes(validate="Succeeded", train="Cached", conclude="Succeeded")),
+    )
+    told = ["validate running", "validate done", "train waiting", "train running", "train cached", "conclude done"]
+    assert words(changes) == told
+    assert [change.seconds for change in changes if change.state == "done"] == [12.0, 12.0]
+    assert (ended.state, ended.logs, ended.summary) == ("SUCCEEDED", (), None)
+    assert ended.no_summary == "SIGHTLINE_STORE is not set here, so the run's summary cannot be read."
+
+
+def test_a_failed_task_shows_what_kubernetes_says_and_the_end_of_its_own_log(
+    kfp_server: StandIn, tmp_path: Path
+) -> None:
+    kfp_server.logs[pod_of("train")] = (
+        "I1128 23:31:24.432296      14 main.go:67] Setting log level to: '1'\n"
+        + "".join(f"epoch {number}\n" for number in range(30))
+        + "E1128 23:31:24.481126      14 launcher_v2.go:449] Component failed to execute successfully\n"
+    )
+    _, ended = followed(kfp_server, tmp_path, ("FAILED", nodes(train=("Failed", "main: OOMKilled (exit code 1)"))))
+    (log,) = ended.logs
+    assert (log.task, log.message) == ("train", "main: OOMKilled (exit code 1)")
+    assert log.lines == tuple(f"epoch {number}" for number in range(10, 30))
+
+
+def test_a_driver_that_failed_is_named_and_one_that_was_stopped_is_not(kfp_server: StandIn, tmp_path: Path) -> None:
+    found = nodes(train="Succeeded")
+    (driver,) = [node for node in found.values() if node["name"].endswith("train-driver(0)")]
+    driver |= {"phase": "Failed", "message": "main: Error (exit code 1)"}
+    kfp_server.logs[f"{compiled.RUN}-system-container-driver-{driver['id'].rpartition('-')[2]}"] = "no such parameter"
+    _, ended = followed(kfp_server, tmp_path, ("FAILED", found))
+    assert [(log.task, log.lines) for log in ended.logs] == [("train's driver", ("no such parameter",))]
+    driver["message"] = workflow.STOPPED
+    assert followed(kfp_server, tmp_path, ("FAILED", found))[1].logs == ()
+
+
+def test_a_log_that_is_gone_leaves_what_kubernetes_says(kfp_server: StandIn, tmp_path: Path) -> None:
+    _, ended = followed(kfp_server, tmp_path, ("FAILED", nodes(train=("Failed", "Evicted"))))
+    assert [(log.message, log.lines) for log in ended.logs] == [("Evicted", ())]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [UNSCHEDULABLE, 'pods "x" is forbidden: exceeded quota: gpus', 'ErrImagePull: Back-off pulling image "a/b:1"'],
+)
+def test_a_pod_that_does_not_start_is_told_and_ends_the_run_after_the_time_given(
+    kfp_server: StandIn, tmp_path: Path, message: str
+) -> None:
+    changes, ended = followed(
+        kfp_server,
+        tmp_path,
+        ("RUNNING", nodes(validate="Succeeded", train=("Pending", message))),
+        ("RUNNING", nodes(validate="Succeeded", train=("Pending", message))),
+        pending=0.0,
+    )
+    assert f"train waiting {message}" in words(changes)
+    assert ended.state == "FAILED"
+    assert ended.given_up.endswith(message.rstrip("."))
+    assert ended.given_up.startswith("the pod of train has not started for ")
+    assert [request for request in kfp_server.requests if request.endswith(":terminate")]
+
+
+def test_without_a_limit_a_pod_that_waits_is_only_told_once(kfp_server: StandIn, tmp_path: Path) -> None:
+    waits = [("RUNNING", nodes(train=("Pending", reason))) for reason in ("ErrImagePull: x", "ImagePullBackOff: y") * 3]
+    changes, ended = followed(kfp_server, tmp_path, *waits, ("SUCCEEDED", nodes(train="Succeeded")))
+    assert words(changes) == ["train waiting ErrImagePull: x", "train waiting ImagePullBackOff: y", "train done"]
+    assert ended.given_up == ""
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: StandIn, tmp_path: Path) -> None:
+    run_id = started(kfp_server, tmp_path, ("SUCCEEDED", nodes(train="Succeeded")))
+    kfp_server.faults[f"GET /apis/v2beta1/runs/{run_id}"] = [(500, "restarting"), (500, "restarting")]
+    changes = list(Follower(Server(), run_id).changes(sleep=lambda _: None))
+    assert [change.task for change in changes] == ["", "train"]
+    assert "restarting. Its log says more" in changes[0].words
+
+
+def test_a_server_that_stays_away_is_given_up(kfp_server: StandIn, tmp_path: Path) -> None:
+    run_id = started(kfp_server, tmp_path, ("RUNNING", {}))
+    kfp_server.faults[f"GET /apis/v2beta1/runs/{run_id}"] = [(500, "gone")] * 3
+    with pytest.raises(ClusterError, match="gone"):
+        list(Follower(Server(), run_id, patience=0.0).changes(sleep=lambda _: None))
+
+
+def test_a_run_that_is_not_there_is_refused(kfp_server: StandIn) -> None:
+    follower = Follower(Server(), "none-such")
+    with pytest.raises(ClusterUsageError, match="Run none-such not found"):
+        list(follower.changes())
+    assert not follower.found
+
+
+def test_a_workflow_without_patch_or_with_attempts_is_read_alike() -> None:
+    made = nodes(train=("Failed", "pod deleted"))
+    plain = {
+        key: {**node, "name": node["name"].replace("(0)", "")}
+        for key, node in made.items()
+        if not (node["type"] == "Retry" or node["name"].endswith("driver(0)"))
+    }
+    for found in (made, plain):
+        seen = {"metadata": {"name": compiled.RUN}, "status": {"nodes": found}}
+        (task,) = workflow.tasks(seen)
+        assert (task.name, task.state, task.message) == ("train", "failed", "pod deleted")
+        assert [pod.name for pod in workflow.failed(seen)] == [pod_of("train")]
+    assert workflow.tasks({}) == workflow.pods({"status": None}) == []
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min")])
+def test_times_are_written_for_people(seconds: float, text: str) -> None:
+    assert follow.duration(seconds) == text
