@@ -34,14 +34,19 @@ class Wrong(Exception):
     """A message for the person who runs this."""
 
 
-def command(program: str, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a program that lies beside this Python or in PATH, and give its end with what it said."""
+def find(program: str) -> str:
+    """Path of a program that lies beside this Python or in PATH."""
     beside = Path(sys.executable).with_name(program)
     found = str(beside) if beside.is_file() else shutil.which(program)
     if found is None:
-        where = "the package prometheus has it" if program == "promtool" else "`make manifests` installs it"
+        where = "Debian's package prometheus has it" if program == "promtool" else "`make manifests` installs it"
         raise Wrong(f"the program {program} is missing: {where}")
-    return subprocess.run([found, *map(str, arguments)], cwd=folder, capture_output=True, text=True)
+    return found
+
+
+def command(program: str, *arguments: str | Path, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a program, and give its end with what it said."""
+    return subprocess.run([find(program), *map(str, arguments)], cwd=folder, capture_output=True, text=True)
 
 
 def kustomize(folder: Path) -> str:
@@ -167,6 +172,8 @@ def rules() -> list[str]:
 def main() -> int:
     """Check everything, say all that is wrong at once."""
     try:
+        for program in ("kubectl", "checkov", "promtool"):
+            find(program)
         files = render()
         wrong = [*against_schemas(files), *rules(), *by_linter(files)]
     except Wrong as error:
