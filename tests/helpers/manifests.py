@@ -69,6 +69,16 @@ def environment(objects: Objects, container: dict[str, Any], secrets: dict[str, 
     return values
 
 
+def s3_driver(folder: Path) -> None:
+    """Put MLflow's driver for S3 into a folder for PYTHONPATH: it is installed beside the tools."""
+    folder.mkdir()
+    for package in ("boto3", "botocore", "s3transfer", "jmespath"):
+        found = list(TOOLS.parent.glob(f"lib/python3*/site-packages/{package}"))
+        if not found:
+            pytest.skip(f"{package}, MLflow's driver for S3, is not installed: make manifests")
+        (folder / package).symlink_to(found[0].resolve())
+
+
 def status(address: str, host: str) -> int:
     """What a server answers to a GET with this Host header; 0 if it does not answer."""
     request = urllib.request.Request(address, headers={"Host": host})
