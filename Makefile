@@ -8,15 +8,21 @@ TOOLS := .venv-manifests
 
 DATA ?= quickstart
 WEIGHTS ?=
+RUNNER ?=
 ARGS ?=
+CONTAINER ?=
+REGISTRY ?=
+BASE_IMAGE ?=
+VARIANT ?=
+RELEASE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check manifests secrets format compile bench lock wheel clean
+.PHONY: help install run test check manifests secrets format compile bench lock images push test-images wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
 	@echo
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 	@echo
 	@echo "  make run DATA=path WEIGHTS=yolo11n.pt ARGS='--preset fast --set train.epochs=10'"
 
@@ -30,19 +36,21 @@ $(STAMP): requirements.lock bootstrap.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline -e .
 	@touch $@
 
-run: $(STAMP) ## run the whole pipeline: the quickstart, or your DATA=, with WEIGHTS= and ARGS=
-	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(ARGS)
+run: $(STAMP) ## run the whole pipeline: the quickstart, or your DATA=, with WEIGHTS=, RUNNER=docker and ARGS=
+	@$(BIN)/sightline run --data "$(DATA)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(RUNNER),--runner $(RUNNER)) $(ARGS)
 
 test: $(STAMP) ## run the tests (SIGHTLINE_TEST_DATA names the folder of real datasets)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-check: $(STAMP) ## lint, types, import contracts, derived files, the frozen public surface
+check: $(STAMP) ## lint, types, import contracts, derived files, the public surface, the images' lists
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pipelines.compile --check
 	@$(BIN)/python -m tests.architecture.surface --check
+	@$(BIN)/hadolint images/*/Dockerfile
+	@$(BIN)/python -m images.supply_chain
 
 manifests: $(TOOLS)/.installed ## render the manifests and check them (needs promtool, of Debian's package prometheus)
 	@$(TOOLS)/bin/python manifests/check.py
@@ -70,6 +78,18 @@ lock: $(STAMP) ## resolve the lock files again (needs the network)
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header manifests/requirements.in -o manifests/requirements.lock
 	@grep -E '^uv==' requirements.lock | cut -d' ' -f1 | $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o bootstrap.lock
+	@$(BIN)/python -m images.lock
+
+BUILD = $(BIN)/python -m images.build $(if $(CONTAINER),--container "$(CONTAINER)")
+
+images: $(STAMP) ## build the container images (CONTAINER= REGISTRY= BASE_IMAGE= VARIANT=cpu)
+	@$(BUILD) $(if $(REGISTRY),--registry "$(REGISTRY)") $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") --variant "$(VARIANT)"
+
+push: $(STAMP) ## push the images of the last build (RELEASE=1: as this version too)
+	@$(BUILD) --push $(if $(RELEASE),--release)
+
+test-images: $(STAMP) ## test the images of the last build
+	@CONTAINER="$(CONTAINER)" $(BIN)/python -m pytest -m images tests/images $(ARGS)
 
 wheel: $(STAMP) ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel

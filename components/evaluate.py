@@ -10,6 +10,7 @@ def evaluate(
     export: dsl.Input[dsl.Artifact],
     snapshot: str,
     config: str,
+    code: str,
     folder: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     confusion: dsl.Output[dsl.ClassificationMetrics],
@@ -20,6 +21,7 @@ def evaluate(
         export: The ONNX file and its document.
         snapshot: URI of the snapshot.
         config: Resolved configuration.
+        code: Digest of what evaluates: Sightline's source and package versions.
         folder: Scores, verdict, and the predictions of every image.
         metrics: Headline scores.
         confusion: Confusion matrix at the operating confidence.

@@ -10,6 +10,7 @@ def export(
     train: dsl.Input[dsl.Artifact],
     snapshot: str,
     config: str,
+    code: str,
     folder: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
 ):
@@ -19,6 +20,7 @@ def export(
         train: Checkpoints and history.
         snapshot: URI of the snapshot.
         config: Resolved configuration.
+        code: Digest of what trains and exports: Sightline's source and package versions.
         folder: The ONNX file and its document.
         metrics: Operating confidence and parity.
     """

@@ -6,7 +6,14 @@ The compiled pipeline names images of this release; tags never move. KFP's cache
 from sightline import __version__
 
 REGISTRY = "ghcr.io/sightline-ml"
+BASE_IMAGE = "python:3.11-slim-bookworm"  # of all three; a release pins its digest
 
-DATA = f"{REGISTRY}/sightline-data:{__version__}"
-TRAIN = f"{REGISTRY}/sightline-train:{__version__}"
-INFER = f"{REGISTRY}/sightline-infer:{__version__}"
+
+def reference(name: str, tag: str, registry: str = REGISTRY) -> str:
+    """Return the reference of the image `name` (data, train or infer)."""
+    return f"{registry}/sightline-{name}:{tag}"
+
+
+DATA = reference("data", __version__)
+TRAIN = reference("train", __version__)
+INFER = reference("infer", __version__)

@@ -20,7 +20,7 @@ def train(
         snapshot: URI of the snapshot.
         weights: The pinned weights with their digest, or an architecture.
         config: Resolved training configuration.
-        code: Digest of Sightline's source and package versions; part of the training's key.
+        code: Digest of what trains and exports: Sightline's source and package versions.
         folder: Checkpoints, log and history.
         metrics: Scores of the best epoch on val.
     """

@@ -16,7 +16,15 @@ def validate(
     page: dsl.Output[dsl.HTML],
     **parameters: Any,
 ) -> NamedTuple(
-    "Resolved", [("snapshot", str), ("weights", str), ("train_config", str), ("config", str), ("code", str)]
+    "Resolved",
+    [
+        ("snapshot", str),
+        ("weights", str),
+        ("train_config", str),
+        ("config", str),
+        ("train_code", str),
+        ("infer_code", str),
+    ],
 ):
     """Check data, weights and configuration, and turn the data into a content-addressed snapshot.
 
@@ -31,7 +39,8 @@ def validate(
         weights: The pinned weights with their digest, or an architecture.
         train_config: Resolved training configuration.
         config: Resolved configuration.
-        code: Digest of Sightline's source and package versions; part of the training's key.
+        train_code: Digest of what trains and exports: Sightline's source and package versions.
+        infer_code: Digest of what evaluates: Sightline's source and package versions.
     """
     from sightline import tasks
 

@@ -21,6 +21,7 @@ from sightline.rules import RULES
 ROOT = Path(__file__).parents[1]
 PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
 RULES_PAGE = "src/sightline/validate/README.md"
+STARTS_PYTHON = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
@@ -35,13 +36,23 @@ def derived() -> dict[str, str]:
         for path, pipeline in PIPELINES.items():
             target = Path(folder) / "pipeline.yaml"
             compiler.Compiler().compile(pipeline, str(target))
-            texts[path] = target.read_text(encoding="utf-8")
+            texts[path] = stoppable(target.read_text(encoding="utf-8"))
     specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
     texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
     before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     texts[RULES_PAGE] = before + BEGIN + rules() + END + after
     return texts
+
+
+def stoppable(pipeline: str) -> str:
+    """Let Python take the place of the shell that starts it.
+
+    KFP starts a task by `sh -ec '… python3 …'`. Where that shell is a container's first process, as in Docker, the
+    kernel keeps SIGTERM from it, and Python hears of the end only by being killed.
+    """
+    assert STARTS_PYTHON in pipeline, f"KFP starts a task in another way than by {STARTS_PYTHON!r}"
+    return pipeline.replace(STARTS_PYTHON, STARTS_PYTHON.replace("python3", "exec python3"))
 
 
 def rules() -> str:

@@ -22,14 +22,15 @@ def sightline_train(**parameters: Any) -> None:
     """Validate, train, export, evaluate, sample and report; register if the gate's verdict says so."""
     checked = validate(**parameters)
     snapshot, config = checked.outputs["snapshot"], checked.outputs["config"]
+    train_code, infer_code = checked.outputs["train_code"], checked.outputs["infer_code"]
     trained = train(
         snapshot=snapshot,
         weights=checked.outputs["weights"],
         config=checked.outputs["train_config"],
-        code=checked.outputs["code"],
+        code=train_code,
     )
-    exported = export(train=trained.outputs["folder"], snapshot=snapshot, config=config)
-    evaluated = evaluate(export=exported.outputs["folder"], snapshot=snapshot, config=config)
+    exported = export(train=trained.outputs["folder"], snapshot=snapshot, config=config, code=train_code)
+    evaluated = evaluate(export=exported.outputs["folder"], snapshot=snapshot, config=config, code=infer_code)
     sampled = sample(
         export=exported.outputs["folder"], evaluate=evaluated.outputs["folder"], snapshot=snapshot, config=config
     )
@@ -48,6 +49,6 @@ def sightline_train(**parameters: Any) -> None:
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):
         request(task, task.name)
     trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["gpus"])
-    # Their inputs do not determine their result: data or pictures at a mutable URI, a tracking server.
-    for task in (checked, sampled, reported, registered):
+    # Their inputs do not decide their result (data or pictures at a mutable URI, a tracking server, the code).
+    for task in (checked, sampled, reported, judged, registered):
         task.set_caching_options(False)

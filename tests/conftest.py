@@ -25,6 +25,7 @@ MARKERS = {
     "mlflow_server": "server",
     "postgres": "server",
     "quickstart": "e2e",
+    "engine": "images",
 }
 
 
@@ -46,9 +47,11 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what takes minutes unless `-m` names it, and what needs a GPU where there is none."""
+    """Skip what takes minutes or the images unless `-m` names it, and what needs a GPU where there is none."""
     if item.get_closest_marker("slow") and "slow" not in item.config.option.markexpr:
         pytest.skip("slow tests run with -m slow")
+    if item.get_closest_marker("images") and "images" not in item.config.option.markexpr:
+        pytest.skip("tests of the images run with `make test-images`")
     if item.get_closest_marker("gpu"):
         from sightline.detect import cuda_devices
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from sightline.documents import (
     DataDocument,
+    Document,
     Documents,
     ErrorReport,
     EvaluateDocument,
@@ -47,6 +48,7 @@ def summarise(
     documents = load(folders)
     status, rejected_by = _status(documents, error)
     train = documents.train
+    made = {name: each for name, each in vars(documents).items() if isinstance(each, Document) and name in NAMES}
     return SummaryDocument(
         run_id=run_id,
         name=name,
@@ -54,7 +56,8 @@ def summarise(
         rejected_by=rejected_by,
         started_at=started_at or (documents.validate.started_at if documents.validate else moment()),
         finished_at=moment(),
-        git_commit=provenance.git_commit(),
+        git_commit=next((each.git_commit for each in made.values() if each.git_commit), provenance.git_commit()),
+        images={name: each.image for name, each in made.items() if each.image},
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
         data=_data(documents.validate or documents.data),

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from uuid import uuid4
 
 from sightline.checkpoint_pickle import ENGINE_LICENCE, read_checkpoint
 from sightline.config import RunConfig, WeightsConfig
@@ -161,7 +162,7 @@ def _download(name: str, expected: str, target: Path) -> Path:
     """Download an official file to `target`; it is kept only if it has the expected digest."""
     url = f"{os.environ.get('SIGHTLINE_WEIGHTS_URL', RELEASE)}/{name}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{name}.{os.getpid()}.part")
+    part = target.with_name(f".{name}.{uuid4().hex}.part")  # in containers all have the same process id
     try:
         with urllib.request.urlopen(url, timeout=30) as answer, part.open("wb") as file:
             shutil.copyfileobj(answer, file)

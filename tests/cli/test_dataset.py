@@ -86,7 +86,8 @@ def document_of(published: Published) -> ValidateDocument:
         dropped_boxes=0,
         weights=Weights(source="yolo11n.yaml", reference=Architecture(architecture="yolo11n.yaml"), licence="none"),
         config=RunConfig(),
-        code="c0" * 32,
+        train_code="c0" * 32,
+        infer_code="c1" * 32,
         started_at="2026-11-28T12:00:00.000+00:00",
         seconds=1.0,
     )

@@ -131,7 +131,8 @@ def validate(config: RunConfig) -> ValidateDocument:
         dropped_boxes=1,
         weights=WEIGHTS,
         config=config,
-        code="c0" * 32,
+        train_code="c0" * 32,
+        infer_code="c1" * 32,
         started_at="2026-11-21T08:00:00.000+00:00",
         seconds=14.2,
     )

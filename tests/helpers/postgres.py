@@ -28,7 +28,7 @@ class Postgres:
     """One server, for the user `sightline`, who needs no password on this machine."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
-        """Make a database in `folder`, start the server, and wait until it answers."""
+        """Make a database in `folder`."""
         self.programs, self.folder = programs, folder
         self.uri = f"postgresql+psycopg2://sightline@/postgres?host={folder}"
         self._user: dict[str, Any] = {}
@@ -37,7 +37,6 @@ class Postgres:
             shutil.chown(folder, "nobody", "nogroup")
         command = [programs / "initdb", "-D", folder / "data", "-U", "sightline", "-A", "trust", "-E", "UTF8", "-N"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True, **self._user)
-        self.start()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -60,6 +59,7 @@ def postgres_serving(programs: Path) -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="sightline-postgres-", dir="/tmp") as folder:
         server = Postgres(programs, Path(folder))
         try:
+            server.start()
             yield server
         finally:
             server.stop()

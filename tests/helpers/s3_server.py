@@ -35,7 +35,7 @@ class S3Server:
     """One server with its data in `folder`, always at the same address."""
 
     def __init__(self, folder: Path) -> None:
-        """Start it, and wait until it stores and gives back."""
+        """Choose its ports, and write down who may use it."""
         self.folder = folder
         identities = [
             {"name": key, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": rights}
@@ -45,8 +45,6 @@ class S3Server:
         (folder / "data").mkdir()
         self.ports = dict(zip(PARTS, free_ports(), strict=True))
         self.address = f"http://127.0.0.1:{self.ports['s3']}"
-        self.start()
-        self.wait()
 
     def start(self) -> None:
         """Start the process; some seconds pass until it answers, and after `kill` until it knows all that it holds."""
@@ -116,7 +114,9 @@ class S3Server:
 def s3_serving(folder: Path) -> Iterator[S3Server]:
     """Run an S3 server with its data in `folder`."""
     server = S3Server(folder)
+    server.start()
     try:
+        server.wait()
         yield server
     finally:
         server.remove()

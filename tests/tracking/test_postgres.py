@@ -33,6 +33,7 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_and_registered_once_and_a_database_that_is_away_is_known(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

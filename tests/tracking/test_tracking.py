@@ -192,8 +192,8 @@ OPENER = """
 import sys, tempfile
 from sightline.tracking import address, records, server
 with server.client(address.tracking_uri()) as mlflow:
-    place = records.place(mlflow, sys.argv[1], name="n", experiment="new", started_at="2026-11-21T08:00:00+00:00",
-                          parameters={})
+    place = records.place(mlflow, sys.argv[1], uri=mlflow.tracking_uri, name="n", experiment="new",
+                          started_at="2026-11-21T08:00:00+00:00", parameters={})
 print(place.run_id)
 """
 

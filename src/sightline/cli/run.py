@@ -37,6 +37,15 @@ from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
 
+SUBPROCESS, DOCKER = "subprocess", "docker"
+
+
+def _runner(name: str) -> str:
+    if name not in (SUBPROCESS, DOCKER):
+        raise typer.BadParameter(f"got '{name}', expected {SUBPROCESS} or {DOCKER}.")
+    return name
+
+
 PresetForData = Annotated[
     str | None,
     typer.Option(
@@ -52,6 +61,14 @@ Gpus = Annotated[
 Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Folder of all runs.")]
 RunId = Annotated[
     str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
+]
+Runner = Annotated[
+    str,
+    typer.Option(
+        parser=_runner,
+        metavar="<subprocess|docker>",
+        help="Where tasks run: in processes here, or in containers of the images that `make images` built.",
+    ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if the same training was done before.")]
 
@@ -72,6 +89,7 @@ def run(
     runs: Runs = Path("runs"),
     run_id: RunId = None,
     no_cache: NoCache = False,
+    runner: Runner = SUBPROCESS,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on this machine: validate, train, export, evaluate, sample, report, register.
@@ -81,6 +99,8 @@ def run(
     sightline run --data ./bccd --weights yolo11n.pt --preset fast --set train.epochs=20
 
     sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
+
+    sightline run --data ./bccd --runner docker
     """
     from sightline import orchestrate
 
@@ -105,6 +125,7 @@ def run(
         runs=runs,
         run_id=name,
         cache=not no_cache,
+        docker=runner == DOCKER,
         quiet=as_json and not err.is_terminal,
     )
     if as_json:

@@ -55,7 +55,7 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
             snapshot=checked.snapshot,
             config=config.train,
             weights=checked.weights.reference,
-            code=checked.code,
+            code=checked.train_code,
             out=run / "train",
         )
     best = document.best

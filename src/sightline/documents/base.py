@@ -5,6 +5,7 @@ Absent is null everywhere: a class or size bucket without samples has no score, 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -14,6 +15,7 @@ from sightline.atomic import write_text
 from sightline.errors import StageInputError
 
 SCHEMA_VERSION = 2
+IMAGE, GIT_COMMIT = "SIGHTLINE_IMAGE", "SIGHTLINE_GIT_COMMIT"  # environment variables that the images set
 Verdict = Literal["accepted", "rejected"]  # of a gate, on data or on a score
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -31,6 +33,14 @@ class Document(Part):
     """The result of a stage, stored under `file_name` in the stage's folder."""
 
     schema_version: Literal[2] = 2
+    image: str | None = Field(
+        default_factory=lambda: os.environ.get(IMAGE) or None,
+        description="Name and tag of the container image that made it; null outside Sightline's images.",
+    )
+    git_commit: str | None = Field(
+        default_factory=lambda: os.environ.get(GIT_COMMIT) or None,
+        description="Commit from which that image was first built.",
+    )
 
     @classmethod
     def file_name(cls) -> str:

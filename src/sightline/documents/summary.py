@@ -110,7 +110,8 @@ class SummaryDocument(Document):
     rejected_by: Literal["data", "score"] | None
     started_at: str = Field(description="ISO 8601, UTC.")
     finished_at: str
-    git_commit: str | None
+    git_commit: str | None = Field(description="Commit of the images or, outside them, of the source tree.")
+    images: dict[str, str] = Field({}, description="Container image of each stage that ran in one: name and tag.")
     packages: dict[str, str]
     hardware: Hardware | None
     data: SummaryData | None

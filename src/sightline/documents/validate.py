@@ -39,6 +39,7 @@ class ValidateDocument(Document):
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     weights: Weights
     config: RunConfig
-    code: Sha256 = Field(description="Digest of Sightline's source and package versions; part of the training's key.")
+    train_code: Sha256 = Field(description="Digest of what trains and exports: source and package versions.")
+    infer_code: Sha256 = Field(description="Digest of what evaluates: source and package versions.")
     started_at: str = Field(description="When the stage, and with it the run, began: ISO 8601, UTC.")
     seconds: float

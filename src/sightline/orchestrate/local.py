@@ -16,25 +16,40 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sightline.atomic import write_text
+from sightline.config import RegisterConfig
 from sightline.config.parameters import PipelineParameters
+from sightline.config.presets import resolve
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
-from sightline.orchestrate import claim, outcome, processes
+from sightline.orchestrate import claim, engine, images, outcome, processes
+from sightline.orchestrate.runner import pipeline_file
 from sightline.runtime import lifetime, progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri
 
+if TYPE_CHECKING:
+    from sightline.orchestrate.container_settings import Settings
+
 
 def run(
-    parameters: PipelineParameters, *, runs: Path, run_id: str, cache: bool = True, quiet: bool = False
+    parameters: PipelineParameters,
+    *,
+    runs: Path,
+    run_id: str,
+    cache: bool = True,
+    quiet: bool = False,
+    docker: bool = False,
 ) -> SummaryDocument:
     """Run the pipeline with `parameters`, in `runs/run_id`; returns the consolidated result.
 
+    Tasks are processes of this Python, or with `docker` containers of the project's images.
+
     A failed run of the same id is started again in its folder. A failed or rejected run returns its result as well;
-    only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, or a tracking
-    server that does not answer.
+    only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, a tracking
+    server that does not answer, or a container engine that lacks something.
     """
     from sightline import tasks
     from sightline.tracking import address, server
@@ -48,10 +63,12 @@ def run(
         raise ConfigError(
             "The run cannot start:", [*unreachable, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])]
         )
+    containers = _containers(parameters, runs, folder, environment["SIGHTLINE_STORE"]) if docker else None
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
         arguments = {
             "parameters": parameters.model_dump(),
             "cache": cache,
+            "containers": containers and containers.model_dump(),
             "runs": str(runs),
             "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -64,6 +81,28 @@ def run(
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
         return outcome.conclude(folder, code)
+
+
+def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
+    """Return what the containers of the run get. Raises ConfigError where the engine cannot run them, or tracking."""
+    from sightline.orchestrate import tracking_server  # these load numpy, which `sightline --help` does not need
+    from sightline.orchestrate.container_settings import executors, settings
+
+    references = images.references()
+    pipeline = images.with_references(pipeline_file().read_text(encoding="utf-8"), references)
+    found = executors(pipeline).values()
+    count = parameters.gpus
+    engine.check(
+        dict.fromkeys(one.image for one in found),
+        dict.fromkeys(one.image for one in found if one.gpus and engine.device_requests(count)),
+        count,
+    )
+    config = None
+    with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
+        config = resolve(parameters.recipe, parameters.values())
+    if wrong := tracking_server.problems(runs, config.register_ if config else RegisterConfig()):
+        raise ConfigError("The run cannot start:", wrong)
+    return settings(parameters, config, references, runs=runs, folder=folder, store=store)
 
 
 def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:

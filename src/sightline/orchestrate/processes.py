@@ -1,18 +1,21 @@
-"""Finds the processes of a run, and ends them.
+"""Finds the processes and containers of a run, and ends them.
 
-They are found by an environment variable that every child inherits, as Jenkins finds those of a build: torchrun puts
-its workers into sessions of their own, so no process group holds all of them.
+Processes are found by an environment variable that every child inherits, as Jenkins finds those of a build: torchrun
+puts its workers into sessions of their own, so no process group holds all of them. Containers have a label.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sightline.errors import ConfigError
+from sightline.orchestrate import claim, engine
 from sightline.runtime.stage_frame import ERROR_VARIABLE
 
 GRACE_SECONDS = 30.0  # for a process to end by itself; torchrun gives its workers as long
@@ -23,9 +26,17 @@ def error_file(folder: Path) -> Path:
     return folder / "error.json"
 
 
+def in_containers(folder: Path) -> bool:
+    """Tell whether the run in `folder` has its tasks in containers, by its arguments."""
+    try:
+        return json.loads((folder / claim.ARGUMENTS).read_bytes())["containers"] is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def of_run(folder: Path) -> list[int]:
     """Return the ids of the living processes of the run in `folder` that this user may see."""
-    mark = os.fsencode(f"{ERROR_VARIABLE}={error_file(folder)}")
+    mark = os.fsencode(f"{ERROR_VARIABLE}={error_file(folder.resolve())}")
     found = []
     for process in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
@@ -35,10 +46,14 @@ def of_run(folder: Path) -> list[int]:
 
 
 def end(folder: Path, force: Callable[[], bool] = lambda: False) -> None:
-    """End all processes of a run, and wait until they are gone.
+    """End all containers and processes of a run, and wait until they are gone.
 
-    They get SIGTERM first; SIGKILL after GRACE_SECONDS, or as soon as `force` returns true.
+    Containers are removed at once: the runner, which gives them time to end, has ended before. Processes get SIGTERM
+    first; SIGKILL after GRACE_SECONDS, or as soon as `force` returns true.
     """
+    if in_containers(folder):
+        with contextlib.suppress(ConfigError):  # the engine is gone, and containers with it, or below as processes
+            engine.remove(folder)
     asked: set[int] = set()
     deadline = time.monotonic() + GRACE_SECONDS
     while found := of_run(folder):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from sightline.orchestrate import cached_results, claim, shell
+from sightline.orchestrate import cached_results, claim, images, shell
 from sightline.runtime.lifetime import end_with_command
 
 KFP = ".kfp"
@@ -41,19 +42,33 @@ def main(folder: Path) -> int:
     """Execute the compiled pipeline with the arguments in `folder`; returns the exit code."""
     sys.stdout = _Log(sys.stdout)
     end_with_command()
+    arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
+    pipeline = pipeline_file().read_text(encoding="utf-8")
+    cached_results.verify_cached_files()
+    if arguments["containers"] is None:
+        shell.call_this_python()
+        return _execute(pipeline, folder, arguments)
+    from sightline.orchestrate import containers, tracking_server
+    from sightline.orchestrate.container_settings import Settings
+
+    settings = Settings.model_validate(arguments["containers"])
+    pipeline = images.with_references(pipeline, settings.images)
+    with tracking_server.serving(Path(arguments["runs"]), folder) as server:
+        containers.use(folder, settings, pipeline, server)
+        return _execute(pipeline, folder, arguments)
+
+
+def _execute(pipeline: str, folder: Path, arguments: Mapping[str, Any]) -> int:
     from kfp import components, local
 
-    arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
-    cached_results.verify_cached_files()
-    shell.call_this_python()
     local.init(
-        runner=local.SubprocessRunner(use_venv=False),
+        runner=local.SubprocessRunner(use_venv=False) if arguments["containers"] is None else local.DockerRunner(),
         pipeline_root=str(folder / KFP),
         enable_caching=arguments["cache"],
         cache_root=str(Path(arguments["runs"]) / ".cache"),
     )
     try:
-        components.load_component_from_file(str(pipeline_file()))(**arguments["parameters"])
+        components.load_component_from_text(pipeline)(**arguments["parameters"])
     except RuntimeError as error:  # all that the runner says of a failed task; the reason is in the error document
         print(error)
         return 1

@@ -79,10 +79,12 @@ def run(
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
         config = documents.validate.config.register_ if documents.validate else RegisterConfig()
-        with server.client(address.tracking_uri()) as mlflow:
+        uri = address.tracking_uri()
+        with server.client(uri) as mlflow:
             place = records.place(
                 mlflow,
                 run_id,
+                uri=uri,
                 name=name or run_id,
                 experiment=config.experiment,
                 started_at=result.started_at,

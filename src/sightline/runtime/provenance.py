@@ -6,14 +6,17 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from sightline.documents import Hardware
+from sightline.documents.base import GIT_COMMIT, IMAGE
 from sightline.runtime import machine
 
 PACKAGE = Path(__file__).resolve().parents[1]
+LISTED = re.compile(r"^([\w.-]+)==([^\s\\]+)", re.MULTILINE)  # in a list of packages with their hashes
 PACKAGES = (
     "sightline",
     "torch",
@@ -37,10 +40,10 @@ PACKAGES = (
 def git_commit() -> str | None:
     """Return the commit of the source tree, followed by `-dirty` where files differ; None outside a checkout.
 
-    Images hold no checkout: there the build argument `SIGHTLINE_GIT_COMMIT` names the commit.
+    Images hold no checkout: there `SIGHTLINE_GIT_COMMIT`, a build argument, names the commit.
     """
-    if os.environ.get("SIGHTLINE_GIT_COMMIT"):
-        return os.environ["SIGHTLINE_GIT_COMMIT"]
+    if os.environ.get(GIT_COMMIT):
+        return os.environ[GIT_COMMIT]
     root = PACKAGE.parents[1]
     if not (root / ".git").exists() or not shutil.which("git"):
         return None
@@ -53,13 +56,32 @@ def git_commit() -> str | None:
     return commit and commit + ("-dirty" if git("status", "--porcelain") else "")
 
 
-def code_digest() -> str:
-    """Return the sha256 over Sightline's own source files and the versions of the packages that affect a result."""
+def code_digest(image: str) -> str:
+    """Return the sha256 over what runs a stage: Sightline's own source files, and the packages that affect a result.
+
+    `image` is the name of the image that the stage has on a cluster (data, train or infer). In a container the packages
+    are those on that image's list, which need not be installed in this one; elsewhere those of them that are installed.
+    """
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(repr(sorted(packages().items())).encode())
+    listed, installed = _listed(image), packages()
+    versions = listed if container_image() else {name: installed.get(name) for name in listed}
+    digest.update(repr((installed["python"], sorted(versions.items()))).encode())
     return digest.hexdigest()
+
+
+def container_image() -> str | None:
+    """Return name and tag of the image that this process runs in; None outside Sightline's images."""
+    return os.environ.get(IMAGE) or None
+
+
+def _listed(image: str) -> dict[str, str]:
+    """Return the versions of the packages that affect a result on an image's list: in the wheel, or in the sources."""
+    packaged = PACKAGE / "images" / f"{image}.lock"
+    path = packaged if packaged.exists() else PACKAGE.parents[1] / "images" / image / "requirements.lock"
+    versions = dict(LISTED.findall(path.read_text(encoding="utf-8")))
+    return {name: version for name, version in versions.items() if name in PACKAGES}
 
 
 def packages() -> dict[str, str]:

@@ -11,6 +11,7 @@ from sightline.storage.files import database_uri
 from sightline.tracking.answers import CREDENTIALS
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+SERVER = "SIGHTLINE_TRACKING_SERVER"  # in front of the embedded database, for containers, which cannot open it
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 REMOTE = ("http", "https", "databricks")
 UNITY = ("databricks-uc", "uc")  # registries alone
@@ -29,6 +30,12 @@ def tracking_uri(runs: Path | None = None) -> str:
     """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
     folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
     return os.environ.get(TRACKING) or database_uri(folder)
+
+
+def connection(uri: str) -> str:
+    """Return what to connect to for a tracking address: for the embedded database the server before it, if any."""
+    served = os.environ.get(SERVER)
+    return served if served and database(uri) else uri
 
 
 def registry_uri(tracking: str) -> str | None:

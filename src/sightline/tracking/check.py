@@ -17,7 +17,17 @@ from typing import Any
 
 from sightline.config import RegisterConfig
 from sightline.tracking import embedded
-from sightline.tracking.address import REGISTRY, REMOTE, RUN_TAG, TRACKING, UNITY, redact, registry_uri, scheme
+from sightline.tracking.address import (
+    REGISTRY,
+    REMOTE,
+    RUN_TAG,
+    TRACKING,
+    UNITY,
+    connection,
+    redact,
+    registry_uri,
+    scheme,
+)
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
 from sightline.tracking.server import QUIET_SETTINGS, READ_SECONDS, address_problem, quiet_mlflow, read, waiting
 
@@ -59,6 +69,8 @@ def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
             continue
         if why := address_problem(address, variable):
             known.append(why)
+        elif connection(address) != address:
+            continue  # the command that serves the database has checked it
         elif scheme(address) == "sqlite":
             found = embedded.problems(address, config, variable)
             known += found

@@ -22,23 +22,24 @@ BATCH = 1000  # MLflow's own limit of metrics in one request
 NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in MLflow's database
 
 
-def find(mlflow: Any, run_id: str, experiment: str) -> Place | None:
-    """Return the latest MLflow run of a pipeline run, or None if none was opened."""
+def find(mlflow: Any, run_id: str, experiment: str) -> str | None:
+    """Return the id of the latest MLflow run of a pipeline run, or None if none was opened."""
     found = _found(mlflow, run_id, experiment)
-    return Place(redact(mlflow.tracking_uri), experiment, found[0].info.run_id) if found else None
+    return str(found[0].info.run_id) if found else None
 
 
 def place(
-    mlflow: Any, run_id: str, *, name: str, experiment: str, started_at: str, parameters: Mapping[str, str]
+    mlflow: Any, run_id: str, *, uri: str, name: str, experiment: str, started_at: str, parameters: Mapping[str, str]
 ) -> Place:
-    """Find the MLflow run of a pipeline run, or open it; `run_id` is the identity, `name` a label.
+    """Find the MLflow run of a pipeline run, or open it.
+
+    `run_id` is the identity, `name` a label, `uri` the address that the run is recorded under.
 
     A run that recorded other parameters, of an earlier attempt with other settings, is left alone: MLflow never
     changes a parameter. `MLFLOW_RUN_ID` names a run that something else, such as a KFP plug-in, opened for us.
 
     Raises TrackingError.
     """
-    uri = mlflow.tracking_uri
     if given := os.environ.get("MLFLOW_RUN_ID"):
         run = mlflow.get_run(given)
         mlflow.set_tag(given, RUN_TAG, run_id)
@@ -136,7 +137,7 @@ def record_end(result: SummaryDocument, folders: Mapping[str, Path], page: str, 
         with client(uri) as mlflow:
             found = find(mlflow, result.run_id, config.register_.experiment) if config else None
             if found:
-                conclude(mlflow, found.run_id, result, page)
+                conclude(mlflow, found, result, page)
     except TrackingError as error:
         print(f"The run's MLflow record still says RUNNING. {error}", file=sys.stderr)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import itertools
 import re
+import sys
 import tempfile
+import types
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,16 +161,34 @@ def _log(mlflow: Any, model: Model, mlflow_run: str) -> str:
         source_run_id=mlflow_run,
         tags=tags(model),
     )
-    flavour.log_model(
-        loaded,
-        model_id=logged.model_id,
-        signature=_signature(loaded),
-        save_as_external_data=False,
-        # Given, since guessing them starts the model in a fresh process and takes seconds.
-        pip_requirements=[f"onnx=={importlib.metadata.version('onnx')}", "onnxruntime>=1.20", "numpy>=2.1"],
-    )
+    with _runtime_named():
+        flavour.log_model(
+            loaded,
+            model_id=logged.model_id,
+            signature=_signature(loaded),
+            save_as_external_data=False,
+            # Given, since guessing them starts the model in a fresh process and takes seconds.
+            pip_requirements=[f"onnx=={importlib.metadata.version('onnx')}", "onnxruntime>=1.20", "numpy>=2.1"],
+        )
     mlflow.log_outputs(mlflow_run, [LoggedModelOutput(logged.model_id, step=0)])
     return str(logged.model_id)
+
+
+@contextlib.contextmanager
+def _runtime_named() -> Iterator[None]:
+    """Let MLflow's ONNX flavour save a file where ONNX Runtime is not installed, as in the image that registers.
+
+    The flavour imports it to check session options, of which we give none.
+    """
+    name = "onnxruntime"
+    if importlib.util.find_spec(name):
+        yield
+        return
+    sys.modules[name] = types.ModuleType(name)
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _signature(loaded: Any) -> Any:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
+import importlib.util
 import logging
 import os
 import ssl
@@ -27,6 +28,7 @@ from sightline.tracking.address import (
     SCHEMES,
     TRACKING,
     UNITY,
+    connection,
     database,
     lock_file,
     malformed,
@@ -67,6 +69,11 @@ def address_problem(uri: str, variable: str = TRACKING) -> str | None:
         return (
             f"{variable} is '{redact(uri)}', expected an address that begins with one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, or {way_out}."
+        )
+    if connection(uri) == uri and scheme(uri) not in (*REMOTE, *UNITY) and not importlib.util.find_spec("sqlalchemy"):
+        return (
+            f"{variable} is '{redact(uri)}', a database, and this image holds only the client of a server. Name "
+            "the http:// address of a server."
         )
     if reason := no_answer_reason(uri):
         return f"No MLflow server answers at {redact(uri)}: {reason}. Start one, fix {variable}, or {way_out}."
@@ -149,7 +156,8 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """
     again = "Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage == "register" else None
-    for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
+    addresses = ((connection(uri), TRACKING), (registry, REGISTRY))
+    for address, variable in addresses:
         if address and (why := no_answer_reason(address)):
             raise TrackingError(
                 f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"
@@ -160,19 +168,19 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
 
     keep_messages()
     failures: tuple[type[Exception], ...] = (mlflow.MlflowException, RequestException, ModuleNotFoundError)
-    if not {scheme(address) for address in (uri, registry) if address} <= {*REMOTE, *UNITY}:
+    if not {scheme(address) for address, _ in addresses if address} <= {*REMOTE, *UNITY}:
         from alembic.util import CommandError
         from sqlalchemy.exc import SQLAlchemyError
 
         failures += (SQLAlchemyError, CommandError)
     with waiting(uri, stage):
-        for address, variable in ((uri, TRACKING), (registry, REGISTRY)):
+        for address, variable in addresses:
             if address and scheme(address) in REMOTE and (why := read(address, variable)):
                 raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}. {again}")
         try:
-            mlflow.set_tracking_uri(uri)  # the model flavours read it from nowhere else
-            with _one_at_a_time(uri):
-                connected = mlflow.MlflowClient(uri)
+            mlflow.set_tracking_uri(connection(uri))  # the model flavours read it from nowhere else
+            with _one_at_a_time(connection(uri)):
+                connected = mlflow.MlflowClient(connection(uri))
             yield connected
         except failures as error:
             address, variable = (registry, REGISTRY) if registry and _of_registry(error) else (uri, TRACKING)

@@ -13,6 +13,7 @@ from sightline.config import TrainConfig
 from sightline.errors import DeviceError, no_space_left
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
+from sightline.runtime.shared_memory import TRAIN_AHEAD
 from sightline.storage import work_root
 
 # Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
@@ -23,7 +24,6 @@ MODEL = {"n": 0, "s": 180_000_000, "m": 400_000_000, "l": 500_000_000, "x": 1_10
 IMAGE = {"n": 250_000_000, "s": 420_000_000, "m": 800_000_000, "l": 1_000_000_000, "x": 1_400_000_000}  # at 640 pixels
 LOADER = 80_000_000  # each process that loads images
 SIDE = 640
-AHEAD = 4  # batches that the engine lets each loader prepare
 CHECKPOINTS = 60_000_000  # best and last checkpoint of a nano model with its optimizer, in work and in the result
 
 
@@ -115,8 +115,8 @@ def _loaders(
             f"/dev/shm holds {size_text(shared[0])}, and a batch of images, which loaders hand over in it, "
             f"{size_text(batch)}: {cure}."
         )
-    elif shared[1] < config.gpus * loaders * AHEAD * batch:
+    elif shared[1] < config.gpus * loaders * TRAIN_AHEAD * batch:
         warnings.append(
             f"/dev/shm has {size_text(shared[1])} free, and {config.gpus * loaders} loaders may fill up to "
-            f"{size_text(config.gpus * loaders * AHEAD * batch)}: {cure}"
+            f"{size_text(config.gpus * loaders * TRAIN_AHEAD * batch)}: {cure}"
         )

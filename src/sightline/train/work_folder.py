@@ -24,6 +24,7 @@ from sightline.documents import TrainDocument
 from sightline.documents.base import Part, Sha256
 from sightline.errors import FULL, ConfigError, DeviceError
 from sightline.runtime import progress
+from sightline.runtime.provenance import container_image
 from sightline.runtime.stage_frame import moment
 from sightline.storage import sha256_file, work_root
 from sightline.storage.lock import Lock
@@ -35,7 +36,7 @@ class Holder(Part):
     """Who works in the folder: what a lock says while it is held."""
 
     run: str
-    process: int
+    process: int | None  # null in a container, where its number means nothing to others
     since: str
 
 
@@ -83,7 +84,8 @@ def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder 
                 return
             if not lock.in_place():
                 continue  # it was finished, and its result is gone or damaged
-            lock.write(Holder(run=_run(out), process=os.getpid(), since=moment()).model_dump_json())
+            process = None if container_image() else os.getpid()
+            lock.write(Holder(run=_run(out), process=process, since=moment()).model_dump_json())
             with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, results) as work:
                 yield work
             return
@@ -139,7 +141,8 @@ def _waiting(text: str) -> str:
     except ValidationError:  # it has just begun, or just ended
         who = "in another process"
     else:
-        who = f"in {holder.run} (process {holder.process}) since {holder.since}"
+        where = f"{holder.run} (process {holder.process})" if holder.process else holder.run
+        who = f"in {where} since {holder.since}"
     return f"the same training is going on {who}; this run waits for its result."
 
 

@@ -65,7 +65,8 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
             dropped_boxes=report.dropped_boxes,
             weights=pinned,
             config=config,
-            code=code_digest(),
+            train_code=code_digest("train"),
+            infer_code=code_digest("infer"),
             started_at=started_at,
             seconds=seconds(),
         )

@@ -110,7 +110,7 @@ def _index_key(folder: Folder, config: RunConfig) -> str | None:
     return json.dumps(
         [
             *(str(folder.root.resolve()), str(folder.file), images, config.data.format, config.data.voc_origin),
-            *(thresholds, config.train.image_size, code_digest()),
+            *(thresholds, config.train.image_size, code_digest("data")),
         ]
     )
 

@@ -1,0 +1,1 @@
+"""The container images: their lists, their build, and what they may hold."""

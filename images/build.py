@@ -1,0 +1,158 @@
+"""Builds the container images, tries every stage in them, names them, and pushes them.
+
+python -m images.build            build, smoke-run, and only then name all three; an image whose tag is there is kept
+python -m images.build --push     push the images of the last build; a tag that the registry has is left alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.images import BASE_IMAGE, REGISTRY, reference
+from images import engine as engines
+from images import index_settings, smoke, supply_chain
+from sightline import __version__
+from sightline.atomic import write_text
+from sightline.errors import SightlineError
+from sightline.orchestrate import images
+from sightline.runtime.provenance import git_commit
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / "build"
+SOURCE = "https://github.com/sightline-ml/sightline"
+OCI = "org.opencontainers.image"
+
+
+def build(engine: engines.Engine, *, base_image: str, registry: str, variant: str) -> images.Built:
+    """Build the images that are not there yet, run every stage in them, and then name them all.
+
+    Raises SightlineError if a step fails; no new image has a name then.
+    """
+    base = engine.base(base_image)
+    variants = {name: variant if name == "infer" else "" for name in images.NAMES}
+    tags = {name: images.tag(name, base=base, variant=variants[name], root=ROOT) for name in images.NAMES}
+    names = {name: reference(name, tags[name], registry) for name in images.NAMES}
+    there = {name: found.id for name in images.NAMES if (found := engine.image(names[name]))}
+    ids = dict(there)
+    commit = git_commit() or ""
+    with tempfile.TemporaryDirectory() as folder:
+        secrets = index_settings.write_secrets(Path(folder))
+        for name in [name for name in images.NAMES if name not in there]:
+            ids[name] = _build(engine, name, variants[name], tags[name], base_image, commit, secrets)
+    if len(there) < len(ids):
+        _smoke(engine, ids)
+    for name in [name for name in images.NAMES if name not in there]:
+        engine.tag(ids[name], names[name])
+    inspected = {name: engine.image(names[name]) for name in images.NAMES}
+    return images.Built(
+        images={
+            name: images.BuiltImage(
+                reference=names[name], base=base, variant=variants[name], id=f"sha256:{image.id}", size=image.size
+            )
+            for name, image in inspected.items()
+            if image
+        }
+    )
+
+
+def push(engine: engines.Engine, built: images.Built, *, release: bool) -> images.Built:
+    """Push the images of a build that their registry does not have, and return them with their digests.
+
+    With `release` they also get the tag that the compiled pipeline names. Raises EngineError if the registry refuses,
+    or if that tag is another image: tags never move.
+    """
+    done = {}
+    for name, image in built.images.items():
+        digest = _push(engine, image.reference)
+        if release:
+            released = reference(name, __version__, image.reference.rpartition("/")[0])
+            engine.tag(image.reference, released)
+            if (there := _push(engine, released)) != digest:
+                raise engines.EngineError(
+                    f"{released} is {there} in its registry, expected {digest}. Tags never move: raise the version."
+                )
+        done[name] = image.model_copy(update={"digest": digest})
+        _write(images.Built(images=built.images | done))
+    return images.Built(images=done)
+
+
+def _push(engine: engines.Engine, name: str) -> str:
+    """Push an image unless its registry has the tag; return the digest that the registry has."""
+    if digest := engine.digest(name):
+        print(f"{name} is there already and stays as it is", flush=True)
+        return digest
+    print(f"pushing {name} ...", flush=True)
+    return engine.push(name)
+
+
+def main(arguments: list[str]) -> int:
+    """Build or push; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__.partition("\n")[0])
+    parser.add_argument("--push", action="store_true", help="push the images of the last build")
+    parser.add_argument("--release", action="store_true", help=f"push them as {__version__} too")
+    parser.add_argument("--container", default="", help="docker, podman or buildah; default: the first that can build")
+    parser.add_argument("--registry", default=REGISTRY, help=f"where the images belong; default: {REGISTRY}")
+    parser.add_argument("--base-image", default=BASE_IMAGE, help=f"has Python 3.11; default: {BASE_IMAGE}")
+    parser.add_argument("--variant", default="", choices=["", "cpu"], help="cpu: the infer image without CUDA")
+    options = parser.parse_args(arguments)
+    try:
+        engine = engines.choose(options.container)
+        if options.push:
+            images.references()  # refuses a build that the sources have left behind
+            last = images.Built.model_validate_json((ROOT / images.BUILT).read_bytes())
+            built = push(engine, last, release=options.release)
+        else:
+            built = build(
+                engine, base_image=options.base_image, registry=options.registry.rstrip("/"), variant=options.variant
+            )
+            _write(built)
+    except SightlineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    for image in built.images.values():
+        print(f"{image.reference}  {image.digest or image.id}  {image.size / 1e6:,.0f} MB")
+    return 0
+
+
+def _build(
+    engine: engines.Engine, name: str, variant: str, tag: str, base_image: str, commit: str, secrets: Mapping[str, Path]
+) -> str:
+    """Build one image without a name, and return its id."""
+    LOGS.mkdir(exist_ok=True)
+    log = LOGS / f"sightline-{name}.log"
+    print(f"building sightline-{name}:{tag} ({log.relative_to(ROOT)}) ...", flush=True)
+    start = time.monotonic()
+    wanted = images.list_name(variant)
+    labels = {"source": SOURCE, "revision": commit, "version": __version__}
+    labels["licenses"] = supply_chain.image_licence(ROOT / "images" / name / wanted)
+    built = engine.build(
+        ROOT / "images" / name / "Dockerfile",
+        ROOT,
+        arguments={"BASE_IMAGE": base_image, "LIST": wanted, "TAG": tag, "COMMIT": commit},
+        labels={f"{OCI}.{key}": value for key, value in labels.items()},
+        secrets=secrets,
+        log=log,
+    )
+    print(f"  {time.monotonic() - start:.0f} s", flush=True)
+    return built
+
+
+def _smoke(engine: engines.Engine, ids: Mapping[str, str]) -> None:
+    if not engine.runs:
+        print(f"no smoke run: {engine.kind} builds and does not run images", flush=True)
+        return
+    print("running every stage in its image ...", flush=True)
+    smoke.run(engine, ids)
+
+
+def _write(built: images.Built) -> None:
+    write_text(ROOT / images.BUILT, built.model_dump_json(indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

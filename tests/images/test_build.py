@@ -1,0 +1,137 @@
+"""`make images` and `make push` on the machine's own engine: what they refuse, and that nothing is half-done."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.images import BASE_IMAGE
+from images import engine as engines
+from images.lock import ROOT
+from tests.helpers.built_images import BuiltImages
+from tests.helpers.servers import free_port
+
+NOBODY = "127.0.0.1:1"  # where no registry answers
+
+
+def build(engine: engines.Engine, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "images.build", "--container", engine.program, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def named(engine: engines.Engine, registry: str) -> str:
+    return engine.call("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*").stdout
+
+
+@pytest.fixture
+def without_python(engine: engines.Engine, tmp_path: Path) -> Iterator[str]:
+    """The base image with its Python hidden."""
+    if engine.image(BASE_IMAGE) is None:
+        pytest.skip(f"needs {BASE_IMAGE} on this machine")
+    name = "localhost/sightline-test-base:none"
+    (tmp_path / "Dockerfile").write_text(f'FROM {BASE_IMAGE}\nRUN mv "$(command -v python3)" /hidden\n')
+    image = engine.build(tmp_path / "Dockerfile", tmp_path, arguments={}, labels={}, secrets={}, log=tmp_path / "log")
+    engine.tag(image, name)
+    yield name
+    engine.call("rmi", name)
+
+
+def test_a_base_without_the_right_python_is_refused(engine: engines.Engine, without_python: str) -> None:
+    done = build(engine, "--base-image", without_python, "--registry", NOBODY)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: BASE_IMAGE has Python none, expected Python 3.11 as python3. Choose another base.\n",
+    )
+    assert named(engine, NOBODY) == ""
+
+
+def test_a_base_that_is_nowhere_is_refused(engine: engines.Engine) -> None:
+    done = build(engine, "--base-image", f"{NOBODY}/python:3.11", "--registry", NOBODY)
+    assert done.returncode == 1
+    assert f"BASE_IMAGE: {NOBODY}/python:3.11 is not on this machine and cannot be pulled: " in done.stderr
+    assert "connection refused" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_engine_that_is_not_running_is_named(
+    engine: engines.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.kind != "docker":
+        pytest.skip(f"{engine.kind} has no daemon")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    done = build(engine)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {engine.program}: the engine is not running: ")
+    assert "Start it" in done.stderr
+
+
+@contextlib.contextmanager
+def registry_serving(folder: Path, password: str = "") -> Iterator[str]:
+    """Run Debian's registry with its images in `folder`, and give its host."""
+    program = shutil.which("docker-registry") or shutil.which("registry")
+    if program is None:
+        pytest.skip("needs docker-registry (Debian's package)")
+    port = free_port()
+    lines = [
+        "version: 0.1",
+        f"storage: {{filesystem: {{rootdirectory: {folder}}}}}",
+        f"http: {{addr: '127.0.0.1:{port}'}}",
+    ]
+    if password:
+        (folder / "users").write_text(password)
+        lines.append(f"auth: {{htpasswd: {{realm: test, path: {folder}/users}}}}")
+    (folder / "config.yml").write_text("\n".join(lines))
+    with open(folder / "log", "wb") as log:
+        server = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def in_registry(built_images: BuiltImages, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """The data image with a name in a registry of its own."""
+    with registry_serving(tmp_path) as host:
+        reference = f"{host}/sightline-data:test"
+        built_images.engine.tag(built_images.built["data"].reference, reference)
+        yield host, reference
+        built_images.engine.call("rmi", reference)
+
+
+def test_a_pushed_tag_has_the_digest_that_the_registry_says(
+    engine: engines.Engine, in_registry: tuple[str, str]
+) -> None:
+    _, reference = in_registry
+    assert engine.digest(reference) is None
+    pushed = engine.push(reference)
+    assert pushed.startswith("sha256:")
+    assert engine.digest(reference) == pushed
+
+
+def test_a_registry_that_wants_a_password_is_named(
+    engine: engines.Engine, built_images: BuiltImages, tmp_path: Path
+) -> None:
+    user = "somebody:$2y$05$abcdefghijklmnopqrstuuC5nGvFhVvRaIdVYY1e6bZBuRWP6dXzK\n"
+    with registry_serving(tmp_path, user) as host:
+        reference = f"{host}/sightline-data:test"
+        engine.tag(built_images.built["data"].reference, reference)
+        try:
+            with pytest.raises(engines.EngineError, match=f"The registry {host} refuses .* Log in"):
+                engine.push(reference)
+            with pytest.raises(engines.EngineError, match=f"The registry {host} refuses .* Log in"):
+                engine.digest(reference)
+        finally:
+            engine.call("rmi", reference)
+
+
+def test_a_registry_that_does_not_answer_is_named(engine: engines.Engine, built_images: BuiltImages) -> None:
+    with pytest.raises(engines.EngineError, match=f"No registry answers at {NOBODY}: .*connection refused"):
+        engine.digest(f"{NOBODY}/sightline-data:test")
