@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TOOLS := .venv-manifests
 
 # what `make compile` wrote with options of its own, if it did
 COMPILED = $(if $(wildcard build/train.yaml),--pipeline build/train.yaml)
@@ -19,7 +20,7 @@ VARIANT ?=
 RELEASE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format compile submit schedule bench lock images push test-images wheel clean
+.PHONY: help install run test check manifests secrets format compile submit schedule bench lock images push test-images wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
@@ -54,6 +55,18 @@ check: $(STAMP) ## lint, types, import contracts, derived files, the public surf
 	@$(BIN)/hadolint images/*/Dockerfile
 	@$(BIN)/python -m images.supply_chain
 
+manifests: $(TOOLS)/.installed ## render the manifests and check them (needs promtool, of Debian's package prometheus)
+	@$(TOOLS)/bin/python manifests/check.py
+
+secrets: $(TOOLS)/.installed ## make the cluster's Secrets from the environment (NAMESPACE=kubeflow)
+	@KUBECTL="$${KUBECTL:-$(TOOLS)/bin/kubectl}" manifests/secrets.sh
+
+$(TOOLS)/.installed: manifests/requirements.lock
+	@echo "Installing the tools for manifests into $(TOOLS) (390 MB; once) ..."
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r manifests/requirements.lock
+	@touch $@
+
 format: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
@@ -72,6 +85,7 @@ bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGH
 
 lock: $(STAMP) ## resolve the lock files again (needs the network)
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header manifests/requirements.in -o manifests/requirements.lock
 	@grep -E '^uv==' requirements.lock | cut -d' ' -f1 | $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header - -o bootstrap.lock
 	@$(BIN)/python -m images.lock
 
@@ -90,4 +104,4 @@ wheel: $(STAMP) ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel
 
 clean: ## remove .venv and caches; runs/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
+	rm -rf $(VENV) $(TOOLS) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

@@ -43,7 +43,7 @@ class S3Server:
         ]
         (folder / "users.json").write_text(json.dumps({"identities": identities}))
         (folder / "data").mkdir()
-        self.ports = dict(zip(PARTS, _free_ports(), strict=True))
+        self.ports = dict(zip(PARTS, free_ports(), strict=True))
         self.address = f"http://127.0.0.1:{self.ports['s3']}"
 
     def start(self) -> None:
@@ -122,7 +122,7 @@ def s3_serving(folder: Path) -> Iterator[S3Server]:
         server.remove()
 
 
-def _free_ports() -> range:
+def free_ports() -> range:
     """Find ports for all parts of one server."""
     while True:
         start = random.choice(OWN_PORTS)
