@@ -49,7 +49,8 @@ def resolve(root: Path) -> None:
     for path, extra in IMAGES.items():
         _compile(root, extra, path, same)
         with (root / path).open("a", encoding="utf-8") as file:
-            file.write(everything["kfp"][1])
+            entry = everything["kfp"][1].splitlines(keepends=True)
+            file.write("".join(line for line in entry if not line.lstrip().startswith("#")))
     _compile(root, "build", BUILD, same)
 
 
