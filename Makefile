@@ -18,6 +18,10 @@ REGISTRY ?=
 BASE_IMAGE ?=
 VARIANT ?=
 RELEASE ?=
+IMAGES ?=
+ifneq ($(IMAGES),)
+export SIGHTLINE_IMAGES := $(IMAGES)
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check manifests secrets format compile submit schedule bench lock images push test-images wheel clean

@@ -65,6 +65,8 @@ licences() {
 project() {
     : >/build/README.md # the wheel wants one; the real one is not copied, so that an edit of it rebuilds nothing
     cd /build
+    # Nothing but sources, whatever lies between them: TREES in orchestrate/images.py.
+    find src pipelines -type f ! -name '*.py' ! -name '*.css' ! -name '*.j2' ! -name '*.yaml' -delete
     "$tools/bin/python" -m hatchling build -t wheel -d /build/dist
     "$tools/bin/uv" pip install --quiet --offline --no-deps --compile-bytecode --python "$environment/bin/python" \
         --prefix "/code$environment" /build/dist/*.whl

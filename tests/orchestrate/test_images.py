@@ -73,6 +73,10 @@ def test_a_tag_is_the_version_and_a_digest_and_the_same_for_the_same_content(roo
         ("README.md", set()),
         ("src/sightline/README.md", set()),
         ("src/sightline/__pycache__/boxes.cpython-311.pyc", set()),
+        ("src/sightline/.env", set()),
+        ("src/sightline/.boxes.py.swp", set()),
+        ("src/sightline/boxes.py~", set()),
+        ("src/sightline/.ipynb_checkpoints/boxes-checkpoint.py", set()),
     ],
 )
 def test_a_changed_line_gives_another_tag_to_the_images_that_it_is_in(

@@ -24,7 +24,7 @@ NAMES = ("data", "train", "infer")
 VARIABLE = "SIGHTLINE_IMAGES"
 BUILT = "images/built.json"  # in the source tree
 SHARED = ("pyproject.toml", "LICENSE", ".dockerignore", "images/build.lock", "images/install.sh")
-TREES = ("src/sightline", "pipelines/compiled")  # but their pages, which no image holds
+TREES = {"src/sightline": (".py", ".css", ".j2"), "pipelines/compiled": (".yaml",)}  # as in install.sh
 LISTS = tuple(f"images/{name}/requirements.lock" for name in NAMES)  # the wheel holds all three
 REFERENCE = re.compile(r"(?P<repository>.*?sightline-(?P<name>[a-z]+))(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 IN_PIPELINE = re.compile(r"^(\s+image: )(\S+)$", re.MULTILINE)
@@ -99,12 +99,9 @@ def _content(name: str, variant: str, root: Path) -> Iterator[Path]:
     """Yield the files that go into an image, sorted."""
     folder = root / "images" / name
     files = {*(root / path for path in (*SHARED, *LISTS)), folder / "Dockerfile", folder / list_name(variant)}
-    for tree in TREES:
-        files |= {
-            path
-            for path in (root / tree).rglob("*")
-            if path.is_file() and path.suffix != ".md" and "__pycache__" not in path.parts
-        }
+    for tree, kinds in TREES.items():
+        found = [path for path in (root / tree).rglob("*") if path.suffix in kinds and path.is_file()]
+        files |= {path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)}
     yield from sorted(files)
 
 
