@@ -12,7 +12,7 @@ from sightline.config.assignments import keys
 from sightline.config.parameters import PipelineParameters, Sets, placeholder_free_json
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 
 TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 

@@ -14,7 +14,7 @@ from sightline.errors import ConfigError
 from sightline.orchestrate.container_settings import Settings, configuration, environment, executors, settings
 from sightline.orchestrate.containers import meaning
 from sightline.orchestrate.engine import Traits
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 from sightline.runtime.shared_memory import OTHER, shm_bytes
 from sightline.storage.files import file_uri
 

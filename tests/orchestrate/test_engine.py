@@ -29,7 +29,7 @@ def dead(tmp_path: Path) -> Iterator[Path]:
     [
         ("{}/docker.sock", ["connection refused", "Start it", "or run without containers (--runner subprocess)"]),
         ("{}/none.sock", ["there is no such socket", "Install and start Docker", "DOCKER_HOST"]),
-        ("nonsense://x", ["Start it", "DOCKER_HOST"]),
+        ("nonsense://x", ["DOCKER_HOST: got", "expected unix:///"]),
     ],
 )
 def test_without_an_engine_nothing_begins(

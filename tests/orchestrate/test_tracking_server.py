@@ -58,6 +58,22 @@ def test_what_a_client_of_the_server_records_is_where_it_would_be_without_one(tm
 
 
 @pytest.mark.server
+def test_two_servers_of_a_new_database_start_at_once(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with (
+        tracking_server.serving(tmp_path / "runs", tmp_path / "a") as first,
+        tracking_server.serving(tmp_path / "runs", tmp_path / "b") as second,
+    ):
+        assert first
+        assert second
+        first.wait()
+        second.wait()
+    assert not list((tmp_path / "runs").glob(".mlflow.db.[0-9]*")), "made beside, and renamed"
+
+
+@pytest.mark.server
 def test_a_database_that_cannot_be_served_is_named_before_the_run_and_by_the_server(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("no database")
     (problem,) = tracking_server.problems(tmp_path, RegisterConfig())

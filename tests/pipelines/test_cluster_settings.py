@@ -12,7 +12,7 @@ from kfp.kubernetes import kubernetes_executor_config_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines import resources
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 
 ROOT = Path(__file__).parents[2]
 

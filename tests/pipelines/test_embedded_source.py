@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from sightline.config.parameters import PipelineParameters
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 
 
 def sources() -> dict[str, str]:

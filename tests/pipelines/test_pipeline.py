@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 
 ROOT = Path(__file__).parents[2]
 

@@ -102,8 +102,8 @@ def shared(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def dead(folder: Path) -> Iterator[bool]:
     """Yield whether the run in `folder` died without a summary; if so, no other process writes one meanwhile."""
-    if not (folder / LOCK).exists() or (folder / SUMMARY).exists():
-        yield False
+    if not (folder / LOCK).exists() or not (folder / ARGUMENTS).exists() or (folder / SUMMARY).exists():
+        yield False  # other programs have a .lock too
         return
     with contextlib.ExitStack() as stack:
         try:

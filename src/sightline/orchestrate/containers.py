@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sightline.documents import read_error
 from sightline.errors import ConfigError, SightlineError
 from sightline.orchestrate import claim, container_settings, engine, processes
 from sightline.orchestrate.container_settings import Settings
+from sightline.orchestrate.outcome import INTERRUPTED
 from sightline.orchestrate.tracking_server import TrackingServer
 from sightline.runtime import stage_frame
 from sightline.runtime.machine import size_text
@@ -32,6 +34,7 @@ RECORDING = ("report", "register")  # tasks that talk to the tracking server
 STAGE_OF = {"verdict": "evaluate"}  # of tasks that are no stages
 ENDED = 128 + signal.SIGTERM  # exit code of a runner that was told to end
 KILLED, BUS_ERROR = 128 + signal.SIGKILL, 128 + signal.SIGBUS
+STOPPED = (INTERRUPTED, 128 + signal.SIGTERM)
 
 
 def use(folder: Path, settings: Settings, pipeline: str, tracking: TrackingServer | None) -> None:
@@ -98,11 +101,12 @@ class _Run:
                 return False
             if self._tracking and task in RECORDING:
                 self._tracking.wait()
-            with _engine_errors(f"The container of {task} could not be run"):
+            with _engine_errors(f"The container of {task} did not run to its end"):
                 self._run(task, image, command, variables)
         except SightlineError as error:
             print(error)
-            if not processes.error_file(self._folder).exists():
+            said = read_error(processes.error_file(self._folder))
+            if said is None or (said.exit_code == INTERRUPTED and not self._told):  # stopped, and not by this run
                 stage_frame.failed(STAGE_OF.get(task, task), error, round(time.monotonic() - start, 3))
             return False
         finally:
@@ -153,6 +157,8 @@ def meaning(task: str, code: int, out_of_memory: bool, settings: Settings) -> st
     what = f"The container of {task} ended with exit code {code}"
     if out_of_memory:
         return f"{what}: memory ran out, and the kernel killed a process in it. Give it more, or lower train.batch."
+    if code in STOPPED:
+        return f"{what}: it was stopped from outside (`docker stop`, or the end of the engine)."
     if code == KILLED:
         return (
             f"{what}: it was killed from outside (`docker kill`, `docker rm -f`, the engine's end), or by the kernel "
@@ -188,4 +194,8 @@ def _engine_errors(what: str) -> Iterator[None]:
     except APIError as error:
         raise SightlineError(f"{what}: {error.explanation or error}.") from None
     except (DockerException, RequestException, HTTPError) as error:
-        raise SightlineError(f"{what}: the container engine at {engine.address()} went away ({error}).") from None
+        said = str(error.args[0] if error.args else error).split("(")[0].strip() or type(error).__name__
+        raise SightlineError(
+            f"{what}: the connection to the container engine at {engine.address()} broke ({said}). See whether the "
+            "engine runs, and start the run again under the same --run-id."
+        ) from None

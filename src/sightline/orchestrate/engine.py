@@ -128,6 +128,8 @@ def _there(client: DockerClient, reference: str) -> bool:
 def _unreachable(error: BaseException) -> str:
     """Say why there is no connection, and what to do."""
     cause = _system_error(error)
+    if address().partition("://")[0] not in ("unix", "tcp", "http", "https", "npipe", "ssh"):
+        return f"DOCKER_HOST: got '{address()}', expected unix:///…/docker.sock or tcp://host:port."
     what = f"No container engine answers at {address()}"
     if cause and cause.errno in (errno.EACCES, errno.EPERM):
         return (

@@ -26,7 +26,10 @@ BUILT = "images/built.json"  # in the source tree
 SHARED = ("pyproject.toml", "LICENSE", ".dockerignore", "images/build.lock", "images/install.sh")
 TREES = {"src/sightline": (".py", ".css", ".j2"), "pipelines/compiled": (".yaml",)}  # as in install.sh
 LISTS = tuple(f"images/{name}/requirements.lock" for name in NAMES)  # the wheel holds all three
-REFERENCE = re.compile(r"(?P<repository>.*?sightline-(?P<name>[a-z]+))(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
+REFERENCE = re.compile(
+    r"(?P<repository>(?:[a-z0-9][a-z0-9._-]*(?::[0-9]+)?/)*sightline-(?P<name>[a-z]+))"
+    r"(:[\w.-]+)?(@sha256:[0-9a-f]{64})?"
+)
 IN_PIPELINE = re.compile(r"^(\s+image: )(\S+)$", re.MULTILINE)
 
 
@@ -55,6 +58,13 @@ def source_tree() -> Path | None:
     """Return the root of the source tree that this package is used from; None for an installed wheel."""
     root = Path(__file__).resolve().parents[3]
     return root if (root / "images" / "data" / "Dockerfile").exists() else None
+
+
+def pipeline_file() -> Path:
+    """Return the compiled pipeline: packaged beside the source, or in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "compiled" / "train.yaml"
+    return packaged if packaged.exists() else package.parents[1] / "pipelines" / "compiled" / "train.yaml"
 
 
 def tag(name: str, *, base: str, variant: str = "", root: Path) -> str:

@@ -149,7 +149,7 @@ def _links(place: Path) -> Iterator[Path]:
                 for target in _hops(entry.path):
                     outside = not target.is_relative_to(place)
                     if outside and target.exists():
-                        yield target if target.is_dir() else target.parent
+                        yield target if target.is_dir() or target.parent in SYSTEM else target.parent
 
 
 def _hops(link: str) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from sightline.config.presets import resolve
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, engine, images, outcome, processes
-from sightline.orchestrate.runner import pipeline_file
+from sightline.orchestrate.images import pipeline_file
 from sightline.runtime import lifetime, progress, progress_bars, stage_frame
 from sightline.storage import check_cache
 from sightline.storage.files import file_uri

@@ -31,19 +31,12 @@ class _Log:
             self._file.flush()
 
 
-def pipeline_file() -> Path:
-    """Return the compiled pipeline: packaged beside the source, or in the source tree."""
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "compiled" / "train.yaml"
-    return packaged if packaged.exists() else package.parents[1] / "pipelines" / "compiled" / "train.yaml"
-
-
 def main(folder: Path) -> int:
     """Execute the compiled pipeline with the arguments in `folder`; returns the exit code."""
     sys.stdout = _Log(sys.stdout)
     end_with_command()
     arguments = json.loads((folder / claim.ARGUMENTS).read_text(encoding="utf-8"))
-    pipeline = pipeline_file().read_text(encoding="utf-8")
+    pipeline = images.pipeline_file().read_text(encoding="utf-8")
     cached_results.verify_cached_files()
     if arguments["containers"] is None:
         shell.call_this_python()

@@ -37,8 +37,8 @@ class TrackingServer:
             port = probe.getsockname()[1]
         self.uri, self.url, self.log = uri, f"http://127.0.0.1:{port}", folder / "mlflow-server.log"
         command = [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", uri, "--no-serve-artifacts"),
+            *(sys.executable, "-m", "sightline.tracking.serve", uri),
+            *("--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--no-serve-artifacts"),
             # Files go where they do without a server: straight into the folder beside the database.
             *("--default-artifact-root", (file.parent / "mlartifacts").as_uri()),
         ]

@@ -20,8 +20,8 @@ from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import resolve
 from sightline.errors import ConfigError, did_you_mean, shown
 from sightline.orchestrate import images, registry
+from sightline.orchestrate.images import pipeline_file
 from sightline.orchestrate.kfp_api import Server
-from sightline.orchestrate.runner import pipeline_file
 from sightline.runtime import provenance
 
 DIGITS = 12  # of the sha256, in a version's name

@@ -39,9 +39,9 @@ def file_uri(path: Path) -> str:
     )
 
 
-def database_uri(folder: Path) -> str:
+def database_uri(folder: Path, name: str = "mlflow.db") -> str:
     """Return the address of the tracking database in a folder; SQLAlchemy and MLflow take `%` and `?` for their own."""
-    return "sqlite:///" + f"{folder}/mlflow.db".replace("%", "%25").replace("?", "%3F")
+    return "sqlite:///" + f"{folder}/{name}".replace("%", "%25").replace("?", "%3F")
 
 
 def local_path(uri: str) -> Path:

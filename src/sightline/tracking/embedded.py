@@ -77,7 +77,9 @@ def _connected(path: Path | None) -> Iterator[sqlite3.Connection]:
         if path and (lock := lock_file(path)).exists():
             held = stack.enter_context(lock.open())
             fcntl.flock(held, fcntl.LOCK_SH)
-        where = f"{path.as_uri()}?mode=ro" if path else "file::memory:"
+        # A journal is what a killed process left: SQLite rolls it back, which is writing.
+        mode = "rw" if path and path.with_name(f"{path.name}-journal").exists() else "ro"
+        where = f"{path.as_uri()}?mode={mode}" if path else "file::memory:"
         yield stack.enter_context(contextlib.closing(sqlite3.connect(where, uri=True)))
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from sightline.errors import TrackingError
 from sightline.runtime import progress
 from sightline.storage import cache_root
+from sightline.storage.files import database_uri
 from sightline.tracking.address import (
     REGISTRY,
     REMOTE,
@@ -179,7 +180,8 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
                 raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}. {again}")
         try:
             mlflow.set_tracking_uri(connection(uri))  # the model flavours read it from nowhere else
-            with _one_at_a_time(connection(uri)):
+            with one_at_a_time(connection(uri)):
+                make_database(connection(uri))
                 connected = mlflow.MlflowClient(connection(uri))
             yield connected
         except failures as error:
@@ -229,7 +231,7 @@ def waiting(uri: str, stage: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(uri: str) -> Iterator[None]:
+def one_at_a_time(uri: str) -> Iterator[None]:
     """Let one process at a time open a database: the first creates its tables, and two would collide.
 
     MLflow's own lock is in TMPDIR, which is private to each run.
@@ -246,3 +248,23 @@ def _one_at_a_time(uri: str) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def make_database(uri: str) -> None:
+    """Make an embedded database that is not there yet: whole, or not at all.
+
+    MLflow creates its tables by dozens of migrations without a transaction around them, and cannot go on with the rest
+    of one that was killed.
+    """
+    file = database(uri)
+    if file is None or file.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        store = SqlAlchemyStore(database_uri(beside.parent, beside.name), (file.parent / "mlartifacts").as_uri())
+        store.engine.dispose()
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
