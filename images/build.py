@@ -107,7 +107,7 @@ def _build_all(options: argparse.Namespace) -> None:
     engine = engines.choose(options.container)
     registry = options.registry.rstrip("/")
     built = build(engine, base_image=options.base_image, registry=registry, variant=options.variant)
-    _write(_with_digests(built))
+    _write(with_digests(built, ROOT / images.BUILT))
     base = engine.image(options.base_image)
     for image in built.images.values():
         alone = f", {(image.size - base.size) / 1e6:,.0f} MB without the base" if base else ""
@@ -122,10 +122,10 @@ def _push(container: str, *, release: bool) -> None:
         print(f"{image.reference}  {image.digest}")
 
 
-def _with_digests(built: images.Built) -> images.Built:
-    """Return a build with the digests of the references that were pushed before: tags never move."""
+def with_digests(built: images.Built, record: Path) -> images.Built:
+    """Return a build with the digests that the last build's record has of the same references: tags never move."""
     try:
-        last = images.Built.model_validate_json((ROOT / images.BUILT).read_bytes()).images.values()
+        last = images.Built.model_validate_json(record.read_bytes()).images.values()
     except (FileNotFoundError, ValidationError):
         return built
     digests = {image.reference: image.digest for image in last}

@@ -74,17 +74,14 @@ def base_failed(reference: str, said: str) -> NoReturn:
 def not_answering(program: str, kind: str, said: str) -> NoReturn:
     """Raise why an engine cannot be used."""
     reason = last_line(said)
-    if "permission denied" in said.lower() or "read-only file system" in said.lower():
-        if kind == "podman":
-            raise EngineError(
-                f"{program} cannot write to its folders: {reason}. Set HOME to a folder that you may write to."
-            )
+    if kind == "podman":  # it has no daemon: what fails is its own folders
+        raise EngineError(f"{program} does not start: {reason}. Set HOME to a folder that you may write to.")
+    if "permission denied" in said.lower():
         raise EngineError(
             f"{program} may not use its socket: {reason}. Join the group of the socket (`docker` as a rule), or "
             "use a rootless engine: CONTAINER=podman."
         )
-    other = "docker" if kind == "podman" else "podman"
-    raise EngineError(f"{program}: the engine is not running: {reason}. Start it, or name another: CONTAINER={other}.")
+    raise EngineError(f"{program}: the engine is not running: {reason}. Start it, or name another: CONTAINER=podman.")
 
 
 def build_failed(name: str, log: Path) -> NoReturn:
@@ -128,4 +125,4 @@ def last_line(text: str) -> str:
 
 def _said(line: str) -> str:
     """Return a line of a build's log without the step and time before it."""
-    return re.sub(r"^#\d+ [\d.]+ ", "", line.strip()).rstrip(".")
+    return re.sub(r"^#\d+ [\d.]+ +", "", line.strip()).rstrip(".")
