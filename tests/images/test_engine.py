@@ -14,8 +14,8 @@ from images import engine as engines
 from images import messages
 from images.lock import ROOT
 from sightline.errors import ConfigError, SightlineError
+from tests.helpers.engine_programs import OLD, program
 
-OLD = "Docker version 20.10.24, build 1"  # whose client has BuildKit built in
 NEW = "Docker version 28.2.2, build 1"  # whose client has it as a plugin
 UP = '[ "$1" = version ] && echo 28.0 && exit 0'
 # A `docker` whose build fails for one image, or never; it writes down what it is asked.
@@ -32,15 +32,6 @@ case "$*" in *images/{fails}/*) echo "{says}"; exit 1;; esac
 while [ "$1" != --iidfile ]; do shift; done
 echo sha256:1 > "$2"
 """
-
-
-def program(folder: Path, name: str, version: str, body: str = "exit 1") -> Path:
-    """Write a program that says this version, and otherwise does what `body` says."""
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{version}" && exit 0\n{body}\n')
-    path.chmod(0o755)
-    return path
 
 
 def on_path(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:

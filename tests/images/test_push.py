@@ -15,7 +15,7 @@ from images.push import push
 from sightline import __version__
 from sightline.orchestrate import images
 from tests.helpers.debian_registry import registry_serving
-from tests.images.test_engine import OLD, program
+from tests.helpers.engine_programs import OLD, program
 
 KIND = "application/vnd.docker.distribution.manifest.v2+json"
 LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
