@@ -76,7 +76,10 @@ def _answer(host: str, method: str, address: str, headers: Mapping[str, str], bo
     """Send a request, with a login where the registry wants one."""
     pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=ANSWER), retries=False)
     answer = pool.request(method, address, headers=headers, body=body)
-    if answer.status == 401 and (login := _authorization(pool, host, answer.headers.get("WWW-Authenticate", ""))):
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    if method == "PUT":
+        challenge = re.sub(r'(scope="repository:[^":]+):[^"]*', r"\1:pull,push", challenge)  # some name only pull
+    if answer.status == 401 and (login := _authorization(pool, host, challenge)):
         answer = pool.request(method, address, headers={**headers, "Authorization": login}, body=body)
     digest = answer.headers.get("Docker-Content-Digest", "")
     return Answer(answer.status, digest, answer.headers.get("Content-Type", ""), answer.data)
