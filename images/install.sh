@@ -39,7 +39,11 @@ packages() {
     fi
     export PIP_NO_INPUT=1 # an index that wants a login is an error, no question
     python3 -m venv "$tools"
-    "$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --no-deps -r /build/build.lock
+    "$tools/bin/pip" install --quiet --log /build/pip.log --disable-pip-version-check --require-hashes --no-deps \
+        -r /build/build.lock || {
+        grep -o 'Could not fetch URL.*' /build/pip.log >&2 || true # only the log says why an index gave nothing
+        exit 1
+    }
     python3 -m venv --without-pip "$environment"
     "$tools/bin/uv" pip install --quiet --link-mode copy --compile-bytecode --python "$environment/bin/python" \
         --require-hashes --no-deps -r "$1"
