@@ -28,25 +28,41 @@ def named(engine: engines.Engine, registry: str) -> str:
     return engine.call("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={registry}/*").stdout
 
 
-@pytest.fixture
-def without_python(engine: engines.Engine, tmp_path: Path) -> Iterator[str]:
-    """The base image with its Python hidden."""
+BASES = {  # what a base lacks: how it is made, what is said of it
+    "python": (
+        f'FROM {BASE_IMAGE}\nRUN mv "$(command -v python3)" /hidden\n',
+        "BASE_IMAGE has Python none, expected Python 3.11 as python3. Choose another base.",
+    ),
+    "ensurepip": (
+        f"FROM {BASE_IMAGE}\nRUN rm -r \"$(python3 -c 'import ensurepip; print(ensurepip.__path__[0])')\"\n",
+        "BASE_IMAGE has Python without venv and ensurepip, expected both. Install them in it (Debian: python3-venv), "
+        "or choose another base.",
+    ),
+    "shell": (
+        "FROM scratch\nCOPY Dockerfile /\n",
+        "BASE_IMAGE has no shell (/bin/sh), expected one and Python 3.11. Choose another base.",
+    ),
+}
+
+
+@pytest.fixture(params=BASES)
+def lacking(engine: engines.Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """A base that lacks something, and what is said of it."""
     if engine.image(BASE_IMAGE) is None:
         pytest.skip(f"needs {BASE_IMAGE} on this machine")
-    name = "localhost/sightline-test-base:none"
-    (tmp_path / "Dockerfile").write_text(f'FROM {BASE_IMAGE}\nRUN mv "$(command -v python3)" /hidden\n')
+    name = f"localhost/sightline-test-base:{request.param}"
+    dockerfile, said = BASES[request.param]
+    (tmp_path / "Dockerfile").write_text(dockerfile)
     image = engine.build(tmp_path / "Dockerfile", tmp_path, arguments={}, labels={}, secrets={}, log=tmp_path / "log")
     engine.tag(image, name)
-    yield name
+    yield name, said
     engine.call("rmi", name)
 
 
-def test_a_base_without_the_right_python_is_refused(engine: engines.Engine, without_python: str) -> None:
-    done = build(engine, "--base-image", without_python, "--registry", NOBODY)
-    assert (done.returncode, done.stderr) == (
-        2,
-        "error: BASE_IMAGE has Python none, expected Python 3.11 as python3. Choose another base.\n",
-    )
+def test_a_base_that_lacks_something_is_refused(engine: engines.Engine, lacking: tuple[str, str]) -> None:
+    name, said = lacking
+    done = build(engine, "--base-image", name, "--registry", NOBODY)
+    assert (done.returncode, done.stderr) == (2, f"error: {said}\n")
     assert named(engine, NOBODY) == ""
 
 
