@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,28 @@ def test_a_login_that_a_helper_keeps_is_used(
     with registry_serving("a/manifests/1", login=LOGIN) as host:
         (docker_settings / "config.json").write_text(json.dumps({"credHelpers": {host: "stand-in"}}))
         assert registry.check([f"{host}/a:1"])[0].checked
+
+
+def test_a_registry_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        asked: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                asked.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://u:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        found = registry.check(["registry.example:5000/a:1"])[0]
+        thread.join()
+    assert not found.checked
+    assert asked[0].startswith(b"CONNECT registry.example:5000 ")
+    assert b"authorization: basic " + base64.b64encode(b"u:p@ss").lower() in asked[0].lower()
 
 
 def test_podmans_login_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

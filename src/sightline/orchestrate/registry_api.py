@@ -7,11 +7,14 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
@@ -26,6 +29,7 @@ MANIFESTS = ", ".join(
 )
 HERE = ("localhost", "127.0.0.1", "[::1]")  # where a registry may speak plain HTTP, as for Docker
 HUB, HUB_API, HUB_LOGIN = "docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"
+AUTHORITIES = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))  # a folder for each registry
 TOKEN = "<token>"  # the user name with which a helper gives an identity token instead of a password
 
 
@@ -74,7 +78,7 @@ def parts(reference: str) -> tuple[str, str, str]:
 
 def _answer(host: str, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
     """Send a request, with a login where the registry wants one."""
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=ANSWER), retries=False)
+    pool = _pool(host, address)
     answer = pool.request(method, address, headers=headers, body=body)
     challenge = answer.headers.get("WWW-Authenticate", "")
     if method == "PUT":
@@ -83,6 +87,28 @@ def _answer(host: str, method: str, address: str, headers: Mapping[str, str], bo
         answer = pool.request(method, address, headers={**headers, "Authorization": login}, body=body)
     digest = answer.headers.get("Docker-Content-Digest", "")
     return Answer(answer.status, digest, answer.headers.get("Content-Type", ""), answer.data)
+
+
+def _pool(host: str, address: str) -> urllib3.PoolManager:
+    """Return connections through the proxy of this machine, if any, that trust what Docker and Podman trust.
+
+    Raises UnreachableError for a certificate that cannot be read.
+    """
+    trust = ssl.create_default_context()
+    for folder in AUTHORITIES:
+        for path in sorted((folder / host).glob("*.crt")):
+            try:
+                trust.load_verify_locations(path)
+            except OSError as error:
+                raise UnreachableError(f"{path} is no certificate: {error}") from None
+    timeout = urllib3.Timeout(connect=CONNECT, read=ANSWER)
+    here = host.rpartition(":")[0] in HERE or host in HERE
+    proxy = None if here or proxy_bypass(host) else getproxies().get(address.partition(":")[0])
+    if not proxy:
+        return urllib3.PoolManager(timeout=timeout, retries=False, ssl_context=trust)
+    login = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, timeout=timeout, retries=False, ssl_context=trust)
 
 
 def _authorization(pool: urllib3.PoolManager, host: str, challenge: str) -> str:
