@@ -7,18 +7,22 @@ python -m images.build --push     push the images of the last build; a tag that 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from components.images import BASE_IMAGE, REGISTRY, reference
 from images import engine as engines
 from images import index_settings, smoke, supply_chain
+from images.push import push
 from sightline import __version__
 from sightline.atomic import write_text
-from sightline.errors import SightlineError
+from sightline.errors import ConfigError, SightlineError
 from sightline.orchestrate import images
 from sightline.runtime.provenance import git_commit
 
@@ -26,6 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "build"
 SOURCE = "https://github.com/sightline-ml/sightline"
 OCI = "org.opencontainers.image"
+VARIANTS = ("", "cpu")
+WORD = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+REPOSITORY = re.compile(rf"(?:{WORD}|\[[0-9a-f:]+\])(?::\d+)?(?:/{WORD})*")  # as engines take it
 
 
 def build(engine: engines.Engine, *, base_image: str, registry: str, variant: str) -> images.Built:
@@ -60,36 +67,6 @@ def build(engine: engines.Engine, *, base_image: str, registry: str, variant: st
     )
 
 
-def push(engine: engines.Engine, built: images.Built, *, release: bool) -> images.Built:
-    """Push the images of a build that their registry does not have, and return them with their digests.
-
-    With `release` they also get the tag that the compiled pipeline names. Raises EngineError if the registry refuses,
-    or if that tag is another image: tags never move.
-    """
-    done = {}
-    for name, image in built.images.items():
-        digest = _push(engine, image.reference)
-        if release:
-            released = reference(name, __version__, image.reference.rpartition("/")[0])
-            engine.tag(image.reference, released)
-            if (there := _push(engine, released)) != digest:
-                raise engines.EngineError(
-                    f"{released} is {there} in its registry, expected {digest}. Tags never move: raise the version."
-                )
-        done[name] = image.model_copy(update={"digest": digest})
-        _write(images.Built(images=built.images | done))
-    return images.Built(images=done)
-
-
-def _push(engine: engines.Engine, name: str) -> str:
-    """Push an image unless its registry has the tag; return the digest that the registry has."""
-    if digest := engine.digest(name):
-        print(f"{name} is there already and stays as it is", flush=True)
-        return digest
-    print(f"pushing {name} ...", flush=True)
-    return engine.push(name)
-
-
 def main(arguments: list[str]) -> int:
     """Build or push; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m images.build", description=__doc__.partition("\n")[0])
@@ -98,25 +75,66 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--container", default="", help="docker, podman or buildah; default: the first that can build")
     parser.add_argument("--registry", default=REGISTRY, help=f"where the images belong; default: {REGISTRY}")
     parser.add_argument("--base-image", default=BASE_IMAGE, help=f"has Python 3.11; default: {BASE_IMAGE}")
-    parser.add_argument("--variant", default="", choices=["", "cpu"], help="cpu: the infer image without CUDA")
+    parser.add_argument("--variant", default="", help="cpu: the infer image without CUDA")
     options = parser.parse_args(arguments)
     try:
-        engine = engines.choose(options.container)
         if options.push:
-            images.references()  # refuses a build that the sources have left behind
-            last = images.Built.model_validate_json((ROOT / images.BUILT).read_bytes())
-            built = push(engine, last, release=options.release)
+            _push(options.container, release=options.release)
         else:
-            built = build(
-                engine, base_image=options.base_image, registry=options.registry.rstrip("/"), variant=options.variant
-            )
-            _write(built)
+            _check(options.registry, options.variant)
+            _build_all(options)
     except SightlineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    for image in built.images.values():
-        print(f"{image.reference}  {image.digest or image.id}  {image.size / 1e6:,.0f} MB")
     return 0
+
+
+def _check(registry: str, variant: str) -> None:
+    """Refuse settings that no build can use. Raises ConfigError."""
+    if not REPOSITORY.fullmatch(registry.rstrip("/")):
+        raise ConfigError(
+            f"REGISTRY: got '{registry}', expected host[:port]/path in lower case without a scheme, such as "
+            f"{REGISTRY} or localhost:5000."
+        )
+    if variant not in VARIANTS:
+        raise ConfigError(f"VARIANT: got '{variant}', expected cpu (the infer image without CUDA) or nothing.")
+    lists = {f"images/{name}/{images.list_name(variant if name == 'infer' else '')}" for name in images.NAMES}
+    if gone := sorted(path for path in {*images.SHARED, *images.LISTS, *lists} if not (ROOT / path).is_file()):
+        raise ConfigError(f"{', '.join(gone)} missing in {ROOT}. Restore it; `make lock` writes the lists.")
+
+
+def _build_all(options: argparse.Namespace) -> None:
+    engine = engines.choose(options.container)
+    registry = options.registry.rstrip("/")
+    built = build(engine, base_image=options.base_image, registry=registry, variant=options.variant)
+    _write(with_digests(built, ROOT / images.BUILT))
+    base = engine.image(options.base_image)
+    for image in built.images.values():
+        alone = f", {(image.size - base.size) / 1e6:,.0f} MB without the base" if base else ""
+        print(f"{image.reference}  {image.id}  {image.size / 1e6:,.0f} MB{alone}")
+
+
+def _push(container: str, *, release: bool) -> None:
+    images.built_references(ROOT)  # refuses a build that the sources have left behind
+    last = images.Built.model_validate_json((ROOT / images.BUILT).read_bytes())
+    built = push(engines.choose(container), last, release=release, write=_write)
+    for image in built.images.values():
+        print(f"{image.reference}  {image.digest}")
+
+
+def with_digests(built: images.Built, record: Path) -> images.Built:
+    """Return a build with the digests that the last build's record has of the same references: tags never move."""
+    try:
+        last = images.Built.model_validate_json(record.read_bytes()).images.values()
+    except (FileNotFoundError, ValidationError):
+        return built
+    digests = {image.reference: image.digest for image in last}
+    return images.Built(
+        images={
+            name: image.model_copy(update={"digest": digests.get(image.reference)})
+            for name, image in built.images.items()
+        }
+    )
 
 
 def _build(

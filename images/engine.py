@@ -11,21 +11,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
-from sightline.errors import ConfigError, SightlineError
+from images.messages import EngineError, base_failed, build_failed, last_line, not_answering, refused
+from sightline.errors import ConfigError
+from sightline.orchestrate.registry_api import parts
 
 Kind = Literal["docker", "podman", "buildah"]
 KINDS: tuple[Kind, ...] = ("docker", "podman", "buildah")
 BUILT_IN = 23  # the first version of Docker's client whose BuildKit is a plugin
 LOOPBACK = ("127.", "localhost", "[::1]")
-FULL = "no space left on device"
-
-
-class EngineError(SightlineError):
-    """The engine, or a registry, that does not do what a build needs."""
-
-    kind = "engine"
 
 
 @dataclass(frozen=True)
@@ -70,21 +65,21 @@ class Engine:
 
         An image that is not there is pulled. Raises EngineError if that fails.
         """
-        if "@sha256:" in reference:
-            return reference.partition("@")[2]
         if self.image(reference) is None:
             done = self.call("pull", reference)
             if done.returncode:
-                raise EngineError(
-                    f"BASE_IMAGE: {reference} is not on this machine and cannot be pulled: {last_line(done.stderr)}. "
-                    "Make or load it, or name another base with Python 3.11."
-                )
+                base_failed(reference, done.stderr)
+        if "@sha256:" in reference:
+            return reference.partition("@")[2]
         if self.kind == "buildah":
             return str(json.loads(self.call("inspect", "--type", "image", reference).stdout)["FromImageDigest"])
         found = json.loads(self.call("image", "inspect", reference).stdout)[0]
-        digests = sorted(digest.partition("@")[2] for digest in found.get("RepoDigests") or [])
-        own = self.kind == "podman" and reference.startswith("localhost/")  # Podman gives its own images a digest too
-        return digests[0] if digests and not own else "sha256:" + found["Id"].removeprefix("sha256:")
+        made_here = "sha256:" + found["Id"].removeprefix("sha256:")
+        if self.kind == "podman" and reference.startswith("localhost/"):  # Podman gives its own images a digest too
+            return made_here
+        repository = parts(reference)[:2]  # the image may have been pushed to others since
+        digests = [name.partition("@") for name in found.get("RepoDigests") or []]
+        return next((digest for name, _, digest in sorted(digests) if parts(name)[:2] == repository), made_here)
 
     def build(
         self, dockerfile: Path, context: Path, *, arguments: Mapping[str, str], labels: Mapping[str, str],
@@ -109,7 +104,7 @@ class Engine:
                     [*command, str(context)], stdout=file, stderr=subprocess.STDOUT, check=False, env=_environment()
                 )
             if done.returncode:
-                _build_failed(dockerfile.parent.name, log)
+                build_failed(dockerfile.parent.name, log)
             return result.read_text().strip().removeprefix("sha256:")
 
     def tag(self, image: str, reference: str) -> None:
@@ -118,30 +113,6 @@ class Engine:
         if done.returncode:
             raise EngineError(f"Cannot name the image {reference}: {last_line(done.stderr)}")
 
-    def digest(self, reference: str) -> str | None:
-        """Return the digest that a tag has in its registry; None if the registry has no such tag.
-
-        Raises EngineError if the registry cannot be asked.
-        """
-        local = reference.startswith(LOOPBACK)
-        if self.kind == "docker":
-            done = self.call("manifest", "inspect", "--verbose", *(["--insecure"] if local else []), reference)
-            answer = done.stdout
-        else:
-            if not shutil.which("skopeo"):
-                raise EngineError(f"{self.kind} needs skopeo beside it to ask a registry. Install skopeo.")
-            options = ["--tls-verify=false"] if local else []
-            done = subprocess.run(
-                ["skopeo", "inspect", *options, f"docker://{reference}"], capture_output=True, text=True, check=False
-            )
-            answer = done.stdout
-        if done.returncode == 0:
-            found = json.loads(answer)
-            return str(found["Descriptor"]["digest"] if self.kind == "docker" else found["Digest"])
-        if not re.search("no such manifest|manifest unknown|name unknown|not found", done.stderr, re.IGNORECASE):
-            refused(reference, done.stderr)
-        return None
-
     def push(self, reference: str) -> str:
         """Push an image and return its digest. Raises EngineError if the registry does not take it."""
         if self.kind == "docker":
@@ -149,13 +120,13 @@ class Engine:
             found = re.search(r"digest: (sha256:[0-9a-f]{64})", done.stdout)
             if done.returncode == 0 and found:
                 return found[1]
-            refused(reference, done.stderr or done.stdout)
+            refused(reference, done.stderr or done.stdout, self.kind)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "digest"
             options = ["--tls-verify=false"] if reference.startswith(LOOPBACK) else []
             done = self.call("push", *options, "--digestfile", str(file), reference)
             if done.returncode:
-                refused(reference, done.stderr)
+                refused(reference, done.stderr, self.kind)
             return file.read_text().strip()
 
     def _buildah_image(self, reference: str) -> Image | None:
@@ -177,7 +148,11 @@ def choose(wanted: str = "") -> Engine:
         raise ConfigError(f"CONTAINER: got '{wanted}', which is not on PATH; expected one of {', '.join(KINDS)}.")
     passed_over = []
     for program in [str(shutil.which(wanted))] if wanted else _programs():
-        engine = Engine(program, _kind(program))
+        if (kind := _kind(program)) is None and wanted:
+            raise ConfigError(f"CONTAINER: got '{wanted}', which is none of {', '.join(KINDS)}.")
+        if kind is None:
+            continue
+        engine = Engine(program, kind)
         if engine.kind == "docker" and not _has_buildkit(engine):
             passed_over.append(program)
             continue
@@ -192,22 +167,6 @@ def choose(wanted: str = "") -> Engine:
     raise EngineError(f"No container engine: expected one of {', '.join(KINDS)} on PATH. Install one.")
 
 
-def refused(reference: str, said: str) -> NoReturn:
-    """Raise what a registry's refusal means."""
-    host, reason = reference.partition("/")[0], last_line(said)
-    if re.search("unauthorized|denied|no basic auth|authentication required|forbidden", said, re.IGNORECASE):
-        raise EngineError(f"The registry {host} refuses {reference}: {reason}. Log in (`docker login {host}`).")
-    if re.search("connection refused|no such host|timeout|timed out|unreachable", said, re.IGNORECASE):
-        raise EngineError(f"No registry answers at {host}: {reason}. Start it, or fix REGISTRY.")
-    raise EngineError(f"The registry {host} does not take {reference}: {reason}.")
-
-
-def last_line(text: str) -> str:
-    """Return the last line that says something, without a full stop."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else "it gave no reason"
-
-
 def _programs() -> Iterator[str]:
     """Yield every engine on PATH, Docker's clients first."""
     folders = [Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part]
@@ -215,10 +174,15 @@ def _programs() -> Iterator[str]:
         yield from dict.fromkeys(str(found) for folder in folders if (found := shutil.which(kind, path=str(folder))))
 
 
-def _kind(program: str) -> Kind:
-    """Return what a program is: a `docker` may be Podman's."""
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.lower()
-    return next((kind for kind in reversed(KINDS) if kind in said), "docker")
+def _kind(program: str) -> Kind | None:
+    """Return what a program is: a `docker` may be Podman's, and a name that is asked for no engine at all."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    first = done.stdout.lower().partition("\n")[0]
+    named = next((kind for kind in reversed(KINDS) if re.search(rf"\b{kind}\b.*\d", first)), None)
+    return named or next((kind for kind in KINDS if done.returncode and Path(program).name == kind), None)
 
 
 def _has_buildkit(engine: Engine) -> bool:
@@ -232,17 +196,8 @@ def _check_answers(engine: Engine) -> None:
     done = engine.call(
         "version", "--format", "{{.Server.Version}}" if engine.kind == "docker" else "{{.Client.Version}}"
     )
-    if done.returncode == 0:
-        return
-    reason = last_line(done.stderr)
-    if "permission denied" in done.stderr.lower():
-        raise EngineError(
-            f"{engine.program} may not use its socket: {reason}. Join the group of the socket (`docker` as a rule), or "
-            "use a rootless engine: CONTAINER=podman."
-        )
-    raise EngineError(
-        f"{engine.program}: the engine is not running: {reason}. Start it, or name another: CONTAINER=podman."
-    )
+    if done.returncode:
+        not_answering(engine.program, engine.kind, done.stderr)
 
 
 def _environment() -> dict[str, str]:
@@ -254,32 +209,6 @@ def _isolation() -> list[str]:
     """Return the options with which Buildah builds where namespaces are refused."""
     isolation = os.environ.get("BUILDAH_ISOLATION")
     return ["--isolation", isolation] if isolation else []
-
-
-def _build_failed(name: str, log: Path) -> NoReturn:
-    """Raise what a build's output means."""
-    text = log.read_text(errors="replace")
-    ours = re.findall(r"sightline: (.*)", text)
-    if ours:
-        raise ConfigError(ours[-1])
-    if FULL in text.lower():
-        raise EngineError(
-            f"sightline-{name}: the disk of the engine is full. Make room (`docker system df`, `docker builder "
-            "prune`), and run again. No image was named."
-        )
-    if index := re.search(
-        r".*(name resolution|CERTIFICATE_VERIFY_FAILED|No matching distribution|dns error|tls handshake).*", text
-    ):
-        raise EngineError(
-            f"sightline-{name}: the build cannot get the packages: {index[0].strip()}. It uses the index settings "
-            "of pip and uv on this machine; images/README.md says which."
-        )
-    if base := re.search(r"(pull access denied|manifest unknown|failed to resolve source metadata).*", text):
-        raise EngineError(f"BASE_IMAGE: {base[0]}")
-    raise EngineError(
-        f"sightline-{name} was not built, and no image was named. The end of {log}:\n"
-        + "\n".join(text.splitlines()[-15:])
-    )
 
 
 def _bytes(text: str) -> int:

@@ -24,7 +24,12 @@ IMAGES = {  # list -> extra
     "images/infer/requirements.lock": "infer-cuda",
     "images/infer/requirements-cpu.lock": "infer-cpu",
 }
-ENTRY = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>[^\s;]+).*\n(?:[ \t].*\n)*", re.MULTILINE)
+ENTRY = re.compile(r"^(?P<name>[a-z0-9.-]+)==(?P<version>[^\s;]+).*(?:\n|\Z)(?:[ \t].*(?:\n|\Z))*", re.MULTILINE)
+LINE = re.compile(  # of a list, as uv writes it
+    r"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==[0-9][^\s;,*]*(?: ; [^\\@]+?)?(?: \\)?"
+    r"|    --hash=sha256:[0-9a-f]{64}(?: \\)?"
+    r"|\s*(?:#.*)?"
+)
 OPTIONS = (
     "--quiet",
     "--python-version",

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from images.lock import BUILD, EVERYTHING, IMAGES, ROOT, entries
+from images.lock import BUILD, EVERYTHING, IMAGES, LINE, ROOT, entries
 
 OWN = "AGPL-3.0-or-later"
 # What may be part of a work under AGPL-3.0-or-later, as gnu.org/licenses/license-list says of version 3 of the GPL.
@@ -58,17 +58,17 @@ BY_HAND |= {
     "nvidia-nccl-cu13": "BSD-3-Clause",
     "nvidia-nvtx": "Apache-2.0",
 }  # their files; the metadata says proprietary
-ADDRESS = re.compile(r"https?://|--(?:extra-)?index-url|--find-links|--trusted-host|@ file:")
 
 
 def problems(root: Path = ROOT) -> Iterator[str]:
     """Yield what is wrong with the lists."""
+    paths = (EVERYTHING, "bootstrap.lock", BUILD, *IMAGES)
+    if missing := [path for path in paths if not (root / path).is_file()]:
+        yield f"{', '.join(missing)} missing in {root}. Run `make lock`."
+        return
     everything = {name: version for name, (version, _) in entries(root / EVERYTHING).items()}
-    for path in (EVERYTHING, "bootstrap.lock", BUILD, *IMAGES):
-        text = (root / path).read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), 1):
-            if ADDRESS.search(line):
-                yield f"{path}:{number}: got '{line.strip()[:80]}', expected no address of a registry. Run `make lock`."
+    for path in paths:
+        yield from _unreadable(root, path)
         for name, (version, entry) in entries(root / path).items():
             if "--hash=sha256:" not in entry:
                 yield f"{path}: {name} has no hash. Run `make lock`."
@@ -78,6 +78,22 @@ def problems(root: Path = ROOT) -> Iterator[str]:
         for name in entries(root / path):
             if why := licence_problem(name):
                 yield f"{path}: {name}: {why}"
+
+
+def _unreadable(root: Path, path: str) -> Iterator[str]:
+    """Yield the lines of a list that are not what `make lock` writes: no addresses, options, ranges or other lists."""
+    seen: set[str] = set()
+    for number, line in enumerate((root / path).read_text(encoding="utf-8").splitlines(), 1):
+        found = LINE.fullmatch(line)
+        if found is None:
+            yield (
+                f"{path}:{number}: got '{line.strip()[:80]}', expected name==version in lower case, its "
+                "--hash=sha256:… or a comment. Run `make lock`."
+            )
+        elif (name := found["name"]) in seen:
+            yield f"{path}:{number}: {name} is there twice. Run `make lock`."
+        elif name:
+            seen.add(name)
 
 
 def licence_problem(name: str) -> str | None:
@@ -105,10 +121,12 @@ def licence(name: str) -> str | None:
         return None
     if expression := metadata.get("License-Expression"):
         return str(expression)
-    classifiers = [text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier") or [] if "License ::" in text]
-    known = [CLASSIFIERS[text] for text in classifiers if text in CLASSIFIERS]
-    if known:
-        return " AND ".join(sorted(set(known)))
+    classifiers = [
+        text.rpartition(" :: ")[2] for text in metadata.get_all("Classifier") or [] if text.startswith("License ::")
+    ]
+    if classifiers := [text for text in classifiers if text != "OSI Approved"]:  # which names no licence
+        known = {CLASSIFIERS.get(text, "") for text in classifiers}
+        return None if "" in known else " AND ".join(sorted(known))
     short = str(metadata.get("License") or "").strip()
     return short if short in ALLOWED else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from images.lock import ROOT, entries
+from sightline import __version__
 from tests.helpers.built_images import BuiltImages
 
 INSTALLED = """
@@ -21,6 +22,8 @@ files = [p for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc"]
 print(json.dumps({str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}))
 """
 MEGABYTES = {"data": 420, "train": 7300, "infer": 3400, "infercpu": 650}  # without the base
+SILENT = {"cuda-toolkit", "faster-coco-eval"}  # their metadata says no licence
+NO_TEXT = {"cuda_toolkit"}  # it has no file of its own
 ABSENT = {
     "data": ("torch", "torchvision", "ultralytics", "onnxruntime", "sqlalchemy", "pip"),
     "train": ("mlflow", "pip"),
@@ -43,6 +46,10 @@ def test_the_bill_of_materials_is_the_list(built_images: BuiltImages, name: str)
     assert bom["bomFormat"] == "CycloneDX"
     components = {part["name"]: part["version"] for part in bom["components"]}
     assert components == versions(built_images, name)
+    about = bom["metadata"]["component"]
+    assert (about["name"], about["version"]) == (f"sightline-{name}", __version__)
+    assert about["licenses"]
+    assert {part["name"] for part in bom["components"] if not part.get("licenses")} <= SILENT
     hashed = [part for part in bom["components"] if part["externalReferences"][0]["hashes"]]
     assert len(hashed) == len(components)
 
@@ -50,8 +57,20 @@ def test_the_bill_of_materials_is_the_list(built_images: BuiltImages, name: str)
 def test_each_package_brings_its_licence(built_images: BuiltImages, name: str) -> None:
     done = built_images.run(name, "find", "/opt/sightline/share/licences", "-type", "f")
     with_files = {line.split("/")[5].rpartition("-")[0] for line in done.stdout.splitlines()}
-    expected = {package.replace("-", "_").replace(".", "_") for package in versions(built_images, name)}
+    expected = {package.replace("-", "_").replace(".", "_") for package in (*versions(built_images, name), "sightline")}
     assert {package.replace(".", "_").replace("-", "_").lower() for package in with_files} == expected
+
+
+def test_a_licence_has_its_text_or_its_notice(built_images: BuiltImages, name: str) -> None:
+    done = built_images.run(name, "find", "/opt/sightline/share/licences", "-type", "f", "!", "-name", "METADATA")
+    with_text = {line.split("/")[5].rpartition("-")[0].replace(".", "_").lower() for line in done.stdout.splitlines()}
+    expected = {package.replace("-", "_").replace(".", "_") for package in (*versions(built_images, name), "sightline")}
+    assert expected - with_text <= NO_TEXT
+
+
+def test_nothing_lies_beside_the_environment(built_images: BuiltImages, name: str) -> None:
+    done = built_images.run(name, "ls", "/opt/sightline")
+    assert set(done.stdout.split()) == {"bin", "include", "lib", "lib64", "pyvenv.cfg", "share"}
 
 
 def test_no_tools_are_left(built_images: BuiltImages, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from images import engine as engines
+from images import messages
 from images.lock import ROOT
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, SightlineError
+from tests.helpers.engine_programs import OLD, program
 
-OLD = "Docker version 20.10.24, build 1"  # whose client has BuildKit built in
 NEW = "Docker version 28.2.2, build 1"  # whose client has it as a plugin
 UP = '[ "$1" = version ] && echo 28.0 && exit 0'
 # A `docker` whose build fails for one image, or never; it writes down what it is asked.
@@ -29,15 +32,6 @@ case "$*" in *images/{fails}/*) echo "{says}"; exit 1;; esac
 while [ "$1" != --iidfile ]; do shift; done
 echo sha256:1 > "$2"
 """
-
-
-def program(folder: Path, name: str, version: str, body: str = "exit 1") -> Path:
-    """Write a program that says this version, and otherwise does what `body` says."""
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "{version}" && exit 0\n{body}\n')
-    path.chmod(0o755)
-    return path
 
 
 def on_path(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
@@ -126,10 +120,108 @@ def test_if_one_image_fails_none_gets_a_name(tmp_path: Path, says: str, expected
 def test_a_registrys_refusals_are_told_apart() -> None:
     reference = "registry.example/team/sightline-data:1"
     for said, expected in {
-        "denied: requested access to the resource is denied": r"refuses .*Log in \(`docker login registry.example`\)",
+        "denied: requested access to the resource is denied": r"refuses .*Log in \(`podman login registry.example`\)",
         "unauthorized: authentication required": "refuses",
         "dial tcp 1.2.3.4:443: connect: connection refused": "No registry answers at registry.example",
+        "dial tcp: lookup registry.example: no such host": "No registry answers at registry.example",
         "received unexpected HTTP status: 507 Insufficient Storage": "does not take .*507",
+        "An image does not exist locally with the tag: registry.example/x": "no longer on this machine. Run",
     }.items():
         with pytest.raises(engines.EngineError, match=expected):
-            engines.refused(reference, said)
+            messages.refused(reference, said, "podman")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('first\ntime="2026-01-02T03:04:05Z" level=fatal msg="mkdir /x: \\"denied\\"."\n', 'mkdir /x: "denied"'),
+        ("Cannot connect to x. Is the docker daemon running?", "Cannot connect to x"),
+        ("", "it gave no reason"),
+    ],
+)
+def test_a_reason_is_one_sentence(said: str, expected: str) -> None:
+    assert messages.last_line(said) == expected
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ('runc run failed: exec: "/bin/sh": stat /bin/sh: no such file or directory', "BASE_IMAGE has no shell"),
+        (
+            "#7 9.1 WARNING: 401 Error, Credentials not correct for https://p.example",
+            "cannot get the packages: WARNING: 401",
+        ),
+        (
+            "#7 9.1 error: Failed to fetch: `https://p`\n#7 9.1   Caused by: client error (403 Forbidden)",
+            "403",
+        ),
+        (
+            "#7 1.0 Temporary failure in name resolution\n#7 2.0 ERROR: No matching distribution",
+            "failure in name resolution",
+        ),
+        (
+            "#7 9.1   Hash mismatch for `arrow==1.4.0`",
+            "serves another file than the list names: Hash mismatch for `arrow",
+        ),
+        ("#7 ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "serves another file"),
+        ("write /x: disk quota exceeded", "the disk of the engine is full"),
+        ("ERROR: docker.io/x: failed to resolve source metadata for y: no such host", "BASE_IMAGE: failed to resolve"),
+    ],
+)
+def test_the_end_of_a_build_is_one_message(tmp_path: Path, log: str, expected: str) -> None:
+    (tmp_path / "log").write_text(log + "\n#7 ERROR: executor failed\n")
+    with pytest.raises(SightlineError, match=re.escape(expected)) as caught:
+        messages.build_failed("data", tmp_path / "log")
+    assert "\n" not in str(caught.value)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "images.build", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("registry", ["https://x.example/y", "Ghcr.io/x", "a b", "x.example/", "/x", "x:port/y", ""])
+def test_a_registry_that_no_engine_can_name_is_refused_before_the_build(registry: str) -> None:
+    done = run("--registry", registry, "--container", "/nowhere")
+    assert (done.returncode, done.stderr.startswith("error: ")) == (2, True)
+    assert ("expected host[:port]/path in lower case" in done.stderr) == (registry != "x.example/")
+
+
+def test_another_variant_is_refused_in_one_line() -> None:
+    done = run("--variant", "gpu")
+    assert done.stderr == "error: VARIANT: got 'gpu', expected cpu (the infer image without CUDA) or nothing.\n"
+    assert done.returncode == 2
+
+
+def test_a_program_that_is_no_engine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="got '/bin/ls', which is none of docker, podman, buildah"):
+        engines.choose("/bin/ls")
+
+
+def test_a_podman_that_cannot_start_is_not_a_question_of_sockets(tmp_path: Path) -> None:
+    path = program(tmp_path, "podman", "podman version 4.3.1", 'echo "mkdir /none: permission denied" >&2; exit 1')
+    with pytest.raises(engines.EngineError, match=r"does not start: mkdir /none: permission denied\. Set HOME"):
+        engines.choose(str(path))
+
+
+@pytest.mark.parametrize(
+    ("reference", "digests", "expected"),
+    [
+        ("python:3.11", ["a.example/python@sha256:a", "python@sha256:b"], "sha256:b"),
+        ("docker.io/library/python:3.11", ["a.example/python@sha256:a", "python@sha256:b"], "sha256:b"),
+        ("python:3.11", ["a.example/python@sha256:a"], "sha256:ba5e"),
+        ("a.example:5000/python:3.11", ["a.example:5000/python@sha256:a"], "sha256:a"),
+    ],
+)
+def test_a_base_is_known_by_its_digest_in_its_own_repository(
+    tmp_path: Path, reference: str, digests: list[str], expected: str
+) -> None:
+    found = json.dumps([{"Id": "sha256:ba5e", "Size": 1, "Config": {}, "RepoDigests": digests}])
+    path = program(tmp_path, "docker", OLD, f"echo '{found}'")
+    assert engines.Engine(str(path), "docker").base(reference) == expected
+
+
+def test_a_pinned_base_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    path = program(tmp_path, "docker", OLD, 'echo "manifest unknown" >&2; exit 1')
+    with pytest.raises(engines.EngineError, match="is not on this machine and cannot be pulled: manifest unknown"):
+        engines.Engine(str(path), "docker").base("python@sha256:" + "0" * 64)

@@ -44,6 +44,40 @@ def test_the_address_of_a_registry_is_found(root: Path) -> None:
     assert [problem.partition(": ")[0] for problem in supply_chain.problems(root)] == ["images/build.lock:1"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-f /opt/wheels", "-r other.txt", "foo @ git+ssh://git@x.example/foo", "foo>=1.0", "foo[extra]==1.0"),
+        *("Django==1.0", "foo==1.*", "    --index-url https://x.example", "foo==1.0 ; x @ y", "arrow==1.4.0 \\"),
+    ],
+)
+def test_a_line_that_a_list_should_not_have_is_found(root: Path, line: str) -> None:
+    path = root / lock.BUILD
+    path.write_text(path.read_text() + line + "\n")
+    number = len(path.read_text().splitlines())
+    assert f"images/build.lock:{number}" in [problem.partition(": ")[0] for problem in supply_chain.problems(root)]
+
+
+def test_a_list_that_is_missing_is_one_message(root: Path) -> None:
+    (root / "images/data/requirements.lock").unlink()
+    (root / lock.BUILD).unlink()
+    assert list(supply_chain.problems(root)) == [
+        f"images/build.lock, images/data/requirements.lock missing in {root}. Run `make lock`."
+    ]
+
+
+def test_a_licence_that_is_not_known_counts_beside_one_that_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "two_licences-1.0.dist-info"
+    folder.mkdir()
+    approved = "Classifier: License :: OSI Approved"
+    head = f"Metadata-Version: 2.1\nName: two-licences\nVersion: 1.0\n{approved}\n{approved} :: MIT License\n"
+    (folder / "METADATA").write_text(head)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert supply_chain.licence("two-licences") == "MIT"
+    (folder / "METADATA").write_text(f"{head}Classifier: License :: Other/Proprietary License\n")
+    assert supply_chain.licence("two-licences") is None
+
+
 def test_a_package_without_a_hash_is_found(root: Path) -> None:
     with (root / "images/infer/requirements.lock").open("a") as file:
         file.write("rich-none==1.0\n")

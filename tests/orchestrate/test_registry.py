@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from sightline.errors import ConfigError
-from sightline.orchestrate import images, registry
+from sightline.orchestrate import images, registry, registry_api
 from tests.helpers.registry_stand_in import registry_serving
 
 DIGEST = "sha256:" + "ab" * 32
@@ -57,6 +59,47 @@ def test_dockers_own_login_is_used(docker_settings: Path, stored: dict[str, str]
         assert not registry.check([f"{host}/a:1"])[0].checked
 
 
+def test_a_login_that_a_helper_keeps_is_used(
+    docker_settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = tmp_path / "docker-credential-stand-in"
+    helper.write_text("""#!/bin/sh\necho '{"Username": "ci", "Secret": "secret"}'\n""")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with registry_serving("a/manifests/1", login=LOGIN) as host:
+        (docker_settings / "config.json").write_text(json.dumps({"credHelpers": {host: "stand-in"}}))
+        assert registry.check([f"{host}/a:1"])[0].checked
+
+
+def test_a_registry_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        asked: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                asked.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        monkeypatch.setenv("https_proxy", f"http://u:p%40ss@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        found = registry.check(["registry.example:5000/a:1"])[0]
+        thread.join()
+    assert not found.checked
+    assert asked[0].startswith(b"CONNECT registry.example:5000 ")
+    assert b"authorization: basic " + base64.b64encode(b"u:p@ss").lower() in asked[0].lower()
+
+
+def test_podmans_login_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(tmp_path / "auth.json"))
+    with registry_serving("a/manifests/1", login=LOGIN) as host:
+        (tmp_path / "auth.json").write_text(json.dumps({"auths": {host: {"auth": LOGIN}}}))
+        assert registry.check([f"{host}/a:1"])[0].checked
+
+
 def built(**digests: str | None) -> images.Built:
     """Return the record of a build, with the digests of what was pushed."""
     same = {"base": "b", "variant": "", "id": "i", "size": 1}
@@ -88,9 +131,10 @@ def test_named_images_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("sightline-data:1", ("docker.io", "library/sightline-data", "1")),
         ("me/sightline-data", ("docker.io", "me/sightline-data", "latest")),
+        ("docker.io/python:3", ("docker.io", "library/python", "3")),
         ("localhost:5000/a:t", ("localhost:5000", "a", "t")),
         (f"reg.example/a/b:1@{DIGEST}", ("reg.example", "a/b", DIGEST)),
     ],
 )
 def test_references_are_read_as_docker_reads_them(reference: str, parts: tuple[str, str, str]) -> None:
-    assert registry._parts(reference) == parts
+    assert registry_api.parts(reference) == parts

@@ -23,7 +23,7 @@ from sightline.errors import ConfigError
 NAMES = ("data", "train", "infer")
 VARIABLE = "SIGHTLINE_IMAGES"
 BUILT = "images/built.json"  # in the source tree
-SHARED = ("pyproject.toml", "LICENSE", ".dockerignore", "images/build.lock", "images/install.sh")
+SHARED = ("pyproject.toml", "LICENSE", ".dockerignore", "images/build.lock", "images/install.sh", "images/sbom.py")
 TREES = {"src/sightline": (".py", ".css", ".j2"), "pipelines/compiled": (".yaml",)}  # as in install.sh
 LISTS = tuple(f"images/{name}/requirements.lock" for name in NAMES)  # the wheel holds all three
 REFERENCE = re.compile(

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import urllib3
 
 from sightline.errors import ConfigError
 from sightline.orchestrate import images
+from sightline.orchestrate.registry_api import UnreachableError, ask
 
-CONNECT, ANSWER = 5, 15  # seconds
-MANIFESTS = ", ".join(
-    (
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    )
-)
-HERE = ("localhost", "127.0.0.1", "[::1]")  # where a registry may speak plain HTTP, as for Docker
 MISSING = "missing"  # what `_problem` says of an image that its registry does not have
-HUB, HUB_API, HUB_LOGIN = "docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"
 
 
 @dataclass(frozen=True)
@@ -66,8 +49,7 @@ def by_digest(found: Mapping[str, str], built: images.Built) -> dict[str, str]:
 
 def check(references: Iterable[str]) -> list[Image]:
     """Ask the registries for images. Raises ConfigError for those that are not there."""
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=CONNECT, read=ANSWER), retries=False)
-    found = {reference: _problem(pool, reference) for reference in references}
+    found = {reference: _problem(reference) for reference in references}
     if missing := [reference for reference, problem in found.items() if problem == MISSING]:
         raise ConfigError(
             "These images are not in their registry (push them with `make push`, or name others with "
@@ -86,76 +68,12 @@ def _by_digest(reference: str, digest: str) -> str:
     return f"{match['repository']}@{digest}"
 
 
-def _parts(reference: str) -> tuple[str, str, str]:
-    """Return registry, repository, and tag or digest, with Docker's defaults."""
-    name, _, digest = reference.partition("@")
-    match = re.fullmatch(r"(.+?)(?::([\w.-]+))?", name)
-    assert match is not None
-    path, tag = match[1], match[2] or "latest"
-    host, _, rest = path.partition("/")
-    if not rest or not ("." in host or ":" in host or host == "localhost"):
-        host, rest = HUB, path if "/" in path else f"library/{path}"
-    return host, rest, digest or tag
-
-
-def _problem(pool: urllib3.PoolManager, reference: str) -> str:
+def _problem(reference: str) -> str:
     """Say why an image could not be asked for, or MISSING; nothing if it is there."""
-    host, repository, version = _parts(reference)
-    api = HUB_API if host == HUB else host
-    path = f"://{api}/v2/{repository}/manifests/{version}"
-    plain = host.rpartition(":")[0] in HERE or host in HERE
-    problem = ""
-    for scheme in ("https", "http") if plain else ("https",):
-        try:
-            status = _status(pool, scheme + path, host)
-        except urllib3.exceptions.HTTPError as error:
-            problem = re.sub(r"^.*(: |\] )", "", str(getattr(error, "reason", None) or error)).strip(" )'")
-            continue
-        if status in (404, 200):
-            return MISSING if status == 404 else ""
-        return "its registry wants other credentials" if status in (401, 403) else f"its registry answers {status}"
-    return f"its registry cannot be reached from here ({problem})"
-
-
-def _status(pool: urllib3.PoolManager, address: str, host: str) -> int:
-    """Ask for a manifest, with a token where the registry wants one, and return the status."""
-    headers = {"Accept": MANIFESTS}
-    answer = pool.request("HEAD", address, headers=headers)
-    if answer.status != 401:
-        return answer.status
-    login = _login(host)
-    challenge = answer.headers.get("WWW-Authenticate", "")
-    if challenge.lower().startswith("bearer "):
-        wanted = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        fields = {key: wanted[key] for key in ("service", "scope") if key in wanted}
-        token = pool.request("GET", wanted.get("realm", ""), fields=fields, headers=login)
-        given = _json(token.data) if token.status == 200 else {}
-        if not (word := given.get("token") or given.get("access_token")):
-            return 401
-        login = {"Authorization": f"Bearer {word}"}
-    return pool.request("HEAD", address, headers=headers | login).status if login else 401
-
-
-def _login(host: str) -> dict[str, str]:
-    """Return what Docker's own settings hold for a registry; credentials that a helper keeps are left alone."""
-    folder = os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")  # noqa: PTH111, PTH118
     try:
-        logins = _json((Path(folder) / "config.json").read_bytes()).get("auths") or {}
-    except OSError:
-        return {}
-    for name in (HUB_LOGIN, host) if host == HUB else (host, f"https://{host}", f"http://{host}"):
-        login = logins.get(name) or {}
-        if login.get("auth"):
-            return {"Authorization": f"Basic {login['auth']}"}
-        if login.get("username"):
-            pair = f"{login['username']}:{login.get('password', '')}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}
-
-
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        status = ask(reference).status
+    except UnreachableError as error:
+        return f"its registry cannot be reached from here ({error})"
+    if status in (404, 200):
+        return MISSING if status == 404 else ""
+    return "its registry wants other credentials" if status in (401, 403) else f"its registry answers {status}"
