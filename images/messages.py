@@ -9,7 +9,6 @@ from typing import NoReturn
 from sightline.errors import ConfigError, SightlineError
 
 FULL = "no space left on device|disk quota exceeded"
-NO_LOGIN = r"unauthorized|denied|no basic auth|authentication required|forbidden|\b40[13]\b"
 NO_ANSWER = (
     "connection refused|no such host|timeout|timed out|unreachable|name or service not known|name resolution|"
     "failed to resolve|no address associated"

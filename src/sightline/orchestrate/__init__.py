@@ -22,6 +22,7 @@ connection      where the Kubeflow Pipelines server is, and who asks
 kfp_calls       how every call goes: time limits, pages, errors (in words: kfp_errors)
 kfp_api         what we ask of the server
 registry        the references that a cluster can fetch, and whether the images are there
+registry_api    asks a container registry, with the logins of Docker and Podman
 versions        the package that is sent, and its upload by content
 submit          a run
 workflow        what the run's Argo workflow tells about tasks and pods
