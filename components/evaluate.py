@@ -6,33 +6,16 @@ from components import images
 
 
 @dsl.component(base_image=images.INFER, install_kfp_package=False)
-def evaluate(
-    export: dsl.Input[dsl.Artifact],
-    snapshot: str,
-    config: str,
-    code: str,
-    folder: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
-    confusion: dsl.Output[dsl.ClassificationMetrics],
-):
+def evaluate(onnx: dsl.Input[dsl.Model], snapshot: str, config: str, code: str, scores: dsl.Output[dsl.Metrics]):
     """Score the exported file on the test split and let the gate judge.
 
     Args:
-        export: The ONNX file and its document.
+        onnx: The exported file's document, and where it lies.
         snapshot: URI of the snapshot.
         config: Resolved configuration.
         code: Digest of what evaluates: Sightline's source and package versions.
-        folder: Scores, verdict, and the predictions of every image.
-        metrics: Headline scores.
-        confusion: Confusion matrix at the operating confidence.
+        scores: Headline scores; with them the verdict, and where the predictions of every image lie.
     """
     from sightline import tasks
 
-    tasks.evaluate(
-        export=export.path,
-        snapshot=snapshot,
-        config=config,
-        folder=folder.path,
-        metrics=metrics,
-        confusion=confusion,
-    )
+    tasks.evaluate(onnx=onnx.path, snapshot=snapshot, config=config, scores=scores)

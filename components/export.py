@@ -6,24 +6,16 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
-def export(
-    train: dsl.Input[dsl.Artifact],
-    snapshot: str,
-    config: str,
-    code: str,
-    folder: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
-):
+def export(checkpoint: dsl.Input[dsl.Model], snapshot: str, config: str, code: str, onnx: dsl.Output[dsl.Model]):
     """Export the best checkpoint to ONNX, choose its operating confidence on val, and prove parity.
 
     Args:
-        train: Checkpoints and history.
+        checkpoint: The training, and where its checkpoints lie.
         snapshot: URI of the snapshot.
         config: Resolved configuration.
         code: Digest of what trains and exports: Sightline's source and package versions.
-        folder: The ONNX file and its document.
-        metrics: Operating confidence and parity.
+        onnx: The exported file's document, and where it lies.
     """
     from sightline import tasks
 
-    tasks.export(train=train.path, snapshot=snapshot, config=config, folder=folder.path, metrics=metrics)
+    tasks.export(checkpoint=checkpoint.path, snapshot=snapshot, config=config, onnx=onnx)

@@ -6,14 +6,7 @@ from components import images
 
 
 @dsl.component(base_image=images.TRAIN, install_kfp_package=False)
-def train(
-    snapshot: str,
-    weights: str,
-    config: str,
-    code: str,
-    folder: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
-):
+def train(snapshot: str, weights: str, config: str, code: str, checkpoint: dsl.Output[dsl.Model]):
     """Train a detector under torchrun. All inputs are content addresses, so the same training never runs twice.
 
     Args:
@@ -21,9 +14,8 @@ def train(
         weights: The pinned weights with their digest, or an architecture.
         config: Resolved training configuration.
         code: Digest of what trains and exports: Sightline's source and package versions.
-        folder: Checkpoints, log and history.
-        metrics: Scores of the best epoch on val.
+        checkpoint: History and scores of the training, and where its checkpoints lie.
     """
     from sightline import tasks
 
-    tasks.train(snapshot=snapshot, weights=weights, config=config, code=code, folder=folder.path, metrics=metrics)
+    tasks.train(snapshot=snapshot, weights=weights, config=config, code=code, checkpoint=checkpoint)

@@ -11,8 +11,7 @@ from components._parameters import written_out
 @dsl.component(base_image=images.DATA, install_kfp_package=False)
 @written_out
 def validate(
-    folder: dsl.Output[dsl.Artifact],
-    metrics: dsl.Output[dsl.Metrics],
+    dataset: dsl.Output[dsl.Dataset],
     page: dsl.Output[dsl.HTML],
     **parameters: Any,
 ) -> NamedTuple(
@@ -24,13 +23,13 @@ def validate(
         ("config", str),
         ("train_code", str),
         ("infer_code", str),
+        ("verdict", str),
     ],
 ):
     """Check data, weights and configuration, and turn the data into a content-addressed snapshot.
 
     Args:
-        folder: The data report, and what passed.
-        metrics: Images and boxes by split.
+        dataset: The data report, what passed, and where it lies.
         page: The data report as a page.
         **parameters: Those of the pipeline.
 
@@ -41,12 +40,12 @@ def validate(
         config: Resolved configuration.
         train_code: Digest of what trains and exports: Sightline's source and package versions.
         infer_code: Digest of what evaluates: Sightline's source and package versions.
+        verdict: `accepted`, `refused` or `unchanged`.
     """
     from sightline import tasks
 
     return tasks.validate(
-        folder=folder.path,
-        metrics=metrics,
+        dataset=dataset,
         page=page.path,
         **parameters,
     )

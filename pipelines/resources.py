@@ -22,7 +22,7 @@ TABLE = {
     "export": Resources(cpu="4", memory="8Gi"),
     "evaluate": Resources(cpu="4", memory="8Gi"),
     "sample": Resources(cpu="2", memory="4Gi"),
-    "verdict": Resources(cpu="1", memory="1Gi"),
+    **dict.fromkeys(("gate", "verdict", "refuse", "conclude"), Resources(cpu="200m", memory="512Mi")),
     "report": Resources(cpu="2", memory="4Gi"),
     "register": Resources(cpu="2", memory="4Gi"),
 }

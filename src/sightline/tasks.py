@@ -1,71 +1,55 @@
-"""What pipeline tasks call: parameters are strings and numbers, folders are paths, errors end the process.
+"""What pipeline tasks call: parameters are strings and numbers, artifacts are small files, errors end the process.
 
 Each function is the whole body of one component. Nothing here imports kfp: the typed artifacts that the dashboard
-renders are the objects passed in.
+renders are the objects passed in. What travels from task to task, and what stays in the store, is in `task_frame`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from sightline.atomic import write_text
 from sightline.config import RunConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
-from sightline.documents import parse_weights
-from sightline.errors import ConfigError, SightlineError
-from sightline.runtime import machine
-from sightline.runtime.lifetime import end_with_command
-from sightline.runtime.stage_frame import stop_on_signals
+from sightline.documents import (
+    EvaluateDocument,
+    TrainDocument,
+    ValidateDocument,
+    WeightsReference,
+    parse_weights,
+)
+from sightline.documents.stage_record import Records, StageRecord, StoredFile
+from sightline.errors import ConfigError, DataRejected
+from sightline.run_store import finished_training, keep_training
+from sightline.runtime import machine, progress
+from sightline.storage import default_store
+from sightline.task_frame import ALL, RUNS, Task, task
 
 machine.limit_threads()  # before a stage imports numpy
 
+NO_CACHE = "SIGHTLINE_NO_CACHE"  # set: a finished training is not taken from the store
+# Errors that the inputs of a task decide, and nothing around it: the same task would end in the same way.
+PERMANENT = ("configuration", "data", "weights", "usage")
 
-class Metrics(Protocol):
-    """A typed artifact that the dashboard shows as a table."""
+
+class Artifact(Protocol):
+    """An artifact that the dashboard shows with its metadata."""
 
     path: str
+    metadata: dict[str, Any]
+
+
+class Metrics(Artifact, Protocol):
+    """An artifact that the dashboard shows as a table."""
 
     def log_metric(self, metric: str, value: float) -> None:
         """Add a row."""
-
-
-class Confusion(Protocol):
-    """A typed artifact that the dashboard shows as a matrix."""
-
-    path: str
-
-    def log_confusion_matrix(self, categories: list[str], matrix: list[list[int]]) -> None:
-        """Set the matrix."""
-
-
-@contextlib.contextmanager
-def _user_errors() -> Iterator[None]:
-    """Print an error meant for the user and end the task with its exit code, without a traceback."""
-    stop_on_signals()
-    end_with_command()
-    try:
-        yield
-    except SightlineError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _log(metrics: Metrics, values: Mapping[str, float | None]) -> None:
-    """Publish what has a value; KFP cannot hold an absent one."""
-    there = {name: value for name, value in values.items() if value is not None}
-    for name, value in there.items():
-        metrics.log_metric(name, value)
-    # The local runner's cache takes an artifact without a file for one that was deleted, and runs the task again.
-    write_text(Path(metrics.path), json.dumps(there))
 
 
 def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
@@ -79,119 +63,211 @@ def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
     return preflight.mistakes(parameters.recipe, values, source=parameters.data, store=store)
 
 
-def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> tuple[str, str, str, str, str, str]:
+def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, ...]:
     """Check everything and make the snapshot.
 
-    Returns its URI, the weights, the training configuration, the whole configuration, and the digests of what trains
-    and of what evaluates.
+    Returns its URI, the weights, the training configuration, the whole configuration, the digests of what trains and
+    of what evaluates, and the verdict: accepted, or refused for data that the gate rejects.
     """
     from sightline import validate as stage
-    from sightline.runtime import stage_frame
 
-    with _user_errors():
+    with task("validate") as this:
+        given = PipelineParameters.given(parameters)
+        config = stage.resolve(given.recipe, given.values(), given.data)
+        out = this.folder("validate")
         try:
-            given = PipelineParameters.given(parameters)
-            config = stage.resolve(given.recipe, given.values(), given.data)
-        except ConfigError as error:
-            stage_frame.failed("validate", error)
-            raise
-        document = stage.run(source=given.data, config=config, out=Path(folder))
-        shutil.copyfile(Path(folder) / "data.html", page)
-        images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
-        boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
-        _log(metrics, {**images, **boxes})
-        weights = document.weights.reference.text()
+            document = stage.run(source=given.data, config=config, out=out)
+        except DataRejected as error:
+            this.run.begin()
+            this.hand_on({"validate": this.record()}, dataset.path)
+            this.fail(error)
+            shutil.copyfile(out / "data.html", page)
+            print(error)
+            return "", "", "", "", "", "", "refused"
+        this.run.begin()
+        this.hand_on({"validate": this.record()}, dataset.path)
+        shutil.copyfile(out / "data.html", page)
+        _describe(dataset, {"snapshot": document.snapshot, **_counts(document)})
         train = placeholder_free_json(config.train.model_dump(mode="json"))
         whole = placeholder_free_json(json.loads(config.json_text()))
-        return document.snapshot, weights, train, whole, document.train_code, document.infer_code
+        weights = document.weights.reference.text()
+        return document.snapshot, weights, train, whole, document.train_code, document.infer_code, "accepted"
 
 
-def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:
-    """Train."""
+def gate(*, verdict: str) -> str:
+    """Return validate's verdict as the only output: the form that a condition can rely on."""
+    return verdict
+
+
+def refuse() -> None:
+    """End a run whose data was refused as failed, with validate's own words."""
+    with task("validate") as this:
+        if error := this.run.error("validate"):
+            print(f"error: {error.message}", file=sys.stderr, flush=True)
+            sys.exit(error.exit_code)
+        raise DataRejected("The data gate refused the data; see the page of validate.")
+
+
+def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Artifact) -> None:
+    """Train, or take a finished training of the same inputs from the store."""
     from sightline import train as stage
 
-    with _user_errors():
-        document = stage.run(
-            snapshot=snapshot,
-            config=TrainConfig.model_validate_json(config),
-            weights=parse_weights(weights),
-            code=code,
-            out=Path(folder),
-        )
-        best = document.best
-        _log(metrics, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
+    with task("train") as this:
+        if (known := this.run.error("train")) and known.kind in PERMANENT:
+            print(f"error: This task failed before in this run, and its inputs are the same:\n{known.message}")
+            sys.exit(known.exit_code)
+        start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
+        key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
+        record = None if os.environ.get(NO_CACHE) else _trained(this, key, snapshot, start)
+        if record is None:
+            out = this.folder("train")
+            stage.run(snapshot=snapshot, config=settings, weights=start, code=code, out=out)
+            record = this.record()
+            keep_training(this.store, key, record)
+        this.hand_on({"train": record}, checkpoint.path)
+        best = TrainDocument.model_validate(record.documents["train.json"]).best
+        _describe(checkpoint, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
 
 
-def export(*, train: str, snapshot: str, config: str, folder: str, metrics: Metrics) -> None:
+def _trained(this: Task, key: str, snapshot: str, start: WeightsReference) -> StageRecord | None:
+    """Return the record of a finished training as this run has it: its data and weights may have another name."""
+    record = finished_training(this.store, key)
+    if record is None:
+        return None
+    document = TrainDocument.model_validate(record.documents["train.json"])
+    document = document.model_copy(update={"snapshot": snapshot, "weights": start.start})
+    print(f"The same training was done before, in the run {record.run_id}; its result is taken from the store.")
+    progress.emit("note", stage="train", note=f"taken from the store: run {record.run_id} did the same training")
+    return record.model_copy(update={"documents": {"train.json": document.model_dump(mode="json", by_alias=True)}})
+
+
+def export(*, checkpoint: str, snapshot: str, config: str, onnx: Artifact) -> None:
     """Export."""
     from sightline import export as stage
 
-    with _user_errors():
+    with task("export") as this:
+        records = this.taken(checkpoint)
+        folders = this.unpacked(records, train=(records["train"].documents["train.json"]["checkpoint"],))
         whole = RunConfig.model_validate_json(config)
-        document = stage.run(
-            train=Path(train),
-            snapshot=snapshot,
-            config=whole.export,
-            out=Path(folder),
-        )
+        document = stage.run(train=folders["train"], snapshot=snapshot, config=whole.export, out=this.folder("export"))
+        this.hand_on({**records, "export": this.record()}, onnx.path)
         parity = document.parity
-        _log(
-            metrics, {"confidence": document.confidence, "max_abs_diff": parity.max_abs_diff, "matched": parity.matched}
+        _describe(
+            onnx,
+            {
+                "sha256": document.sha256,
+                "confidence": document.confidence,
+                "max_abs_diff": parity.max_abs_diff,
+                "matched": parity.matched,
+            },
         )
 
 
-def evaluate(*, export: str, snapshot: str, config: str, folder: str, metrics: Metrics, confusion: Confusion) -> None:
+def evaluate(*, onnx: str, snapshot: str, config: str, scores: Metrics) -> None:
     """Evaluate."""
     from sightline import evaluate as stage
 
-    with _user_errors():
+    with task("evaluate") as this:
+        records = this.taken(onnx)
+        folders = this.unpacked(records, export=_onnx(records))
         whole = RunConfig.model_validate_json(config)
-        document = stage.run(export=Path(export), snapshot=snapshot, gate=whole.gate, out=Path(folder))
-        names = ("map50", "map50_95", "map75", "precision", "recall", "f1")
-        _log(metrics, {name: getattr(document, name) for name in names})
-        confusion.log_confusion_matrix(document.confusion.labels, document.confusion.counts)
-        write_text(Path(confusion.path), document.confusion.model_dump_json())
+        out = this.folder("evaluate")
+        document = stage.run(export=folders["export"], snapshot=snapshot, gate=whole.gate, out=out)
+        kept = document.predictions
+        there = {kept.file: StoredFile(uri=kept.uri, sha256=kept.sha256, size_bytes=kept.size_bytes)} if kept else {}
+        this.hand_on({**records, "evaluate": this.record(there)}, scores.path)
+        for name in ("map50", "map50_95", "map75", "precision", "recall", "f1"):
+            if (value := getattr(document, name)) is not None:  # KFP cannot hold an absent one
+                scores.log_metric(name, value)
 
 
-def sample(*, export: str, evaluate: str, snapshot: str, config: str, folder: str) -> None:
+def sample(*, scores: str, snapshot: str, config: str) -> None:
     """Draw samples."""
     from sightline import sample as stage
 
-    with _user_errors():
+    with task("sample") as this:
+        records = this.taken(scores)
+        folders = this.unpacked(records, export=_onnx(records))
         whole = RunConfig.model_validate_json(config)
         stage.run(
-            export=Path(export), evaluate=Path(evaluate), snapshot=snapshot, config=whole.sample, out=Path(folder)
+            export=folders["export"],
+            evaluate=folders["evaluate"],
+            snapshot=snapshot,
+            config=whole.sample,
+            out=this.folder("sample"),
         )
+        this.leave({"sample": this.record()})
 
 
-def verdict(*, evaluate: str) -> str:
-    """Return the gate's verdict, `accepted` or `rejected`."""
-    from sightline.documents import EvaluateDocument, read
+def report(*, name: str, page: str, **asked: Any) -> None:
+    """Write the page and the MLflow run; the page is also published at `page`.
 
-    with _user_errors():
-        return read(EvaluateDocument, Path(evaluate)).verdict
-
-
-def report(*, run_id: str, name: str, folder: str, page: str, **folders: str) -> None:
-    """Write the page and the MLflow run; the page is also published at `page`."""
+    `asked` is what the form asked of the cluster for train.
+    """
     from sightline import report as stage
 
-    with _user_errors():
-        local = os.environ.get("SIGHTLINE_RUN_ID")
-        stage.run(
-            run_id=local or run_id,
-            name=local or name,
-            folders={k: Path(v) for k, v in folders.items()},
-            out=Path(folder),
-        )
-        shutil.copyfile(Path(folder) / "report.html", page)
+    with task("report") as this:
+        records = this.run.records()
+        earlier = {name: records[name] for name in records if name not in ("report", "register")}
+        folders = this.unpacked(earlier, sample=ALL)
+        out = this.folder("report")
+        stage.run(run_id=this.run_id, name=_label(this, name), folders=folders, out=out)
+        this.leave({"report": this.record()})
+        shutil.copyfile(out / stage.PAGE, page)
 
 
-def register(*, run_id: str, folder: str, **folders: str) -> None:
+def verdict() -> str:
+    """Return the score gate's verdict, `accepted` or `rejected`."""
+    with task("evaluate") as this:
+        record = this.run.records()["evaluate"]
+        this.run.succeed("evaluate")
+        return EvaluateDocument.model_validate(record.documents[EvaluateDocument.file_name()]).verdict
+
+
+def register(*, version: Artifact) -> None:
     """Register the model version."""
     from sightline import register as stage
 
-    with _user_errors():
-        # On one machine a run is known by its directory; the job's id there is random.
-        identity = os.environ.get("SIGHTLINE_RUN_ID") or run_id
-        stage.run(run_id=identity, folders={k: Path(v) for k, v in folders.items()}, out=Path(folder))
+    with task("register") as this:
+        records = this.run.records()
+        earlier = {name: records[name] for name in records if name != "register"}
+        folders = this.unpacked(earlier, export=_onnx(records), sample=ALL)
+        document = stage.run(run_id=this.run_id, folders=folders, out=this.folder("register"))
+        this.leave({"register": this.record()})
+        write_text(Path(version.path), stage.in_words(document))
+
+
+def conclude(*, name: str, state: str, page: str) -> None:
+    """Write how the run ended. On one machine the command does that, and this task only notes the state."""
+    from sightline import report as stage
+
+    with task("conclude") as this:
+        print(f"The pipeline ended as {state}.")
+        if os.environ.get(RUNS):
+            write_text(Path(page), "<p>The page of this run is report.html in its folder.</p>")
+            return
+        summary = stage.finish(this.run_id, default_store(), this.folder("conclude"), name=name)
+        shutil.copyfile(this.folder("conclude") / stage.PAGE, page)
+        print(
+            f"status: {summary.status}{f', in {summary.error.stage}: {summary.error.message}' if summary.error else ''}"
+        )
+
+
+def _onnx(records: Records) -> tuple[str]:
+    return (str(records["export"].documents["export.json"]["onnx"]),)
+
+
+def _label(this: Task, name: str) -> str:
+    """Return what people call the run; on one machine its id, since kfp makes names up there."""
+    return this.run_id if os.environ.get(RUNS) else name
+
+
+def _counts(document: ValidateDocument) -> dict[str, float]:
+    images = {f"images_{split}": float(counts.images) for split, counts in document.splits.items()}
+    boxes = {f"boxes_{split}": float(counts.boxes) for split, counts in document.splits.items()}
+    return {**images, **boxes}
+
+
+def _describe(artifact: Artifact, values: Mapping[str, str | float | None]) -> None:
+    """Give an artifact the metadata that have a value; KFP cannot hold an absent one."""
+    artifact.metadata.update({name: value for name, value in values.items() if value is not None})

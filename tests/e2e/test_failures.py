@@ -58,12 +58,13 @@ def test_damaged_training_is_done_again_in_paths_of_any_kind(command: Callable, 
         return json.loads(done.stdout)
 
     first = run("first")
-    [best] = runs.glob("first/.kfp/*/train/folder/best.pt")
-    best.write_bytes(best.read_bytes()[:1000])
+    best = runs / "first" / "train" / "best.pt"
+    [stored] = [path for path in (runs / "store" / "files").iterdir() if path.read_bytes() == best.read_bytes()]
+    stored.write_bytes(stored.read_bytes()[:1000])
     second = run("second")
     train = second["stages"][1]
     assert (train["status"], first["stages"][1]["note"]) == ("done", None)
-    assert "best.pt was changed or damaged; done again" in train["note"]
+    assert "(best.pt) was changed or damaged; done again" in train["note"]
     assert second["train"]["epochs_completed"] == 1
 
 

@@ -10,8 +10,11 @@ import pytest
 from kfp import dsl
 from kfp.local import cache
 
+from sightline.documents.stage_record import write_records
 from sightline.orchestrate import cached_results
+from sightline.run_store import pack
 from sightline.runtime import progress
+from sightline.storage import FileStore
 
 OUTPUTS = {"name": "x", "uri": ""}
 
@@ -73,6 +76,21 @@ def test_a_damaged_result_is_done_again_and_said(whole: Any, tmp_path: Path, how
     assert words in event["note"]
     assert event["note"].startswith("was done before, but ")
     assert event["note"].endswith("; done again")
+
+
+def test_a_result_whose_files_the_store_lost_is_done_again(whole: Any, tmp_path: Path) -> None:
+    store, folder, _ = whole
+    kept = FileStore(tmp_path / "store")
+    record = pack("train", folder, kept, "first")
+    artifact = tmp_path / "checkpoint"
+    write_records({"train": record}, artifact)
+    key = store.compute_key("comp-train", "image", ["other"], {})
+    store.put(key, {"checkpoint": dsl.Model(name="checkpoint", uri=str(artifact))})
+    assert store.get(key) is not None
+    (tmp_path / "store" / "files" / record.files["best.pt"].sha256).write_bytes(b"wei")
+    assert store.get(key) is None
+    [event], _ = progress.events(tmp_path / "events")
+    assert "(best.pt) was changed or damaged; done again" in event["note"]
 
 
 def test_a_result_done_again_is_known_again(whole: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +32,7 @@ from sightline.config.assignments import apply, parse_assignments
 from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
 from sightline.errors import StageInputError
 from sightline.runtime.stage_frame import NAMES
+from sightline.runtime.terminal import print_json
 
 
 def _validated(
@@ -167,9 +170,17 @@ def report(run: Run, as_json: Json = False) -> None:
     """Write the page and the MLflow run of a run directory; repeating it changes nothing.
 
     sightline report --run runs/mine
+
+    With the id of a run on a cluster, finish that: write its summary, its page and the end of its MLflow run out of
+    what its stages left in SIGHTLINE_STORE. A run that was terminated needs it; wait until it is over.
+
+    sightline report --run 2a4d9a05-…
     """
     from sightline import report as stage
 
+    if len(run.parts) == 1 and not run.exists() and os.environ.get("SIGHTLINE_STORE"):
+        _finish(run.name, os.environ["SIGHTLINE_STORE"], as_json)
+        return
     folders = {name: path for name, path in _folders(run).items() if name != "report"}
     with progress_display(as_json, run):
         document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
@@ -177,6 +188,27 @@ def report(run: Run, as_json: Json = False) -> None:
     print_document(
         document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"]
     )
+
+
+def _finish(run_id: str, store: str, as_json: bool) -> None:
+    """Finish a run of which this machine has nothing. Raises StageInputError if the store has nothing either."""
+    from sightline import report as stage
+    from sightline.run_store import RunStore
+    from sightline.storage import open_store
+
+    run = RunStore(open_store(store), run_id)
+    if not next(run.store.entries(run.key("")), None):
+        raise StageInputError(
+            f"There is no folder {run_id} here, and the store {store} has nothing of a run of this id. Expected a run "
+            "directory, or the id of a run on a cluster, as the dashboard and `sightline submit` show it."
+        )
+    with tempfile.TemporaryDirectory(prefix="sightline-report-") as folder:
+        summary = stage.finish(run_id, store, Path(folder))
+    if as_json:
+        print_json(summary.model_dump_json(indent=2, by_alias=True))
+        return
+    output.print_result(summary, out)
+    print_lines([f"{run.store.uri}/{run.key(name)}" for name in ("summary.json", "report.html")])
 
 
 def register(run: Run, as_json: Json = False) -> None:

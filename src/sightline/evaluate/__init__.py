@@ -36,7 +36,7 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
     The predictions also go to the snapshot's store. Raises StageInputError if the file is not the one that was exported
     or comes from another snapshot, StorageError if the store fails.
     """
-    with running("evaluate", out, export=export) as seconds:
+    with running("evaluate", out) as seconds:
         exported, model = exported_model(export, snapshot)
         data = fetch(snapshot, splits=(SPLIT,))
         samples = data.samples(SPLIT)

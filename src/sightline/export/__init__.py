@@ -28,7 +28,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
     Raises ExportError if the file and the checkpoint disagree, ConfigError for an nms-free head that the network lacks,
     StageInputError if `train` holds no finished training on this snapshot.
     """
-    with running("export", out, train=train) as seconds:
+    with running("export", out) as seconds:
         trained = read(TrainDocument, train)
         same_snapshot(trained.snapshot, snapshot, f"The training in {train}")
         image_size = trained.config.image_size

@@ -1,8 +1,8 @@
 """Reuses results of earlier runs only while their files are, byte for byte, what the task wrote.
 
 kfp's local cache points at files of earlier runs, which people move, edit and damage, and checks only that they exist.
-So each entry gets a list of its files with their sha256. An entry whose files no longer match it is ignored, and the
-task runs again.
+So each entry gets a list of its files with their sha256. An entry whose files no longer match it, or name others that
+the store no longer has, is ignored, and the task runs again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sightline.atomic import write_text
+from sightline.documents.stage_record import read_records
+from sightline.errors import SightlineError, StageInputError
+from sightline.run_store import missing
 from sightline.runtime import progress
 from sightline.storage import sha256_file
 
@@ -62,6 +65,18 @@ def verify_cached_files() -> None:
     cache.LocalCache = VerifiedCache
 
 
+def _gone(artifact: Path) -> str | None:
+    """Say which of the files that an artifact names the store no longer has as they were; None if it has all."""
+    try:
+        records = read_records(artifact)
+    except (OSError, StageInputError):  # no such artifact
+        return None
+    try:
+        return next((problem for record in records.values() if (problem := missing(record))), None)
+    except SightlineError as error:
+        return f"the store cannot be asked for its files ({error})"
+
+
 def _digests(places: list[Path]) -> dict[str, str]:
     """Return the sha256 of every file at or below `places`."""
     files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place])]
@@ -75,6 +90,8 @@ def _problem(entry: Path) -> str | None:
     except (OSError, ValueError, TypeError):
         return "the list of its files is gone"
     for name, digest in expected.items():
+        if problem := _gone(Path(name)):
+            return problem
         try:
             found = sha256_file(Path(name))
         except FileNotFoundError:

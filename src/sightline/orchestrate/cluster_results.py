@@ -24,7 +24,9 @@ def summary(store: str | None, run_id: str) -> SummaryDocument:
     try:
         return SummaryDocument.model_validate_json(open_store(uri).get_bytes(key))
     except MissingObject:
-        raise NoSummary(f"The run left no summary in the store {uri}.") from None
+        raise NoSummary(
+            f"The run left no summary in the store {uri}; once it is over, `sightline report --run {run_id}` writes it."
+        ) from None
     except ValidationError:
         raise NoSummary(f"The run's summary, {key} in the store {uri}, is one of another version.") from None
     except SightlineError as error:

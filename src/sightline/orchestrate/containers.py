@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 RECORDING = ("report", "register")  # tasks that talk to the tracking server
-STAGE_OF = {"verdict": "evaluate"}  # of tasks that are no stages
+STAGE_OF = {"gate": "validate", "refuse": "validate", "verdict": "evaluate"}  # of tasks that are no stages
 ENDED = 128 + signal.SIGTERM  # exit code of a runner that was told to end
 KILLED, BUS_ERROR = 128 + signal.SIGKILL, 128 + signal.SIGBUS
 STOPPED = (INTERRUPTED, 128 + signal.SIGTERM)

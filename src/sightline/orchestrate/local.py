@@ -57,7 +57,7 @@ def run(
     runs = claim.usable(runs, "--runs")
     claim.check_id(run_id)
     folder = runs / run_id
-    environment = _environment(runs, folder, run_id)
+    environment = _environment(runs, folder, run_id, cache)
     check_cache()
     if unreachable := server.connection_problems(address.tracking_uri(runs)):
         raise ConfigError(
@@ -80,7 +80,7 @@ def run(
         with progress_bars.display(quiet, folder / claim.EVENTS):
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
-        return outcome.conclude(folder, code)
+        return outcome.conclude(folder, code, environment["SIGHTLINE_STORE"])
 
 
 def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
@@ -105,8 +105,10 @@ def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store:
     return settings(parameters, config, references, runs=runs, folder=folder, store=store)
 
 
-def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
+def _environment(runs: Path, folder: Path, run_id: str, cache: bool) -> dict[str, str]:
     """Return the runner's environment: where everything goes. A store or tracking server that the user set is kept."""
+    from sightline import tasks
+
     return {
         "SIGHTLINE_STORE": file_uri(runs / "store"),
         **os.environ,
@@ -115,6 +117,7 @@ def _environment(runs: Path, folder: Path, run_id: str) -> dict[str, str]:
         stage_frame.ERROR_VARIABLE: str(processes.error_file(folder)),
         lifetime.COMMAND_VARIABLE: str(os.getpid()),
         progress.VARIABLE: str(folder / claim.EVENTS),
+        **({} if cache else {tasks.NO_CACHE: "1"}),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",  # stages write files, whatever encoding the terminal has

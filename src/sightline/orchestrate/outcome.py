@@ -1,9 +1,8 @@
-"""How a run ended, read from what it left: its events, its stages' folders, its error document."""
+"""How a run on this machine ended, read from what it left: its events, its stages' folders, its error document."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,18 +12,42 @@ from typing import Any
 from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, load, read_error
 from sightline.errors import FULL, SightlineError, StageInputError, no_space_left
 from sightline.orchestrate import claim, processes
-from sightline.runtime import progress, stage_frame
+from sightline.run_store import RunStore, unpack
+from sightline.runtime import progress
+from sightline.runtime.stage_frame import NAMES
+from sightline.storage import open_store
 
 INTERRUPTED = 130  # exit code
 FULL_BELOW = 1 << 20  # free bytes below which a disk counts as full
 
 
-def conclude(folder: Path, code: int) -> SummaryDocument:
-    """Collect the stages' files in the run's folder; write its summary and page. `code` is the runner's exit code."""
+def conclude(folder: Path, code: int, store: str) -> SummaryDocument:
+    """Write summary and page of the run in a folder, there and in the store. `code` is the runner's exit code."""
     events = _events(folder)
-    folders = _collect(folder, events)
+    run = _run_store(folder, store)
+    if run:
+        _complete(folder, run)
+    folders = _folders(folder)
     error = None if code == 0 else _error(folder, code, events)
-    return _concluded(folder, folders, _outcomes(events, folders), error)
+    return _concluded(folder, folders, _outcomes(events, folders), error, run=run)
+
+
+def _run_store(folder: Path, store: str) -> RunStore | None:
+    """Return what a run left in the store at a URI; None if that cannot be used, which validate has said."""
+    try:
+        return RunStore(open_store(store), folder.name)
+    except SightlineError:
+        return None
+
+
+def _complete(folder: Path, run: RunStore) -> None:
+    """Fetch what stages that came from a cache have left in the store and not here."""
+    try:
+        for stage, record in run.records().items():
+            if record.run_id != folder.name:
+                unpack(record, folder / stage, None)
+    except SightlineError as problem:
+        progress.notice(f"the folder of the run lacks files of stages that were not done again: {problem}")
 
 
 def conclude_dead(runs: Path) -> list[str]:
@@ -55,7 +78,7 @@ def _conclude_dead(folder: Path) -> tuple[str | None, list[str]]:
     events = _events(folder)
     outcomes, unread, finished_at = _outcomes(events, {}), list[str](), _last_seen(folder, events)
     try:
-        folders = _collect(folder, events)
+        folders = _folders(folder)
         outcomes = _outcomes(events, folders)
         readable, unread = _readable(folders)
         summary = _concluded(folder, readable, outcomes, _error_of_dead_run(events, unread), finished_at)
@@ -85,6 +108,8 @@ def _concluded(
     stages: list[StageOutcome],
     error: ErrorReport | None,
     finished_at: str | None = None,
+    *,
+    run: RunStore | None = None,
 ) -> SummaryDocument:
     from sightline import report
 
@@ -96,6 +121,7 @@ def _concluded(
         finished_at=finished_at,
         stages=stages,
         error=error,
+        run=run,
     )
 
 
@@ -121,38 +147,14 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _collect(folder: Path, events: list[dict[str, Any]]) -> dict[str, Path]:
-    """Link every stage's files into `folder/<stage>`, from wherever the runner or its cache has them.
-
-    Hard links where possible: the runner's cache still points at the originals, and nothing is on the disk twice.
-    """
-    found: dict[str, Path] = {}
-    for event in events:
-        if event["event"] == "start":
-            found |= {
-                stage: Path(source) for stage, source in event["folders"].items() if _is_stage_folder(stage, source)
-            }
-    for stage, source in found.items():
-        shutil.copytree(source, folder / stage, copy_function=_link, dirs_exist_ok=True)
-    # A failed stage may have left a log and no document. Of validate, the data report alone is enough.
-    documents = {stage: (f"{stage}.json", *(("data.json",) if stage == "validate" else ())) for stage in found}
+def _folders(folder: Path) -> dict[str, Path]:
+    """Return the folders of the stages that left a document; of validate, the data report alone is enough."""
+    documents = {stage: (f"{stage}.json", *(("data.json",) if stage == "validate" else ())) for stage in NAMES}
     return {
         stage: folder / stage
         for stage, names in documents.items()
         if any((folder / stage / name).exists() for name in names)
     }
-
-
-def _is_stage_folder(stage: str, source: str) -> bool:
-    return stage in stage_frame.NAMES and os.path.isdir(source)  # noqa: PTH112 - Path's raises for a damaged path
-
-
-def _link(source: str, target: str) -> None:
-    Path(target).unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _error(folder: Path, code: int, events: list[dict[str, Any]]) -> ErrorReport:
@@ -179,7 +181,7 @@ def _error_of_dead_run(events: list[dict[str, Any]], unread: list[str]) -> Error
     `unread` says which of its results cannot be read; a run that lacks some is not complete.
     """
     ended = {event["stage"] for event in events if event["event"] == "end"}
-    if stage_frame.NAMES[-1] in ended and not unread:
+    if NAMES[-1] in ended and not unread:
         return None
     message = "\n".join(
         (
@@ -191,7 +193,7 @@ def _error_of_dead_run(events: list[dict[str, Any]], unread: list[str]) -> Error
 
 
 def _last_stage(events: list[dict[str, Any]]) -> str:
-    return next((event["stage"] for event in reversed(events) if "stage" in event), stage_frame.NAMES[0])
+    return next((event["stage"] for event in reversed(events) if "stage" in event), NAMES[0])
 
 
 def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list[StageOutcome]:
@@ -200,7 +202,7 @@ def _outcomes(events: list[dict[str, Any]], folders: Mapping[str, Path]) -> list
     ends = {event["stage"]: event for event in events if event["event"] in ("end", "failed")}
     notes = {event["stage"]: event["note"] for event in events if event["event"] == "note"}
     outcomes = []
-    for name in stage_frame.NAMES:
+    for name in NAMES:
         seconds, status = None, "cached" if name in folders else "skipped"
         if name in ends:
             seconds, status = ends[name]["seconds"], "done" if ends[name]["event"] == "end" else "failed"

@@ -34,7 +34,7 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
     Raises StageInputError if the verdict is not accepted or the file is not the scored one, TrackingError if MLflow
     refuses or does not answer.
     """
-    with running("register", out, **folders) as seconds:
+    with running("register", out) as seconds:
         same_data(folders)
         exported = read(ExportDocument, folders["export"])
         evaluated = read(EvaluateDocument, folders["evaluate"])
@@ -72,6 +72,15 @@ def run(*, run_id: str, folders: Mapping[str, Path], out: Path) -> RegisterDocum
         result.write(out)
         document.write(out)
     return document
+
+
+def in_words(document: RegisterDocument) -> str:
+    """Return the model version as a few lines of Markdown, for the dashboard."""
+    aliases = ", ".join(f"`{alias}`" for alias in document.aliases) or "none"
+    return (
+        f"**{document.model_name}, version {document.version}**\n\n"
+        f"- aliases: {aliases}\n- registry: {document.tracking_uri}\n- ONNX sha256: `{document.onnx_sha256}`\n"
+    )
 
 
 def same_data(folders: Mapping[str, Path]) -> None:

@@ -1,8 +1,11 @@
-"""Report: turn every stage's document into the summary, the page and the MLflow run."""
+"""Report: turn every stage's document into the summary, the page and the MLflow run.
+
+`conclude` writes how a whole run ended; `finish` does so for one whose stages left everything in a store.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from sightline import predictions, summary
@@ -10,51 +13,18 @@ from sightline.atomic import write_text
 from sightline.config import RegisterConfig
 from sightline.documents import (
     Documents,
-    ErrorReport,
     EvaluateDocument,
     ReportDocument,
-    StageOutcome,
-    SummaryDocument,
     load,
 )
 from sightline.errors import SightlineError, StageInputError
 from sightline.pages import run_page
+from sightline.report.ending import PAGE, conclude, finish
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import NAMES, running
 from sightline.tracking import address, records, server
 
-PAGE = "report.html"
-
-
-def conclude(
-    *,
-    run_id: str,
-    folders: Mapping[str, Path],
-    out: Path,
-    started_at: str | None = None,
-    finished_at: str | None = None,
-    stages: Sequence[StageOutcome] = (),
-    error: ErrorReport | None = None,
-) -> SummaryDocument:
-    """Write the final `summary.json` and `report.html` of a whole run into its directory.
-
-    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed. A run that failed after its report is marked as failed in MLflow too.
-    """
-    result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
-    if finished_at:
-        result = result.model_copy(update={"finished_at": finished_at})
-    if result.status is None and stages:
-        message = "The model was accepted, but the pipeline ended without registering it; see pipeline.log."
-        error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
-        result = result.model_copy(update={"status": "failed", "error": error})
-    html = run_page.render(result, folders)
-    write_text(out / PAGE, html)
-    result.write(out)
-    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.status == "failed" and begun:
-        records.record_end(result, folders, html, address.tracking_uri(out.parent))
-    return result
+__all__ = ["PAGE", "check_current", "conclude", "finish", "look_at_predictions", "run"]
 
 
 def run(
@@ -71,7 +41,7 @@ def run(
     """
     if "validate" not in folders:
         raise StageInputError("There is nothing to report on: expected the folder that `sightline validate` wrote.")
-    with running("report", out, **folders) as seconds:
+    with running("report", out) as seconds:
         documents = load(folders)
         check_current(documents, folders)
         look_at_predictions(documents.evaluate, folders)

@@ -20,7 +20,7 @@ VARIABLE = "SIGHTLINE_PROGRESS"
 STAGE: dict[str, Any] = {"stage": str}
 NUMBER = int | float
 FIELDS: dict[str, dict[str, Any]] = {  # what an event of each kind has, besides its time
-    "start": STAGE | {"folders": dict},
+    "start": STAGE,
     "progress": STAGE | {"done": int, "total": int | None, "note": str},
     "note": STAGE | {"note": str},
     "end": STAGE | {"seconds": NUMBER},
@@ -99,5 +99,4 @@ def _is_event(value: Any) -> bool:
     if not all(isinstance(value.get(name), kind) for name, kind in fields.items()):
         return False
     numbers = [value[name] for name, kind in fields.items() if kind is NUMBER]
-    folders = value["folders"] if "folders" in fields else {}
-    return all(0 <= n < LATEST for n in numbers) and all(isinstance(folder, str) for folder in folders.values())
+    return all(0 <= n < LATEST for n in numbers)

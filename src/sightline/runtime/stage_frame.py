@@ -19,6 +19,7 @@ from sightline.runtime import progress
 NAMES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
 LATE = "train"  # removes its earlier document when its work begins: hours of training are not lost to a wrong setting
 ERROR_VARIABLE = "SIGHTLINE_ERROR"  # the file in which a pipeline task leaves its error document
+REPORTED = "sightline_reported"  # attribute of an error that is reported already
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,21 +42,18 @@ def moment(seconds: float | None = None) -> str:
 
 
 @contextlib.contextmanager
-def running(stage: str, out: Path, **inputs: Path) -> Iterator[Callable[[], float]]:
+def running(stage: str, out: Path) -> Iterator[Callable[[], float]]:
     """Run the block as a stage that writes into `out`; yields a clock of the seconds since the start.
 
     The document of an earlier run of the stage is removed first, so that one that fails leaves none; the
-    stage `LATE` calls `remove_document` itself.
-    The start event names the folders that the stage writes and reads, so that the orchestrator finds them wherever the
-    runner put them. Raises StorageError where the disk is full.
+    stage `LATE` calls `remove_document` itself. Raises StorageError where the disk is full.
     """
     start = time.monotonic()
 
     def seconds() -> float:
         return round(time.monotonic() - start, 3)
 
-    folders = {name: str(path.resolve()) for name, path in {stage: out, **inputs}.items()}
-    progress.emit("start", stage=stage, folders=folders)
+    progress.emit("start", stage=stage)
     try:
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -78,18 +76,27 @@ def remove_document(stage: str, out: Path) -> None:
 
 
 def failed(stage: str, error: BaseException, seconds: float = 0.0) -> None:
-    """Report that a stage failed: as an event, and as an error document if `SIGHTLINE_ERROR` names a file for it."""
+    """Report that a stage failed: as an event, and as an error document if `SIGHTLINE_ERROR` names a file for it.
+
+    An error that passes several frames on its way out is reported by the innermost.
+    """
+    if getattr(error, REPORTED, False):
+        return
+    setattr(error, REPORTED, True)
     path = os.environ.get(ERROR_VARIABLE)
     if path:
-        if isinstance(error, SightlineError):
-            report = ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
-        elif isinstance(error, KeyboardInterrupt):
-            report = ErrorReport(stage=stage, kind="interrupted", message="Interrupted.", exit_code=130)
-        else:
-            report = ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
         with contextlib.suppress(OSError, SightlineError):  # if even that finds no room, the message is still printed
-            write_text(Path(path), json.dumps(report.model_dump()))
+            write_text(Path(path), json.dumps(error_report(stage, error).model_dump()))
     progress.emit("failed", stage=stage, seconds=seconds)
+
+
+def error_report(stage: str, error: BaseException) -> ErrorReport:
+    """Return what an error document says."""
+    if isinstance(error, SightlineError):
+        return ErrorReport(stage=stage, kind=error.kind, message=str(error), exit_code=error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        return ErrorReport(stage=stage, kind="interrupted", message="Interrupted.", exit_code=130)
+    return ErrorReport(stage=stage, kind="internal", message=f"{type(error).__name__}: {error}", exit_code=1)
 
 
 def same_snapshot(made: str, snapshot: str, what: str) -> None:

@@ -49,8 +49,7 @@ def run(
     other data, or its predictions are of other data or were made otherwise, DataError if none of the user's pictures
     can be read.
     """
-    inputs = {"export": export} | ({"evaluate": evaluate} if evaluate else {})
-    with running("sample", out, **inputs) as seconds, contextlib.ExitStack() as stack:
+    with running("sample", out) as seconds, contextlib.ExitStack() as stack:
         gallery = _Gallery(out)
         place = config.pictures
         given = stack.enter_context(pictures.opened(place, config.max_pictures)) if place else None

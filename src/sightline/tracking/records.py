@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sightline.config import RegisterConfig
 from sightline.config.assignments import flat
 from sightline.documents import Document, Documents, EvaluateDocument, SummaryDocument, TrainDocument, load
 from sightline.errors import TrackingError
@@ -130,16 +131,34 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
         mlflow.set_terminated(mlflow_run, state, milliseconds(summary.finished_at))
 
 
-def record_end(result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str) -> None:
-    """End the MLflow run of a failed run, if one was opened; an outage is printed and changes nothing."""
-    config = load(folders).config
+def record_end(
+    result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str, *, open_record: bool = False
+) -> None:
+    """End the MLflow run of a failed run, if one was opened; an outage is printed and changes nothing.
+
+    With `open_record` one that failed before it had an MLflow run gets one, with what its stages left.
+    """
+    documents = load(folders)
+    experiment = (documents.config.register_ if documents.config else RegisterConfig()).experiment
     try:
         with client(uri) as mlflow:
-            found = find(mlflow, result.run_id, config.register_.experiment) if config else None
+            found = find(mlflow, result.run_id, experiment)
+            if found is None and open_record:
+                opened = place(
+                    mlflow,
+                    result.run_id,
+                    uri=uri,
+                    name=result.name or result.run_id,
+                    experiment=experiment,
+                    started_at=result.started_at,
+                    parameters=parameters(documents),
+                )
+                record(mlflow, opened, documents, folders)
+                found = opened.run_id
             if found:
                 conclude(mlflow, found, result, page)
     except TrackingError as error:
-        print(f"The run's MLflow record still says RUNNING. {error}", file=sys.stderr)
+        print(f"The run's MLflow record does not say how it ended. {error}", file=sys.stderr)
 
 
 def _state(summary: SummaryDocument) -> str:

@@ -26,6 +26,13 @@ from sightline.weights import model_size
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
 
+def key(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str) -> str:
+    """Return the sha256 that equal trainings share; the arguments are those of `run`."""
+    return work_folder.training_key(
+        snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code
+    )
+
+
 def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, out: Path) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
@@ -37,8 +44,8 @@ def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
     StorageError if snapshot or weights cannot be fetched.
     """
-    key = work_folder.training_key(snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code)
-    with running("train", out) as seconds, work_folder.claimed(key, out, (BEST, LAST, LOG)) as work:
+    same = key(snapshot=snapshot, config=config, weights=weights, code=code)
+    with running("train", out) as seconds, work_folder.claimed(same, out, (BEST, LAST, LOG)) as work:
         if isinstance(work, TrainDocument):
             document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
             document.write(out)

@@ -1,0 +1,136 @@
+"""How a whole run ended: the one place that writes its final summary, its page and the state of its MLflow run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sightline import summary
+from sightline.atomic import write_text
+from sightline.documents import ErrorReport, EvaluateDocument, StageOutcome, SummaryDocument
+from sightline.documents.stage_record import Records
+from sightline.errors import SightlineError
+from sightline.pages import run_page
+from sightline.run_store import RunStore, unpack
+from sightline.runtime import progress
+from sightline.runtime.stage_frame import NAMES
+from sightline.storage import open_store
+from sightline.tracking import address, records
+
+PAGE = "report.html"
+
+
+def conclude(
+    *,
+    run_id: str,
+    name: str | None = None,
+    folders: Mapping[str, Path],
+    out: Path,
+    started_at: str | None = None,
+    finished_at: str | None = None,
+    stages: Sequence[StageOutcome] = (),
+    error: ErrorReport | None = None,
+    run: RunStore | None = None,
+    open_record: bool = False,
+) -> SummaryDocument:
+    """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
+
+    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
+    counts as failed. A run that failed after its report is marked as failed in MLflow too; with `open_record` one that
+    failed earlier is put on record there. A store or tracking server that does not answer is named, and stops nothing.
+    """
+    result = summary.summarise(
+        run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
+    )
+    if finished_at:
+        result = result.model_copy(update={"finished_at": finished_at})
+    if result.status is None and stages:
+        message = "The model was accepted, but the pipeline ended without registering it; see the log of register."
+        error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
+        result = result.model_copy(update={"status": "failed", "error": error})
+    html = run_page.render(result, folders)
+    write_text(out / PAGE, html)
+    result.write(out)
+    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
+    if result.error and (begun or open_record):
+        records.record_end(result, folders, html, address.tracking_uri(out.parent), open_record=open_record)
+    if run:
+        try:
+            run.finish(result, html)
+        except SightlineError as problem:
+            progress.notice(f"the summary could not be put into the store: {problem}")
+    return result
+
+
+def finish(run_id: str, store: str, out: Path, *, name: str | None = None) -> SummaryDocument:
+    """Conclude a run out of what its stages left in the store at this URI; summary and page are also put into `out`.
+
+    It can be repeated, from any machine that reaches the store. If the store cannot be reached, summary and page say
+    that nothing is known.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        run = RunStore(open_store(store), run_id)
+        left, errors = run.records(), run.errors()
+        folders = {
+            stage: unpack(record, out / stage, None if stage == "sample" else ()) for stage, record in left.items()
+        }
+    except SightlineError as problem:
+        unknown = ErrorReport(
+            stage=NAMES[0],
+            kind=problem.kind,
+            message=f"What the stages left in the store cannot be read; their logs say what happened. {problem}",
+            exit_code=problem.exit_code,
+        )
+        return conclude(run_id=run_id, name=name, folders={}, out=out, error=unknown, open_record=True)
+    error = next(iter(errors.values()), None) or _lost(left)
+    return conclude(
+        run_id=run_id,
+        name=name,
+        folders=folders,
+        out=out,
+        stages=_outcomes(run_id, left, error),
+        error=error,
+        run=run,
+        open_record=True,
+    )
+
+
+def _lost(left: Records) -> ErrorReport | None:
+    """Return an error for a run that stopped without a message; None for one that came to its end."""
+    for stage in NAMES:
+        if stage in left:
+            if left[stage].documents.get("validate.json", {}).get("unchanged"):
+                return None
+            continue
+        if stage == NAMES[-1] and _verdict(left) == "rejected":
+            return None
+        message = (
+            f"The run ended before {stage} could leave a result or say why not: its pod was killed (out of memory, "
+            "deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
+            "terminated. The dashboard shows the task's state and its log."
+        )
+        return ErrorReport(stage=stage, kind="lost", message=message, exit_code=1)
+    return None
+
+
+def _verdict(left: Records) -> str:
+    return str(left["evaluate"].documents[EvaluateDocument.file_name()]["verdict"])
+
+
+def _outcomes(run_id: str, left: Records, error: ErrorReport | None) -> list[StageOutcome]:
+    """Say of each stage how it went; one whose work another run did came from a cache."""
+    outcomes = []
+    for stage in NAMES:
+        record = left.get(stage)
+        document = record.documents.get(f"{stage}.json") if record else None
+        if error and error.stage == stage:
+            outcomes.append(StageOutcome(name=stage, seconds=None, status="failed"))
+        elif record is None or document is None:
+            outcomes.append(StageOutcome(name=stage, seconds=None, status="skipped"))
+        elif record.run_id != run_id:
+            note = f"from run {record.run_id}"
+            outcomes.append(StageOutcome(name=stage, seconds=None, status="cached", note=note))
+        else:
+            outcomes.append(StageOutcome(name=stage, seconds=document["seconds"], status="done"))
+    return outcomes

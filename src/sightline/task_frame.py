@@ -1,0 +1,112 @@
+"""The frame of a pipeline task: which run it belongs to, where it works, and what it leaves in the store.
+
+A run's identity is in the environment (`SIGHTLINE_RUN_ID`): on a cluster the job's id, by a label of the pod; on one
+machine the run's id. It is no parameter of a task: that would end the caching of every task that has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+from sightline.documents.stage_record import Records, StageRecord, StoredFile, read_records, write_records
+from sightline.errors import ConfigError, SightlineError, StorageError
+from sightline.run_store import RunStore, pack, unpack
+from sightline.runtime.lifetime import end_with_command
+from sightline.runtime.stage_frame import error_report, failed, stop_on_signals
+from sightline.storage import Store, default_store, open_store
+
+RUN_ID, RUNS = "SIGHTLINE_RUN_ID", "SIGHTLINE_RUNS"
+ALL = None  # the files of a stage
+
+
+class Task:
+    """One task of a run. `stage` is the one that it counts as: gate as validate, verdict as evaluate."""
+
+    def __init__(self, stage: str) -> None:
+        """Belong to the run that the environment names. Raises ConfigError if it names none."""
+        self.stage = stage
+        self.run_id = os.environ.get(RUN_ID, "")
+        if not self.run_id:
+            raise ConfigError(
+                f"{RUN_ID} is not set, so this task does not know which run it belongs to. In a pod it comes from the "
+                "label pipeline/runid; `sightline run` sets it; on the command line use the stage commands."
+            )
+
+    @cached_property
+    def store(self) -> Store:
+        """The run's store. Raises StorageError."""
+        return open_store(default_store())
+
+    @property
+    def run(self) -> RunStore:
+        """What the run left in the store."""
+        return RunStore(self.store, self.run_id)
+
+    def folder(self, stage: str) -> Path:
+        """Return where the files of a stage are on this machine: in the run directory, or in a temporary one."""
+        if runs := os.environ.get(RUNS):
+            return Path(runs) / self.run_id / stage
+        return Path(tempfile.gettempdir()) / f"sightline-{self.run_id}" / stage
+
+    def record(self, known: Mapping[str, StoredFile] = {}) -> StageRecord:
+        """Send the files of this task's stage to the store and return its record. Raises StorageError."""
+        return pack(self.stage, self.folder(self.stage), self.store, self.run_id, known)
+
+    def leave(self, records: Records) -> None:
+        """Leave records under the run; an error of an earlier attempt no longer holds. Raises StorageError."""
+        self.run.leave(list(records.values()))
+        self.run.succeed(self.stage)
+
+    def hand_on(self, records: Records, artifact: str) -> None:
+        """Leave records under the run and, as an artifact, to the tasks that follow. Raises StorageError."""
+        self.leave(records)
+        write_records(records, Path(artifact))
+
+    def taken(self, artifact: str) -> Records:
+        """Return the records in an artifact, and leave them under this run: their stages may not have run in it.
+
+        Raises StorageError.
+        """
+        records = read_records(Path(artifact))
+        self.run.leave(list(records.values()))
+        return records
+
+    def unpacked(self, records: Records, **files: Collection[str] | None) -> dict[str, Path]:
+        """Put documents into the stages' folders and return these; `files` name what else is wanted, None for all.
+
+        Raises StorageError.
+        """
+        return {stage: unpack(record, self.folder(stage), files.get(stage, ())) for stage, record in records.items()}
+
+    def fail(self, error: BaseException) -> None:
+        """Leave an error document; a store that cannot be reached just now is not asked again."""
+        failed(self.stage, error)
+        report = error_report(self.stage, error)
+        if not (isinstance(error, StorageError) and error.exit_code == 1):
+            with contextlib.suppress(SightlineError):  # the message is printed; conclude says that nothing was left
+                self.run.fail(report)
+
+
+@contextlib.contextmanager
+def task(stage: str) -> Iterator[Task]:
+    """Run the block as a task. An error meant for the user ends the process with its exit code, without a traceback."""
+    stop_on_signals()
+    end_with_command()
+    try:
+        this = Task(stage)
+        try:
+            yield this
+        except BaseException as error:
+            this.fail(error)
+            raise
+    except SightlineError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
