@@ -28,7 +28,7 @@ from sightline.cli.options import (
 from sightline.config import RunConfig
 from sightline.config.assignments import apply, parse_assignments
 from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
-from sightline.errors import StageInputError
+from sightline.errors import ConfigError, StageInputError
 from sightline.runtime.stage_frame import NAMES
 
 
@@ -166,17 +166,20 @@ def _conclude(run: Path) -> None:
 def report(run: Run, as_json: Json = False) -> None:
     """Write the page and the MLflow run of a run directory; repeating it changes nothing.
 
+    With SIGHTLINE_TRACKING=off the page alone.
+
     sightline report --run runs/mine
     """
     from sightline import report as stage
+    from sightline.tracking import address
 
     folders = {name: path for name, path in _folders(run).items() if name != "report"}
     with progress_display(as_json, run):
         document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
     _conclude(run)
-    print_document(
-        document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"]
-    )
+    place = address.place_of(document)
+    recorded = f"MLflow run {place.run_id} at {place.tracking_uri}" if place else f"no MLflow run: {address.OFF}"
+    print_document(document, as_json, [f"{run}/report.html", recorded])
 
 
 def register(run: Run, as_json: Json = False) -> None:
@@ -185,13 +188,20 @@ def register(run: Run, as_json: Json = False) -> None:
     sightline register --run runs/mine
     """
     from sightline import register as stage
+    from sightline.tracking import address
 
+    if address.tracking_uri() is None:
+        raise ConfigError(
+            f"There is no model registry: {address.OFF}. Unset it, run `sightline report` so that MLflow has the run, "
+            "and then this again."
+        )
     with progress_display(as_json, run):
         document = stage.run(
             run_id=run.resolve().name,
             folders={name: run / name for name in NAMES},
             out=run / "register",
         )
+    assert document  # tracking is on
     _conclude(run)
     aliases = ", ".join(document.aliases)
     print_document(

@@ -39,7 +39,8 @@ def conclude(
     """Write the final `summary.json` and `report.html` of a whole run into its directory.
 
     `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed. A run that failed after its report is marked as failed in MLflow too.
+    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as
+    failed in MLflow too.
     """
     result = summary.summarise(run_id=run_id, folders=folders, started_at=started_at, stages=stages, error=error)
     if finished_at:
@@ -52,15 +53,15 @@ def conclude(
     write_text(out / PAGE, html)
     result.write(out)
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.status == "failed" and begun:
-        records.record_end(result, folders, html, address.tracking_uri(out.parent))
+    if result.status == "failed" and begun and (uri := address.tracking_uri(out.parent)):
+        records.record_end(result, folders, html, uri)
     return result
 
 
 def run(
     *, run_id: str, name: str | None = None, folders: Mapping[str, Path], out: Path, started_at: str | None = None
 ) -> ReportDocument:
-    """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow.
+    """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow, if that is on.
 
     `run_id` is the run's identity and `name` its label, by default the same. `folders` maps stages to their folders; a
     missing one is a stage that was not reached. `started_at`, ISO 8601, is when the run began, by default when validate
@@ -75,28 +76,39 @@ def run(
         documents = load(folders)
         check_current(documents, folders)
         look_at_predictions(documents.evaluate, folders)
-        result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
+        uri = address.tracking_uri()
+        result = summary.summarise(
+            run_id=run_id, name=name, folders=folders, started_at=started_at, tracked=uri is not None
+        )
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
-        config = documents.validate.config.register_ if documents.validate else RegisterConfig()
-        uri = address.tracking_uri()
-        with server.client(uri) as mlflow:
-            place = records.place(
-                mlflow,
-                run_id,
-                uri=uri,
-                name=name or run_id,
-                experiment=config.experiment,
-                started_at=result.started_at,
-                parameters=records.parameters(documents),
-            )
-            html = run_page.render(result, folders, place)
-            write_text(out / PAGE, html)
-            records.record(mlflow, place, documents, folders)
-            records.conclude(mlflow, place.run_id, result, html)
-        document = ReportDocument(**place._asdict(), seconds=seconds())
+        place = _record(uri, result, documents, folders, out) if uri else None
+        where = place._asdict() if place else dict.fromkeys(address.Place._fields)
+        document = ReportDocument(**where, seconds=seconds())
         document.write(out)
     return document
+
+
+def _record(
+    uri: str, result: SummaryDocument, documents: Documents, folders: Mapping[str, Path], out: Path
+) -> address.Place:
+    """Record the run in MLflow, with a page in `out` that says where; returns that. Raises TrackingError."""
+    config = documents.validate.config.register_ if documents.validate else RegisterConfig()
+    with server.client(uri) as mlflow:
+        place = records.place(
+            mlflow,
+            result.run_id,
+            uri=uri,
+            name=result.name or result.run_id,
+            experiment=config.experiment,
+            started_at=result.started_at,
+            parameters=records.parameters(documents),
+        )
+        html = run_page.render(result, folders, place)
+        write_text(out / PAGE, html)
+        records.record(mlflow, place, documents, folders)
+        records.conclude(mlflow, place.run_id, result, html)
+    return place
 
 
 def check_current(documents: Documents, folders: Mapping[str, Path]) -> None:
