@@ -35,18 +35,20 @@ def summarise(
     name: str | None = None,
     folders: Mapping[str, Path],
     started_at: str | None = None,
+    tracked: bool = True,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
 ) -> SummaryDocument:
     """Consolidate a run. Without `stages`, those that left a document count as done.
 
     `started_at` is ISO 8601; without it the run began when validate did.
-    The status is null as long as nothing is decided: a stage of an accepted run that registration still follows.
+    The status is null as long as nothing is decided: a stage of an accepted run that registration still follows. None
+    follows where tracking is off: unless `tracked`, or as the report's document says.
     """
     from sightline.runtime import provenance
 
     documents = load(folders)
-    status, rejected_by = _status(documents, error)
+    status, rejected_by = _status(documents, error, tracked and not documents.untracked)
     train = documents.train
     made = {name: each for name, each in vars(documents).items() if isinstance(each, Document) and name in NAMES}
     return SummaryDocument(
@@ -80,8 +82,8 @@ def outcomes(documents: Documents) -> list[StageOutcome]:
 
 
 def _status(
-    documents: Documents, error: ErrorReport | None
-) -> tuple[Literal["registered", "rejected", "failed"] | None, Literal["data", "score"] | None]:
+    documents: Documents, error: ErrorReport | None, tracked: bool
+) -> tuple[Literal["registered", "accepted", "rejected", "failed"] | None, Literal["data", "score"] | None]:
     """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
     if error:
         return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
@@ -89,6 +91,8 @@ def _status(
         return "rejected", "score"
     if documents.register:
         return "registered", None
+    if documents.evaluate and not tracked:
+        return "accepted", None
     return None, None
 
 

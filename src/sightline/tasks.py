@@ -233,7 +233,8 @@ def register(*, version: Artifact) -> None:
         earlier = {name: records[name] for name in records if name != "register"}
         folders = this.unpacked(earlier, export=_onnx(records), sample=ALL)
         document = stage.run(run_id=this.run_id, folders=folders, out=this.folder("register"))
-        this.leave({"register": this.record()})
+        if document:
+            this.leave({"register": this.record()})
         write_text(Path(version.path), stage.in_words(document))
 
 

@@ -16,7 +16,6 @@ from rich.text import Text
 from sightline.cli.options import styled
 from sightline.documents import ClassScores, DataDocument, RuleResult, SummaryDocument, ValidateDocument, decimals
 from sightline.runtime.terminal import visible_error
-from sightline.storage.files import database_uri
 
 REJECTED = 3
 
@@ -52,6 +51,8 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
         model = summary.register_
         aliases = ", ".join(model.aliases)
         console.print(f"[bold green]REGISTERED[/] {model.model_name} version {model.version} ({aliases})")
+    elif summary.status == "accepted":
+        console.print("[bold green]ACCEPTED[/]: tracking is switched off, so the model is in no registry.")
     for stage in summary.stages:
         if stage.note:
             console.print(f"{stage.name} {stage.note}", markup=False)
@@ -71,15 +72,14 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
 
 def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, str]:
     """Say where things are and which command comes next."""
-    from sightline.tracking.address import redact
+    from sightline.tracking.address import TRACKING, redact, tracking_uri
 
     places = {"report": str(folder / "report.html"), "log": str(folder / "pipeline.log")}
     if summary.export:
         places = {"report": places["report"], "model": str(folder / "export" / summary.export.onnx)}
-        tracking = os.environ.get("MLFLOW_TRACKING_URI")
-        database = database_uri(folder.parent.resolve())
-        embedded = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(database)}"
-        places["MLflow"] = f"open {redact(tracking)}" if tracking else embedded
+        if tracking := tracking_uri(folder.parent):
+            embedded = f"{_program('mlflow')} ui --backend-store-uri {shlex.quote(tracking)}"
+            places["MLflow"] = f"open {redact(tracking)}" if os.environ.get(TRACKING) else embedded
     if summary.error and summary.error.kind == "interrupted":
         places["next"] = "run the same command again"
     elif summary.error and summary.rejected_by:

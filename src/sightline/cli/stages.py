@@ -30,7 +30,7 @@ from sightline.cli.options import (
 from sightline.config import RunConfig
 from sightline.config.assignments import apply, parse_assignments
 from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
-from sightline.errors import StageInputError
+from sightline.errors import ConfigError, StageInputError
 from sightline.runtime.stage_frame import NAMES
 from sightline.runtime.terminal import print_json
 
@@ -169,6 +169,8 @@ def _conclude(run: Path) -> None:
 def report(run: Run, as_json: Json = False) -> None:
     """Write the page and the MLflow run of a run directory; repeating it changes nothing.
 
+    With SIGHTLINE_TRACKING=off the page alone.
+
     sightline report --run runs/mine
 
     With the id of a run on a cluster, finish that: write its summary, its page and the end of its MLflow run out of
@@ -177,6 +179,7 @@ def report(run: Run, as_json: Json = False) -> None:
     sightline report --run 2a4d9a05-…
     """
     from sightline import report as stage
+    from sightline.tracking import address
 
     if len(run.parts) == 1 and not run.exists() and os.environ.get("SIGHTLINE_STORE"):
         _finish(run.name, os.environ["SIGHTLINE_STORE"], as_json)
@@ -185,9 +188,9 @@ def report(run: Run, as_json: Json = False) -> None:
     with progress_display(as_json, run):
         document = stage.run(run_id=run.resolve().name, folders=folders, out=run / "report")
     _conclude(run)
-    print_document(
-        document, as_json, [f"{run}/report.html", f"MLflow run {document.run_id} at {document.tracking_uri}"]
-    )
+    place = address.place_of(document)
+    recorded = f"MLflow run {place.run_id} at {place.tracking_uri}" if place else f"no MLflow run: {address.OFF}"
+    print_document(document, as_json, [f"{run}/report.html", recorded])
 
 
 def _finish(run_id: str, store: str, as_json: bool) -> None:
@@ -217,13 +220,20 @@ def register(run: Run, as_json: Json = False) -> None:
     sightline register --run runs/mine
     """
     from sightline import register as stage
+    from sightline.tracking import address
 
+    if address.tracking_uri() is None:
+        raise ConfigError(
+            f"There is no model registry: {address.OFF}. Unset it, run `sightline report` so that MLflow has the run, "
+            "and then this again."
+        )
     with progress_display(as_json, run):
         document = stage.run(
             run_id=run.resolve().name,
             folders={name: run / name for name in NAMES},
             out=run / "register",
         )
+    assert document  # tracking is on
     _conclude(run)
     aliases = ", ".join(document.aliases)
     print_document(

@@ -1,4 +1,4 @@
-"""What report leaves: where the run was recorded."""
+"""What report leaves: where the run was recorded, if anywhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sightline.documents.base import Document
 
 
 class ReportDocument(Document):
-    """Where the run was recorded."""
+    """Where the run was recorded; all three are null where tracking was switched off."""
 
-    tracking_uri: str
-    experiment: str
-    run_id: str = Field(description="MLflow run of this pipeline run.")
+    tracking_uri: str | None
+    experiment: str | None
+    run_id: str | None = Field(description="MLflow run of this pipeline run.")
     seconds: float

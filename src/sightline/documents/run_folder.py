@@ -40,6 +40,11 @@ class Documents:
             return self.validate.config
         return self.validate.config.model_copy(update={"train": self.train.config})
 
+    @property
+    def untracked(self) -> bool:
+        """Whether the run was reported while tracking was switched off, so that no registration follows."""
+        return self.report is not None and self.report.run_id is None
+
     def outdated(self) -> dict[str, str]:
         """Say of each stage whose document was made from another one than there is now what differs.
 

@@ -104,8 +104,9 @@ class SummaryDocument(Document):
 
     run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
     name: str | None = Field(None, description="What people call the run; several may be called the same.")
-    status: Literal["registered", "rejected", "failed"] | None = Field(
-        description="Null while the run goes on: an accepted model is `registered` once the registry holds it."
+    status: Literal["registered", "accepted", "rejected", "failed"] | None = Field(
+        description="Null while the run goes on: an accepted model is `registered` once the registry holds it, and "
+        "`accepted` where tracking is switched off."
     )
     rejected_by: Literal["data", "score"] | None
     started_at: str = Field(description="ISO 8601, UTC.")

@@ -98,7 +98,8 @@ def settings(
     writable = [folder, cache_root()]
     if not store.startswith("s3://"):
         writable.append(local_path(store))
-    if database := address.database(address.tracking_uri(runs)):
+    tracking = address.tracking_uri(runs)
+    if tracking and (database := address.database(tracking)):
         writable.append(database.parent / "mlartifacts")
     mounts |= {str(path): True for path in writable}
     work = work_root(runs)

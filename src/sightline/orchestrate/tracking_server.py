@@ -80,6 +80,8 @@ class TrackingServer:
 def problems(runs: Path, config: RegisterConfig) -> list[str]:
     """Say why the databases that a run would use cannot be served: what validate finds where it can open them."""
     uri = address.tracking_uri(runs)
+    if uri is None:
+        return []
     registry = address.registry_uri(uri)
     if registry and address.database(registry):
         return [
@@ -93,9 +95,9 @@ def problems(runs: Path, config: RegisterConfig) -> list[str]:
 
 @contextlib.contextmanager
 def serving(runs: Path, folder: Path) -> Iterator[TrackingServer | None]:
-    """Serve the tracking database of `runs` while the block runs; None where tracking is a server already."""
+    """Serve the tracking database of `runs` while the block runs; None where tracking is a server already, or off."""
     uri = address.tracking_uri(runs)
-    if address.database(uri) is None:
+    if uri is None or address.database(uri) is None:
         yield None
         return
     server = TrackingServer(uri, folder)

@@ -24,7 +24,7 @@ from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline
 from sightline.pages.run_charts import score_charts, training_charts
 from sightline.runtime.stage_frame import NAMES
-from sightline.tracking.address import Place
+from sightline.tracking.address import Place, place_of
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
 WHY: dict[Chosen, str] = {
@@ -63,7 +63,6 @@ def context(
         *(score_charts(evaluated, documents.export) if evaluated else []),
     ]
     longest = max((stage.seconds or 0 for stage in summary.stages), default=0)
-    recorded = documents.report
     outdated = documents.outdated()
     return {
         "summary": summary,
@@ -82,7 +81,8 @@ def context(
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[: NAMES.index("report")] if getattr(documents, name) is None],
         "longest": longest or 1,
-        "mlflow": mlflow or (recorded and Place(recorded.tracking_uri, recorded.experiment, recorded.run_id)),
+        "mlflow": mlflow or (documents.report and place_of(documents.report)),
+        "untracked": documents.untracked or summary.status == "accepted",
     }
 
 
@@ -103,6 +103,9 @@ def headline(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> He
         return Headline("Failed", f"The run stopped in {summary.error.stage}.", "bad", [])
     if summary.rejected_by == "score":
         return Headline("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
+    if summary.status == "accepted":
+        words = f"Tracking is switched off, so the model is in no registry.{unasked}"
+        return Headline("Accepted", words, tone, reasons if asked else [])
     if evaluated:
         return Headline("Accepted", f"Registration follows.{unasked}", tone, reasons if asked else [])
     return Headline("Unfinished", "This run has no verdict yet.", "warn", [])

@@ -30,7 +30,7 @@ __all__ = ["PAGE", "check_current", "conclude", "finish", "look_at_predictions",
 def run(
     *, run_id: str, name: str | None = None, folders: Mapping[str, Path], out: Path, started_at: str | None = None
 ) -> ReportDocument:
-    """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow.
+    """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow, if that is on.
 
     `run_id` is the run's identity and `name` its label, by default the same. `folders` maps stages to their folders; a
     missing one is a stage that was not reached. `started_at`, ISO 8601, is when the run began, by default when validate
@@ -45,28 +45,39 @@ def run(
         documents = load(folders)
         check_current(documents, folders)
         look_at_predictions(documents.evaluate, folders)
-        result = summary.summarise(run_id=run_id, name=name, folders=folders, started_at=started_at)
+        uri = address.tracking_uri()
+        result = summary.summarise(
+            run_id=run_id, name=name, folders=folders, started_at=started_at, tracked=uri is not None
+        )
         result.write(out)
         write_text(out / PAGE, run_page.render(result, folders))
-        config = documents.validate.config.register_ if documents.validate else RegisterConfig()
-        uri = address.tracking_uri()
-        with server.client(uri) as mlflow:
-            place = records.place(
-                mlflow,
-                run_id,
-                uri=uri,
-                name=name or run_id,
-                experiment=config.experiment,
-                started_at=result.started_at,
-                parameters=records.parameters(documents),
-            )
-            html = run_page.render(result, folders, place)
-            write_text(out / PAGE, html)
-            records.record(mlflow, place, documents, folders)
-            records.conclude(mlflow, place.run_id, result, html)
-        document = ReportDocument(**place._asdict(), seconds=seconds())
+        place = _record(uri, result, documents, folders, out) if uri else None
+        where = place._asdict() if place else dict.fromkeys(address.Place._fields)
+        document = ReportDocument(**where, seconds=seconds())
         document.write(out)
     return document
+
+
+def _record(
+    uri: str, result: SummaryDocument, documents: Documents, folders: Mapping[str, Path], out: Path
+) -> address.Place:
+    """Record the run in MLflow, with a page in `out` that says where; returns that. Raises TrackingError."""
+    config = documents.validate.config.register_ if documents.validate else RegisterConfig()
+    with server.client(uri) as mlflow:
+        place = records.place(
+            mlflow,
+            result.run_id,
+            uri=uri,
+            name=result.name or result.run_id,
+            experiment=config.experiment,
+            started_at=result.started_at,
+            parameters=records.parameters(documents),
+        )
+        html = run_page.render(result, folders, place)
+        write_text(out / PAGE, html)
+        records.record(mlflow, place, documents, folders)
+        records.conclude(mlflow, place.run_id, result, html)
+    return place
 
 
 def check_current(documents: Documents, folders: Mapping[str, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sightline.errors import SightlineError
 from sightline.pages import run_page
 from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
+from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import NAMES
 from sightline.storage import open_store
 from sightline.tracking import address, records
@@ -36,7 +38,7 @@ def conclude(
     """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
 
     `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed. A run that failed after its report is marked as failed in MLflow too; with `open_record` one that
+    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as failed in MLflow too; with `open_record` one that
     failed earlier is put on record there. A store or tracking server that does not answer is named, and stops nothing.
     """
     result = summary.summarise(
@@ -52,14 +54,21 @@ def conclude(
     write_text(out / PAGE, html)
     result.write(out)
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.error and (begun or open_record):
-        records.record_end(result, folders, html, address.tracking_uri(out.parent), open_record=open_record)
+    if result.error and (begun or open_record) and (uri := _tracking_uri(out)):
+        records.record_end(result, folders, html, uri, open_record=open_record)
     if run:
         try:
             run.finish(result, html)
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
     return result
+
+
+def _tracking_uri(out: Path) -> str | None:
+    """Return where runs are recorded; None where nowhere, which validate has refused if it was no purpose."""
+    if in_pipeline_pod() and not os.environ.get(address.TRACKING):
+        return None
+    return address.tracking_uri(out.parent)
 
 
 def finish(run_id: str, store: str, out: Path, *, name: str | None = None) -> SummaryDocument:
@@ -103,8 +112,10 @@ def _lost(left: Records) -> ErrorReport | None:
             if left[stage].documents.get("validate.json", {}).get("unchanged"):
                 return None
             continue
-        if stage == NAMES[-1] and _verdict(left) == "rejected":
-            return None
+        if stage == NAMES[-1] and (
+            _verdict(left) == "rejected" or not left["report"].documents["report.json"]["run_id"]
+        ):
+            return None  # rejected, or tracking was off
         message = (
             f"The run ended before {stage} could leave a result or say why not: its pod was killed (out of memory, "
             "deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "

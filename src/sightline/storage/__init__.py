@@ -4,7 +4,8 @@ A store holds bytes under keys. Big files travel with `Store.upload` and `Store.
 and `get_bytes`. Nothing half-written is ever read: every file is written beside its place and renamed. Endpoint and
 credentials come from the environment alone:
 
-    SIGHTLINE_STORE          where a run keeps its data            default file://<working directory>/runs/store
+    SIGHTLINE_STORE          where a run keeps its data            default file://<working directory>/runs/store,
+                                                                   in a pod of a pipeline run none
     SIGHTLINE_CACHE          where fetched data is kept            default ~/.cache/sightline
     SIGHTLINE_TRANSFERS      files moved at the same time          default 8; 4 on one core
     SIGHTLINE_S3_ENDPOINT    the object store, http(s)://host:port default AWS_ENDPOINT_URL, else Amazon's
@@ -19,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from sightline.errors import FULL, StorageUsageError, no_space_left
+from sightline.runtime.pipeline_pod import in_pipeline_pod, where_to_set
 from sightline.storage.base import (
     MissingObject,
     Store,
@@ -55,8 +57,18 @@ CACHE_ADVICE = "Set SIGHTLINE_CACHE to a folder that can be written and has room
 
 
 def default_store() -> str:
-    """Return the URI of the store that runs use by default."""
-    return os.environ.get("SIGHTLINE_STORE") or file_uri(Path.cwd() / "runs" / "store")
+    """Return the URI of the store that runs use by default.
+
+    Raises StorageUsageError where none is set in a pod of a pipeline run: there is no embedded one.
+    """
+    if store := os.environ.get("SIGHTLINE_STORE"):
+        return store
+    if in_pipeline_pod():
+        raise StorageUsageError(
+            "SIGHTLINE_STORE is not set, and a store in this pod would be gone with it. "
+            + where_to_set("SIGHTLINE_STORE, such as s3://bucket/prefix,")
+        )
+    return file_uri(Path.cwd() / "runs" / "store")
 
 
 def cache_root() -> Path:

@@ -1,4 +1,4 @@
-"""Where MLflow is: the address of its server or database, parsed, and shown without credentials."""
+"""Where MLflow is, if anywhere: the address of its server or database, parsed, and shown without credentials."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from sightline.documents import ReportDocument
 from sightline.storage.files import database_uri
 from sightline.tracking.answers import CREDENTIALS
 
 TRACKING, REGISTRY = "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"
+SWITCH = "SIGHTLINE_TRACKING"
+OFF = f"tracking is switched off ({SWITCH}=off)"
 SERVER = "SIGHTLINE_TRACKING_SERVER"  # in front of the embedded database, for containers, which cannot open it
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 REMOTE = ("http", "https", "databricks")
@@ -26,10 +29,30 @@ class Place(NamedTuple):
     run_id: str
 
 
-def tracking_uri(runs: Path | None = None) -> str:
-    """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`."""
+def place_of(reported: ReportDocument) -> Place | None:
+    """Return where a run was recorded, by its report; None where tracking was off."""
+    if reported.tracking_uri is None or reported.experiment is None or reported.run_id is None:
+        return None
+    return Place(reported.tracking_uri, reported.experiment, reported.run_id)
+
+
+def tracking_uri(runs: Path | None = None) -> str | None:
+    """Return `MLFLOW_TRACKING_URI`, or the SQLite database in `runs`, by default `SIGHTLINE_RUNS` or `./runs`.
+
+    None where `SIGHTLINE_TRACKING` is `off`, whatever the others say: a plug-in of KFP sets addresses too.
+    """
+    if os.environ.get(SWITCH) == "off":
+        return None
     folder = (runs or Path(os.environ.get("SIGHTLINE_RUNS") or "runs")).resolve()
     return os.environ.get(TRACKING) or database_uri(folder)
+
+
+def switch_problem() -> str | None:
+    """Say what is wrong with `SIGHTLINE_TRACKING`; None if nothing is."""
+    value = os.environ.get(SWITCH)
+    if value in (None, "", "on", "off"):
+        return None
+    return f"{SWITCH} is '{value}', expected on or off (in YAML with quotes, where a bare off means false)."
 
 
 def connection(uri: str) -> str:

@@ -27,6 +27,7 @@ from sightline.tracking.address import (
     redact,
     registry_uri,
     scheme,
+    switch_problem,
 )
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
 from sightline.tracking.server import QUIET_SETTINGS, READ_SECONDS, address_problem, quiet_mlflow, read, waiting
@@ -60,9 +61,15 @@ class Check:
 
 
 @contextlib.contextmanager
-def asking(uri: str, config: RegisterConfig) -> Iterator[Check]:
-    """Run the check while the block runs; what is unfinished when the block ends is dropped."""
-    known: list[str] = []
+def asking(uri: str | None, config: RegisterConfig) -> Iterator[Check]:
+    """Run the check while the block runs; what is unfinished when the block ends is dropped.
+
+    Without an address, tracking is off and no server is asked.
+    """
+    if uri is None:
+        yield Check("", [], None)
+        return
+    known = [wrong] if (wrong := switch_problem()) else []
     rest: dict[str, str] = {}
     for variable, address in ((TRACKING, uri), (REGISTRY, registry_uri(uri))):
         if not address:

@@ -19,14 +19,16 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from sightline.errors import TrackingError
+from sightline.errors import ConfigError, TrackingError
 from sightline.runtime import progress
+from sightline.runtime.pipeline_pod import in_pipeline_pod, where_to_set
 from sightline.storage import cache_root
 from sightline.storage.files import database_uri
 from sightline.tracking.address import (
     REGISTRY,
     REMOTE,
     SCHEMES,
+    SWITCH,
     TRACKING,
     UNITY,
     connection,
@@ -36,6 +38,7 @@ from sightline.tracking.address import (
     redact,
     registry_uri,
     scheme,
+    switch_problem,
 )
 from sightline.tracking.answers import (
     NOT_MLFLOW,
@@ -64,6 +67,8 @@ QUIET_SETTINGS = {
 def address_problem(uri: str, variable: str = TRACKING) -> str | None:
     """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; None if it may work."""
     way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
+    if variable == TRACKING and in_pipeline_pod():
+        way_out = f"switch tracking off with {SWITCH}=off"
     if why := malformed(uri):
         return f"{variable} is '{redact(uri)}', {why}. Correct it, or {way_out}."
     if scheme(uri) not in (*SCHEMES, *(UNITY if variable == REGISTRY else ())):
@@ -71,6 +76,8 @@ def address_problem(uri: str, variable: str = TRACKING) -> str | None:
             f"{variable} is '{redact(uri)}', expected an address that begins with one of "
             f"{', '.join(f'{name}://' for name in SCHEMES)}, or {way_out}."
         )
+    if lost := _lost_with_pod(uri, variable):
+        return lost
     if connection(uri) == uri and scheme(uri) not in (*REMOTE, *UNITY) and not importlib.util.find_spec("sqlalchemy"):
         return (
             f"{variable} is '{redact(uri)}', a database, and this image holds only the client of a server. Name "
@@ -81,10 +88,26 @@ def address_problem(uri: str, variable: str = TRACKING) -> str | None:
     return None
 
 
-def connection_problems(uri: str) -> list[str]:
-    """Say why the tracking server and, where that is another one, the model registry cannot be reached."""
+def _lost_with_pod(uri: str, variable: str) -> str | None:
+    """Say why a database in a file is no place in a pod of a pipeline run; None elsewhere."""
+    if scheme(uri) != "sqlite" or not in_pipeline_pod():
+        return None
+    given = f"is '{redact(uri)}'" if os.environ.get(variable) else "is not set"
+    off = f", or {SWITCH}=off to record nothing," if variable == TRACKING else ""
+    return f"{variable} {given}, and a database in this pod would be gone with it. " + where_to_set(
+        f"{variable}, such as http://server:5000{off}"
+    )
+
+
+def connection_problems(uri: str | None) -> list[str]:
+    """Say why the tracking server and, where that is another one, the model registry cannot be reached.
+
+    Without an address, tracking is off and nothing has to be.
+    """
+    if uri is None:
+        return []
     registry = registry_uri(uri)
-    problems = (address_problem(uri), address_problem(registry, REGISTRY) if registry else None)
+    problems = (switch_problem(), address_problem(uri), address_problem(registry, REGISTRY) if registry else None)
     return [problem for problem in problems if problem]
 
 
@@ -153,12 +176,16 @@ def read(uri: str, variable: str = TRACKING) -> str | None:
 def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """Yield an MLflow client of `uri`; refusals and outages inside the block become a TrackingError.
 
-    Long waits are reported as progress of `stage`.
+    Long waits are reported as progress of `stage`. Raises ConfigError for a switch that is neither on nor off.
     """
+    if wrong := switch_problem():
+        raise ConfigError(wrong)
     again = "Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage == "register" else None
     addresses = ((connection(uri), TRACKING), (registry, REGISTRY))
     for address, variable in addresses:
+        if address and (lost := _lost_with_pod(address, variable)):
+            raise TrackingError(lost)
         if address and (why := no_answer_reason(address)):
             raise TrackingError(
                 f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"

@@ -17,10 +17,9 @@ def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -
     If it is wrong, the error also lists problems with weights, data, store and tracking server, so that a user sees all
     of them at once. Raises ConfigError.
     """
-    from sightline.storage import default_store
     from sightline.validate import preflight
 
-    return preflight.resolve(preset, values, source=source, store=default_store())
+    return preflight.resolve(preset, values, source=source)
 
 
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
@@ -35,14 +34,13 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
     from sightline import snapshots
     from sightline.runtime.provenance import code_digest
     from sightline.runtime.stage_frame import moment, running
-    from sightline.storage import default_store
     from sightline.validate import preflight, validated_source
 
     with running("validate", out) as seconds:
         validated_source.remove(out)
         started_at = moment()
         with preflight.asking(config) as tracking:
-            target, pinned = preflight.prepare(config, tracking, source=source, store=store or default_store())
+            target, pinned = preflight.prepare(config, tracking, source=source, store=store)
             with validated_source.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":

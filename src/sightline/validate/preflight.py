@@ -19,15 +19,15 @@ from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
-from sightline.storage import FileStore, Store, open_store, work_root
+from sightline.storage import FileStore, Store, default_store, open_store, work_root
 from sightline.storage.files import unwritable
 from sightline.tracking import address, check
 
 
-def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> RunConfig:
+def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None = None) -> RunConfig:
     """Like `presets.resolve`, but its error also lists problems with weights, data, store and tracking server.
 
-    Raises ConfigError.
+    `store` is by default SIGHTLINE_STORE, here and below. Raises ConfigError.
     """
     try:
         return presets.resolve(preset, values)
@@ -37,7 +37,7 @@ def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store
             raise ConfigError(error.message, [*wrong, *tracking.problems()]) from None
 
 
-def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str) -> list[str]:
+def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None) -> list[str]:
     """Return all problems with configuration, weights, data and store; nothing is stored or downloaded."""
     wrong: tuple[str, ...] = ()
     try:
@@ -54,7 +54,7 @@ def _readable(preset: str, values: Mapping[str, Any]) -> RunConfig:
     return applicable(presets.PRESETS.get(preset, presets.balanced)(), {**values, "weights.download": False})
 
 
-def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str) -> tuple[Store, Weights]:
+def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str | None) -> tuple[Store, Weights]:
     """Open the store and pin the weights in it.
 
     Raises a single problem with data, weights or store as its own error; several, also with the tracking server, as
@@ -87,7 +87,7 @@ def refuse(errors: Sequence[SightlineError], tracking: Sequence[str]) -> None:
 
 
 def _check(
-    config: RunConfig, source: str | None, store: str, folder: Path
+    config: RunConfig, source: str | None, store: str | None, folder: Path
 ) -> tuple[list[SightlineError], Store | None, weights.FoundWeights | None]:
     errors: list[SightlineError] = []
 
@@ -100,7 +100,7 @@ def _check(
 
     target, found = None, None
     with collecting():
-        target = open_store(store)
+        target = open_store(store or default_store())
         _check_writable(target)
     with collecting():
         # Of this machine, where the stages of a run follow; a pod that validates does not train.
