@@ -15,6 +15,7 @@ from sightline.documents import (
     Documents,
     EvaluateDocument,
     ReportDocument,
+    SummaryDocument,
     load,
 )
 from sightline.errors import SightlineError, StageInputError

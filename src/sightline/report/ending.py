@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sightline import summary
 from sightline.atomic import write_text
-from sightline.documents import ErrorReport, EvaluateDocument, StageOutcome, SummaryDocument
+from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
@@ -38,8 +38,9 @@ def conclude(
     """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
 
     `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as failed in MLflow too; with `open_record` one that
-    failed earlier is put on record there. A store or tracking server that does not answer is named, and stops nothing.
+    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as
+    failed in MLflow too; with `open_record` one that failed earlier is put on record there. A store or tracking server
+    that does not answer is named, and stops nothing.
     """
     result = summary.summarise(
         run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
@@ -127,6 +128,10 @@ def _lost(left: Records) -> ErrorReport | None:
 
 def _verdict(left: Records) -> str:
     return str(left["evaluate"].documents[EvaluateDocument.file_name()]["verdict"])
+
+
+def _untracked(left: Records) -> bool:
+    return left["report"].documents[ReportDocument.file_name()]["run_id"] is None
 
 
 def _outcomes(run_id: str, left: Records, error: ErrorReport | None) -> list[StageOutcome]:
