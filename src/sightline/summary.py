@@ -60,6 +60,7 @@ def summarise(
         images={name: each.image for name, each in made.items() if each.image},
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
+        unchanged=documents.validate.unchanged if documents.validate else None,
         data=_data(documents.validate or documents.data),
         train=_train(train),
         export=_export(documents.export),
@@ -81,10 +82,12 @@ def outcomes(documents: Documents) -> list[StageOutcome]:
 
 def _status(
     documents: Documents, error: ErrorReport | None
-) -> tuple[Literal["registered", "rejected", "failed"] | None, Literal["data", "score"] | None]:
+) -> tuple[Literal["registered", "unchanged", "rejected", "failed"] | None, Literal["data", "score"] | None]:
     """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
     if error:
         return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
+    if documents.validate and documents.validate.unchanged:
+        return "unchanged", None
     if documents.evaluate and documents.evaluate.verdict == "rejected":
         return "rejected", "score"
     if documents.register:

@@ -70,6 +70,15 @@ Runner = Annotated[
         help="Where tasks run: in processes here, or in containers of the images that `make images` built.",
     ),
 ]
+Retrain = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<always|changed|drifted>",
+        help="When to train: always, or only if data, settings or code changed since the newest run of this model, or "
+        "only if the data drifted from that of the version at the alias.",
+    ),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if the same training was done before.")]
 
 
@@ -88,6 +97,7 @@ def run(
     assign: Assign = [],  # noqa: B006
     runs: Runs = Path("runs"),
     run_id: RunId = None,
+    retrain: Retrain = None,
     no_cache: NoCache = False,
     runner: Runner = SUBPROCESS,
     as_json: Json = False,
@@ -115,7 +125,12 @@ def run(
         download=download,
         policy=policy,
         pictures=pictures,
+        retrain=retrain,
     )
+    if no_cache and named.get("retrain.when", "always") != "always":
+        raise ConfigError(
+            f"--no-cache trains in any case, retrain.when={named['retrain.when']} only if it pays: leave one out."
+        )
     named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
     _check_machine(preset, named, runs)
     name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"

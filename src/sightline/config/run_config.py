@@ -244,6 +244,22 @@ class RegisterConfig(Part):
     )
 
 
+class RetrainConfig(Part):
+    """Whether the pipeline trains where little has changed since an earlier run of the same model."""
+
+    when: Literal["always", "changed", "drifted"] = Field(
+        "always",
+        description="always; changed: if data, settings or code differ from those of the newest run with a verdict; "
+        "drifted: where only the data differs, if it has drifted from that of the version at register.alias.",
+    )
+    max_drift: Fraction = Field(
+        0.1,
+        description="Largest distance that is no drift: the share of boxes or images that lie elsewhere, split by "
+        "split; what chance explains is none either. By default a tenth, above which the data report calls splits "
+        "different.",
+    )
+
+
 class RunConfig(Part):
     """Everything a run needs to know besides its data URI."""
 
@@ -255,6 +271,7 @@ class RunConfig(Part):
     gate: GateConfig = GateConfig()
     sample: SampleConfig = SampleConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    retrain: RetrainConfig = RetrainConfig()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 

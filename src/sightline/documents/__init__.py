@@ -72,6 +72,8 @@ from sightline.documents.train import (
     TrainDocument,
 )
 from sightline.documents.validate import (
+    JudgedStatus,
+    Unchanged,
     ValidateDocument,
     Weights,
 )
@@ -106,6 +108,7 @@ __all__ = [
     "GivenPictures",
     "Hardware",
     "Histogram",
+    "JudgedStatus",
     "Parity",
     "Part",
     "PinnedWeights",
@@ -128,6 +131,7 @@ __all__ = [
     "SummaryRegister",
     "SummaryTrain",
     "TrainDocument",
+    "Unchanged",
     "UnreadPicture",
     "ValidateDocument",
     "Verdict",
