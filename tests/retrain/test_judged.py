@@ -39,6 +39,9 @@ def test_the_run_that_ended_last_is_the_newest_also_if_an_older_one_is_concluded
     assert found
     assert (found.run_id, found.status, found.version) == ("b", "registered", "3")
     assert len(list(store.list())) == 2
+    later = validated().model_copy(update={"started_at": THIRD})
+    remember(later, ended("a", at=THIRD), store)  # another run by the same name
+    assert newest(store) == "a"
 
 
 def test_of_runs_that_end_at_once_the_newest_remains_and_old_ones_go(store: Store) -> None:

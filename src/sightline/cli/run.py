@@ -33,6 +33,7 @@ from sightline.cli.options import (
 )
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.config.presets import preset_for, resolve
+from sightline.config.run_config import RETRAIN
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
@@ -74,7 +75,7 @@ Retrain = Annotated[
     str | None,
     typer.Option(
         parser=non_empty,
-        metavar="<always|changed|drifted>",
+        metavar=f"<{'|'.join(RETRAIN)}>",
         help="When to train: always, or only if data, settings or code changed since the newest run of this model, or "
         "only if the data drifted from that of the version at the alias.",
     ),

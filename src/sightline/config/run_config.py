@@ -28,6 +28,8 @@ Format = Literal["yolo", "coco", "voc"]  # of annotations
 FORMATS: tuple[Format, ...] = get_args(Format)
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Retrain = Literal["always", "changed", "drifted"]
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
@@ -247,7 +249,7 @@ class RegisterConfig(Part):
 class RetrainConfig(Part):
     """Whether the pipeline trains where little has changed since an earlier run of the same model."""
 
-    when: Literal["always", "changed", "drifted"] = Field(
+    when: Retrain = Field(
         "always",
         description="always; changed: if data, settings or code differ from those of the newest run with a verdict; "
         "drifted: where only the data differs, if it has drifted from that of the version at register.alias.",

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sightline.config import RegisterConfig, RetrainConfig
+from sightline.config import RegisterConfig
 from sightline.documents import Unchanged, ValidateDocument
 from sightline.errors import StorageError, TrackingError
 from sightline.retrain import drift, judged
 from sightline.retrain.judged import remember
 from sightline.snapshots.manifest import load
-from sightline.storage import MissingObject, Store
+from sightline.storage import Store
 from sightline.tracking import address, registry, server
 
 __all__ = ["Decision", "decide", "remember"]
@@ -40,11 +40,11 @@ class Decision(NamedTuple):
         return document.model_copy(update={"unchanged": self.unchanged, "trains_because": trains_because})
 
 
-def decide(document: ValidateDocument, store: Store, run_id: str | None = None) -> Decision:
+def decide(document: ValidateDocument, store: Store) -> Decision:
     """Decide whether a validated run trains, as `retrain` in its configuration wants it.
 
-    `store` holds the published snapshot. `run_id` is this run: what an earlier attempt of its own came to is no reason
-    not to train. An outage of the store, the tracking server or the registry is a reason to train, not an error.
+    `store` holds the published snapshot. An outage of the store, the tracking server or the registry is a reason to
+    train, not an error.
     """
     config = document.config
     if config.retrain.when == "always":
@@ -55,57 +55,39 @@ def decide(document: ValidateDocument, store: Store, run_id: str | None = None) 
         return _trains(f"what earlier runs came to cannot be read: {error}")
     if former is None:
         return _trains(f"no run of model '{config.register_.model_name}' has come to a verdict in {store.uri} yet")
-    if former.run_id == run_id:
-        return _trains("the newest run with a verdict is this one")
-    same = Unchanged(
-        run_id=former.run_id,
-        name=former.name,
-        status=former.status,
-        version=former.version,
-        why="Data, settings and code are the same.",
-    )
     differences = former.differences(document)
+    same = former.stands("Data, settings and code are the same.")
     if not differences:
         return Decision(same.sentence, same)
     if config.retrain.when == "changed" or differences != [judged.DATA]:
         return _trains(f"since {same.shown}, {_listed(differences)} changed")
-    return _unless_drifted(document, store, config.register_, config.retrain)
+    return _unless_drifted(document, store, config.register_, config.retrain.max_drift)
 
 
-def _unless_drifted(document: ValidateDocument, store: Store, names: RegisterConfig, config: RetrainConfig) -> Decision:
-    """Compare the data with that of the version at the alias."""
+def _unless_drifted(document: ValidateDocument, store: Store, names: RegisterConfig, most: float) -> Decision:
+    """Decide by how far the data lies from that of the version at the alias."""
+    uri = address.tracking_uri()
+    if uri is None:
+        return _trains("the data has changed, and there is no version to compare it with: tracking is switched off")
     try:
-        with server.client(address.tracking_uri(), "validate") as mlflow:
+        with server.client(uri, "validate") as mlflow:
             found = registry.at_alias(mlflow, names.model_name, names.alias)
     except TrackingError as error:
-        return _trains(f"the data has changed, and the model registry cannot say from which data: {error}")
+        return _trains(f"the data has changed, and the registry cannot say what the version at the alias saw: {error}")
     if found is None:
         return _trains(f"the data has changed, and model '{names.model_name}' has no version at '{names.alias}' yet")
     number, snapshot, run_id = registry.origin(found)
     version = f"version {number} at '{names.alias}'"
     if not snapshot or not run_id:
-        return _trains(f"the data has changed, and {version} does not say from which: Sightline did not register it")
+        return _trains(f"the data has changed, and {version} does not say what it saw: Sightline did not register it")
     try:
-        before = load(store, snapshot)
-    except MissingObject:
-        return _trains(f"the data has changed, and the snapshot {snapshot[:12]} of {version} is not in {store.uri}")
-    except StorageError as error:
-        return _trains(f"the data has changed, and the snapshot of {version} cannot be read: {error}")
-    try:
-        found_drift = drift.measure(store, before, load(store, document.digest))
+        moved = drift.measure(store, load(store, snapshot), load(store, document.digest))
     except StorageError as error:
         return _trains(f"the data has changed, and cannot be compared with that of {version}: {error}")
-    reasons = found_drift.reasons(config.max_drift)
-    if reasons:
-        return _trains(
-            f"the data has drifted from that of {version} ({drift.limit(config.max_drift)}): {_listed(reasons)}"
-        )
-    unchanged = Unchanged(
-        run_id=run_id,
-        status="registered",
-        version=number,
-        why=f"The data has changed, but {found_drift.within(config.max_drift)}; settings and code are the same.",
-    )
+    if reasons := moved.reasons(most):
+        return _trains(f"the data has drifted from that of {version} ({drift.limit(most)}): {_listed(reasons)}")
+    why = f"The data has changed, but {moved.within(most)}; settings and code are the same."
+    unchanged = Unchanged(run_id=run_id, status="registered", version=number, why=why)
     return Decision(unchanged.sentence, unchanged)
 
 

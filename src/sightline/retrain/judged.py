@@ -1,6 +1,6 @@
 """What is remembered of runs that came to a verdict: small objects in the store, by the name of their model.
 
-    <store>/verdicts/<sha256 of the model's name>/<when the run ended>-<digest of its id>.json
+    <store>/verdicts/<sha256 of the model's name>/<when the run ended>-<digest of its identity>.json
 
 Each run has its own object, and the last key is the newest: two runs that end at once overwrite nothing, as they would
 in one object for both. A run that is concluded again keeps its place. All but the newest few are deleted.
@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from sightline.config.assignments import flat
-from sightline.documents import JudgedStatus, Part, Sha256, SummaryDocument, ValidateDocument
+from sightline.documents import JudgedStatus, Part, Sha256, SummaryDocument, Unchanged, ValidateDocument
 from sightline.errors import StorageError
 from sightline.runtime import progress
 from sightline.storage import MissingObject, Store
@@ -41,6 +41,10 @@ class Judged(Part):
     settings: dict[str, Any]
     train_code: Sha256
     infer_code: Sha256
+
+    def stands(self, why: str) -> Unchanged:
+        """Return what a run that it spares says of it."""
+        return Unchanged(run_id=self.run_id, name=self.name, status=self.status, version=self.version, why=why)
 
     def differences(self, document: ValidateDocument) -> list[str]:
         """Say what a run does otherwise: the data, weights, code, or settings, each with its old and new value."""
@@ -79,7 +83,9 @@ def remember(document: ValidateDocument, summary: SummaryDocument, store: Store)
         infer_code=document.infer_code,
     )
     folder = _folder(document.config.register_.model_name)
-    end = f"-{hashlib.sha256(entry.run_id.encode()).hexdigest()[:16]}.json"
+    # With its start: a run id is free again where the folder of runs is thrown away, as in continuous integration.
+    identity = f"{entry.run_id} {document.started_at}"
+    end = f"-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
     ended = datetime.fromisoformat(entry.finished_at).astimezone(UTC)
     try:
         keys = [key for key, _ in store.list(folder)]
