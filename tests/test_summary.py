@@ -9,11 +9,21 @@ import pytest
 
 from sightline.config.assignments import flat
 from sightline.config.presets import quickstart
-from sightline.documents import ErrorReport, RegisterDocument, StageOutcome, SummaryDocument, load, read
+from sightline.documents import (
+    ErrorReport,
+    RegisterDocument,
+    StageOutcome,
+    SummaryDocument,
+    Unchanged,
+    ValidateDocument,
+    load,
+    read,
+)
 from sightline.errors import StageInputError
 from sightline.summary import summarise
 from tests.helpers.documents import CLASSES, write_run
 
+STANDS = Unchanged(run_id="r0", name="night", status="registered", version="3", why="All is the same.")
 STARTED = "2026-11-21T08:07:11+00:00"
 DATA_REJECTED = ErrorReport(stage="validate", kind="data-rejected", message="2 errors", exit_code=3)
 OUT_OF_MEMORY = ErrorReport(stage="train", kind="train", message="killed by signal 9", exit_code=1)
@@ -44,6 +54,16 @@ def test_an_accepted_run_has_no_status_until_the_registry_holds_its_model(tmp_pa
     assert (after.status, after.rejected_by) == ("registered", None)
     assert after.register_
     assert (after.register_.model_name, after.register_.version) == ("smear", "3")
+
+
+def test_a_run_that_had_nothing_to_train_is_unchanged_and_names_the_run_that_stands(tmp_path: Path) -> None:
+    folders = write_run(tmp_path, stages=["validate"])
+    document = read(ValidateDocument, folders["validate"])
+    assert summary(folders).unchanged is None
+    document.model_copy(update={"unchanged": STANDS}).write(folders["validate"])
+    ended = summary(folders)
+    assert (ended.status, ended.rejected_by, ended.unchanged) == ("unchanged", None, STANDS)
+    assert summary(folders, OUT_OF_MEMORY).status == "failed"
 
 
 @pytest.mark.parametrize(

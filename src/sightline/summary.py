@@ -16,6 +16,7 @@ from sightline.documents import (
     ExportDocument,
     RegisterDocument,
     StageOutcome,
+    Status,
     SummaryData,
     SummaryDocument,
     SummaryEvaluate,
@@ -62,6 +63,7 @@ def summarise(
         images={name: each.image for name, each in made.items() if each.image},
         packages={**provenance.packages(), **(train.packages if train else {})},
         hardware=train.hardware if train else None,
+        unchanged=documents.validate.unchanged if documents.validate else None,
         data=_data(documents.validate or documents.data),
         train=_train(train),
         export=_export(documents.export),
@@ -83,10 +85,12 @@ def outcomes(documents: Documents) -> list[StageOutcome]:
 
 def _status(
     documents: Documents, error: ErrorReport | None, tracked: bool
-) -> tuple[Literal["registered", "accepted", "rejected", "failed"] | None, Literal["data", "score"] | None]:
+) -> tuple[Status | None, Literal["data", "score"] | None]:
     """Decide the status; an error after a rejecting verdict is still a failed run, since its record is incomplete."""
     if error:
         return ("rejected", "data") if error.kind == "data-rejected" else ("failed", None)
+    if documents.validate and documents.validate.unchanged:
+        return "unchanged", None
     if documents.evaluate and documents.evaluate.verdict == "rejected":
         return "rejected", "score"
     if documents.register:

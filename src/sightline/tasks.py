@@ -69,6 +69,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     Returns its URI, the weights, the training configuration, the whole configuration, the digests of what trains and
     of what evaluates, and the verdict: accepted, or refused for data that the gate rejects.
     """
+    from sightline import retrain
     from sightline import validate as stage
 
     with task("validate") as this:
@@ -84,6 +85,11 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
             shutil.copyfile(out / "data.html", page)
             print(error)
             return "", "", "", "", "", "", "refused"
+        decision = retrain.decide(document, this.store)
+        document = decision.noted(document)
+        document.write(out)
+        if decision.why:
+            progress.notice(decision.why)
         this.run.begin()
         this.hand_on({"validate": this.record()}, dataset.path)
         shutil.copyfile(out / "data.html", page)
@@ -91,7 +97,8 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         train = placeholder_free_json(config.train.model_dump(mode="json"))
         whole = placeholder_free_json(json.loads(config.json_text()))
         weights = document.weights.reference.text()
-        return document.snapshot, weights, train, whole, document.train_code, document.infer_code, "accepted"
+        verdict = "unchanged" if decision.unchanged else "accepted"
+        return document.snapshot, weights, train, whole, document.train_code, document.infer_code, verdict
 
 
 def gate(*, verdict: str) -> str:

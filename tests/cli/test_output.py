@@ -9,10 +9,11 @@ from sightline.cli.config import config_table
 from sightline.cli.options import styled
 from sightline.config.assignments import keys
 from sightline.config.presets import resolve
-from sightline.documents import Example, RuleResult
+from sightline.documents import Example, RuleResult, Unchanged
 from sightline.rules import RULES
 from sightline.runtime.terminal import Terminal, visible, visible_error
 from tests.helpers.command import sightline
+from tests.helpers.judged import ended
 
 HOSTILE = "a[/b] \x1b[31m\nred:smile:\udc80"
 SHOWN = r"a[/b] \x1b[31m\nred:smile:\udc80"
@@ -65,3 +66,21 @@ def test_rules_end_with_the_thresholds(tmp_path):
     assert all(f"\n{rule}  " in f"\n{text}" for rule in RULES)
     line = "  min_boxes = 10  few-boxes: fewest train boxes that a class should have.\n"
     assert line in text.partition("thresholds of a")[2]
+
+
+def test_an_unchanged_run_names_the_one_that_stands_and_is_a_success(tmp_path, capsys):
+    stands = Unchanged(run_id="r0", status="accepted", why="All is the same.")
+    summary = ended("r1", "unchanged", unchanged=stands)
+    output.print_summary(summary, tmp_path, Terminal(emoji=False, soft_wrap=True, highlight=False), named=True)
+    text = capsys.readouterr().out
+    assert "UNCHANGED\nNothing was trained: run r0, accepted, still stands. All is the same.\n" in text
+    assert "--retrain always" in text
+    assert output.exit_code(summary) == 0
+
+
+def test_retrain_is_an_option_that_does_not_go_with_no_cache(tmp_path):
+    for arguments in (("--retrain", "changed", "--no-cache"), ("--no-cache", "--set", "retrain.when=changed")):
+        done = sightline("run", *arguments, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "--no-cache trains in any case, retrain.when=changed only if it pays" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -19,7 +19,7 @@ def test_preset_is_whole_and_survives_json(preset: str) -> None:
 
 def test_every_key_has_a_meaning() -> None:
     assert len(list(keys())) > 40
-    for part in ("train", "gate", "export", "data", "weights", "sample", "register_"):
+    for part in ("train", "gate", "export", "data", "weights", "sample", "register_", "retrain"):
         for name, field in type(getattr(RunConfig(), part)).model_fields.items():
             assert field.description, f"{part}.{name}"
 

@@ -17,6 +17,8 @@ from sightline.documents import (
     RegisterDocument,
     SplitCounts,
     StageOutcome,
+    Unchanged,
+    ValidateDocument,
     read,
 )
 from sightline.pages.formatting import duration, size
@@ -94,6 +96,19 @@ def test_class_names_and_messages_are_text_and_never_markup(folders: dict[str, P
 def test_a_rejected_model_is_named_so_first(tmp_path: Path) -> None:
     text = Page(page(write_run(tmp_path, verdict="rejected"))).text
     assert "Rejected The score gate turned this model down; it was not registered. map50 is 0.826, at least 0.9" in text
+
+
+def test_an_unchanged_run_names_the_one_that_stands_and_one_that_trained_says_why(tmp_path: Path) -> None:
+    folders = write_run(tmp_path, stages=["validate"])
+    stands = Unchanged(run_id="r0", name="night", status="registered", version="3", why="All is the same.")
+    rewrite(folders, ValidateDocument, unchanged=stands)
+    html = page(folders)
+    assert '<div class="verdict plain">' in html
+    line = "Unchanged Nothing was trained: run night (r0), registered as version 3, still stands. All is the same."
+    assert line in Page(html).text
+    assert "Images 410 88 90" in Page(html).text
+    rewrite(folders, ValidateDocument, unchanged=None, trains_because="This run trains: the data changed.")
+    assert "Why it trained This run trains: the data changed." in Page(page(folders)).text
 
 
 def register(folder: Path) -> dict[str, Path]:

@@ -170,6 +170,7 @@ def values(
     download: bool,
     policy: str | None,
     pictures: str | None = None,
+    retrain: str | None = None,
 ) -> dict[str, Any]:
     """Join named options and --set into dotted keys; --set comes last and wins."""
     named: dict[str, Any] = {
@@ -181,6 +182,7 @@ def values(
         "weights.trust": trust or None,
         "weights.download": download or None,
         "sample.pictures": _absolute(pictures) if pictures else None,
+        "retrain.when": retrain,
     }
     return {**{key: value for key, value in named.items() if value is not None}, **parse_assignments(assignments)}
 

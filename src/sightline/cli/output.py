@@ -45,6 +45,9 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
         word = "REJECTED by the data gate" if summary.rejected_by == "data" else f"FAILED in {summary.error.stage}"
         console.print(f"[bold red]{word}[/]")
         console.print(visible_error(summary.error.message), markup=False)
+    elif summary.status == "unchanged" and summary.unchanged:
+        console.print("[bold green]UNCHANGED[/]")
+        console.print(summary.unchanged.sentence, markup=False)
     elif summary.status == "rejected":
         console.print("[bold yellow]REJECTED by the score gate[/]: the model is logged, and not registered.")
     elif summary.register_:
@@ -86,6 +89,8 @@ def _places(summary: SummaryDocument, folder: Path, named: bool) -> dict[str, st
         places["next"] = "correct what the message names, and run again" + " under another --run-id" * named
     elif summary.error:
         places["next"] = "correct what the message names, and run the same command again"
+    elif summary.status == "unchanged":
+        places["next"] = "nothing; --retrain always trains in any case"
     elif summary.data and summary.data.source == "quickstart":
         command = f"{_program('sightline')} run --help"
         places["next"] = f"make run DATA=path/to/your/images WEIGHTS=path/to/yolo11n.pt   (or: {command})"

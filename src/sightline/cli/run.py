@@ -33,6 +33,7 @@ from sightline.cli.options import (
 )
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.config.presets import preset_for, resolve
+from sightline.config.run_config import RETRAIN
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
@@ -70,6 +71,15 @@ Runner = Annotated[
         help="Where tasks run: in processes here, or in containers of the images that `make images` built.",
     ),
 ]
+Retrain = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar=f"<{'|'.join(RETRAIN)}>",
+        help="When to train: always, or only if data, settings or code changed since the newest run of this model, or "
+        "only if the data drifted from that of the version at the alias.",
+    ),
+]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Train again, even if the same training was done before.")]
 
 
@@ -88,6 +98,7 @@ def run(
     assign: Assign = [],  # noqa: B006
     runs: Runs = Path("runs"),
     run_id: RunId = None,
+    retrain: Retrain = None,
     no_cache: NoCache = False,
     runner: Runner = SUBPROCESS,
     as_json: Json = False,
@@ -115,7 +126,12 @@ def run(
         download=download,
         policy=policy,
         pictures=pictures,
+        retrain=retrain,
     )
+    if no_cache and named.get("retrain.when", "always") != "always":
+        raise ConfigError(
+            f"--no-cache trains in any case, retrain.when={named['retrain.when']} only if it pays: leave one out."
+        )
     named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
     _check_machine(preset, named, runs)
     name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"

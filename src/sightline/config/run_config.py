@@ -28,6 +28,8 @@ Format = Literal["yolo", "coco", "voc"]  # of annotations
 FORMATS: tuple[Format, ...] = get_args(Format)
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Retrain = Literal["always", "changed", "drifted"]
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
@@ -244,6 +246,22 @@ class RegisterConfig(Part):
     )
 
 
+class RetrainConfig(Part):
+    """Whether the pipeline trains where little has changed since an earlier run of the same model."""
+
+    when: Retrain = Field(
+        "always",
+        description="always; changed: if data, settings or code differ from those of the newest run with a verdict; "
+        "drifted: where only the data differs, if it has drifted from that of the version at register.alias.",
+    )
+    max_drift: Fraction = Field(
+        0.1,
+        description="Largest distance that is no drift: the share of boxes or images that lie elsewhere, split by "
+        "split; what chance explains is none either. By default a tenth, above which the data report calls splits "
+        "different.",
+    )
+
+
 class RunConfig(Part):
     """Everything a run needs to know besides its data URI."""
 
@@ -255,6 +273,7 @@ class RunConfig(Part):
     gate: GateConfig = GateConfig()
     sample: SampleConfig = SampleConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    retrain: RetrainConfig = RetrainConfig()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 

@@ -6,7 +6,7 @@ coarse bins that are put together from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -111,6 +111,12 @@ class LabelCounts:
         fine += np.bincount(bins, minlength=len(fine))
 
 
+def compared(one: LabelCounts, other: LabelCounts, split: Split, names: Sequence[str]) -> Iterator[SplitComparison]:
+    """Compare two counts property by property; `split` is that of the other, `names` are the classes of both."""
+    values = {what: scale.values for what, scale in SCALES.items()}
+    return compare(one, other, split=split, values=values, names=names)
+
+
 class Pairs:
     """In how many images two classes appear together, for the first `MOST_PAIRED` classes that appear at all."""
 
@@ -186,14 +192,15 @@ class Statistics:
 
     def split_comparisons(self) -> list[SplitComparison]:
         """Compare val and test with train, property by property; what one of the two has nothing of is left out."""
-        self._flush()
-        values = {what: scale.values for what, scale in SCALES.items()}
-        train = self._tallies["train"]
+        train = self.counts("train")
         return [
-            comparison
-            for split in HELD_OUT
-            for comparison in compare(train, self._tallies[split], split=split, values=values, names=self._names)
+            comparison for split in HELD_OUT for comparison in compared(train, self.counts(split), split, self._names)
         ]
+
+    def counts(self, split: Split) -> LabelCounts:
+        """Return what was counted of a split so far."""
+        self._flush()
+        return self._tallies[split]
 
     def _histogram(self, what: str) -> Histogram:
         scale = SCALES[what]

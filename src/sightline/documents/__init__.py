@@ -56,6 +56,7 @@ from sightline.documents.sample import (
 from sightline.documents.summary import (
     ErrorReport,
     StageOutcome,
+    Status,
     SummaryData,
     SummaryDocument,
     SummaryEvaluate,
@@ -72,6 +73,8 @@ from sightline.documents.train import (
     TrainDocument,
 )
 from sightline.documents.validate import (
+    JudgedStatus,
+    Unchanged,
     ValidateDocument,
     Weights,
 )
@@ -106,6 +109,7 @@ __all__ = [
     "GivenPictures",
     "Hardware",
     "Histogram",
+    "JudgedStatus",
     "Parity",
     "Part",
     "PinnedWeights",
@@ -121,6 +125,7 @@ __all__ = [
     "SplitComparison",
     "SplitCounts",
     "StageOutcome",
+    "Status",
     "SummaryData",
     "SummaryDocument",
     "SummaryEvaluate",
@@ -128,6 +133,7 @@ __all__ = [
     "SummaryRegister",
     "SummaryTrain",
     "TrainDocument",
+    "Unchanged",
     "UnreadPicture",
     "ValidateDocument",
     "Verdict",

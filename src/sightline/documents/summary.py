@@ -12,6 +12,9 @@ from sightline.documents.base import Document, Part, Score, Sha256, Split, Verdi
 from sightline.documents.evaluate import ClassScores
 from sightline.documents.export import Parity
 from sightline.documents.train import BestEpoch, Hardware
+from sightline.documents.validate import Unchanged
+
+Status = Literal["registered", "accepted", "unchanged", "rejected", "failed"]  # of a run that has ended
 
 
 class SummaryData(Part):
@@ -104,7 +107,7 @@ class SummaryDocument(Document):
 
     run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
     name: str | None = Field(None, description="What people call the run; several may be called the same.")
-    status: Literal["registered", "accepted", "rejected", "failed"] | None = Field(
+    status: Status | None = Field(
         description="Null while the run goes on: an accepted model is `registered` once the registry holds it, and "
         "`accepted` where tracking is switched off."
     )
@@ -115,6 +118,7 @@ class SummaryDocument(Document):
     images: dict[str, str] = Field({}, description="Container image of each stage that ran in one: name and tag.")
     packages: dict[str, str]
     hardware: Hardware | None
+    unchanged: Unchanged | None = Field(None, description="The earlier run that still stands, of an unchanged run.")
     data: SummaryData | None
     train: SummaryTrain | None
     export: SummaryExport | None

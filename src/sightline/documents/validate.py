@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from sightline.config import Format, RunConfig
 from sightline.documents.base import Document, Part, Sha256, Split
 from sightline.documents.data import RuleResult, SplitCounts
 from sightline.documents.weights import WeightsReference
+
+JudgedStatus = Literal["registered", "accepted", "rejected"]  # of a run that came to a verdict on a model
 
 
 class Weights(Part):
@@ -21,6 +25,27 @@ class Weights(Part):
     def sha256(self) -> str | None:
         """Digest of the checkpoint; null when training from scratch."""
         return self.reference.sha256
+
+
+class Unchanged(Part):
+    """Why a run ends without training: an earlier one that still stands."""
+
+    run_id: str = Field(description="The earlier run.")
+    name: str | None = Field(None, description="What people call it, as far as known.")
+    status: JudgedStatus = Field(description="How that run ended.")
+    version: str | None = Field(None, description="The model version that it registered, if any.")
+    why: str = Field(description="What was compared, and what came of it.")
+
+    @property
+    def shown(self) -> str:
+        """Name the earlier run and how it ended: `run nightly-7, registered as version 3`."""
+        name = f"{self.name} ({self.run_id})" if self.name and self.name != self.run_id else self.run_id
+        return f"run {name}, {self.status}{f' as version {self.version}' if self.version else ''}"
+
+    @property
+    def sentence(self) -> str:
+        """Say the whole."""
+        return f"Nothing was trained: {self.shown}, still stands. {self.why}"
 
 
 class ValidateDocument(Document):
@@ -41,5 +66,11 @@ class ValidateDocument(Document):
     config: RunConfig
     train_code: Sha256 = Field(description="Digest of what trains and exports: source and package versions.")
     infer_code: Sha256 = Field(description="Digest of what evaluates: source and package versions.")
+    unchanged: Unchanged | None = Field(
+        None, description="The earlier run that still stands; null where this one trains."
+    )
+    trains_because: str | None = Field(
+        None, description="Why it trains although `retrain.when` might have spared that; null otherwise."
+    )
     started_at: str = Field(description="When the stage, and with it the run, began: ISO 8601, UTC.")
     seconds: float

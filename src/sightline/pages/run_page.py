@@ -101,6 +101,9 @@ def headline(summary: SummaryDocument, evaluated: EvaluateDocument | None) -> He
         if summary.rejected_by == "data":
             return Headline("Rejected", "The data gate refused the data, so nothing was trained on it.", "bad", [])
         return Headline("Failed", f"The run stopped in {summary.error.stage}.", "bad", [])
+    if summary.status == "unchanged" and summary.unchanged:
+        stands = f"Nothing was trained: {summary.unchanged.shown}, still stands."
+        return Headline("Unchanged", stands, "plain", [summary.unchanged.why])
     if summary.rejected_by == "score":
         return Headline("Rejected", "The score gate turned this model down; it was not registered.", "warn", reasons)
     if summary.status == "accepted":

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sightline import summary
+from sightline import retrain, summary
 from sightline.atomic import write_text
-from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument
+from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, load
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
@@ -60,6 +60,8 @@ def conclude(
     if run:
         try:
             run.finish(result, html)
+            if validated := load(folders).validate:
+                retrain.remember(validated, result, run.store)
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
     return result

@@ -70,6 +70,24 @@ def register(mlflow: Any, model: Model, mlflow_run: str) -> Any:
     return mlflow.get_model_version(config.model_name, version.version)
 
 
+def at_alias(mlflow: Any, name: str, alias: str) -> Any | None:
+    """Return the version at an alias; None where there is no such model, or no such alias. Raises MLflow's own."""
+    from mlflow import MlflowException
+
+    try:
+        number = mlflow.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return mlflow.get_model_version(name, number) if number else None
+
+
+def origin(version: Any) -> tuple[str, str | None, str | None]:
+    """Return a version's number, and the digest of the snapshot and the run that it is from, if it was ours."""
+    return str(version.version), version.tags.get("sightline.snapshot"), version.tags.get(RUN_TAG)
+
+
 def tags(model: Model) -> dict[str, str]:
     """Return the tags that a version is found and judged by; nulls are left out."""
     evaluated = model.evaluated

@@ -180,15 +180,15 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """
     if wrong := switch_problem():
         raise ConfigError(wrong)
-    again = "Nothing is lost: run this stage again."
-    registry = registry_uri(uri) if stage == "register" else None
+    again = "" if stage == "validate" else " Nothing is lost: run this stage again."
+    registry = registry_uri(uri) if stage in ("validate", "register") else None
     addresses = ((connection(uri), TRACKING), (registry, REGISTRY))
     for address, variable in addresses:
         if address and (lost := _lost_with_pod(address, variable)):
             raise TrackingError(lost)
         if address and (why := no_answer_reason(address)):
             raise TrackingError(
-                f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}. {again}"
+                f"No MLflow server answers at {redact(address)}: {why}. Start it, or fix {variable}.{again}"
             )
     quiet_mlflow()
     import mlflow
@@ -204,7 +204,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
     with waiting(uri, stage):
         for address, variable in addresses:
             if address and scheme(address) in REMOTE and (why := read(address, variable)):
-                raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}. {again}")
+                raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}.{again}")
         try:
             mlflow.set_tracking_uri(connection(uri))  # the model flavours read it from nowhere else
             with one_at_a_time(connection(uri)):
@@ -214,7 +214,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
         except failures as error:
             address, variable = (registry, REGISTRY) if registry and _of_registry(error) else (uri, TRACKING)
             raise TrackingError(
-                f"MLflow at {redact(address)} refused: {reason(error)}. {advice(error, variable)} {again}"
+                f"MLflow at {redact(address)} refused: {reason(error)}. {advice(error, variable)}{again}"
             ) from None
 
 
