@@ -14,6 +14,7 @@ import docstring_parser
 import yaml
 from kfp import compiler
 
+from components._parameters import offer_choices
 from pipelines.train import sightline_train
 from sightline.policy import BASES, Policy
 from sightline.rules import RULES
@@ -35,6 +36,7 @@ def derived() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         for path, pipeline in PIPELINES.items():
             target = Path(folder) / "pipeline.yaml"
+            offer_choices(pipeline)
             compiler.Compiler().compile(pipeline, str(target))
             texts[path] = stoppable(target.read_text(encoding="utf-8"))
     specs = [next(yaml.safe_load_all(text)) for text in texts.values()]

@@ -48,7 +48,7 @@ def sightline_train(**parameters: Any) -> None:
 
     for task in (checked, trained, exported, evaluated, sampled, judged, reported, registered):
         request(task, task.name)
-    trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["gpus"])
+    trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(parameters["train_gpus"])
     # Their inputs do not decide their result (data or pictures at a mutable URI, a tracking server, the code).
     for task in (checked, sampled, reported, judged, registered):
         task.set_caching_options(False)

@@ -28,6 +28,8 @@ Format = Literal["yolo", "coco", "voc"]  # of annotations
 FORMATS: tuple[Format, ...] = get_args(Format)
 Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Retrain = Literal["always", "changed", "drifted"]
+RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
 STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
@@ -244,6 +246,13 @@ class RegisterConfig(Part):
     )
 
 
+class RetrainConfig(Part):
+    """Whether a run trains at all."""
+
+    when: Retrain = Field("always", description="always, changed, or drifted.")
+    drift: float = Field(0.1, ge=0, description="Difference of the data from which it counts as drifted.")
+
+
 class RunConfig(Part):
     """Everything a run needs to know besides its data URI."""
 
@@ -255,6 +264,7 @@ class RunConfig(Part):
     gate: GateConfig = GateConfig()
     sample: SampleConfig = SampleConfig()
     register_: RegisterConfig = Field(RegisterConfig(), alias="register")
+    retrain: RetrainConfig = RetrainConfig()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 

@@ -106,7 +106,7 @@ def settings(
     train = config.train if config else None
     workers = train.workers if train and train.gpus else 0  # on the CPU the engine loads images in its own process
     shared = shm_bytes(workers, train.batch if train else 0, train.image_size if train else 0)
-    return Settings(images=dict(images), mounts=mounts, work=str(work), shm_bytes=shared, gpus=parameters.gpus)
+    return Settings(images=dict(images), mounts=mounts, work=str(work), shm_bytes=shared, gpus=parameters.train_gpus)
 
 
 def _check_mountable(paths: Iterable[Path]) -> None:
