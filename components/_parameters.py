@@ -33,18 +33,17 @@ def form(pipeline: Callable[..., None]) -> Callable[..., None]:
     filled_in.__doc__ = f"{inspect.getdoc(pipeline)}\n\nArgs:\n{meanings}"
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     filled_in.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, kind, default=field.default, annotation=str) for name, field in FIELDS.items()
-        ]
+        [inspect.Parameter(name, kind, default=field.default, annotation=str) for name, field in FIELDS.items()]
     )
     return filled_in
 
 
-def offer_choices(pipeline: BaseComponent) -> None:
-    """Make drop-downs of the parameters that have few values. KFP's SDK refuses `Literal` in a signature."""
+def offering_choices(pipeline: BaseComponent) -> BaseComponent:
+    """Make drop-downs of the parameters that have few values: KFP's SDK refuses `Literal` in a signature."""
     parameters = pipeline.pipeline_spec.root.input_definitions.parameters
     for name, values in choices().items():
         parameters[name].literals.extend(Value(string_value=value) for value in values)
+    return pipeline
 
 
 def written_out(component: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,9 +56,7 @@ def written_out(component: Callable[..., Any]) -> Callable[..., Any]:
     source = source[source.index("def ") :]
     for line, each in LINES.items():
         assert source.count(line) == 1, f"{component.__name__} has no line {line!r}, or two"
-        named = [
-            each.format(name=name, meaning=field.description) for name, field in FIELDS.items()
-        ]
+        named = [each.format(name=name, meaning=field.description) for name, field in FIELDS.items()]
         source = source.replace(line, "".join(named))
     file = f"<{component.__module__}, written out>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

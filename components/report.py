@@ -9,6 +9,11 @@ from components import images
 def report(
     run_id: str,
     name: str,
+    train_cpu: str,
+    train_memory: str,
+    train_gpus: str,
+    train_node_selector: dict,
+    train_tolerations: list,
     validate: dsl.Input[dsl.Artifact],
     train: dsl.Input[dsl.Artifact],
     export: dsl.Input[dsl.Artifact],
@@ -22,6 +27,11 @@ def report(
     Args:
         run_id: Identity of the pipeline run: its job's id.
         name: What people call the run; several may be called the same.
+        train_cpu: CPUs that training gets, such as 8 or 500m.
+        train_memory: Memory that training gets.
+        train_gpus: GPUs that training gets.
+        train_node_selector: Labels of the nodes on which training may run.
+        train_tolerations: Taints of nodes that training bears.
         validate: The data report.
         train: Checkpoints and history.
         export: The ONNX file and its document.

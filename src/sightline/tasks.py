@@ -79,11 +79,11 @@ def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
     return preflight.mistakes(parameters.recipe, values, source=parameters.data, store=store)
 
 
-def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> tuple[str, str, str, str, str, str]:
+def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> tuple[Any, ...]:
     """Check everything and make the snapshot.
 
-    Returns its URI, the weights, the training configuration, the whole configuration, and the digests of what trains
-    and of what evaluates.
+    Returns its URI, the weights, the training configuration, the whole configuration, the digests of what trains and of
+    what evaluates, and the node selector and tolerations of train.
     """
     from sightline import validate as stage
     from sightline.runtime import stage_frame
@@ -103,7 +103,8 @@ def validate(*, folder: str, metrics: Metrics, page: str, **parameters: Any) -> 
         weights = document.weights.reference.text()
         train = placeholder_free_json(config.train.model_dump(mode="json"))
         whole = placeholder_free_json(json.loads(config.json_text()))
-        return document.snapshot, weights, train, whole, document.train_code, document.infer_code
+        codes = document.train_code, document.infer_code
+        return document.snapshot, weights, train, whole, *codes, given.node_selector(), given.tolerations()
 
 
 def train(*, snapshot: str, weights: str, config: str, code: str, folder: str, metrics: Metrics) -> None:
