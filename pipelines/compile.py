@@ -34,8 +34,8 @@ One file per stage: a signature, a docstring and one call. This page is rendered
 
 ## The form
 
-What a person fills in to start a run, on the dashboard (by alphabet) or with `sightline submit --param name=value`. `preset`
-leaves a value to the preset; an emptied field is the default.
+What a person fills in to start a run, on the dashboard (by alphabet) or with `sightline submit --param name=value`.
+`preset` leaves a value to the preset; an emptied field is the default.
 
 | name | default | meaning |
 |---|---|---|
@@ -142,9 +142,7 @@ def main(
         str | None, _option(options.object_name, "claim", "Claim that all nodes can write, for the cache of all runs.")
     ] = None,
     owner: Annotated[str | None, _option(options.label, "team", "Label of every pod.")] = None,
-    queue: Annotated[
-        str | None, _option(options.object_name, "queue", "Queue of Kueue in which training waits.")
-    ] = None,
+    queue: Annotated[str | None, _option(options.object_name, "queue", "Queue of Kueue for training.")] = None,
     pull_secret: Annotated[
         str | None, _option(options.object_name, "secret", "Secret with which images are fetched.")
     ] = None,

@@ -1,4 +1,4 @@
-"""What Kubeflow Pipelines fixes when a pipeline is compiled, and a person may want otherwise: `make compile SHM=8Gi …`."""
+"""What Kubeflow Pipelines fixes when a pipeline is compiled, and one may want otherwise: `make compile SHM=8Gi …`."""
 
 from __future__ import annotations
 

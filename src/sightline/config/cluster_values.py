@@ -1,4 +1,4 @@
-"""What a person asks of a cluster in the pipeline's form: amounts, labels of nodes, tolerations, as Kubernetes takes them.
+"""What the form asks of a cluster: amounts, labels of nodes, tolerations, as Kubernetes takes them.
 
 A cluster refuses a wrong one only when the task is to start, long after the data was checked, and in its own words.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,6 @@ LEAST_CPU, MOST_CPU = 0.1, 1024
 LEAST_MEMORY = 128 << 20  # bytes; less is a number whose unit was forgotten
 SELECTOR = 'expected a JSON object of labels, such as {"gpu": "a100"}'
 TOLERATIONS = 'expected a JSON list, such as [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]'
-Label = Annotated[str, Field(max_length=63)]
 
 
 class Toleration(BaseModel):
@@ -37,7 +36,7 @@ class Toleration(BaseModel):
     operator: Literal["Exists", "Equal"] = "Equal"
     value: str = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    tolerationSeconds: int | None = None
+    seconds: int | None = Field(None, alias="tolerationSeconds")
 
     @model_validator(mode="after")
     def _as_the_api_server_checks(self) -> Toleration:
@@ -49,9 +48,12 @@ class Toleration(BaseModel):
             raise ValueError("value: the operator Exists takes none")
         if self.value and not NAME.fullmatch(self.value):
             raise ValueError(f"value: got {expected.shown(self.value)}, expected a label's value")
-        if self.tolerationSeconds is not None and self.effect != "NoExecute":
+        if self.seconds is not None and self.effect != "NoExecute":
             raise ValueError("tolerationSeconds: only for the effect NoExecute")
         return self
+
+
+FIELDS = [field.alias or name for name, field in Toleration.model_fields.items()]
 
 
 def is_label(key: str) -> bool:
@@ -106,7 +108,7 @@ def tolerations(text: str) -> list[dict[str, Any]]:
     problems, whole = [], []
     for number, item in enumerate(found, 1):
         try:
-            whole.append(Toleration.model_validate(item).model_dump(exclude_defaults=True))
+            whole.append(Toleration.model_validate(item).model_dump(by_alias=True, exclude_defaults=True))
         except ValidationError as error:
             problems += [f"number {number}: {_explained(each)}" for each in error.errors()]
     if problems:
@@ -124,6 +126,6 @@ def _json(text: str, wanted: str) -> Any:
 def _explained(item: Any) -> str:
     name = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"unknown field '{name}', expected one of {', '.join(Toleration.model_fields)}"
+        return f"unknown field '{name}', expected one of {', '.join(FIELDS)}"
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return message if item["type"] == "value_error" else f"{name or 'it'} should be {message}"

@@ -257,8 +257,8 @@ class PipelineParameters(Part):
         if int(self.train_gpus) or self.recipe in ("quickstart", "fast"):
             return []
         return [
-            f"train_gpus is 0: {self.recipe} would train on {self.train_cpu} CPU, which takes days on real data. Ask for "
-            "a GPU, or try the preset fast."
+            f"train_gpus is 0: {self.recipe} would train on {self.train_cpu} CPU, which takes days on real data. Ask "
+            "for a GPU, or try the preset fast."
         ]
 
 

@@ -18,7 +18,7 @@ import yaml
 from sightline import __version__
 from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import resolve
-from sightline.errors import ConfigError, did_you_mean, shown
+from sightline.errors import ConfigError, did_you_mean
 from sightline.orchestrate import images, registry
 from sightline.orchestrate.images import pipeline_file
 from sightline.orchestrate.kfp_api import Server

@@ -46,7 +46,7 @@ def too_much_shared_memory(train: TrainConfig, ceiling: str | None) -> str | Non
         return None
     wanted = f"{-(-need // (1 << 20))}Mi"
     return (
-        f"train.workers {train.workers}, train.batch {train.batch} and train.image_size {train.image_size} together need "
-        f"{wanted} of shared memory, and training has {ceiling}: lower one of them, or compile the pipeline with more "
-        f"(make compile SHM={wanted})."
+        f"train.workers {train.workers}, train.batch {train.batch} and train.image_size {train.image_size} together "
+        f"need {wanted} of shared memory, and training has {ceiling}: lower one of them, or compile the pipeline with "
+        f"more (make compile SHM={wanted})."
     )
