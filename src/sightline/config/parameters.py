@@ -171,7 +171,7 @@ class PipelineParameters(Part):
         PRESET, description="Side of the square network input in pixels, a multiple of 32."
     )
     train_memory: Annotated[Text, AfterValidator(cluster_values.memory)] = Field(
-        "4Gi", description="Memory that training gets, such as 32Gi; shared memory is part of it."
+        "3Gi", description="Memory that training gets, such as 32Gi; shared memory is part of it."
     )
     train_node_selector: Annotated[str, AfterValidator(_selector)] = Field(
         "{}",
