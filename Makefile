@@ -75,8 +75,12 @@ format: $(STAMP) ## format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-compile: $(STAMP) ## write pipelines/compiled/*.yaml
-	@$(BIN)/python -m pipelines.compile
+# what Kubeflow Pipelines fixes when a pipeline is compiled; with any of them, `make compile` writes build/train.yaml
+OPTIONS = SHM CACHE_CLAIM OWNER QUEUE PULL_SECRET TRAIN_TIMEOUT TTL DEADLINE
+lower = $(subst _,-,$(shell echo $(1) | tr A-Z a-z))
+
+compile: $(STAMP) ## write pipelines/compiled/*.yaml, or build/train.yaml (SHM= DEADLINE= CACHE_CLAIM= OWNER= QUEUE= …)
+	@$(BIN)/python -m pipelines.compile $(foreach name,$(OPTIONS),$(if $($(name)),--$(call lower,$(name)) "$($(name))"))
 
 submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start a run (ARGS='--param data=s3://… --wait')
 	@$(BIN)/sightline submit $(COMPILED) $(ARGS)

@@ -9,11 +9,14 @@ import linecache
 from collections.abc import Callable
 from typing import Any
 
-from sightline.config.parameters import PipelineParameters
+from google.protobuf.struct_pb2 import Value
+from kfp.dsl.base_component import BaseComponent
+
+from sightline.config.parameters import PipelineParameters, choices
 
 FIELDS = PipelineParameters.model_fields
 LINES = {  # of a component, and what stands for each of them, once for every parameter
-    "    **parameters: Any,\n": "    {name}: {type},\n",
+    "    **parameters: Any,\n": "    {name}: str,\n",
     "        **parameters: Those of the pipeline.\n": "        {name}: {meaning}\n",
     "        **parameters,\n": "        {name}={name},\n",
 }
@@ -30,12 +33,17 @@ def form(pipeline: Callable[..., None]) -> Callable[..., None]:
     filled_in.__doc__ = f"{inspect.getdoc(pipeline)}\n\nArgs:\n{meanings}"
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     filled_in.__signature__ = inspect.Signature(
-        [
-            inspect.Parameter(name, kind, default=field.default, annotation=field.annotation)
-            for name, field in FIELDS.items()
-        ]
+        [inspect.Parameter(name, kind, default=field.default, annotation=str) for name, field in FIELDS.items()]
     )
     return filled_in
+
+
+def offering_choices(pipeline: BaseComponent) -> BaseComponent:
+    """Make drop-downs of the parameters that have few values: KFP's SDK refuses `Literal` in a signature."""
+    parameters = pipeline.pipeline_spec.root.input_definitions.parameters
+    for name, values in choices().items():
+        parameters[name].literals.extend(Value(string_value=value) for value in values)
+    return pipeline
 
 
 def written_out(component: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,10 +56,7 @@ def written_out(component: Callable[..., Any]) -> Callable[..., Any]:
     source = source[source.index("def ") :]
     for line, each in LINES.items():
         assert source.count(line) == 1, f"{component.__name__} has no line {line!r}, or two"
-        named = [
-            each.format(name=name, type=field.annotation.__name__, meaning=field.description)
-            for name, field in FIELDS.items()
-        ]
+        named = [each.format(name=name, meaning=field.description) for name, field in FIELDS.items()]
         source = source.replace(line, "".join(named))
     file = f"<{component.__module__}, written out>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

@@ -24,6 +24,8 @@ def validate(
         ("train_code", str),
         ("infer_code", str),
         ("verdict", str),
+        ("train_node_selector", dict),
+        ("train_tolerations", list),
     ],
 ):
     """Check data, weights and configuration, and turn the data into a content-addressed snapshot.
@@ -41,6 +43,8 @@ def validate(
         train_code: Digest of what trains and exports: Sightline's source and package versions.
         infer_code: Digest of what evaluates: Sightline's source and package versions.
         verdict: `accepted`, `refused` or `unchanged`.
+        train_node_selector: Labels of the nodes on which training may run.
+        train_tolerations: Taints of nodes that training bears.
     """
     from sightline import tasks
 

@@ -2,47 +2,69 @@
 
 python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the table of rules
 python -m pipelines.compile --check    fail if a committed file differs
+python -m pipelines.compile --shm 8Gi  with options of your own: write build/train.yaml, and leave the others alone
 """
 
 import importlib
-import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import docstring_parser
+import typer
 import yaml
 from kfp import compiler
 
+from pipelines import options
+from pipelines.options import Options
 from pipelines.train import sightline_train
+from sightline.config.parameters import PipelineParameters
 from sightline.policy import BASES, Policy
 from sightline.rules import RULES
 
 ROOT = Path(__file__).parents[1]
-PIPELINES = {"pipelines/compiled/train.yaml": sightline_train}
+COMMITTED, OURS = "pipelines/compiled/train.yaml", "build/train.yaml"
 RULES_PAGE = "src/sightline/validate/README.md"
 STARTS_PYTHON = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
 One file per stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
+
+## The form
+
+What a person fills in to start a run, on the dashboard (by alphabet) or with `sightline submit --param name=value`.
+`preset` leaves a value to the preset; an emptied field is the default.
+
+| name | default | meaning |
+|---|---|---|
 """
+
+
+def compiled(options: Options) -> str:
+    """Return the compiled pipeline."""
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(sightline_train(options), str(target))
+        return stoppable(target.read_text(encoding="utf-8"))
 
 
 def derived() -> dict[str, str]:
     """Return the text of every derived file by its path in the repository."""
-    texts = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for path, pipeline in PIPELINES.items():
-            target = Path(folder) / "pipeline.yaml"
-            compiler.Compiler().compile(pipeline, str(target))
-            texts[path] = stoppable(target.read_text(encoding="utf-8"))
-    specs = [next(yaml.safe_load_all(text)) for text in texts.values()]
-    texts["components/README.md"] = HEADING + "".join(interface(*item) for spec in specs for item in interfaces(spec))
+    texts = {COMMITTED: compiled(Options())}
+    spec = next(yaml.safe_load_all(texts[COMMITTED]))
+    texts["components/README.md"] = HEADING + form() + "".join(interface(*item) for item in interfaces(spec))
     before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     texts[RULES_PAGE] = before + BEGIN + rules() + END + after
     return texts
+
+
+def form() -> str:
+    """Render the form: a row for each parameter, by alphabet."""
+    fields = sorted(PipelineParameters.model_fields.items())
+    return "".join(f"| `{name}` | `{field.default}` | {field.description} |\n" for name, field in fields)
 
 
 def stoppable(pipeline: str) -> str:
@@ -97,19 +119,58 @@ def interface(name: str, component: dict[str, Any], image: str) -> str:
     return f"\n## {name}\n\n{docstring.short_description}\n\nImage `{image}`.\n\n{table}"
 
 
-def main(arguments: list[str]) -> int:
-    """Write, or with --check compare; returns the exit code."""
-    texts = derived()
-    if arguments == ["--check"]:
-        stale = [path for path, text in texts.items() if (ROOT / path).read_text(encoding="utf-8") != text]
+def _read(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser whose mistakes are those of an option."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise typer.BadParameter(f"{problem}.") from None
+
+    return read
+
+
+def _option(parse: Callable[[str], Any], example: str, words: str) -> Any:
+    return typer.Option(parser=_read(parse), metavar=f"<{example}>", help=words)
+
+
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Compare with what is committed; write nothing.")] = False,
+    shm: Annotated[int | None, _option(options.size, "8Gi", "Shared memory for training.")] = None,
+    cache_claim: Annotated[
+        str | None, _option(options.object_name, "claim", "Claim that all nodes can write, for the cache of all runs.")
+    ] = None,
+    owner: Annotated[str | None, _option(options.label, "team", "Label of every pod.")] = None,
+    queue: Annotated[str | None, _option(options.object_name, "queue", "Queue of Kueue for training.")] = None,
+    pull_secret: Annotated[
+        str | None, _option(options.object_name, "secret", "Secret with which images are fetched.")
+    ] = None,
+    train_timeout: Annotated[int | None, _option(options.duration, "3d", "Longest training.")] = None,
+    ttl: Annotated[int | None, _option(options.duration, "1d", "Time for which pods are kept after a run.")] = None,
+    deadline: Annotated[
+        int | None, _option(options.duration, "12h", "Time after which a run is ended; schedules need one.")
+    ] = None,
+) -> None:
+    """Write what is derived from the code, or with options of your own the pipeline alone, to build/train.yaml."""
+    named = {
+        **{"shm": shm, "cache_claim": cache_claim, "owner": owner, "queue": queue, "pull_secret": pull_secret},
+        **{"train_timeout": train_timeout, "ttl": ttl, "deadline": deadline},
+    }
+    wanted = {name: value for name, value in named.items() if value is not None}
+    if check:
+        stale = [path for path, text in derived().items() if (ROOT / path).read_text(encoding="utf-8") != text]
         for path in stale:
             print(f"{path} differs from what the code says; run `make compile` and commit it.")
-        return min(1, len(stale))
-    for path, text in texts.items():
+        raise typer.Exit(min(1, len(stale)))
+    for path, text in ({OURS: compiled(Options(**wanted))} if wanted else derived()).items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    return 0
+    if not wanted and (ROOT / OURS).exists():  # `make submit` would send it
+        (ROOT / OURS).unlink()
+        print(f"removed {OURS}, which other options made")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    typer.run(main)

@@ -102,6 +102,8 @@ def task(stage: str) -> Iterator[Task]:
         this = Task(stage)
         try:
             yield this
+        except SystemExit:
+            raise
         except BaseException as error:
             this.fail(error)
             raise

@@ -67,7 +67,8 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     """Check everything and make the snapshot.
 
     Returns its URI, the weights, the training configuration, the whole configuration, the digests of what trains and
-    of what evaluates, and the verdict: accepted, or refused for data that the gate rejects.
+    of what evaluates, node selector and tolerations of train, and the verdict: accepted, unchanged, or refused for data
+    that the gate rejects.
     """
     from sightline import retrain
     from sightline import validate as stage
@@ -84,7 +85,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
             this.fail(error)
             shutil.copyfile(out / "data.html", page)
             print(error)
-            return "", "", "", "", "", "", "refused"
+            return "", "", "", "", "", "", "refused", {}, []
         decision = retrain.decide(document, this.store)
         document = decision.noted(document)
         document.write(out)
@@ -97,8 +98,9 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         train = placeholder_free_json(config.train.model_dump(mode="json"))
         whole = placeholder_free_json(json.loads(config.json_text()))
         weights = document.weights.reference.text()
+        codes = document.train_code, document.infer_code
         verdict = "unchanged" if decision.unchanged else "accepted"
-        return document.snapshot, weights, train, whole, document.train_code, document.infer_code, verdict
+        return document.snapshot, weights, train, whole, *codes, verdict, given.node_selector(), given.tolerations()
 
 
 def gate(*, verdict: str) -> str:
@@ -218,7 +220,8 @@ def report(*, name: str, page: str, **asked: Any) -> None:
         earlier = {name: records[name] for name in records if name not in ("report", "register")}
         folders = this.unpacked(earlier, sample=ALL)
         out = this.folder("report")
-        stage.run(run_id=this.run_id, name=_label(this, name), folders=folders, out=out)
+        on_cluster = None if os.environ.get(RUNS) else asked
+        stage.run(run_id=this.run_id, name=_label(this, name), folders=folders, out=out, asked=on_cluster)
         this.leave({"report": this.record()})
         shutil.copyfile(out / stage.PAGE, page)
 

@@ -43,7 +43,7 @@ def summary(run_id: str, **parts: Any) -> SummaryDocument:
 def test_it_uploads_once_starts_runs_and_says_where_they_are(
     command: Command, kfp_server: StandIn, tmp_path: Path
 ) -> None:
-    arguments = ("--param", "data=s3://b/cells", "--param", "epochs=3", "--run-name", "tonight's run")
+    arguments = ("--param", "data=s3://b/cells", "--param", "train_epochs=3", "--run-name", "tonight's run")
     first, second = (submitted(command, tmp_path, *arguments) for _ in range(2))
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert " uploaded\n" in first.stdout
@@ -53,7 +53,7 @@ def test_it_uploads_once_starts_runs_and_says_where_they_are(
     assert len(kfp_server.runs) == 2
     run = next(iter(kfp_server.runs.values()))
     assert run.display_name == "tonight's run"
-    assert run.runtime_config.parameters == {"data": "s3://b/cells", "epochs": 3}
+    assert run.runtime_config.parameters == {"data": "s3://b/cells", "train_epochs": "3"}
     assert "127.0.0.1:1/train:1" in run.description
     assert "commit" in run.description
     assert f"{kfp_server.address}/#/runs/details/{run.run_id}" in first.stdout
@@ -91,9 +91,10 @@ def test_no_run_only_uploads(command: Command, kfp_server: StandIn, tmp_path: Pa
 def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     command: Command, kfp_server: StandIn, tmp_path: Path
 ) -> None:
-    done = submitted(command, tmp_path, "--dry-run", "--param", "epochs=3", KFP_ENDPOINT="")
+    done = submitted(command, tmp_path, "--dry-run", "--param", "train_epochs=3", KFP_ENDPOINT="")
     assert done.returncode == 0, done.stderr
-    for words in ("pipeline   sightline-small", "tag        content: ", "parameter  epochs = 3", "epochs: Passes over"):
+    meaning = "train_epochs (preset): Passes over"
+    for words in ("pipeline   sightline-small", "tag        content: ", "parameter  train_epochs = 3", meaning):
         assert words in done.stdout
     assert kfp_server.requests == []
 
@@ -200,9 +201,9 @@ def test_somebody_who_may_not_see_schedules_may_still_submit(
         ((), {"KFP_ENDPOINT": "", "KUBECONFIG": "none"}, "No Kubeflow Pipelines server is named: set KFP_ENDPOINT"),
         ((), {"KFP_TOKEN": "expired"}, "token of KFP_TOKEN: it is wrong or has expired"),
         (("--namespace", "team-b"), {"KFP_TOKEN": "good"}, "You may not find the pipeline sightline-small in the name"),
-        (("--param", "epochs"), {}, "got 'epochs', expected NAME=VALUE"),
-        (("--param", "epochs=3", "--param", "epochs=4"), {}, "'epochs' is given twice"),
-        (("--param", "epochs=x", "--param", "colour=red"), {}, "unknown parameter 'colour'"),
+        (("--param", "train_epochs"), {}, "got 'train_epochs', expected NAME=VALUE"),
+        (("--param", "train_epochs=3", "--param", "train_epochs=4"), {}, "'train_epochs' is given twice"),
+        (("--param", "train_epochs=x", "--param", "colour=red"), {}, "unknown parameter 'colour'"),
         (("--pipeline", "gone.yaml"), {}, "cannot be read"),
         (("--follow", "none-such"), {"KFP_TOKEN": "good", "KFP_NAMESPACE": "team-a"}, "Run none-such not found"),
         (("--no-run", "--wait"), {}, "--no-run starts nothing"),

@@ -9,12 +9,10 @@ import pytest
 import yaml
 
 from sightline.config.assignments import keys
-from sightline.config.parameters import PipelineParameters, Sets, placeholder_free_json
+from sightline.config.parameters import PipelineParameters, Sets, choices, placeholder_free_json
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate.images import pipeline_file
-
-TYPES = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
 def test_the_form_is_what_is_declared_and_validate_takes_all_of_it() -> None:
@@ -25,7 +23,7 @@ def test_the_form_is_what_is_declared_and_validate_takes_all_of_it() -> None:
     declared = PipelineParameters.model_fields
     for name, field in declared.items():
         shown = form.pop(name)
-        assert (TYPES[shown["parameterType"]], shown["defaultValue"]) == (field.annotation, field.default), name
+        assert (shown["parameterType"], shown["defaultValue"]) == ("STRING", field.default), name
         assert shown["description"] == inputs[name]["description"] == field.description
         assert passed[name] == {"componentInputParameter": name}
     assert form == {}
@@ -45,22 +43,90 @@ def test_every_parameter_that_sets_a_key_sets_one_that_exists() -> None:
 
 
 def test_untouched_pipeline_parameters_leave_the_preset_alone() -> None:
-    assert resolve("quickstart", PipelineParameters(gpus="0").values()) == resolve("quickstart", {"train.gpus": 0})
+    assert resolve("quickstart", PipelineParameters().values()) == resolve("quickstart", {})
+    emptied = dict.fromkeys(PipelineParameters.model_fields, "") | {"data": "quickstart"}
+    assert PipelineParameters(**emptied) == PipelineParameters()
 
 
 def test_parameters_reach_the_configuration() -> None:
     given = PipelineParameters(
-        policy="strict", image_size=96, min_map50=0.5, seed=3, model_name="cells", weights="a.pt"
+        data_policy="strict",
+        train_image_size="96",
+        gate_min_map50="0.5",
+        train_seed="3",
+        train_gpus="1",
+        register_model_name="cells",
+        register_alias="champion",
+        sample_pictures="s3://b/p",
+        retrain="changed",
+        train_weights="a.pt",
     )
     config = resolve("fast", given.values())
     assert (config.data.policy.base, config.train.image_size, config.gate.min_map50) == ("strict", 96, 0.5)
     assert (config.train.seed, config.register_.model_name, config.weights.source) == (3, "cells", "a.pt")
-    assert config.train.gpus == 1, "the form's own default"
+    assert (config.train.gpus, config.register_.alias, config.sample.pictures) == (1, "champion", "s3://b/p")
+    assert config.retrain.when == "changed"
+
+
+def test_numbers_mean_what_their_text_means() -> None:
+    numbers = {"train_epochs": 20, "gate_min_map50": 0.5, "train_cpu": 4, "train_gpus": 2.0, "register_model_name": 7}
+    texts = {
+        "train_epochs": "20",
+        "gate_min_map50": "0.5",
+        "train_cpu": "4",
+        "train_gpus": "2",
+        "register_model_name": "7",
+    }
+    assert PipelineParameters.given(numbers) == PipelineParameters.given(texts)
+
+
+def test_every_choice_is_one_that_the_configuration_takes_and_the_default_is_among_them() -> None:
+    assert set(choices()) == {"data_format", "data_policy", "preset", "retrain"}
+    for name, values in choices().items():
+        assert PipelineParameters.model_fields[name].default in values
+        for value in values:
+            given = PipelineParameters(**{name: value})
+            resolve(given.recipe, given.values())
+
+
+NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "tolerations", "used"),
+    [
+        ("0", "auto", []),
+        ("2", "auto", [NVIDIA]),
+        ("2", "[]", []),
+        ("0", '[{"key": "team", "value": "a"}]', [{"key": "team", "value": "a"}]),
+        (
+            "1",
+            '[{"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]',
+            [{"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+        ),
+    ],
+)
+def test_tolerations_are_those_given_or_the_usual_one_for_gpus(
+    gpus: str, tolerations: str, used: list[dict[str, Any]]
+) -> None:
+    assert PipelineParameters(train_gpus=gpus, train_tolerations=tolerations).tolerations() == used
+
+
+def test_the_node_selector_is_the_one_given() -> None:
+    assert PipelineParameters().node_selector() == {}
+    labels = {"cloud.example/gpu": "a100", "empty": ""}
+    assert PipelineParameters(train_node_selector=json.dumps(labels)).node_selector() == labels
+
+
+def test_real_data_without_a_gpu_is_allowed_and_said() -> None:
+    assert PipelineParameters().warnings() == PipelineParameters(data="s3://b/c", train_gpus="1").warnings() == []
+    (line,) = PipelineParameters(data="s3://b/c").warnings()
+    assert "train_gpus is 0: balanced would train on 1 CPU" in line
 
 
 @pytest.mark.parametrize(
     ("data", "preset", "recipe"),
-    [("quickstart", "", "quickstart"), ("/mnt/a", "", "balanced"), ("quickstart", "fast", "fast")],
+    [("quickstart", "auto", "quickstart"), ("/mnt/a", "auto", "balanced"), ("quickstart", "fast", "fast")],
 )
 def test_data_brings_its_preset_where_none_is_named(data: str, preset: str, recipe: str) -> None:
     assert PipelineParameters(data=data, preset=preset).recipe == recipe
@@ -68,14 +134,14 @@ def test_data_brings_its_preset_where_none_is_named(data: str, preset: str, reci
 
 
 def test_overrides_win_over_parameters() -> None:
-    values = PipelineParameters(gpus="0", epochs=5, overrides='{"train.epochs": 7}').values()
+    values = PipelineParameters(train_epochs="5", overrides='{"train.epochs": 7}').values()
     assert resolve("fast", values).train.epochs == 7
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"', '{"train.gpus": 2}'])
 def test_overrides_must_be_a_json_object_without_gpus(text: str) -> None:
     with pytest.raises(ConfigError, match="overrides"):
-        PipelineParameters(gpus="0", overrides=text).values()
+        PipelineParameters.given({"overrides": text})
 
 
 @pytest.mark.parametrize("value", ["it's", 'a "b" c', "a\\b", "{{$.inputs.parameters['data']}}", "{{{{", "\n"])

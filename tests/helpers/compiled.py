@@ -31,10 +31,10 @@ root:
         defaultValue: quickstart
         isOptional: true
         parameterType: STRING
-      epochs:
-        defaultValue: 0.0
+      train_epochs:
+        defaultValue: preset
         isOptional: true
-        parameterType: NUMBER_INTEGER
+        parameterType: STRING
 schemaVersion: 2.1.0
 sdkVersion: kfp-2.17.0
 """

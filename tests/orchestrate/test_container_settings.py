@@ -33,7 +33,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(tmp_path: Path, **parameters: Any) -> Settings:
     runs = tmp_path / "runs"
-    given = PipelineParameters(**{"gpus": "0", **parameters})
+    given = PipelineParameters(**parameters)
     config = resolve(given.recipe, given.values())
     return settings(given, config, {}, runs=runs, folder=runs / "a", store=f"file://{runs}/store")
 
@@ -70,14 +70,14 @@ def test_engines_that_map_users_or_label_files_are_met(tmp_path: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("gpus", ["0", "2"])
 def test_only_train_gets_gpus_and_as_many_as_were_asked_for(tmp_path: Path, task: str, gpus: str) -> None:
-    [*requests] = asked(task, made(tmp_path, gpus=gpus))["device_requests"]
+    [*requests] = asked(task, made(tmp_path, train_gpus=gpus))["device_requests"]
     wanted = [("nvidia", 2, [["gpu"]])] if (task, gpus) == ("train", "2") else []
     assert [(one["Driver"], one["Count"], one["Capabilities"]) for one in requests] == wanted
 
 
 def test_gpus_are_those_that_the_user_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc,1")
-    [request] = asked("train", made(tmp_path, gpus="2"))["device_requests"]
+    [request] = asked("train", made(tmp_path, train_gpus="2"))["device_requests"]
     assert request["DeviceIDs"] == ["3", "GPU-abc"]
     assert "CUDA_VISIBLE_DEVICES" not in environment({"CUDA_VISIBLE_DEVICES": "3"}, made(tmp_path))
 
@@ -87,7 +87,7 @@ def test_shared_memory_holds_the_batches_that_loaders_prepare(tmp_path: Path) ->
     # 8 loaders of train with 4 batches of 16, and 16 of val with 2 of 32: 1536 images of 640 x 640 x 3 bytes
     assert shm_bytes(8, 16, 640) - OTHER == 1536 * 1_228_800
     overrides = '{"train.workers": 4, "train.batch": 32, "train.image_size": 320}'
-    on_gpus = made(tmp_path, data="s3://b/d", gpus="1", preset="fast", overrides=overrides)
+    on_gpus = made(tmp_path, data="s3://b/d", train_gpus="1", preset="fast", overrides=overrides)
     assert asked("train", on_gpus)["shm_size"] == shm_bytes(4, 32, 320)
     assert asked("train", made(tmp_path))["shm_size"] == OTHER  # on the CPU images are loaded where they are used
 
@@ -110,7 +110,7 @@ def test_a_store_a_work_folder_and_certificates_elsewhere_are_mounted(
     monkeypatch.setenv("SIGHTLINE_WORK", "scratch")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     runs = tmp_path / "runs"
-    found = settings(PipelineParameters(gpus="0"), None, {}, runs=runs, folder=runs / "a", store="team store")
+    found = settings(PipelineParameters(), None, {}, runs=runs, folder=runs / "a", store="team store")
     mounts = mounted(asked("train", found))
     assert mounts[str(tmp_path / "team store")] is True
     assert mounts[str(tmp_path / "scratch")] is True

@@ -20,7 +20,7 @@ NIGHTLY = """
   cron: "0 2 * * *"
   time_zone: Europe/Berlin
   enabled: true
-  parameters: {data: "s3://b/cells", epochs: 3}
+  parameters: {data: "s3://b/cells", train_epochs: 3}
 """
 WEEKLY = NIGHTLY.replace("nightly", "weekly").replace("* * *", "* * 1")
 
@@ -53,7 +53,7 @@ def test_a_schedule_is_sent_with_six_fields_in_utc_without_catch_up_and_one_at_a
     nightly = there(kfp_server)["nightly"]
     assert nightly.trigger.cron_schedule.cron == "0 0 1 * * *"
     assert (nightly.max_concurrency, nightly.no_catchup, nightly.status) == ("1", True, "ENABLED")
-    assert nightly.runtime_config.parameters == {"data": "s3://b/cells", "epochs": 3}
+    assert nightly.runtime_config.parameters == {"data": "s3://b/cells", "train_epochs": "3"}
     assert "Starts at 0 2 * * * (Europe/Berlin)" in nightly.description
 
 
@@ -78,7 +78,8 @@ def test_it_is_paused_resumed_and_removed_as_the_file_says(kfp_server: StandIn, 
 
 
 @pytest.mark.parametrize(
-    "change", [("0 2", "0 3"), ("epochs: 3", "epochs: 4"), ("name: nightly", "name: nightly\n  description: x")]
+    "change",
+    [("0 2", "0 3"), ("train_epochs: 3", "train_epochs: 4"), ("name: nightly", "name: nightly\n  description: x")],
 )
 def test_a_change_replaces_it_and_a_run_that_goes_on_is_left_alone(
     kfp_server: StandIn, tmp_path: Path, change: tuple[str, str]
@@ -142,12 +143,12 @@ def test_a_call_repairs_what_an_earlier_one_left_between_its_steps(
 
 
 def test_every_mistake_of_the_file_is_named_at_once_and_nothing_is_sent(kfp_server: StandIn, tmp_path: Path) -> None:
-    entries = NIGHTLY.replace("epochs: 3", "epoch: 3") + WEEKLY.replace("0 2 * * 1", "0 0 30 2 *")
+    entries = NIGHTLY.replace("train_epochs: 3", "epochs: 3") + WEEKLY.replace("0 2 * * 1", "0 0 30 2 *")
     entries += NIGHTLY.replace("nightly", "lost").replace("Europe/Berlin", "Europe/Berlim")
     with pytest.raises(ConfigError) as caught:
         declare(tmp_path, entries)
     text = str(caught.value)
-    assert "nightly: unknown parameter 'epoch'; did you mean 'epochs'?" in text
+    assert "nightly: unknown parameter 'epochs'; did you mean 'train_epochs'?" in text
     assert "weekly: cron: '0 0 30 2 *' never comes" in text
     assert "lost: time_zone: got 'Europe/Berlim', expected a name of the tz database" in text
     assert "did you mean 'Europe/Berlin'?" in text

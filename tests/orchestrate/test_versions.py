@@ -82,15 +82,15 @@ def test_pipeline_and_version_carry_the_words_of_the_form_and_the_version_tags(
 
 def test_parameters_are_checked_down_to_the_configuration(tmp_path: Path) -> None:
     sent = versions.package(compiled.write(tmp_path))
-    assert versions.given({"data": "s3://b/c", "epochs": "7"}, sent) == {"data": "s3://b/c", "epochs": 7}
-    with pytest.raises(ConfigError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
-        versions.given({"epoch": 3}, sent)
-    with pytest.raises(ConfigError, match="epochs: got 'many', expected a whole number"):
-        versions.given({"epochs": "many"}, sent)
-    with pytest.raises(ConfigError, match=r"takes no such parameters .*\n  - 'seed'"):
-        versions.given({"seed": 3}, sent)
-    with pytest.raises(ConfigError, match=r"train\.epochs: got -1"):
-        versions.given({"epochs": -1}, sent)
+    assert versions.given({"data": "s3://b/c", "train_epochs": 7}, sent) == {"data": "s3://b/c", "train_epochs": "7"}
+    with pytest.raises(ConfigError, match="unknown parameter 'epochs'; did you mean 'train_epochs'"):
+        versions.given({"epochs": 3}, sent)
+    with pytest.raises(ConfigError, match="train_epochs: got 'many', expected a whole number or preset"):
+        versions.given({"train_epochs": "many"}, sent)
+    with pytest.raises(ConfigError, match=r"takes no such parameters .*\n  - 'train_seed'"):
+        versions.given({"train_seed": 3}, sent)
+    with pytest.raises(ConfigError, match=r"train\.epochs: got 0"):
+        versions.given({"train_epochs": 0}, sent)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "just words", "root: {}\npipelineInfo: {name: x}\n", "\x00"])

@@ -30,8 +30,8 @@ def test_validate_takes_every_parameter_by_name_and_passes_it_on() -> None:
     call = function.body[-1].value  # type: ignore[attr-defined]
     taken = {argument.arg: ast.unparse(argument.annotation) for argument in function.args.args if argument.annotation}
     passed = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
-    for name, field in PipelineParameters.model_fields.items():
-        assert taken[name] == field.annotation.__name__  # type: ignore[union-attr]
+    for name in PipelineParameters.model_fields:
+        assert taken[name] == "str"
         assert passed[name] == name
     assert function.args.kwarg is None
     assert set(taken) == set(passed)

@@ -157,7 +157,7 @@ def _parameters(data: str, preset: str, named: Mapping[str, Any]) -> PipelinePar
     return PipelineParameters(
         data=_location(data),
         preset=preset,
-        gpus=str(named["train.gpus"]),
+        train_gpus=str(named["train.gpus"]),
         overrides=placeholder_free_json(overrides),
     )
 

@@ -1,123 +1,275 @@
 """What a person fills in to start a pipeline, declared once.
 
 The dashboard's form, the inputs of the component validate and the configuration keys behind them are made from
-this class (`components/_parameters.py`).
+this class (`components/_parameters.py`). The form lists names by alphabet, each with its default and nothing else: so
+names that belong together begin alike, and a default is a word that says what it means.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from sightline import expected
+from sightline.config import cluster_values
 from sightline.config.assignments import explained
-from sightline.config.presets import preset_for
-from sightline.config.run_config import Part
+from sightline.config.presets import PRESETS, preset_for, resolve
+from sightline.config.run_config import FORMATS, RETRAIN, Part
 from sightline.errors import ConfigError, did_you_mean
+from sightline.policy import BASES
+
+PRESET, AUTO, NONE = "preset", "auto", "none"
+NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}  # as its GPU nodes are tainted
+WHOLE = re.compile("[0-9]{1,9}")
+OVERRIDES = 'expected a JSON object such as {"train.lr0": 0.001}'
 
 
 @dataclass(frozen=True)
 class Sets:
-    """The dotted configuration key that a parameter sets."""
+    """The dotted configuration key that a parameter sets, unless it has the value that leaves it to the preset."""
 
     key: str
+    read: Callable[[str], Any] = str
+    unless: str = PRESET
+
+
+@dataclass(frozen=True)
+class Choices:
+    """All values that a parameter can have: a drop-down in the form."""
+
+    values: tuple[str, ...]
+
+
+def _text(value: Any) -> Any:
+    """Accept a number for its text: files of schedules hold numbers, KFP's form knows text."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, bool) or not isinstance(value, int | float) else str(value)
+
+
+def _whole(text: str) -> str:
+    if WHOLE.fullmatch(text) is None:
+        raise ValueError(f"got {expected.shown(text)}, expected a whole number")
+    return text
+
+
+def _whole_or_preset(text: str) -> str:
+    if text != PRESET and WHOLE.fullmatch(text) is None:
+        raise ValueError(f"got {expected.shown(text)}, expected a whole number or {PRESET}")
+    return text
+
+
+def _number_or_preset(text: str) -> str:
+    try:
+        found = text == PRESET or math.isfinite(float(text))
+    except ValueError:
+        found = False
+    if not found:
+        raise ValueError(f"got {expected.shown(text)}, expected a number or {PRESET}")
+    return text
+
+
+def _overrides(text: str) -> str:
+    try:
+        overrides = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error}); {OVERRIDES}") from None
+    if not isinstance(overrides, dict):
+        raise ValueError(f"got {expected.shown(overrides)}, {OVERRIDES}")
+    if "train.gpus" in overrides:
+        raise ValueError("got train.gpus; set the parameter train_gpus, by which the GPUs are also requested")
+    return text
+
+
+def _selector(text: str) -> str:
+    cluster_values.node_selector(text)
+    return text
+
+
+def _tolerations(text: str) -> str:
+    if text != AUTO:
+        cluster_values.tolerations(text)
+    return text
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Whole = Annotated[Text, AfterValidator(_whole)]
+WholeOrPreset = Annotated[Text, AfterValidator(_whole_or_preset)]
+NumberOrPreset = Annotated[Text, AfterValidator(_number_or_preset)]
 
 
 class PipelineParameters(Part):
-    """The parameters of the pipeline, in the order of its form. KFP has no absent value: 0 and '' stand for it."""
+    """The parameters of the pipeline: all of them text, as the form holds them; numbers are taken as well.
+
+    An emptied field of the form, and so an empty text, is the default; only the data has to be named.
+    """
 
     data: str = Field(
         "quickstart",
-        description="Labelled images: an s3:// URI of a folder or archive, or a mounted path. `quickstart` draws a "
-        "set.",
+        min_length=1,
+        description="Labelled images: an s3:// URI of a folder or archive, or a mounted path. quickstart draws a set.",
     )
-    format: Annotated[str, Sets("data.format")] = Field(
-        "auto", description="Annotation format: auto, yolo, coco or voc."
+    data_format: Annotated[str, Sets("data.format"), Choices((AUTO, *FORMATS))] = Field(
+        AUTO, description="Annotation format: yolo, coco or voc; auto recognises it."
     )
-    policy: Annotated[str, Sets("data.policy")] = Field(
+    data_policy: Annotated[str, Sets("data.policy"), Choices(BASES)] = Field(
         "default",
-        description="What the data gate tolerates: strict, default or lenient; rule by rule with `data.policy` in "
+        description="What the data gate tolerates: strict, default or lenient; rule by rule with data.policy in "
         "overrides.",
     )
-    weights: Annotated[str, Sets("weights.source")] = Field(
-        "",
-        description="Starting weights: s3:// URI, path, official name (yolo11n.pt) or architecture to train from "
-        "scratch (yolo11n.yaml). Empty: the preset's.",
+    gate_min_map50: Annotated[NumberOrPreset, Sets("gate.min_map50", float)] = Field(
+        PRESET, description="Least mAP50 on the test split with which a model is registered, from 0 to 1."
     )
-    preset: str = Field(
-        "",
-        description="Recipe: quickstart, fast, balanced or accurate. Empty: quickstart for the drawn set, balanced for "
-        "yours.",
+    gate_min_map50_95: Annotated[NumberOrPreset, Sets("gate.min_map50_95", float)] = Field(
+        PRESET, description="Least mAP50-95 on the test split with which a model is registered, from 0 to 1."
     )
-    epochs: Annotated[int, Sets("train.epochs")] = Field(
-        0, description="Passes over the training split. 0: the preset's."
-    )
-    image_size: Annotated[int, Sets("train.image_size")] = Field(
-        0, description="Side of the square network input in pixels, a multiple of 32. 0: the preset's."
-    )
-    batch: Annotated[int, Sets("train.batch")] = Field(0, description="Images per step over all GPUs. 0: the preset's.")
-    gpus: str = Field("1", description="GPUs of one node to train on, as a number in quotes. 0 trains on the CPU.")
-    model_name: Annotated[str, Sets("register.model_name")] = Field(
-        "", description="Name in the model registry. Empty: the preset's."
-    )
-    min_map50: Annotated[float, Sets("gate.min_map50")] = Field(
-        0.0, description="Minimum mAP50 on the test split for registration, 0 to 1. 0: the preset's."
-    )
-    min_map50_95: Annotated[float, Sets("gate.min_map50_95")] = Field(
-        0.0, description="Minimum mAP50-95 on the test split for registration, 0 to 1. 0: the preset's."
-    )
-    seed: Annotated[int, Sets("train.seed")] = Field(0, description="Seed of weights, order and augmentation.")
-    overrides: str = Field(
+    overrides: Annotated[str, AfterValidator(_overrides)] = Field(
         "{}",
-        description='JSON object of any other configuration key, such as {"train.lr0": 0.001, "gate.min_recall": 0.8}.',
+        description='Any other configuration keys, as a JSON object such as {"train.lr0": 0.001, '
+        '"gate.min_recall": 0.8}; they win over the form.',
     )
+    preset: Annotated[str, Choices((AUTO, *PRESETS))] = Field(
+        AUTO,
+        description="Recipe for all that is left to it: quickstart, fast, balanced or accurate; auto takes quickstart "
+        "for the drawn set and balanced for yours.",
+    )
+    register_alias: Annotated[Text, Sets("register.alias")] = Field(
+        PRESET, description="Alias that a registered version receives, such as champion; the preset's is candidate."
+    )
+    register_model_name: Annotated[Text, Sets("register.model_name")] = Field(
+        PRESET, description="Name in the model registry."
+    )
+    retrain: Annotated[str, Sets("retrain.when"), Choices(RETRAIN)] = Field(
+        "always",
+        description="When to train: always; changed, if data, configuration or code changed since the last model of "
+        "this name; drifted, if the data differs from that of the registered version.",
+    )
+    sample_pictures: Annotated[str, Sets("sample.pictures", unless=NONE)] = Field(
+        NONE,
+        description="Pictures of your own, without labels, in which the page shows what the model finds: an s3:// URI "
+        "or a mounted path.",
+    )
+    train_batch: Annotated[WholeOrPreset, Sets("train.batch", int)] = Field(
+        PRESET, description="Images of a step over all GPUs."
+    )
+    train_cpu: Annotated[Text, AfterValidator(cluster_values.cpu)] = Field(
+        "1", description="CPUs that training gets, such as 8 or 500m."
+    )
+    train_epochs: Annotated[WholeOrPreset, Sets("train.epochs", int)] = Field(
+        PRESET, description="Passes over the training split."
+    )
+    train_gpus: Whole = Field(
+        "0", description="GPUs of one node that training gets; with 0 it runs on the CPU, which suits a trial only."
+    )
+    train_image_size: Annotated[WholeOrPreset, Sets("train.image_size", int)] = Field(
+        PRESET, description="Side of the square network input in pixels, a multiple of 32."
+    )
+    train_memory: Annotated[Text, AfterValidator(cluster_values.memory)] = Field(
+        "3Gi", description="Memory that training gets, such as 32Gi; shared memory is part of it."
+    )
+    train_node_selector: Annotated[str, AfterValidator(_selector)] = Field(
+        "{}",
+        description='Labels of the nodes on which training may run, as a JSON object such as {"gpu": "a100"}; {} means '
+        "any node.",
+    )
+    train_seed: Annotated[Whole, Sets("train.seed", int)] = Field(
+        "0", description="Seed of weights, order and augmentation."
+    )
+    train_tolerations: Annotated[str, AfterValidator(_tolerations)] = Field(
+        AUTO,
+        description="Taints of nodes that training bears, as a JSON list of Kubernetes' tolerations; auto bears the "
+        "usual one of NVIDIA's nodes if GPUs are asked for.",
+    )
+    train_weights: Annotated[Text, Sets("weights.source")] = Field(
+        PRESET,
+        description="Starting weights: s3:// URI, path, official name (yolo11n.pt) or architecture to train from "
+        "scratch (yolo11n.yaml).",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _emptied(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != "" or name == "data"}
 
     @classmethod
     def given(cls, values: Mapping[str, Any]) -> PipelineParameters:
-        """Read what a person filled in. Raises ConfigError with every unknown name and wrong value at once."""
+        """Read what a person filled in.
+
+        Raises ConfigError with every unknown name and wrong value at once; where there are any, it also names what the
+        rest would do wrong to the configuration.
+        """
+        parameters, problems = cls.read(values)
+        if problems:
+            try:
+                resolve(parameters.recipe, parameters.values())
+            except ConfigError as error:
+                problems += error.problems
+            raise ConfigError("The parameters of the pipeline are wrong:", problems)
+        return parameters
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> tuple[PipelineParameters, list[str]]:
+        """Return the parameters and what is wrong with them; defaults stand for the wrong ones."""
         try:
-            return cls.model_validate(dict(values))
+            return cls.model_validate(dict(values)), []
         except ValidationError as error:
-            problems = []
+            problems, wrong = [], set()
             for item in error.errors():
                 name = str(item["loc"][0])
+                wrong.add(name)
                 unknown = f"unknown parameter '{name}'{did_you_mean(name, cls.model_fields)}"
                 problems += [unknown] if name not in cls.model_fields else explained(item, cls)
-            raise ConfigError("The parameters of the pipeline are wrong:", problems) from None
+            right = {name: value for name, value in values.items() if name not in wrong}
+            return cls.model_validate(right), problems
 
     @property
     def recipe(self) -> str:
         """The preset, or the data's own where none is named."""
-        return self.preset or preset_for(self.data)
+        return preset_for(self.data) if self.preset == AUTO else self.preset
 
     def values(self) -> dict[str, Any]:
-        """Return values by their dotted configuration keys; 0 and '' leave a key to the preset, `overrides` win.
-
-        Raises ConfigError if `overrides` is not a JSON object, or sets GPUs: the task requests them by their parameter.
-        """
-        values: dict[str, Any] = {"train.gpus": self.gpus}
+        """Return values by their dotted configuration keys, without what is left to the preset; `overrides` win."""
+        values: dict[str, Any] = {"train.gpus": int(self.train_gpus)}
         for name, field in type(self).model_fields.items():
             for sets in field.metadata:
-                if isinstance(sets, Sets) and getattr(self, name):
-                    values[sets.key] = getattr(self, name)
-        return {**values, **self._overrides()}
+                if isinstance(sets, Sets) and getattr(self, name) != sets.unless:
+                    values[sets.key] = sets.read(getattr(self, name))
+        return {**values, **json.loads(self.overrides)}
 
-    def _overrides(self) -> dict[str, Any]:
-        expected = 'expected an object such as {"train.lr0": 0.001}.'
-        try:
-            overrides = json.loads(self.overrides or "{}")
-        except ValueError as error:
-            raise ConfigError(f"overrides: not JSON ({error}); {expected}") from None
-        if not isinstance(overrides, dict):
-            raise ConfigError(f"overrides: got {overrides!r}, {expected}")
-        if "train.gpus" in overrides:
-            raise ConfigError(
-                "overrides: got train.gpus; set the parameter gpus, by which the GPUs are also requested."
-            )
-        return overrides
+    def node_selector(self) -> dict[str, str]:
+        """Return the labels that the node of the training must have."""
+        return cluster_values.node_selector(self.train_node_selector)
+
+    def tolerations(self) -> list[dict[str, Any]]:
+        """Return the tolerations of the training's pod, in the names of Kubernetes: the usual ones, or those given."""
+        if self.train_tolerations != AUTO:
+            return cluster_values.tolerations(self.train_tolerations)
+        return [dict(NVIDIA)] if int(self.train_gpus) else []
+
+    def warnings(self) -> list[str]:
+        """Return what is allowed on a cluster, and hardly meant."""
+        if int(self.train_gpus) or self.recipe in ("quickstart", "fast"):
+            return []
+        return [
+            f"train_gpus is 0: {self.recipe} would train on {self.train_cpu} CPU, which takes days on real data. Ask "
+            "for a GPU, or try the preset fast."
+        ]
+
+
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return all values of each parameter that has few."""
+    return {
+        name: item.values
+        for name, field in PipelineParameters.model_fields.items()
+        for item in field.metadata
+        if isinstance(item, Choices)
+    }
 
 
 def placeholder_free_json(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from sightline.documents.base import Document
@@ -13,4 +15,5 @@ class ReportDocument(Document):
     tracking_uri: str | None
     experiment: str | None
     run_id: str | None = Field(description="MLflow run of this pipeline run.")
+    asked: dict[str, Any] | None = Field(None, description="What train asked of the cluster; null on one machine.")
     seconds: float

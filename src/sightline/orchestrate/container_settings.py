@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from sightline.config import RunConfig
+from sightline.config import RunConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters
 from sightline.datasets.types import shown
 from sightline.errors import ConfigError
 from sightline.orchestrate import engine, inputs
 from sightline.orchestrate.engine import LABEL, TASK, Traits, device_requests
 from sightline.runtime.lifetime import COMMAND_VARIABLE
-from sightline.runtime.shared_memory import shm_bytes
+from sightline.runtime.shared_memory import training_shm_bytes
 from sightline.storage import cache_root
 from sightline.storage.files import file_uri, local_path
 from sightline.storage.work_root import VARIABLE as WORK
@@ -104,10 +104,8 @@ def settings(
     mounts |= {str(path): True for path in writable}
     work = work_root(runs)
     _check_mountable([*map(Path, mounts), work])
-    train = config.train if config else None
-    workers = train.workers if train and train.gpus else 0  # on the CPU the engine loads images in its own process
-    shared = shm_bytes(workers, train.batch if train else 0, train.image_size if train else 0)
-    return Settings(images=dict(images), mounts=mounts, work=str(work), shm_bytes=shared, gpus=parameters.gpus)
+    shared = training_shm_bytes(config.train if config else TrainConfig())
+    return Settings(images=dict(images), mounts=mounts, work=str(work), shm_bytes=shared, gpus=parameters.train_gpus)
 
 
 def _check_mountable(paths: Iterable[Path]) -> None:

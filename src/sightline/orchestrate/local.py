@@ -91,7 +91,7 @@ def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store:
     references = images.references()
     pipeline = images.with_references(pipeline_file().read_text(encoding="utf-8"), references)
     found = executors(pipeline).values()
-    count = parameters.gpus
+    count = parameters.train_gpus
     engine.check(
         dict.fromkeys(one.image for one in found),
         dict.fromkeys(one.image for one in found if one.gpus and engine.device_requests(count)),

@@ -83,7 +83,8 @@ def declared(
     if found and not sent.deadline:
         raise ConfigError(
             f"The pipeline {sent.name} has no deadline for a whole run: one that hangs would keep its schedule from "
-            "starting another. Compile one with a deadline, and name it with --pipeline."
+            "starting another. `make compile DEADLINE=12h` writes one with a deadline, build/train.yaml, which `make "
+            "schedule` takes; `sightline schedule` takes it with --pipeline."
         )
     return found
 

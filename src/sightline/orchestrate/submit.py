@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline import strict_yaml
 from sightline.config.parameters import PipelineParameters
 from sightline.errors import ClusterError, ConfigError
 from sightline.orchestrate import schedules, versions
@@ -93,28 +92,22 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     return Submitted(uploaded, run_id, server.run_address(run_id) if run_id else None, outdated, unknown)
 
 
-def assigned(texts: Sequence[str]) -> dict[str, Any]:
-    """Read `name=value` texts; the values of numbers and switches are read as YAML.
+def assigned(texts: Sequence[str]) -> dict[str, str]:
+    """Read `name=value` texts.
 
     Raises ConfigError for a text of another form, and for a name given twice.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, str] = {}
     problems = []
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.strip()
-        field = PipelineParameters.model_fields.get(name)
         if not equals or not name:
             problems.append(f"got '{text}', expected NAME=VALUE")
         elif name in values:
             problems.append(f"'{name}' is given twice")
-        elif field is None or field.annotation not in (int, float, bool):
-            values[name] = value
         else:
-            try:
-                values[name] = strict_yaml.parse(value)
-            except ValueError as problem:
-                problems.append(f"the value of '{text}' cannot be read: {problem}")
+            values[name] = value
     if problems:
         raise ConfigError("Some --param options cannot be read:", problems)
     return values

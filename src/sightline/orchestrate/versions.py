@@ -18,7 +18,7 @@ import yaml
 from sightline import __version__
 from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import resolve
-from sightline.errors import ConfigError, did_you_mean, shown
+from sightline.errors import ConfigError, did_you_mean
 from sightline.orchestrate import images, registry
 from sightline.orchestrate.images import pipeline_file
 from sightline.orchestrate.kfp_api import Server
@@ -26,7 +26,6 @@ from sightline.runtime import provenance
 
 DIGITS = 12  # of the sha256, in a version's name
 LONGEST_TAG = 63  # characters
-NO_VALUE: tuple[Any, ...] = (None, "", 0, False, "{}")
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,6 @@ def _description(spec: Mapping[str, Any], parameters: Mapping[str, Mapping[str, 
     for name in sorted(parameters):
         field = PipelineParameters.model_fields.get(name)
         words = parameters[name].get("description") or (field.description if field else "") or ""
-        default = parameters[name].get("defaultValue")
-        stands = "" if default in NO_VALUE else f" ({shown(default)})"
+        stands = f" ({default})" if (default := parameters[name].get("defaultValue")) else ""
         lines.append(f"{name}{stands}: {words}" if words else f"{name}{stands}")
     return "\n".join(lines).strip()

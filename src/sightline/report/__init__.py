@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sightline import predictions, summary
 from sightline.atomic import write_text
@@ -29,13 +30,19 @@ __all__ = ["PAGE", "check_current", "conclude", "finish", "look_at_predictions",
 
 
 def run(
-    *, run_id: str, name: str | None = None, folders: Mapping[str, Path], out: Path, started_at: str | None = None
+    *,
+    run_id: str,
+    name: str | None = None,
+    folders: Mapping[str, Path],
+    out: Path,
+    started_at: str | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> ReportDocument:
     """Write `summary.json`, `report.html` and `report.json` into `out`, and record the run in MLflow, if that is on.
 
     `run_id` is the run's identity and `name` its label, by default the same. `folders` maps stages to their folders; a
     missing one is a stage that was not reached. `started_at`, ISO 8601, is when the run began, by default when validate
-    did. Page and summary are written even if MLflow cannot be reached.
+    did. `asked` is what train asked of the cluster. Page and summary are written even if MLflow cannot be reached.
 
     Raises TrackingError if MLflow refuses or does not answer, StageInputError for a document that does not fit its
     schema, or was made from another one than an earlier stage has left since.
@@ -54,7 +61,7 @@ def run(
         write_text(out / PAGE, run_page.render(result, folders))
         place = _record(uri, result, documents, folders, out) if uri else None
         where = place._asdict() if place else dict.fromkeys(address.Place._fields)
-        document = ReportDocument(**where, seconds=seconds())
+        document = ReportDocument(**where, asked=dict(asked) if asked else None, seconds=seconds())
         document.write(out)
     return document
 
