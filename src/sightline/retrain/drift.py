@@ -104,7 +104,9 @@ def _counted(
     refs = [ref for ref in manifest.items if ref.split == split]
     for samples in several(lambda ref: load_items(store, ref), refs):
         for sample in samples:
-            labels = tuple((numbers[index], cx, cy, w, h) for index, cx, cy, w, h in sample.labels)
-            statistics.add(sample._replace(labels=labels))
+            if manifest.classes != classes:
+                labels = tuple((numbers[index], cx, cy, w, h) for index, cx, cy, w, h in sample.labels)
+                sample = sample._replace(labels=labels)
+            statistics.add(sample)
             images.append(int(sample.sha256[:16], 16))
     return statistics.counts(split), np.array(images, np.uint64)
