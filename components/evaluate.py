@@ -12,7 +12,7 @@ def evaluate(onnx: dsl.Input[dsl.Model], snapshot: str, config: str, code: str, 
     Args:
         onnx: The exported file's document, and where it lies.
         snapshot: URI of the snapshot.
-        config: Resolved configuration.
+        config: Resolved minimums of the score gate.
         code: Digest of what evaluates: Sightline's source and package versions.
         scores: Headline scores; with them the verdict, and where the predictions of every image lie.
     """

@@ -12,7 +12,7 @@ def export(checkpoint: dsl.Input[dsl.Model], snapshot: str, config: str, code: s
     Args:
         checkpoint: The training, and where its checkpoints lie.
         snapshot: URI of the snapshot.
-        config: Resolved configuration.
+        config: Resolved configuration of the export.
         code: Digest of what trains and exports: Sightline's source and package versions.
         onnx: The exported file's document, and where it lies.
     """

@@ -14,7 +14,7 @@ def sample(scores: dsl.Input[dsl.Metrics], snapshot: str, config: str):
     Args:
         scores: The evaluation, whose predictions choose the images.
         snapshot: URI of the snapshot.
-        config: Resolved configuration.
+        config: Resolved configuration of the gallery.
     """
     from sightline import tasks
 

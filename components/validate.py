@@ -20,7 +20,9 @@ def validate(
         ("snapshot", str),
         ("weights", str),
         ("train_config", str),
-        ("config", str),
+        ("export_config", str),
+        ("gate_config", str),
+        ("sample_config", str),
         ("train_code", str),
         ("infer_code", str),
         ("verdict", str),
@@ -39,7 +41,9 @@ def validate(
         snapshot: URI of the snapshot.
         weights: The pinned weights with their digest, or an architecture.
         train_config: Resolved training configuration.
-        config: Resolved configuration.
+        export_config: Resolved configuration of the export.
+        gate_config: Resolved minimums of the score gate.
+        sample_config: Resolved configuration of the gallery.
         train_code: Digest of what trains and exports: Sightline's source and package versions.
         infer_code: Digest of what evaluates: Sightline's source and package versions.
         verdict: `accepted`, `refused` or `unchanged`.

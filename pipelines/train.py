@@ -40,7 +40,7 @@ def _tasks(parameters: Mapping[str, Any], options: Options) -> None:
     ended = conclude(name=NAME)
     with dsl.ExitHandler(ended, name="run"):
         checked = validate(**parameters)
-        snapshot, config = checked.outputs["snapshot"], checked.outputs["config"]
+        snapshot = checked.outputs["snapshot"]
         chosen = {
             "cpu": parameters["train_cpu"],
             "memory": parameters["train_memory"],
@@ -59,13 +59,18 @@ def _tasks(parameters: Mapping[str, Any], options: Options) -> None:
             exported = export(
                 checkpoint=trained.outputs["checkpoint"],
                 snapshot=snapshot,
-                config=config,
+                config=checked.outputs["export_config"],
                 code=checked.outputs["train_code"],
             )
             evaluated = evaluate(
-                onnx=exported.outputs["onnx"], snapshot=snapshot, config=config, code=checked.outputs["infer_code"]
+                onnx=exported.outputs["onnx"],
+                snapshot=snapshot,
+                config=checked.outputs["gate_config"],
+                code=checked.outputs["infer_code"],
             )
-            sampled = sample(scores=evaluated.outputs["scores"], snapshot=snapshot, config=config)
+            sampled = sample(
+                scores=evaluated.outputs["scores"], snapshot=snapshot, config=checked.outputs["sample_config"]
+            )
             # A parameter that only a resource setter of train uses would not reach this group.
             asked = {f"train_{name}": channel for name, channel in chosen.items()}
             reported = report(name=NAME, **asked).after(sampled)

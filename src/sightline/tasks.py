@@ -6,7 +6,6 @@ renders are the objects passed in. What travels from task to task, and what stay
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sightline.atomic import write_text
-from sightline.config import RunConfig, TrainConfig
+from sightline.config import ExportConfig, GateConfig, SampleConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.documents import (
     EvaluateDocument,
@@ -66,9 +65,9 @@ def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
 def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, ...]:
     """Check everything and make the snapshot.
 
-    Returns its URI, the weights, the training configuration, the whole configuration, the digests of what trains and
-    of what evaluates, node selector and tolerations of train, and the verdict: accepted, unchanged, or refused for data
-    that the gate rejects.
+    Returns its URI, the weights, the configuration of train, export, gate and sample, the digests of what trains and of
+    what evaluates, the verdict (accepted, unchanged, or refused for data that the gate rejects), and node selector and
+    tolerations of train.
     """
     from sightline import retrain
     from sightline import validate as stage
@@ -85,7 +84,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
             this.fail(error)
             shutil.copyfile(out / "data.html", page)
             print(error)
-            return "", "", "", "", "", "", "refused", {}, []
+            return *[""] * 8, "refused", {}, []
         decision = retrain.decide(document, this.store)
         document = decision.noted(document)
         document.write(out)
@@ -95,12 +94,17 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         this.hand_on({"validate": this.record()}, dataset.path)
         shutil.copyfile(out / "data.html", page)
         _describe(dataset, {"snapshot": document.snapshot, **_counts(document)})
-        train = placeholder_free_json(config.train.model_dump(mode="json"))
-        whole = placeholder_free_json(json.loads(config.json_text()))
-        weights = document.weights.reference.text()
-        codes = document.train_code, document.infer_code
-        verdict = "unchanged" if decision.unchanged else "accepted"
-        return document.snapshot, weights, train, whole, *codes, verdict, given.node_selector(), given.tolerations()
+        parts = (config.train, config.export, config.gate, config.sample)
+        return (
+            document.snapshot,
+            document.weights.reference.text(),
+            *(placeholder_free_json(part.model_dump(mode="json")) for part in parts),
+            document.train_code,
+            document.infer_code,
+            "unchanged" if decision.unchanged else "accepted",
+            given.node_selector(),
+            given.tolerations(),
+        )
 
 
 def gate(*, verdict: str) -> str:
@@ -157,8 +161,12 @@ def export(*, checkpoint: str, snapshot: str, config: str, onnx: Artifact) -> No
     with task("export") as this:
         records = this.taken(checkpoint)
         folders = this.unpacked(records, train=(records["train"].documents["train.json"]["checkpoint"],))
-        whole = RunConfig.model_validate_json(config)
-        document = stage.run(train=folders["train"], snapshot=snapshot, config=whole.export, out=this.folder("export"))
+        document = stage.run(
+            train=folders["train"],
+            snapshot=snapshot,
+            config=ExportConfig.model_validate_json(config),
+            out=this.folder("export"),
+        )
         this.hand_on({**records, "export": this.record()}, onnx.path)
         parity = document.parity
         _describe(
@@ -179,9 +187,10 @@ def evaluate(*, onnx: str, snapshot: str, config: str, scores: Metrics) -> None:
     with task("evaluate") as this:
         records = this.taken(onnx)
         folders = this.unpacked(records, export=_onnx(records))
-        whole = RunConfig.model_validate_json(config)
         out = this.folder("evaluate")
-        document = stage.run(export=folders["export"], snapshot=snapshot, gate=whole.gate, out=out)
+        document = stage.run(
+            export=folders["export"], snapshot=snapshot, gate=GateConfig.model_validate_json(config), out=out
+        )
         kept = document.predictions
         there = {kept.file: StoredFile(uri=kept.uri, sha256=kept.sha256, size_bytes=kept.size_bytes)} if kept else {}
         this.hand_on({**records, "evaluate": this.record(there)}, scores.path)
@@ -197,12 +206,11 @@ def sample(*, scores: str, snapshot: str, config: str) -> None:
     with task("sample") as this:
         records = this.taken(scores)
         folders = this.unpacked(records, export=_onnx(records))
-        whole = RunConfig.model_validate_json(config)
         stage.run(
             export=folders["export"],
             evaluate=folders["evaluate"],
             snapshot=snapshot,
-            config=whole.sample,
+            config=SampleConfig.model_validate_json(config),
             out=this.folder("sample"),
         )
         this.leave({"sample": this.record()})
