@@ -109,7 +109,7 @@ def test_a_training_that_needs_more_shared_memory_is_refused_where_there_is_a_ce
 )
 def test_a_value_that_a_cluster_would_refuse_is_refused(parse: Callable[[str], object], texts: tuple[str, ...]) -> None:
     for text in texts:
-        with pytest.raises(ValueError, match="^got '.*expected"):
+        with pytest.raises(ValueError, match=r"^got '.*expected"):
             parse(text)
     assert (size("8Gi"), size("1.5Gi"), duration("90m")) == (8 << 30, 3 << 29, 5400)
 
