@@ -156,7 +156,9 @@ def test_every_mistake_of_the_file_is_named_at_once_and_nothing_is_sent(kfp_serv
 
 
 def test_a_schedule_wants_a_deadline_for_its_runs(kfp_server: StandIn, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has no deadline for a whole run"):
+    with pytest.raises(
+        ConfigError, match=r"has no deadline for a whole run: .*`make compile DEADLINE=12h`.* with --pipeline"
+    ):
         declare(tmp_path, NIGHTLY, deadline=None)
     assert declare(tmp_path, "", deadline=None) == []
 
