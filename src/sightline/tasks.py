@@ -27,6 +27,7 @@ from sightline.documents.stage_record import Records, StageRecord, StoredFile
 from sightline.errors import ConfigError, DataRejected
 from sightline.run_store import finished_training, keep_training
 from sightline.runtime import machine, progress
+from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.storage import default_store
 from sightline.task_frame import ALL, RUNS, Task, task
 
@@ -73,8 +74,10 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     from sightline import validate as stage
 
     with task("validate") as this:
-        given = PipelineParameters.given(parameters)
-        config = stage.resolve(given.recipe, given.values(), given.data)
+        given, wrong = PipelineParameters.read(parameters)
+        config = stage.resolve(given.recipe, given.values(), given.data, wrong)
+        for line in given.warnings() if in_pipeline_pod() else ():
+            print(f"warning: {line}")
         out = this.folder("validate")
         try:
             document = stage.run(source=given.data, config=config, out=out)

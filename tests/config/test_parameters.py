@@ -19,13 +19,15 @@ def test_the_form_is_what_is_declared_and_validate_takes_all_of_it() -> None:
     spec = next(yaml.safe_load_all(pipeline_file().read_text(encoding="utf-8")))
     form = spec["root"]["inputDefinitions"]["parameters"]
     inputs = spec["components"]["comp-validate"]["inputDefinitions"]["parameters"]
-    passed = spec["root"]["dag"]["tasks"]["validate"]["inputs"]["parameters"]
+    run = spec["root"]["dag"]["tasks"]["exit-handler-1"]["inputs"]["parameters"]
+    passed = spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["validate"]["inputs"]["parameters"]
     declared = PipelineParameters.model_fields
     for name, field in declared.items():
         shown = form.pop(name)
         assert (shown["parameterType"], shown["defaultValue"]) == ("STRING", field.default), name
         assert shown["description"] == inputs[name]["description"] == field.description
-        assert passed[name] == {"componentInputParameter": name}
+        assert passed[name] == {"componentInputParameter": f"pipelinechannel--{name}"}
+        assert run[f"pipelinechannel--{name}"] == {"componentInputParameter": name}
     assert form == {}
     assert set(inputs) == set(passed) == set(declared)
 

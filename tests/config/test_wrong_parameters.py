@@ -74,13 +74,18 @@ def test_the_task_ends_with_an_error_document_and_no_traceback(tmp_path: Path) -
     parameters = {"train_epochs": 1.5, "gate_min_map50": "high", "train_seed": 3}
     code = (
         "from sightline import tasks\n"
-        f"tasks.validate(folder='out', metrics=None, page='page.html', **{parameters})"  # it never comes to these
+        f"tasks.validate(dataset=None, page='page.html', **{parameters})"  # it never comes to these
     )
     error = tmp_path / "error.json"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin", "PYTHONPATH": ":".join(sys.path), "SIGHTLINE_ERROR": str(error)},
+        env={
+            "PATH": "/usr/bin",
+            "PYTHONPATH": ":".join(sys.path),
+            "SIGHTLINE_ERROR": str(error),
+            "SIGHTLINE_RUN_ID": "r",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -95,4 +100,5 @@ def test_the_task_ends_with_an_error_document_and_no_traceback(tmp_path: Path) -
     assert done.stderr == f"error: {message}\n"
     expected = {"stage": "validate", "kind": "configuration", "message": message, "exit_code": 2}
     assert json.loads(error.read_text()) == expected
-    assert [path.name for path in tmp_path.iterdir()] == ["error.json"]
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"error.json", "runs/store/runs/r/validate.error.json"}

@@ -39,7 +39,7 @@ def compiled() -> Compiled:
 
 def test_every_task_asks_for_what_was_agreed(compiled: Compiled) -> None:
     assert set(FROZEN) == set(resources.TABLE)
-    assert set(compiled.containers) == set(compiled.pods) == set(compiled.tasks) <= set(FROZEN)
+    assert set(compiled.containers) == set(compiled.pods) == set(compiled.tasks) == set(FROZEN)
     for stage, pod in compiled.pods.items():
         asked = compiled.containers[stage]["resources"]
         retry = compiled.tasks[stage].get("retryPolicy", {})

@@ -202,8 +202,8 @@ def _finish(run_id: str, store: str, as_json: bool) -> None:
     run = RunStore(open_store(store), run_id)
     if not next(run.store.entries(run.key("")), None):
         raise StageInputError(
-            f"There is no folder {run_id} here, and the store {store} has nothing of a run of this id. Expected a run "
-            "directory, or the id of a run on a cluster, as the dashboard and `sightline submit` show it."
+            f"There is nothing to report on: no folder {run_id} here, and nothing of a run of this id in the store "
+            f"{store}. Expected a run directory, or the id of a run on a cluster as the dashboard shows it."
         )
     with tempfile.TemporaryDirectory(prefix="sightline-report-") as folder:
         summary = stage.finish(run_id, store, Path(folder))

@@ -19,22 +19,35 @@ from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
+from sightline.runtime.shared_memory import shm_ceiling, too_much_shared_memory
 from sightline.storage import FileStore, Store, default_store, open_store, work_root
 from sightline.storage.files import unwritable
 from sightline.tracking import address, check
 
 
-def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None = None) -> RunConfig:
+def resolve(
+    preset: str,
+    values: Mapping[str, Any],
+    *,
+    source: str | None,
+    store: str | None = None,
+    wrong: Sequence[str] = (),
+) -> RunConfig:
     """Like `presets.resolve`, but its error also lists problems with weights, data, store and tracking server.
 
-    `store` is by default SIGHTLINE_STORE, here and below. Raises ConfigError.
+    `store` is by default SIGHTLINE_STORE, here and below; `wrong` are mistakes that were found before, in what the
+    values were read from. Raises ConfigError.
     """
+    message = "The parameters of the pipeline are wrong:"
     try:
-        return presets.resolve(preset, values)
+        config = presets.resolve(preset, values)
+        if not wrong:
+            return config
     except ConfigError as error:
-        with asking(_readable(preset, values)) as tracking:
-            wrong = mistakes(preset, values, source=source, store=store)
-            raise ConfigError(error.message, [*wrong, *tracking.problems()]) from None
+        message = error.message
+    with asking(_readable(preset, values)) as tracking:
+        more = mistakes(preset, values, source=source, store=store)
+        raise ConfigError(message, [*wrong, *more, *tracking.problems()])
 
 
 def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None) -> list[str]:
@@ -112,6 +125,9 @@ def _check(
     with collecting():
         if config.sample.pictures is not None:
             pictures.check(config.sample.pictures, config.sample.max_pictures)
+    with collecting():
+        if problem := too_much_shared_memory(config.train, shm_ceiling()):
+            raise ConfigError(problem)
     with collecting():
         found = weights.find(config.weights, target, folder)
         errors += [ConfigError(problem) for problem in found.unsupported_settings(config)]
