@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sightline import validate as stage
 from sightline.datasets.synthetic import draw
+from sightline.errors import ConfigError
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 POD = {"KFP_POD_NAME": "train-x2f-123", "KFP_POD_UID": "0e5f"}
@@ -39,6 +41,18 @@ def test_a_pod_without_store_and_tracking_is_refused_with_all_other_mistakes(
         assert words in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} <= {"cache", "r"}, "nothing embedded was made"
+
+
+def test_wrong_parameters_of_the_form_come_with_what_the_pod_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in POD.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        stage.resolve("quickstart", {}, "nowhere", ["train_batch: got '-4'"])
+    batch, store, data, tracking = caught.value.problems
+    assert batch == "train_batch: got '-4'"
+    assert store.startswith(NO_STORE)
+    assert data.startswith("nowhere does not exist")
+    assert tracking.startswith(NO_TRACKING)
 
 
 def test_a_pod_with_a_store_may_switch_tracking_off_and_may_not_keep_a_database(

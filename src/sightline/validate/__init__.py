@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,15 @@ from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 
 
-def resolve(preset: str, values: Mapping[str, Any], source: str | None = None) -> RunConfig:
+def resolve(preset: str, values: Mapping[str, Any], source: str | None = None, wrong: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of a run from a preset and changed values.
 
-    If it is wrong, the error also lists problems with weights, data, store and tracking server, so that a user sees all
-    of them at once. Raises ConfigError.
+    If it is wrong, or there are mistakes in what it was read from (`wrong`), the error also lists problems with
+    weights, data, store and tracking server, so that a user sees all of them at once. Raises ConfigError.
     """
     from sightline.validate import preflight
 
-    return preflight.resolve(preset, values, source=source)
+    return preflight.resolve(preset, values, source=source, wrong=wrong)
 
 
 def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:

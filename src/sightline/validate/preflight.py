@@ -24,17 +24,29 @@ from sightline.storage.files import unwritable
 from sightline.tracking import address, check
 
 
-def resolve(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None = None) -> RunConfig:
+def resolve(
+    preset: str,
+    values: Mapping[str, Any],
+    *,
+    source: str | None,
+    store: str | None = None,
+    wrong: Sequence[str] = (),
+) -> RunConfig:
     """Like `presets.resolve`, but its error also lists problems with weights, data, store and tracking server.
 
-    `store` is by default SIGHTLINE_STORE, here and below. Raises ConfigError.
+    `store` is by default SIGHTLINE_STORE, here and below; `wrong` are mistakes that are known already. Raises
+    ConfigError.
     """
+    message = "The run cannot start:"
     try:
-        return presets.resolve(preset, values)
+        config = presets.resolve(preset, values)
+        if not wrong:
+            return config
     except ConfigError as error:
-        with asking(_readable(preset, values)) as tracking:
-            wrong = mistakes(preset, values, source=source, store=store)
-            raise ConfigError(error.message, [*wrong, *tracking.problems()]) from None
+        message = error.message
+    with asking(_readable(preset, values)) as tracking:
+        found = mistakes(preset, values, source=source, store=store)
+        raise ConfigError(message, [*wrong, *found, *tracking.problems()])
 
 
 def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None) -> list[str]:
