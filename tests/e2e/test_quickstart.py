@@ -105,6 +105,25 @@ def test_same_training_is_recognised_and_the_gate_still_judges_again(
         assert database.execute("select count(*) from runs").fetchone() == (2,)
 
 
+def test_with_tracking_off_the_run_is_accepted_and_mlflow_hears_nothing(
+    quickstart: Finished, command: Callable
+) -> None:
+    runs = quickstart.folder.parent
+    places = {"SIGHTLINE_CACHE": str(runs.parent / "cache"), "SIGHTLINE_STORE": f"file://{runs}/store"}
+    with sqlite3.connect(runs / "mlflow.db") as database:
+        before = database.execute("select count(*) from runs").fetchone()
+        done = command("run", "--run-id", "untracked", cwd=runs.parent, SIGHTLINE_TRACKING="off", **places)
+        assert done.returncode == 0, done.stderr
+        assert database.execute("select count(*) from runs").fetchone() == before
+    assert "ACCEPTED: tracking is switched off" in done.stdout
+    assert "mlflow ui" not in done.stdout
+    summary = json.loads((runs / "untracked" / "summary.json").read_text())
+    status = {stage["name"]: stage["status"] for stage in summary["stages"]}
+    assert (summary["status"], summary["register"], summary["error"]) == ("accepted", None, None)
+    assert (status["train"], status["report"]) == ("cached", "done")
+    assert "<h1>Accepted</h1>" in (runs / "untracked" / "report.html").read_text()
+
+
 def test_id_of_a_registered_run_is_taken(quickstart: Finished, command: Callable) -> None:
     done = command("run", "--run-id", "first", cwd=quickstart.folder.parents[1])
     assert done.returncode == 2

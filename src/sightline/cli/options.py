@@ -18,6 +18,7 @@ from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome
 from sightline.policy import load as load_policy
 from sightline.runtime import progress_bars
+from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.terminal import Terminal, print_json, visible
 from sightline.storage.files import file_uri
 
@@ -117,8 +118,8 @@ DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 def progress_display(as_json: bool, run: Path | None = None) -> Iterator[None]:
     """Draw the progress of the block; with --json only on a terminal.
 
-    The embedded store and tracking of a stage are those of the run directory it works in. Raises ConfigError where a
-    whole run is going on in that directory.
+    The embedded store and tracking of a stage are those of the run directory it works in, except in a pod of a pipeline
+    run, where neither may be embedded. Raises ConfigError where a whole run is going on in that directory.
     """
     with contextlib.ExitStack() as stack:
         if run:
@@ -127,7 +128,8 @@ def progress_display(as_json: bool, run: Path | None = None) -> Iterator[None]:
                 raise ConfigError(f"--run: got '{run}', expected another name than {claim.RESERVED_SHOWN}.")
             runs = folder.parent
             os.environ.setdefault("SIGHTLINE_RUNS", str(runs))
-            os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
+            if not in_pipeline_pod():
+                os.environ.setdefault("SIGHTLINE_STORE", file_uri(runs / "store"))
             finish_dead(runs)
             stack.enter_context(claim.shared(run))
         stack.enter_context(progress_bars.display(quiet=as_json and not err.is_terminal))

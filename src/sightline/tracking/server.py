@@ -93,10 +93,9 @@ def _lost_with_pod(uri: str, variable: str) -> str | None:
     if scheme(uri) != "sqlite" or not in_pipeline_pod():
         return None
     given = f"is '{redact(uri)}'" if os.environ.get(variable) else "is not set"
-    off = f", or {SWITCH}=off to record nothing," if variable == TRACKING else ""
-    return f"{variable} {given}, and a database in this pod would be gone with it. " + where_to_set(
-        f"{variable}, such as http://server:5000{off}"
-    )
+    off = f" or {SWITCH}=off to record nothing," if variable == TRACKING else ""
+    advice = where_to_set(f"{variable}, such as http://server:5000,{off}")
+    return f"{variable} {given}, and a database in this pod would be gone with it. {advice}"
 
 
 def connection_problems(uri: str | None) -> list[str]:

@@ -14,8 +14,8 @@ from sightline.errors import ConfigError
 def resolve(preset: str, values: Mapping[str, Any], source: str | None = None, wrong: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of a run from a preset and changed values.
 
-    If it is wrong, or what its values were read from (`wrong`), the error also lists problems with weights, data, store
-    and tracking server, so that a user sees all of them at once. Raises ConfigError.
+    If it is wrong, or there are mistakes in what it was read from (`wrong`), the error also lists problems with
+    weights, data, store and tracking server, so that a user sees all of them at once. Raises ConfigError.
     """
     from sightline.validate import preflight
 
