@@ -50,6 +50,7 @@ CONFIG_MAP = "sightline"
 SETTINGS = (
     *("SIGHTLINE_STORE", "SIGHTLINE_S3_ENDPOINT", "SIGHTLINE_S3_WAIT", "AWS_REGION"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SIGHTLINE_TRACKING"),
+    "KFP_ENDPOINT",  # conclude asks it what Kubernetes says of a stage that left nothing
 )
 SECRETS = {
     "sightline-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),

@@ -42,9 +42,10 @@ def test_no_secret_is_in_the_manifests(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_a_task_finds_store_and_tracking_in_the_config_map(overlay: str) -> None:
+def test_a_task_finds_store_tracking_and_kfp_in_the_config_map(overlay: str) -> None:
     assert named(rendered(MANIFESTS / "overlays" / overlay), "ConfigMap", "sightline")["data"] == {
         "AWS_REGION": "us-east-1",
+        "KFP_ENDPOINT": "http://ml-pipeline.kubeflow.svc.cluster.local:8888",
         "MLFLOW_TRACKING_URI": "http://sightline-mlflow:5000",
         "SIGHTLINE_S3_ENDPOINT": "http://seaweedfs.kubeflow:9000",
         "SIGHTLINE_STORE": "s3://sightline/store",

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from sightline.errors import ClusterError, ClusterUsageError
-from sightline.orchestrate import follow, versions, workflow
+from sightline.orchestrate import follow, versions
 from sightline.orchestrate.follow import Change, Ended, Follower
 from sightline.orchestrate.kfp_api import Server
+from sightline.runtime import workflow
 from tests.helpers import compiled
 from tests.helpers.compiled import nodes, pod_of
 from tests.helpers.kfp_stand_in import StandIn

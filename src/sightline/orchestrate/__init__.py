@@ -25,7 +25,6 @@ registry        the references that a cluster can fetch, and whether the images 
 registry_api    asks a container registry, with the logins of Docker and Podman
 versions        the package that is sent, and its upload by content
 submit          a run
-workflow        what the run's Argo workflow tells about tasks and pods
 follow          a run to its end
 cluster_results what a run left in the store
 schedule_file   the file that declares recurring runs

@@ -2,7 +2,8 @@
 
     KFP_ENDPOINT                  the server's address, http(s)://host[:port][/path]   (or KF_PIPELINES_ENDPOINT)
     KF_PIPELINES_UI_ENDPOINT      the dashboard's address, where it is another one
-    KFP_TOKEN                     a bearer token, or KF_PIPELINES_SA_TOKEN_PATH, a file that holds one
+    KFP_TOKEN                     a bearer token, or KF_PIPELINES_SA_TOKEN_PATH, a file that holds one; in a pod,
+                                  the token that Kubeflow mounts
     KUBECONFIG                    without an endpoint: the current context's cluster, through its API server
     SSL_CERT_FILE                 certificate authorities, where the server's is a private one
     SIGHTLINE_KFP_WAIT            seconds to wait for an answer, default 30
@@ -15,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from typing import Any
 import urllib3
 
 from sightline.errors import ClusterUsageError, ConfigError, shown
+from sightline.runtime import kfp_server
 from sightline.storage import setting
 
 CONNECT = 5  # seconds
-ADDRESS = re.compile(r"https?://[^\s/?#@]+(/[^\s?#@]*)?")
 OVERLOADED = (429, 502, 503, 504)  # a server or proxy that did not take the request
 # KFP's own service in a cluster, reached through the cluster's API server, as KFP's client does.
 THROUGH_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
@@ -78,9 +78,9 @@ def connect(namespace: str | None = None) -> Connection:
     )
     if certificates := os.environ.get("SSL_CERT_FILE"):
         configuration.ssl_ca_cert = certificates
-    if address := _endpoint():
+    if address := kfp_server.endpoint():
         configuration.host = address
-        token, secret = _token()
+        token, secret = kfp_server.token()
         if token:
             configuration.api_key_prefix = {"authorization": "Bearer"}
             configuration.api_key = {"authorization": token}
@@ -97,38 +97,9 @@ def connect(namespace: str | None = None) -> Connection:
     return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret)
 
 
-def _endpoint() -> str | None:
-    """Return the server's address. Raises ClusterUsageError; it is not quoted, since it may hold a password."""
-    name = next((name for name in ("KFP_ENDPOINT", "KF_PIPELINES_ENDPOINT") if os.environ.get(name)), None)
-    if name is None:
-        return None
-    address = os.environ[name].strip().rstrip("/")
-    if not ADDRESS.fullmatch(address):
-        raise ClusterUsageError(
-            f"{name} is not an address of a Kubeflow Pipelines server; expected http://host:port or https://host/path, "
-            "and no credentials in it."
-        )
-    return address
-
-
-def _token() -> tuple[str | None, str]:
-    """Return the token and where it came from. Raises ClusterUsageError."""
-    token, source = os.environ.get("KFP_TOKEN", "").strip(), "KFP_TOKEN"
-    path = os.environ.get("KF_PIPELINES_SA_TOKEN_PATH")
-    if not token and path:
-        source = f"the file {path} (KF_PIPELINES_SA_TOKEN_PATH)"
-        try:
-            token = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ClusterUsageError(f"The token cannot be read from {source}: {error}.") from None
-    if not re.fullmatch(r"[\x21-\x7e]*", token):
-        raise ClusterUsageError(f"{source} holds no token: a token is one word of ASCII characters.")
-    return (token, source) if token else (None, "")
-
-
 def _renew_token(configuration: Any) -> None:
     """Read the token again: Kubernetes replaces one in a file while a run is followed for hours."""
-    configuration.api_key["authorization"] = _token()[0] or ""
+    configuration.api_key["authorization"] = kfp_server.token()[0] or ""
 
 
 def _kfp_context() -> dict[str, str]:

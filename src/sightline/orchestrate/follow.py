@@ -14,8 +14,9 @@ from typing import Any
 
 from sightline.documents import SummaryDocument
 from sightline.errors import ClusterError, ClusterUsageError
-from sightline.orchestrate import cluster_results, workflow
+from sightline.orchestrate import cluster_results
 from sightline.orchestrate.kfp_api import Server
+from sightline.runtime import workflow
 
 OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed

@@ -7,6 +7,7 @@ from typing import Any
 
 from sightline.errors import ConfigError
 from sightline.orchestrate.kfp_calls import Calls
+from sightline.runtime import workflow
 
 
 class Server(Calls):
@@ -128,17 +129,9 @@ class Server(Calls):
         self._call(f"end the run {run_id}", self._runs.run_service_terminate_run, run_id)
 
     def workflow(self, run_id: str) -> dict[str, Any]:
-        """Return the Argo workflow of a run, as far as it has come; it is empty at first.
-
-        Only the first version of the API hands it out, and with it what Kubernetes says about the pods.
-        """
+        """Return the Argo workflow of a run, as far as it has come, and with it what Kubernetes says about the pods."""
         answer = self._call(f"read how the run {run_id} goes", self._get, f"/apis/v1beta1/runs/{run_id}")
-        runtime = answer.get("pipeline_runtime") if isinstance(answer, dict) else None
-        try:
-            workflow = json.loads((runtime or {}).get("workflow_manifest") or "{}")
-        except ValueError:
-            return {}
-        return workflow if isinstance(workflow, dict) else {}
+        return workflow.handed_out(answer)
 
     def log(self, run_id: str, pod: str) -> str:
         """Return the log of a pod, from the archive where the pod is gone."""

@@ -12,6 +12,7 @@ from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, S
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
+from sightline.report import evidence
 from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
@@ -95,7 +96,7 @@ def finish(run_id: str, store: str | None, out: Path, *, name: str | None = None
             exit_code=problem.exit_code,
         )
         return conclude(run_id=run_id, name=name, folders={}, out=out, error=unknown, open_record=True)
-    error = next(iter(errors.values()), None) or _lost(left)
+    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run_id)
     return conclude(
         run_id=run_id,
         name=name,

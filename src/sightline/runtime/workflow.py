@@ -6,6 +6,7 @@ it runs and with what. Groups (exit handler, conditions) have drivers too. Names
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -57,6 +58,19 @@ class Task:
     def seconds(self) -> float | None:
         """How long it took, with what KFP and Kubernetes took for it; None while it goes on."""
         return (self.finished - self.started).total_seconds() if self.finished and self.started else None
+
+
+def handed_out(answer: object) -> dict[str, Any]:
+    """Return the workflow in what KFP's server says of a run by `GET /apis/v1beta1/runs/RUN`; at first it is empty.
+
+    Only the first version of the API hands it out. It takes no rights in Kubernetes.
+    """
+    runtime = answer.get("pipeline_runtime") if isinstance(answer, dict) else None
+    try:
+        workflow = json.loads((runtime or {}).get("workflow_manifest") or "{}")
+    except ValueError:
+        return {}
+    return workflow if isinstance(workflow, dict) else {}
 
 
 def tasks(workflow: Mapping[str, Any]) -> list[Task]:
