@@ -18,6 +18,7 @@ REGISTRY ?=
 BASE_IMAGE ?=
 VARIANT ?=
 RELEASE ?=
+DIGESTS ?=
 IMAGES ?=
 ifneq ($(IMAGES),)
 export SIGHTLINE_IMAGES := $(IMAGES)
@@ -79,8 +80,9 @@ format: $(STAMP) ## format the code
 OPTIONS = SHM CACHE_CLAIM OWNER QUEUE PULL_SECRET TRAIN_TIMEOUT TTL DEADLINE
 lower = $(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 
-compile: $(STAMP) ## write pipelines/compiled/*.yaml, or build/train.yaml (SHM= DEADLINE= CACHE_CLAIM= OWNER= QUEUE= …)
-	@$(BIN)/python -m pipelines.compile $(foreach name,$(OPTIONS),$(if $($(name)),--$(call lower,$(name)) "$($(name))"))
+compile: $(STAMP) ## write pipelines/compiled/*.yaml, or build/train.yaml (DIGESTS=1 SHM= DEADLINE= OWNER= QUEUE= …)
+	@$(BIN)/python -m pipelines.compile $(if $(DIGESTS),--digests) \
+	  $(foreach name,$(OPTIONS),$(if $($(name)),--$(call lower,$(name)) "$($(name))"))
 
 submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start a run (ARGS='--param data=s3://… --wait')
 	@$(BIN)/sightline submit $(COMPILED) $(ARGS)

@@ -3,9 +3,11 @@
 python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the table of rules
 python -m pipelines.compile --check    fail if a committed file differs
 python -m pipelines.compile --shm 8Gi  with options of your own: write build/train.yaml, and leave the others alone
+python -m pipelines.compile --digests  the same with the images at hand: what one uploads in the dashboard
 """
 
 import importlib
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,8 @@ from pipelines import options
 from pipelines.options import Options
 from pipelines.train import sightline_train
 from sightline.config.parameters import PipelineParameters
+from sightline.errors import SightlineError
+from sightline.orchestrate import images, registry
 from sightline.policy import BASES, Policy
 from sightline.rules import RULES
 
@@ -48,6 +52,15 @@ def compiled(options: Options) -> str:
         target = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(sightline_train(options), str(target))
         return stoppable(target.read_text(encoding="utf-8"))
+
+
+def ours(options: Options, *, digests: bool) -> str:
+    """Return the pipeline compiled with options, with `digests` as `sightline submit` sends it.
+
+    Raises ConfigError if the images at hand were never pushed, or are not those of the sources.
+    """
+    references = registry.references() if digests else {}
+    return images.with_references(compiled(options), references)
 
 
 def derived() -> dict[str, str]:
@@ -151,6 +164,9 @@ def main(
     deadline: Annotated[
         int | None, _option(options.duration, "12h", "Time after which a run is ended; schedules need one.")
     ] = None,
+    digests: Annotated[
+        bool, typer.Option("--digests", help="Name the pushed images of the last build, or those of SIGHTLINE_IMAGES.")
+    ] = False,
 ) -> None:
     """Write what is derived from the code, or with options of your own the pipeline alone, to build/train.yaml."""
     named = {
@@ -163,11 +179,17 @@ def main(
         for path in stale:
             print(f"{path} differs from what the code says; run `make compile` and commit it.")
         raise typer.Exit(min(1, len(stale)))
-    for path, text in ({OURS: compiled(Options(**wanted))} if wanted else derived()).items():
+    own = bool(wanted) or digests
+    try:
+        texts = {OURS: ours(Options(**wanted), digests=digests)} if own else derived()
+    except SightlineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    for path, text in texts.items():
         (ROOT / path).parent.mkdir(exist_ok=True)
         (ROOT / path).write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    if not wanted and (ROOT / OURS).exists():  # `make submit` would send it
+    if not own and (ROOT / OURS).exists():  # `make submit` would send it
         (ROOT / OURS).unlink()
         print(f"removed {OURS}, which other options made")
 
