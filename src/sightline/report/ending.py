@@ -116,10 +116,8 @@ def _lost(left: Records) -> ErrorReport | None:
             if left[stage].documents.get("validate.json", {}).get("unchanged"):
                 return None
             continue
-        if stage == NAMES[-1] and (
-            _verdict(left) == "rejected" or not left["report"].documents["report.json"]["run_id"]
-        ):
-            return None  # rejected, or tracking was off
+        if stage == NAMES[-1] and (_verdict(left) == "rejected" or _untracked(left)):
+            return None
         message = (
             f"The run ended before {stage} could leave a result or say why not: its pod was killed (out of memory, "
             "deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
