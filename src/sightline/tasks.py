@@ -28,7 +28,6 @@ from sightline.documents.stage_record import Records, StageRecord, StoredFile
 from sightline.errors import ConfigError, DataRejected
 from sightline.run_store import finished_training, keep_training
 from sightline.runtime import machine, progress
-from sightline.storage import default_store
 from sightline.task_frame import ALL, RUNS, Task, task
 
 machine.limit_threads()  # before a stage imports numpy
@@ -257,7 +256,7 @@ def conclude(*, name: str, state: str, page: str) -> None:
         if os.environ.get(RUNS):
             write_text(Path(page), "<p>The page of this run is report.html in its folder.</p>")
             return
-        summary = stage.finish(this.run_id, default_store(), this.folder("conclude"), name=name)
+        summary = stage.finish(this.run_id, None, this.folder("conclude"), name=name)
         shutil.copyfile(this.folder("conclude") / stage.PAGE, page)
         print(
             f"status: {summary.status}{f', in {summary.error.stage}: {summary.error.message}' if summary.error else ''}"

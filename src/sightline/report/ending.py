@@ -16,7 +16,7 @@ from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import NAMES
-from sightline.storage import open_store
+from sightline.storage import default_store, open_store
 from sightline.tracking import address, records
 
 PAGE = "report.html"
@@ -74,15 +74,15 @@ def _tracking_uri(out: Path) -> str | None:
     return address.tracking_uri(out.parent)
 
 
-def finish(run_id: str, store: str, out: Path, *, name: str | None = None) -> SummaryDocument:
-    """Conclude a run out of what its stages left in the store at this URI; summary and page are also put into `out`.
+def finish(run_id: str, store: str | None, out: Path, *, name: str | None = None) -> SummaryDocument:
+    """Conclude a run out of what its stages left in the store; summary and page are also put into `out`.
 
-    It can be repeated, from any machine that reaches the store. If the store cannot be reached, summary and page say
-    that nothing is known.
+    `store` is its URI, by default the one that runs use. It can be repeated, from any machine that reaches the store.
+    If the store cannot be reached, or none is set, summary and page say that nothing is known.
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        run = RunStore(open_store(store), run_id)
+        run = RunStore(open_store(store or default_store()), run_id)
         left, errors = run.records(), run.errors()
         folders = {
             stage: unpack(record, out / stage, None if stage == "sample" else ()) for stage, record in left.items()
