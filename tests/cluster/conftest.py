@@ -1,7 +1,7 @@
 """The cluster for a session of tests, under Pod Security `restricted` and the limits of manifests/, and runs on it.
 
-Runs that do not disturb each other go on at the same time: `first` starts those that need nothing of another run,
-`again` those that come after the quickstart.
+Runs that do not disturb each other go on at the same time. `first` starts those that take long, the quickstart among
+them; `second`, beside it, those that end soon; `again` those that come after the quickstart.
 """
 
 from __future__ import annotations
@@ -113,15 +113,7 @@ def ready(cluster: Cluster, unconfigured: Run) -> Cluster:
 
 @pytest.fixture(scope="session")
 def first(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Runs that need nothing of another, started at once; those in which something is to happen come first."""
-    from sightline.datasets.synthetic import draw
-
-    folder = tmp_path_factory.mktemp("first")
-    bad = draw(folder / "bad")
-    (bad / "labels" / "train" / "smear_train_003.txt").write_text("0 0.5 0.5 0.2\nx 0.5 0.5 0.1 0.1\n")
-    ready.bucket.put_folder(bad, f"{ready.at.session}/bad")
-    hurried = folder / "hurried.yaml"
-    hurried.write_text(compiled(Options(train_timeout=SHORT)))
+    """Runs that go on for long, or that something is to happen to."""
     long = overrides(train__epochs=1000)
     return SimpleNamespace(
         misfit=ready.submit(
@@ -130,18 +122,39 @@ def first(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> SimpleNam
         ),
         deleted=ready.submit("pod deleted", overrides=long, train_seed="2", **SMALL),
         terminated=ready.submit("terminated", overrides=long, train_seed="3", **SMALL),
-        quickstart=uploaded(ready, folder),
-        refused=ready.submit("refused", data=f"s3://{ready.at.bucket}/{ready.at.session}/bad", preset="quickstart"),
-        killed=ready.submit(
-            "too little memory", overrides=overrides(train__epochs=1), train_seed="4", train_cpu="500m",
-            train_memory="128Mi",
-        ),
-        diverged=ready.submit(
-            "failed stage", train_seed="5",
-            overrides=overrides(train__epochs=2, train__lr0=1, train__optimizer="SGD", train__momentum=0.99), **SMALL,
-        ),
-        imageless=without_an_image(ready, hurried),
+        quickstart=uploaded(ready, tmp_path_factory.mktemp("first")),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def struck(first: SimpleNamespace, ready: Cluster) -> None:
+    """What happens to two runs in the middle of their training."""
+    pod = first.deleted.wait_for_work("train", AT_WORK)
+    ready.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+    first.terminated.wait_for_work("train", AT_WORK)
+    ready.server.terminate(first.terminated.run_id)
+
+
+@pytest.fixture(scope="session")
+def second(ready: Cluster, struck: None, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Runs that fail by themselves, one by one stage further; a node with two CPUs takes no more at a time."""
+    from sightline.datasets.synthetic import draw
+
+    folder = tmp_path_factory.mktemp("second")
+    bad = draw(folder / "bad")
+    (bad / "labels" / "train" / "smear_train_003.txt").write_text("0 0.5 0.5 0.2\nx 0.5 0.5 0.1 0.1\n")
+    ready.bucket.put_folder(bad, f"{ready.at.session}/bad")
+    hurried = folder / "hurried.yaml"
+    hurried.write_text(compiled(Options(train_timeout=SHORT)))
+    one = overrides(train__epochs=1)
+    wild = overrides(train__epochs=2, train__lr0=1, train__optimizer="SGD", train__momentum=0.99)
+    return SimpleNamespace(
+        imageless=without_an_image(ready, hurried),
+        refused=ready.submit("refused", data=f"s3://{ready.at.bucket}/{ready.at.session}/bad", preset="quickstart"),
+        killed=ready.submit("out of memory", overrides=one, train_seed="4", train_cpu="500m", train_memory="900Mi"),
+        small=ready.submit("too small", overrides=one, train_seed="4", train_cpu="500m", train_memory="128Mi"),
+        diverged=ready.submit("failed stage", train_seed="5", overrides=wild, **SMALL),
+    )
 
 
 def uploaded(cluster: Cluster, folder: Path) -> Run:
@@ -173,15 +186,6 @@ def without_an_image(cluster: Cluster, pipeline: Path) -> Run:
         "no image", pipeline=pipeline, images=",".join(images), train_seed="6", overrides=overrides(train__epochs=1),
         **SMALL,
     )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def struck(first: SimpleNamespace, cluster: Cluster) -> None:
-    """What happens to two runs in the middle of their training."""
-    for run in (first.deleted, first.terminated):
-        run.wait_for_work("train", AT_WORK)
-    cluster.kubectl("delete", "pod", first.deleted.stage_pod("train")["metadata"]["name"], "--wait=false")
-    cluster.server.terminate(first.terminated.run_id)
 
 
 @pytest.fixture(scope="session")

@@ -38,8 +38,8 @@ def test_a_terminated_run_is_finished_by_hand(first: SimpleNamespace, struck: No
     assert run.summary["error"]["message"].splitlines()[0][:60] in run.page
 
 
-def test_refused_data_shows_its_page_and_fails_the_run(first: SimpleNamespace) -> None:
-    run = first.refused
+def test_refused_data_shows_its_page_and_fails_the_run(second: SimpleNamespace) -> None:
+    run = second.refused
     assert (run.ended["state"], run.exit_code) == ("FAILED", 3)
     assert (run.summary["status"], run.summary["rejected_by"]) == ("rejected", "data")
     assert "smear_train_003.txt:2" in run.summary["error"]["message"]
@@ -53,23 +53,28 @@ def test_refused_data_shows_its_page_and_fails_the_run(first: SimpleNamespace) -
     assert "smear_train_003.txt:2" in "\n".join(log["lines"])
 
 
-def test_a_stage_that_fails_says_why_and_what_to_do(first: SimpleNamespace) -> None:
-    run = first.diverged
+def test_a_stage_that_fails_says_why_and_what_to_do(second: SimpleNamespace) -> None:
+    run = second.diverged
     message = assert_failed(run, "train", exit_code=2)
     assert "Lower train.lr0" in message
     assert "Lower train.lr0" in run.artifact("conclude", "page").decode()
     assert any("Lower train.lr0" in line for log in run.ended["logs"] for line in log["lines"])
 
 
-def test_too_little_memory_fails_the_run_with_what_is_known(first: SimpleNamespace) -> None:
-    run = first.killed
+def test_memory_that_cannot_be_enough_is_refused_by_the_stage(second: SimpleNamespace) -> None:
+    message = assert_failed(second.small, "train", exit_code=2)
+    assert "need about 890 MB of memory or more. The container's limit is 135 MB" in message
+
+
+def test_a_stage_that_runs_out_of_memory_fails_the_run_with_what_is_known(second: SimpleNamespace) -> None:
+    run = second.killed
     message = assert_failed(run, "train")
-    assert "out of memory" in message
-    assert any("OOMKilled" in log["message"] for log in run.ended["logs"])
+    assert "memory" in message
+    assert message.splitlines()[0][:60] in run.artifact("conclude", "page").decode()
 
 
-def test_an_image_that_is_not_there_ends_by_its_time_limit(first: SimpleNamespace) -> None:
-    run = first.imageless
+def test_an_image_that_is_not_there_ends_by_its_time_limit(second: SimpleNamespace) -> None:
+    run = second.imageless
     message = assert_failed(run, "train")
     assert "no image" in message
     assert "registry.invalid/sightline-train:gone" in run.told

@@ -311,9 +311,17 @@ class Run:
     def stage_pod(self, stage: str) -> dict[str, Any] | None:
         return next(iter(self.pods(f"sightline.ml/stage={stage}")), None)
 
-    def wait_for_work(self, stage: str, log: str) -> None:
-        """Wait until a stage's log has these words: its pod is at work."""
-        wait(lambda: bool((pod := self.stage_pod(stage)) and log in self._log(pod)), f"{self.name}: {stage} at work")
+    def wait_for_work(self, stage: str, words: str) -> dict[str, Any]:
+        """Wait until a stage's log has these words; returns its pod, which is at work."""
+        found: list[dict[str, Any]] = []
+
+        def at_work() -> bool:
+            assert self.state not in OVER, f"{self.name}: {self.told}"
+            found[:] = self.pods(f"sightline.ml/stage={stage}")
+            return bool(found) and words in self._log(found[0])
+
+        wait(at_work, f"{self.name}: {stage} at work")
+        return found[0]
 
     def _log(self, pod: dict[str, Any]) -> str:
         name = pod["metadata"]["name"]
