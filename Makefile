@@ -25,7 +25,7 @@ export SIGHTLINE_IMAGES := $(IMAGES)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check manifests secrets format compile submit schedule bench lock images push test-images wheel clean
+.PHONY: help install run test check manifests secrets format compile submit schedule bench lock images push test-images test-cluster wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
@@ -109,6 +109,9 @@ push: $(STAMP) ## push the images of the last build (RELEASE=1: as this version 
 
 test-images: $(STAMP) ## test the images of the last build
 	@CONTAINER="$(CONTAINER)" $(BIN)/python -m pytest -m images tests/images $(ARGS)
+
+test-cluster: $(STAMP) ## test on the cluster at KFP_ENDPOINT, with the IMAGES= of its nodes (tests/README.md; half an hour)
+	@$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 wheel: $(STAMP) ## build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel

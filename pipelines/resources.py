@@ -41,7 +41,7 @@ TABLE = {
     "refuse": Resources("200m", "1", "512Mi", HOUR, retries=0, disk="1Gi", cached=False),
     "conclude": Resources("200m", "2", "1Gi", 2 * HOUR, retries=2, disk="20Gi", cached=False),
 }
-PAUSE = 30  # seconds before the first repetition, then twice as long each time
+PAUSE = 5  # seconds before the first repetition, then twice as long; Argo waits so long even where it repeats nothing
 
 
 # Environment variables that tasks take from the cluster (manifests/). All are optional: a ConfigMap that is missing

@@ -18,7 +18,7 @@ from tests.helpers.s3_server import S3Server, s3_serving
 from tests.helpers.servers import mlflow_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
 
-E2E = Path(__file__).parent / "e2e"
+E2E, CLUSTER = Path(__file__).parent / "e2e", Path(__file__).parent / "cluster"
 # What a test asks for says what it costs: a marker for each of these fixtures, also where another fixture asks for it.
 MARKERS = {
     "shared": "data",
@@ -38,6 +38,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(name)
     if E2E in item.path.parents:
         item.add_marker("e2e")
+    if CLUSTER in item.path.parents:
+        item.add_marker("cluster")
+        item.add_marker(pytest.mark.timeout(2700))  # for whichever comes first and waits for the slowest run
     if "quickstart" in fixtures:  # trained once, in the one process that has all these tests: it takes minutes
         item.add_marker(pytest.mark.xdist_group("quickstart"))
         item.add_marker(pytest.mark.timeout(900))  # for whichever comes first and waits for it on a busy machine
@@ -49,11 +52,13 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what takes minutes or the images unless `-m` names it, and what needs a GPU where there is none."""
+    """Skip what takes minutes, images or a cluster unless `-m` names it, and what needs a GPU where there is none."""
     if item.get_closest_marker("slow") and "slow" not in item.config.option.markexpr:
         pytest.skip("slow tests run with -m slow")
     if item.get_closest_marker("images") and "images" not in item.config.option.markexpr:
         pytest.skip("tests of the images run with `make test-images`")
+    if item.get_closest_marker("cluster") and "cluster" not in item.config.option.markexpr:
+        pytest.skip("tests on a real cluster run with `make test-cluster`")
     if item.get_closest_marker("gpu"):
         from sightline.detect import cuda_devices
 

@@ -21,12 +21,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_serving(folder: Path, database: str | None = None) -> Iterator[str]:
-    """Run an MLflow server with its artifacts in `folder`, its database too if no other is named; give its address."""
+def mlflow_serving(folder: Path, database: str | None = None, *, to_all: bool = False) -> Iterator[str]:
+    """Run an MLflow server with its artifacts in `folder`, its database too if no other is named; give its address.
+
+    With `to_all` other machines reach it too, under any name.
+    """
     port = free_port()
     address = f"http://127.0.0.1:{port}"
+    listening = ("--host", "0.0.0.0", "--allowed-hosts", "*") if to_all else ("--host", "127.0.0.1")
     command = [
-        *(str(Path(sys.executable).with_name("mlflow")), "server", "--host", "127.0.0.1", "--port", str(port)),
+        *(str(Path(sys.executable).with_name("mlflow")), "server", *listening, "--port", str(port)),
         *("--backend-store-uri", database or f"sqlite:///{folder}/mlflow.db"),
         *("--artifacts-destination", str(folder / "artifacts"), "--workers", "1"),
     ]

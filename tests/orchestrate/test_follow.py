@@ -78,6 +78,17 @@ def test_a_failed_task_shows_what_kubernetes_says_and_the_end_of_its_own_log(
     assert log.lines == tuple(f"epoch {number}" for number in range(10, 30))
 
 
+def test_a_log_shows_what_the_task_says_and_not_what_starts_it(kfp_server: StandIn, tmp_path: Path) -> None:
+    kfp_server.logs[pod_of("validate")] = (
+        'time=2026-11-28T23:31:24.1Z level=INFO msg="capturing logs" argo=true\n'
+        "[KFP Executor 2026-11-28 23:31:24,5 INFO]: Loading KFP component\n"
+        '[KFP Executor 2026-11-28 23:31:24,6 INFO]: Got executor_input:\n{\n    "inputs": {\n    }\n}\n'
+        "error: The run cannot start:\n  - SIGHTLINE_STORE is not set\n"
+    )
+    _, ended = followed(kfp_server, tmp_path, ("FAILED", nodes(validate=("Failed", "main: Error (exit code 1)"))))
+    assert ended.logs[0].lines == ("error: The run cannot start:", "  - SIGHTLINE_STORE is not set")
+
+
 def test_a_driver_that_failed_is_named_and_one_that_was_stopped_is_not(kfp_server: StandIn, tmp_path: Path) -> None:
     found = nodes(train="Succeeded")
     (driver,) = [node for node in found.values() if node["name"].endswith("train-driver(0)")]

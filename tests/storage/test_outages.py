@@ -224,6 +224,19 @@ def test_a_host_that_does_not_exist_is_a_mistake_and_not_waited_for(
     assert "has not answered" not in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_known_outage")
+def test_a_name_server_that_does_not_answer_just_now_is_an_outage(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", "http://store.namespace:9000")
+    monkeypatch.setenv("SIGHTLINE_S3_WAIT", "1")
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with pytest.raises(StorageError, match=r"does not answer \(Temporary failure in name resolution; tried ") as caught:
+        open_store("s3://bucket")
+    assert caught.value.exit_code == 1
+
+
 def test_the_person_at_the_command_line_sees_that_it_waits(
     s3: str, command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -23,8 +23,10 @@ PATIENCE = 600.0  # seconds for which a server may not answer while a run is fol
 FIRST, LONGEST = 1.0, 10.0  # seconds between two looks: few runs are over soon, most go on for hours
 SHOWN = 20  # lines of a failed task's log
 ENDING = 60.0  # seconds for a run to end once it was told to
-# Lines of a log that are not the task's: those of KFP's launcher, and what the server writes for a log that it lacks.
-NOISE = re.compile(r'[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\]|\{"error_message"')
+# What in a log is not the task's: lines of KFP's launcher and of Argo, what the server writes for a log that it lacks,
+# and what KFP says in Python before the task begins, with all of its inputs and outputs.
+NOISE = re.compile(r'[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\]|\{"error_message"|time=\S+ level=.* argo=true')
+PREAMBLE = re.compile(r"^\[KFP Executor .*\n(?:\{\n(?:.*\n)*?\}\n)?", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ class Follower:
                 text = self._server.log(self._run_id, pod.name)
             except ClusterError:
                 text = ""  # no archive, and the pod is gone: what Kubernetes says of it stands alone
-            lines = [line.rstrip() for line in text.splitlines() if line.strip() and not NOISE.match(line)]
+            kept = PREAMBLE.sub("", text).splitlines()
+            lines = [line.rstrip() for line in kept if line.strip() and not NOISE.match(line)]
             if lines or not self._given_up:  # a run that was ended takes pods with it that never started
                 yield Log(f"{pod.task}'s driver" if pod.driver else pod.task, pod.message, tuple(lines[-SHOWN:]))
 

@@ -78,8 +78,8 @@ def _tracking_uri(out: Path) -> str | None:
 def finish(run_id: str, store: str | None, out: Path, *, name: str | None = None) -> SummaryDocument:
     """Conclude a run out of what its stages left in the store; summary and page are also put into `out`.
 
-    `store` is a URI, by default SIGHTLINE_STORE. It can be repeated, from any machine that reaches the store. If the
-    store cannot be reached, or a pod has none, summary and page say that nothing is known.
+    `store` is its URI, by default the one that runs use. It can be repeated, from any machine that reaches the store.
+    If the store cannot be reached, or none is set, summary and page say that nothing is known.
     """
     out.mkdir(parents=True, exist_ok=True)
     try:

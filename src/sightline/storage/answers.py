@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from xml.etree import ElementTree
 
@@ -87,8 +88,13 @@ def may_pass(error: Exception, known: bool) -> bool:
 
 
 def nameless(error: Exception) -> bool:
-    """Tell whether there was no server to ask, because its name leads to no address."""
-    return isinstance(error, urllib3.exceptions.NameResolutionError)
+    """Tell whether there was no server to ask, because its name leads to no address.
+
+    A name server that does not answer just now is an outage like any other.
+    """
+    cause = _cause(error)
+    silent = isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
+    return isinstance(error, urllib3.exceptions.NameResolutionError) and not silent
 
 
 def _cause(error: Exception) -> object:
