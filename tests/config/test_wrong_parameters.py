@@ -74,13 +74,14 @@ def test_the_task_ends_with_an_error_document_and_no_traceback(tmp_path: Path) -
     parameters = {"train_epochs": 1.5, "gate_min_map50": "high", "train_seed": 3}
     code = (
         "from sightline import tasks\n"
-        f"tasks.validate(folder='out', metrics=None, page='page.html', **{parameters})"  # it never comes to these
+        f"tasks.validate(dataset=None, page='page.html', **{parameters})"  # it never comes to these
     )
     error = tmp_path / "error.json"
+    environment = {"PATH": "/usr/bin", "PYTHONPATH": ":".join(sys.path), "SIGHTLINE_ERROR": str(error)}
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin", "PYTHONPATH": ":".join(sys.path), "SIGHTLINE_ERROR": str(error)},
+        env={**environment, "SIGHTLINE_RUN_ID": "r1"},
         capture_output=True,
         text=True,
         check=False,
@@ -95,4 +96,6 @@ def test_the_task_ends_with_an_error_document_and_no_traceback(tmp_path: Path) -
     assert done.stderr == f"error: {message}\n"
     expected = {"stage": "validate", "kind": "configuration", "message": message, "exit_code": 2}
     assert json.loads(error.read_text()) == expected
-    assert [path.name for path in tmp_path.iterdir()] == ["error.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["error.json", "runs"]
+    left = tmp_path / "runs" / "store" / "runs" / "r1" / "validate.error.json"
+    assert json.loads(left.read_text()) == expected
