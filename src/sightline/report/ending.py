@@ -18,6 +18,7 @@ from sightline.runtime.stage_frame import NAMES
 from sightline.tracking import address, records
 
 PAGE = "report.html"
+CACHED = ("train", "export", "evaluate")  # may come from a cache: then the stage behind it leaves its record
 
 
 def conclude(
@@ -126,9 +127,10 @@ def _lost(left: Records) -> ErrorReport | None:
             continue
         if stage == NAMES[-1] and (_verdict(left) == "rejected" or _untracked(left)):
             return None
+        behind = " (or, where that came from a cache, the stage behind it)" if stage in CACHED else ""
         message = (
-            f"The run ended before {stage} could leave a result or say why not: its pod was killed (out of memory, "
-            "deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
+            f"The run ended before {stage}{behind} could leave a result or say why not: its pod was killed (out of "
+            "memory, deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
             "terminated. The dashboard shows the task's state and its log."
         )
         return ErrorReport(stage=stage, kind="lost", message=message, exit_code=1)
