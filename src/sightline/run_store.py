@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from sightline.atomic import write_text
-from sightline.documents import ErrorReport, SummaryDocument
+from sightline.documents import ErrorReport, Part, SummaryDocument
 from sightline.documents.stage_record import Records, StageRecord, StoredFile
-from sightline.errors import StageInputError
+from sightline.errors import StageInputError, StorageUsageError
 from sightline.runtime.stage_frame import NAMES
 from sightline.storage import MissingObject, Store, Transfer, fetch_uri, open_store, sha256_file
 from sightline.storage.files import local_path
@@ -29,6 +29,8 @@ from sightline.storage.files import local_path
 DOCUMENT = ".json"
 ERROR = ".error.json"
 SUMMARY, PAGE = "summary.json", "report.html"
+
+Left = TypeVar("Left", bound=Part)
 
 
 class RunStore(NamedTuple):
@@ -46,53 +48,59 @@ class RunStore(NamedTuple):
         self.store.delete([entry.key for entry in self.store.entries(self.key(""))])
 
     def leave(self, records: Collection[StageRecord]) -> None:
-        """Put records under the run. Raises StorageError."""
+        """Put records under the run; errors of earlier attempts at their stages no longer hold. Raises StorageError."""
         for record in records:
             self.store.put_bytes(self.key(record.stage + DOCUMENT), record.model_dump_json(indent=2).encode())
+        self.succeed([record.stage for record in records])
 
     def fail(self, error: ErrorReport) -> None:
         """Put an error document under the run. Raises StorageError."""
         self.store.put_bytes(self.key(error.stage + ERROR), error.model_dump_json(indent=2).encode())
 
-    def succeed(self, stage: str) -> None:
-        """Remove the error that an earlier attempt at a task of `stage` left. Raises StorageError."""
-        self.store.delete([self.key(stage + ERROR)])
+    def succeed(self, stages: Collection[str]) -> None:
+        """Remove the errors that earlier attempts at tasks of these stages left. Raises StorageError."""
+        self.store.delete([self.key(stage + ERROR) for stage in stages])
 
     def records(self) -> Records:
         """Return the records of the stages that have ended, in the order of the pipeline.
 
         Raises StorageError, and StageInputError for a record of another version.
         """
-        return {name: record for name in NAMES if (record := self._record(name))}
+        return {name: record for name in NAMES if (record := self.record(name))}
+
+    def record(self, stage: str) -> StageRecord | None:
+        """Return the record of one stage; None if it has not ended. Raises as `records`."""
+        return self._get(StageRecord, stage + DOCUMENT)
 
     def errors(self) -> dict[str, ErrorReport]:
-        """Return why stages failed, in the order of the pipeline. Raises StorageError."""
+        """Return why stages failed, in the order of the pipeline. Raises as `records`."""
         return {name: error for name in NAMES if (error := self.error(name))}
 
     def error(self, stage: str) -> ErrorReport | None:
-        """Return why a stage failed; None if it did not. Raises StorageError."""
-        data = self._get(stage + ERROR)
-        return ErrorReport.model_validate_json(data) if data else None
+        """Return why a stage failed; None if it did not. Raises as `records`."""
+        return self._get(ErrorReport, stage + ERROR)
 
     def finish(self, summary: SummaryDocument, page: str) -> None:
         """Put summary and page under the run. Raises StorageError."""
         self.store.put_bytes(self.key(PAGE), page.encode())
         self.store.put_bytes(self.key(SUMMARY), summary.model_dump_json(indent=2, by_alias=True).encode())
 
-    def _record(self, stage: str) -> StageRecord | None:
-        data = self._get(stage + DOCUMENT)
+    def summary(self) -> SummaryDocument | None:
+        """Return the summary that was put under the run; None without one of this version. Raises StorageError."""
         try:
-            return StageRecord.model_validate_json(data) if data else None
-        except ValidationError:
-            raise StageInputError(
-                f"{self.store.uri}/{self.key(stage + DOCUMENT)} was written by another version. Start a new run."
-            ) from None
+            return self._get(SummaryDocument, SUMMARY)
+        except StageInputError:
+            return None
 
-    def _get(self, name: str) -> bytes | None:
+    def _get(self, kind: type[Left], name: str) -> Left | None:
         try:
-            return self.store.get_bytes(self.key(name))
+            return kind.model_validate_json(self.store.get_bytes(self.key(name)))
         except MissingObject:
             return None
+        except ValidationError:
+            raise StageInputError(
+                f"{self.store.uri}/{self.key(name)} is damaged, or was written by another version. Start a new run."
+            ) from None
 
 
 def pack(stage: str, folder: Path, store: Store, run_id: str, known: Mapping[str, StoredFile] = {}) -> StageRecord:
@@ -117,14 +125,21 @@ def pack(stage: str, folder: Path, store: Store, run_id: str, known: Mapping[str
 def unpack(record: StageRecord, folder: Path, names: Collection[str] | None = ()) -> Path:
     """Put a stage's documents into a folder, and of its other files those in `names` (None: all); returns the folder.
 
-    Files that are there with the right bytes are left alone. Raises StorageError.
+    Files that are there with the right bytes are left alone. Raises StorageError, StorageUsageError for a file that the
+    store no longer has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in record.documents.items():
         write_text(folder / name, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     for name, file in record.files.items():
         if names is None or name in names:
-            fetch_uri(file.uri, folder / name, file.sha256)
+            try:
+                fetch_uri(file.uri, folder / name, file.sha256)
+            except MissingObject as error:
+                raise StorageUsageError(
+                    f"The store lost {name} of {record.stage}, which the run {record.run_id} made: {error} Start the "
+                    "run again without reusing earlier results."
+                ) from None
     return folder
 
 
@@ -133,11 +148,13 @@ def missing(record: StageRecord) -> str | None:
 
     A bucket is asked for the size alone: what is fetched from it is checked then. Raises StorageError.
     """
+    stores: dict[str, Store] = {}
     for name, file in record.files.items():
         place, _, key = file.uri.rpartition("/")
         if file.uri.startswith("s3://"):
-            if open_store(place).size(key) != file.size_bytes:
-                return f"{name} is gone from the store"
+            stores[place] = stores.get(place) or open_store(place)
+            if stores[place].size(key) != file.size_bytes:
+                return f"{file.uri} ({name}) is gone, or has another size"
             continue
         path = local_path(file.uri)
         try:

@@ -15,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 
 from sightline.documents.stage_record import Records, StageRecord, StoredFile, read_records, write_records
-from sightline.errors import ConfigError, SightlineError, StorageError
+from sightline.errors import ConfigError, SightlineError, StorageError, from_os_error
 from sightline.run_store import RunStore, pack, unpack
 from sightline.runtime.lifetime import end_with_command
 from sightline.runtime.stage_frame import error_report, failed, stop_on_signals
 from sightline.storage import Store, default_store, open_store
+from sightline.storage.patience import interrupted
 
 RUN_ID, RUNS = "SIGHTLINE_RUN_ID", "SIGHTLINE_RUNS"
 ALL = None  # the files of a stage
@@ -28,9 +29,12 @@ ALL = None  # the files of a stage
 class Task:
     """One task of a run. `stage` is the one that it counts as: gate as validate, verdict as evaluate."""
 
-    def __init__(self, stage: str) -> None:
-        """Belong to the run that the environment names. Raises ConfigError if it names none."""
-        self.stage = stage
+    def __init__(self, stage: str, *, first: bool) -> None:
+        """Belong to the run that the environment names. Raises ConfigError if it names none.
+
+        The run's first task removes what an earlier attempt under the same identity left, before it leaves anything.
+        """
+        self.stage, self.first = stage, first
         self.run_id = os.environ.get(RUN_ID, "")
         if not self.run_id:
             raise ConfigError(
@@ -43,10 +47,13 @@ class Task:
         """The run's store. Raises StorageError."""
         return open_store(default_store())
 
-    @property
+    @cached_property
     def run(self) -> RunStore:
-        """What the run left in the store."""
-        return RunStore(self.store, self.run_id)
+        """What the run left in the store. Raises StorageError."""
+        run = RunStore(self.store, self.run_id)
+        if self.first:
+            run.begin()
+        return run
 
     def folder(self, stage: str) -> Path:
         """Return where the files of a stage are on this machine: in the run directory, or in a temporary one."""
@@ -58,15 +65,17 @@ class Task:
         """Send the files of this task's stage to the store and return its record. Raises StorageError."""
         return pack(self.stage, self.folder(self.stage), self.store, self.run_id, known)
 
-    def leave(self, records: Records) -> None:
-        """Leave records under the run; an error of an earlier attempt no longer holds. Raises StorageError."""
-        self.run.leave(list(records.values()))
-        self.run.succeed(self.stage)
+    def leave(self, record: StageRecord) -> None:
+        """Leave the record of this task's stage under the run. Raises StorageError."""
+        self.run.leave([record])
 
-    def hand_on(self, records: Records, artifact: str) -> None:
-        """Leave records under the run and, as an artifact, to the tasks that follow. Raises StorageError."""
-        self.leave(records)
-        write_records(records, Path(artifact))
+    def hand_on(self, record: StageRecord, artifact: str, earlier: Mapping[str, StageRecord] = {}) -> None:
+        """Leave a record under the run and, with those of earlier stages, as an artifact to the tasks that follow.
+
+        Raises StorageError.
+        """
+        self.leave(record)
+        write_records({**earlier, record.stage: record}, Path(artifact))
 
     def taken(self, artifact: str) -> Records:
         """Return the records in an artifact, and leave them under this run: their stages may not have run in it.
@@ -85,23 +94,26 @@ class Task:
         return {stage: unpack(record, self.folder(stage), files.get(stage, ())) for stage, record in records.items()}
 
     def fail(self, error: BaseException) -> None:
-        """Leave an error document; a store that cannot be reached just now is not asked again."""
+        """Leave an error document, as far as the store can be reached."""
         failed(self.stage, error)
-        report = error_report(self.stage, error)
-        if not (isinstance(error, StorageError) and error.exit_code == 1):
-            with contextlib.suppress(SightlineError):  # the message is printed; conclude says that nothing was left
-                self.run.fail(report)
+        if isinstance(error, StorageError | KeyboardInterrupt):
+            interrupted.set()  # an outage has been waited out already, and a pod that is stopped has a second
+        with contextlib.suppress(SightlineError):  # the message is printed; conclude says that nothing was left
+            self.run.fail(error_report(self.stage, error))
 
 
 @contextlib.contextmanager
-def task(stage: str) -> Iterator[Task]:
+def task(stage: str, *, first: bool = False) -> Iterator[Task]:
     """Run the block as a task. An error meant for the user ends the process with its exit code, without a traceback."""
     stop_on_signals()
     end_with_command()
     try:
-        this = Task(stage)
+        this = Task(stage, first=first)
         try:
-            yield this
+            try:
+                yield this
+            except OSError as error:
+                raise (from_os_error(error, this.folder(stage)) or error) from None
         except SystemExit:
             raise
         except BaseException as error:

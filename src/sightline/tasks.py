@@ -24,17 +24,18 @@ from sightline.documents import (
     parse_weights,
 )
 from sightline.documents.stage_record import Records, StageRecord, StoredFile
-from sightline.errors import ConfigError, DataRejected
+from sightline.errors import ConfigError, DataRejected, SightlineError
 from sightline.run_store import finished_training, keep_training
 from sightline.runtime import machine, progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
+from sightline.runtime.stage_frame import error_report
 from sightline.task_frame import ALL, RUNS, Task, task
 
 machine.limit_threads()  # before a stage imports numpy
 
 NO_CACHE = "SIGHTLINE_NO_CACHE"  # set: a finished training is not taken from the store
 # Errors that the inputs of a task decide, and nothing around it: the same task would end in the same way.
-PERMANENT = ("configuration", "data", "weights", "usage")
+PERMANENT = ("configuration", "data", "weights")
 
 
 class Artifact(Protocol):
@@ -72,7 +73,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     from sightline import retrain
     from sightline import validate as stage
 
-    with task("validate") as this:
+    with task("validate", first=True) as this:
         given, wrong = PipelineParameters.read(parameters)
         config = stage.resolve(given.recipe, given.values(), given.data, wrong)
         for line in given.warnings() if in_pipeline_pod() else ():
@@ -81,9 +82,8 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         try:
             document = stage.run(source=given.data, config=config, out=out)
         except DataRejected as error:
-            this.run.begin()
-            this.hand_on({"validate": this.record()}, dataset.path)
-            this.fail(error)
+            this.hand_on(this.record(), dataset.path)
+            this.run.fail(error_report("validate", error))
             shutil.copyfile(out / "data.html", page)
             print(error)
             return *[""] * 8, "refused", {}, []
@@ -92,8 +92,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         document.write(out)
         if decision.why:
             progress.notice(decision.why)
-        this.run.begin()
-        this.hand_on({"validate": this.record()}, dataset.path)
+        this.hand_on(this.record(), dataset.path)
         shutil.copyfile(out / "data.html", page)
         _describe(dataset, {"snapshot": document.snapshot, **_counts(document)})
         parts = (config.train, config.export, config.gate, config.sample)
@@ -129,7 +128,12 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
 
     with task("train") as this:
         if (known := this.run.error("train")) and known.kind in PERMANENT:
-            print(f"error: This task failed before in this run, and its inputs are the same:\n{known.message}")
+            print(
+                "error: This task failed before in this run, and its inputs are the same. Correct what the message "
+                f"names, and start a new run:\n{known.message}",
+                file=sys.stderr,
+                flush=True,
+            )
             sys.exit(known.exit_code)
         start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
@@ -139,7 +143,7 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
             stage.run(snapshot=snapshot, config=settings, weights=start, code=code, out=out)
             record = this.record()
             keep_training(this.store, key, record)
-        this.hand_on({"train": record}, checkpoint.path)
+        this.hand_on(record, checkpoint.path)
         best = TrainDocument.model_validate(record.documents["train.json"]).best
         _describe(checkpoint, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
 
@@ -169,7 +173,7 @@ def export(*, checkpoint: str, snapshot: str, config: str, onnx: Artifact) -> No
             config=ExportConfig.model_validate_json(config),
             out=this.folder("export"),
         )
-        this.hand_on({**records, "export": this.record()}, onnx.path)
+        this.hand_on(this.record(), onnx.path, records)
         parity = document.parity
         _describe(
             onnx,
@@ -195,7 +199,7 @@ def evaluate(*, onnx: str, snapshot: str, config: str, scores: Metrics) -> None:
         )
         kept = document.predictions
         there = {kept.file: StoredFile(uri=kept.uri, sha256=kept.sha256, size_bytes=kept.size_bytes)} if kept else {}
-        this.hand_on({**records, "evaluate": this.record(there)}, scores.path)
+        this.hand_on(this.record(there), scores.path, records)
         for name in ("map50", "map50_95", "map75", "precision", "recall", "f1"):
             if (value := getattr(document, name)) is not None:  # KFP cannot hold an absent one
                 scores.log_metric(name, value)
@@ -215,7 +219,7 @@ def sample(*, scores: str, snapshot: str, config: str) -> None:
             config=SampleConfig.model_validate_json(config),
             out=this.folder("sample"),
         )
-        this.leave({"sample": this.record()})
+        this.leave(this.record())
 
 
 def report(*, name: str, page: str, **asked: Any) -> None:
@@ -232,15 +236,16 @@ def report(*, name: str, page: str, **asked: Any) -> None:
         out = this.folder("report")
         on_cluster = None if os.environ.get(RUNS) else asked
         stage.run(run_id=this.run_id, name=_label(this, name), folders=folders, out=out, asked=on_cluster)
-        this.leave({"report": this.record()})
+        this.leave(this.record())
         shutil.copyfile(out / stage.PAGE, page)
 
 
 def verdict() -> str:
     """Return the score gate's verdict, `accepted` or `rejected`."""
     with task("evaluate") as this:
-        record = this.run.records()["evaluate"]
-        this.run.succeed("evaluate")
+        record = this.run.record("evaluate")
+        assert record  # sample, which comes before, left it
+        this.run.succeed(["evaluate"])
         return EvaluateDocument.model_validate(record.documents[EvaluateDocument.file_name()]).verdict
 
 
@@ -254,7 +259,7 @@ def register(*, version: Artifact) -> None:
         folders = this.unpacked(earlier, export=_onnx(records), sample=ALL)
         document = stage.run(run_id=this.run_id, folders=folders, out=this.folder("register"))
         if document:
-            this.leave({"register": this.record()})
+            this.leave(this.record())
         write_text(Path(version.path), stage.in_words(document))
 
 
@@ -267,8 +272,12 @@ def conclude(*, name: str, state: str, page: str) -> None:
         if os.environ.get(RUNS):
             write_text(Path(page), "<p>The page of this run is report.html in its folder.</p>")
             return
-        summary = stage.finish(this.run_id, None, this.folder("conclude"), name=name)
-        shutil.copyfile(this.folder("conclude") / stage.PAGE, page)
+        out = this.folder("conclude")
+        try:
+            summary = stage.finish(this.run, out, name=name)
+        except SightlineError as problem:
+            summary = stage.unknown(this.run_id, problem, out, name=name)
+        shutil.copyfile(out / stage.PAGE, page)
         print(
             f"status: {summary.status}{f', in {summary.error.stage}: {summary.error.message}' if summary.error else ''}"
         )

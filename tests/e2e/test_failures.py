@@ -214,7 +214,7 @@ def test_no_tracking_server_is_said_before_anything_starts(command: Callable, tm
         (["run", "--run-id", "../up"], 2, "expected letters, digits"),
         (["validate", "--data", "x" * 300, "--weights", "yolo11n.yaml", "--run", "r"], 2, "does not exist"),
         (["validate", "--data", "s3://", "--weights", "yolo11n.yaml", "--run", "r"], 2, "got no bucket"),
-        (["report", "--run", "nowhere"], 2, "nothing to report on"),
+        (["report", "--run", "nowhere"], 2, "There is no folder nowhere here"),
         (["predict", "--model", "no.onnx", "a.jpg"], 2, "a.jpg cannot be read"),
         (["run", "--unknown"], 2, "No such option"),
     ],

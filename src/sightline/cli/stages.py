@@ -181,8 +181,8 @@ def report(run: Run, as_json: Json = False) -> None:
     from sightline import report as stage
     from sightline.tracking import address
 
-    if len(run.parts) == 1 and not run.exists() and os.environ.get("SIGHTLINE_STORE"):
-        _finish(run.name, os.environ["SIGHTLINE_STORE"], as_json)
+    if len(run.parts) == 1 and not run.exists():
+        _finish(run.name, as_json)
         return
     folders = {name: path for name, path in _folders(run).items() if name != "report"}
     with progress_display(as_json, run):
@@ -193,20 +193,25 @@ def report(run: Run, as_json: Json = False) -> None:
     print_document(document, as_json, [f"{run}/report.html", recorded])
 
 
-def _finish(run_id: str, store: str, as_json: bool) -> None:
+def _finish(run_id: str, as_json: bool) -> None:
     """Finish a run of which this machine has nothing. Raises StageInputError if the store has nothing either."""
     from sightline import report as stage
     from sightline.run_store import RunStore
     from sightline.storage import open_store
 
+    expected = "Expected a run directory, or the id of a run on a cluster, as the dashboard and `submit` show it"
+    store = os.environ.get("SIGHTLINE_STORE")
+    if not store:
+        raise StageInputError(
+            f"There is no folder {run_id} here. {expected}, and SIGHTLINE_STORE, the store in which that works."
+        )
     run = RunStore(open_store(store), run_id)
     if not next(run.store.entries(run.key("")), None):
         raise StageInputError(
-            f"There is nothing to report on: no folder {run_id} here, and nothing of a run of this id in the store "
-            f"{store}. Expected a run directory, or the id of a run on a cluster as the dashboard shows it."
+            f"There is no folder {run_id} here, and the store {store} has nothing of a run of this id. {expected}."
         )
     with tempfile.TemporaryDirectory(prefix="sightline-report-") as folder:
-        summary = stage.finish(run_id, store, Path(folder))
+        summary = stage.finish(run, Path(folder))
     if as_json:
         print_json(summary.model_dump_json(indent=2, by_alias=True))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ def conclude(folder: Path, code: int, store: str) -> SummaryDocument:
     """Write summary and page of the run in a folder, there and in the store. `code` is the runner's exit code."""
     events = _events(folder)
     run = _run_store(folder, store)
-    if run:
-        _complete(folder, run)
+    ended = {event["stage"] for event in events if event["event"] == "end"}
+    if run and NAMES[0] in ended:  # before that the store may still hold what an earlier attempt left
+        _complete(folder, run, ended)
     folders = _folders(folder)
     error = None if code == 0 else _error(folder, code, events)
     return _concluded(folder, folders, _outcomes(events, folders), error, run=run)
@@ -40,11 +41,11 @@ def _run_store(folder: Path, store: str) -> RunStore | None:
         return None
 
 
-def _complete(folder: Path, run: RunStore) -> None:
-    """Fetch what stages that came from a cache have left in the store and not here."""
+def _complete(folder: Path, run: RunStore, ended: Collection[str]) -> None:
+    """Fetch what stages left in the store that came from a cache, and not out of their own work here."""
     try:
         for stage, record in run.records().items():
-            if record.run_id != folder.name:
+            if stage not in ended:
                 unpack(record, folder / stage, None)
     except SightlineError as problem:
         progress.notice(f"the folder of the run lacks files of stages that were not done again: {problem}")

@@ -1,6 +1,7 @@
 """Report: turn every stage's document into the summary, the page and the MLflow run.
 
-`conclude` writes how a whole run ended; `finish` does so for one whose stages left everything in a store.
+`conclude` writes how a whole run ended; `finish` does so for one whose stages left everything in a store, `unknown`
+where that cannot be read.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from sightline.documents import (
 )
 from sightline.errors import SightlineError, StageInputError
 from sightline.pages import run_page
-from sightline.report.ending import PAGE, conclude, finish
+from sightline.report.ending import PAGE, conclude, finish, unknown
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import NAMES, running
 from sightline.tracking import address, records, server
 
-__all__ = ["PAGE", "check_current", "conclude", "finish", "look_at_predictions", "run"]
+__all__ = ["PAGE", "check_current", "conclude", "finish", "look_at_predictions", "run", "unknown"]
 
 
 def run(

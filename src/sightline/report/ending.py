@@ -15,12 +15,11 @@ from sightline.pages import run_page
 from sightline.report import evidence
 from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
-from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import NAMES
-from sightline.storage import default_store, open_store
 from sightline.tracking import address, records
 
 PAGE = "report.html"
+CACHED = ("train", "export", "evaluate")  # may come from a cache: then the stage behind it leaves its record
 
 
 def conclude(
@@ -55,58 +54,69 @@ def conclude(
     html = run_page.render(result, folders)
     write_text(out / PAGE, html)
     result.write(out)
-    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.error and (begun or open_record) and (uri := _tracking_uri(out)):
-        records.record_end(result, folders, html, uri, open_record=open_record)
-    if run:
+    if run:  # before MLflow, which may be slow to give up: who follows the run reads the summary there
         try:
             run.finish(result, html)
             if validated := load(folders).validate:
                 retrain.remember(validated, result, run.store)
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
+    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
+    if result.error and (begun or open_record) and (uri := _tracking_uri(out, elsewhere=open_record)):
+        records.record_end(result, folders, html, uri, open_record=open_record)
     return result
 
 
-def _tracking_uri(out: Path) -> str | None:
-    """Return where runs are recorded; None where nowhere, which validate has refused if it was no purpose."""
-    if in_pipeline_pod() and not os.environ.get(address.TRACKING):
+def _tracking_uri(out: Path, *, elsewhere: bool) -> str | None:
+    """Return where the run is recorded; one that worked elsewhere is not in a database of this machine."""
+    uri = address.tracking_uri(out.parent)
+    if uri and elsewhere and not os.environ.get(address.TRACKING):
+        progress.notice(f"{address.TRACKING} is not set here, so the run's MLflow record does not say how it ended")
         return None
-    return address.tracking_uri(out.parent)
+    return uri
 
 
-def finish(run_id: str, store: str | None, out: Path, *, name: str | None = None) -> SummaryDocument:
+def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocument:
     """Conclude a run out of what its stages left in the store; summary and page are also put into `out`.
 
-    `store` is its URI, by default the one that runs use. It can be repeated, from any machine that reaches the store.
-    If the store cannot be reached, or none is set, summary and page say that nothing is known.
+    It can be repeated, from any machine that reaches the store; as long as it comes to the same, the times stay.
+
+    Raises StorageError, and StageInputError for what another version left.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        run = RunStore(open_store(store or default_store()), run_id)
-        left, errors = run.records(), run.errors()
-        folders = {
-            stage: unpack(record, out / stage, None if stage == "sample" else ()) for stage, record in left.items()
-        }
-    except SightlineError as problem:
-        unknown = ErrorReport(
-            stage=NAMES[0],
-            kind=problem.kind,
-            message=f"What the stages left in the store cannot be read; their logs say what happened. {problem}",
-            exit_code=problem.exit_code,
-        )
-        return conclude(run_id=run_id, name=name, folders={}, out=out, error=unknown, open_record=True)
-    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run_id)
+    left, errors, earlier = run.records(), run.errors(), run.summary()
+    folders = {stage: unpack(record, out / stage) for stage, record in left.items()}
+    load(folders)
+    if sampled := left.get("sample"):
+        try:
+            unpack(sampled, folders["sample"], None)
+        except SightlineError as problem:
+            progress.notice(f"the page lacks the gallery: {problem}")
+            del folders["sample"]
+    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run.run_id)
+    stages = _outcomes(run.run_id, left, error)
+    same = earlier is not None and (earlier.stages, earlier.error) == (stages, error)
     return conclude(
-        run_id=run_id,
-        name=name,
+        run_id=run.run_id,
+        name=name or (earlier.name if earlier else None),
         folders=folders,
         out=out,
-        stages=_outcomes(run_id, left, error),
+        started_at=earlier.started_at if earlier else None,
+        finished_at=earlier.finished_at if earlier and same else None,
+        stages=stages,
         error=error,
         run=run,
         open_record=True,
     )
+
+
+def unknown(run_id: str, problem: SightlineError, out: Path, *, name: str | None = None) -> SummaryDocument:
+    """Write summary and page into `out` where what the stages left cannot be read; store and MLflow are left alone."""
+    message = (
+        "What the stages left in the store cannot be read, so how the run ended is not known; their logs say what "
+        f"happened. Once the store can be read, `sightline report --run {run_id}` finishes the run.\n{problem}"
+    )
+    error = ErrorReport(stage="conclude", kind=problem.kind, message=message, exit_code=problem.exit_code)
+    return conclude(run_id=run_id, name=name, folders={}, out=out, error=error)
 
 
 def _lost(left: Records) -> ErrorReport | None:
@@ -118,9 +128,10 @@ def _lost(left: Records) -> ErrorReport | None:
             continue
         if stage == NAMES[-1] and (_verdict(left) == "rejected" or _untracked(left)):
             return None
+        behind = " (or, where that came from a cache, the stage behind it)" if stage in CACHED else ""
         message = (
-            f"The run ended before {stage} could leave a result or say why not: its pod was killed (out of memory, "
-            "deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
+            f"The run ended before {stage}{behind} could leave a result or say why not: its pod was killed (out of "
+            "memory, deleted, a lost node, a time limit), never started (no node, no quota, no image), or the run was "
             "terminated. The dashboard shows the task's state and its log."
         )
         return ErrorReport(stage=stage, kind="lost", message=message, exit_code=1)
