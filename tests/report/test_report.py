@@ -99,16 +99,6 @@ def test_a_run_that_failed_after_its_report_reads_so_in_mlflow(
     assert load_dict(f"runs:/{document.run_id}/summary.json")["error"]["message"] == "out of memory"
 
 
-def test_a_run_in_pods_without_a_store_has_a_page_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SIGHTLINE_STORE")
-    for name in ("KFP_POD_NAME", "KFP_POD_UID"):
-        monkeypatch.setenv(name, "a-pod")
-    summary = report.finish("r1", None, tmp_path / "conclude")
-    assert summary.error
-    assert (summary.status, summary.error.stage, summary.error.exit_code) == ("failed", "validate", 2)
-    assert "SIGHTLINE_STORE is not set" in (tmp_path / "conclude" / "report.html").read_text()
-
-
 def test_rendering_does_not_load_mlflow() -> None:
     code = "import sys, sightline.report, sightline.register; print(any(m in sys.modules for m in ('mlflow', 'onnx')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

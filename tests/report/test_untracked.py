@@ -63,17 +63,3 @@ def test_a_run_without_tracking_is_recorded_and_registered_once_it_is_on(
     assert registered.returncode == 0, registered.stderr
     assert json.loads(registered.stdout)["version"] == "1"
     assert read(SummaryDocument, folder).status == "registered"
-
-
-def test_a_pod_without_a_store_still_writes_the_page_of_its_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("SIGHTLINE_STORE")
-    monkeypatch.setenv("KFP_POD_NAME", "conclude-x2f-1")
-    monkeypatch.setenv("KFP_POD_UID", "0e5f")
-    ended = report.finish("r1", None, tmp_path / "conclude")
-    assert ended.error
-    assert (ended.status, ended.error.kind, ended.error.exit_code) == ("failed", "storage", 2)
-    assert "SIGHTLINE_STORE is not set, and a store in this pod would be gone with it" in ended.error.message
-    assert "SIGHTLINE_STORE is not set" in (tmp_path / "conclude" / "report.html").read_text()
-    assert not (tmp_path / "runs").exists()
