@@ -28,7 +28,7 @@ LEVEL = "pod-security.kubernetes.io/enforce"
 SERVERS = ("Deployment", "StatefulSet", "Service", "Job")  # of the manifests: these tests bring their own
 SHORT = 60  # seconds that a training may take where a test waits for the end of that time
 PENDING = "150s"  # also what a busy node may take to start a pod
-AT_WORK = "epoch"  # in train's log
+AT_WORK = ": val mAP50"  # in train's log, after an epoch
 PIPELINE = "sightline-train"
 OVERLAY = ROOT / "manifests" / "overlays" / "cpu"
 RUNS = pytest.StashKey[list[str]]()
@@ -52,6 +52,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
     found.bucket.make()
     with mlflow_serving(tmp_path_factory.mktemp("mlflow"), to_all=True) as address:
         found.tracking = address
+        clusters.recorded(found, "")  # the first questions take a new server long
         installed.append(way_to_servers(found))
         found.label_namespace(f"{LEVEL}=restricted")
         found.apply([each for each in installed if each["kind"] != "ConfigMap"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from minio.error import S3Error
 from sightline.orchestrate import workflow
 from sightline.orchestrate.follow import OVER
 from sightline.orchestrate.kfp_api import Server
+from sightline.tracking.address import RUN_TAG
 
 ROOT = Path(__file__).parents[2]
 KFP_STORE = "mlpipeline"  # KFP's own bucket, of its default installation
@@ -280,8 +282,10 @@ class Run:
 
     @property
     def page(self) -> str:
-        """The page in the store."""
-        return self.left("report.html").decode()
+        """What the page in the store says; the dashboard shows the same."""
+        page = self.left("report.html")
+        assert self.artifact("conclude", "page") == page
+        return html.unescape(page.decode())
 
     def left(self, name: str) -> bytes:
         """What lies in the store under the run."""
@@ -359,6 +363,15 @@ def runs_of(server: Server, experiment_id: str) -> list[Any]:
     api = server.kfp.RunServiceApi(server.at.client)
     found = api.run_service_list_runs(experiment_id=experiment_id, page_size=100, sort_by="created_at desc")
     return list(found.runs or [])
+
+
+def recorded(cluster: Cluster, run_id: str) -> list[Any]:
+    """The MLflow runs of a run."""
+    from mlflow import MlflowClient
+
+    mlflow = MlflowClient(cluster.tracking)
+    everywhere = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    return list(mlflow.search_runs(everywhere, f"tags.`{RUN_TAG}` = '{run_id}'"))
 
 
 def forget(cluster: Cluster, pipeline: str, known: list[Any]) -> None:
