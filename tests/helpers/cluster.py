@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import os
@@ -22,6 +23,7 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
+from sightline.errors import ClusterError
 from sightline.orchestrate import workflow
 from sightline.orchestrate.follow import OVER
 from sightline.orchestrate.kfp_api import Server
@@ -381,7 +383,8 @@ def forget(cluster: Cluster, pipeline: str, known: list[Any]) -> None:
     runs = kfp.RunServiceApi(client)
     for run in runs_of(server, experiment):
         if run.state not in OVER:
-            server.terminate(run.run_id)
+            with contextlib.suppress(ClusterError):  # it has ended since
+                server.terminate(run.run_id)
         runs.run_service_delete_run(run.run_id)
     kfp.ExperimentServiceApi(client).experiment_service_delete_experiment(experiment)
     pipelines = kfp.PipelineServiceApi(client)
