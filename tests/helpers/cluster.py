@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import html
 import json
 import os
 import shutil
@@ -21,9 +23,11 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
+from sightline.errors import ClusterError
 from sightline.orchestrate import workflow
 from sightline.orchestrate.follow import OVER
 from sightline.orchestrate.kfp_api import Server
+from sightline.tracking.address import RUN_TAG
 
 ROOT = Path(__file__).parents[2]
 KFP_STORE = "mlpipeline"  # KFP's own bucket, of its default installation
@@ -280,8 +284,10 @@ class Run:
 
     @property
     def page(self) -> str:
-        """The page in the store."""
-        return self.left("report.html").decode()
+        """What the page in the store says; the dashboard shows the same."""
+        page = self.left("report.html")
+        assert self.artifact("conclude", "page") == page
+        return html.unescape(page.decode())
 
     def left(self, name: str) -> bytes:
         """What lies in the store under the run."""
@@ -361,6 +367,15 @@ def runs_of(server: Server, experiment_id: str) -> list[Any]:
     return list(found.runs or [])
 
 
+def recorded(cluster: Cluster, run_id: str) -> list[Any]:
+    """The MLflow runs of a run."""
+    from mlflow import MlflowClient
+
+    mlflow = MlflowClient(cluster.tracking)
+    everywhere = [experiment.experiment_id for experiment in mlflow.search_experiments()]
+    return list(mlflow.search_runs(everywhere, f"tags.`{RUN_TAG}` = '{run_id}'"))
+
+
 def forget(cluster: Cluster, pipeline: str, known: list[Any]) -> None:
     """Remove runs and uploads of this session; of the pipeline, the versions that were not known before."""
     server, kfp, client = cluster.server, cluster.server.kfp, cluster.server.at.client
@@ -368,7 +383,8 @@ def forget(cluster: Cluster, pipeline: str, known: list[Any]) -> None:
     runs = kfp.RunServiceApi(client)
     for run in runs_of(server, experiment):
         if run.state not in OVER:
-            server.terminate(run.run_id)
+            with contextlib.suppress(ClusterError):  # it has ended since
+                server.terminate(run.run_id)
         runs.run_service_delete_run(run.run_id)
     kfp.ExperimentServiceApi(client).experiment_service_delete_experiment(experiment)
     pipelines = kfp.PipelineServiceApi(client)

@@ -30,7 +30,15 @@ from sightline.tracking.address import (
     switch_problem,
 )
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
-from sightline.tracking.server import QUIET_SETTINGS, READ_SECONDS, address_problem, quiet_mlflow, read, waiting
+from sightline.tracking.server import (
+    QUIET_SETTINGS,
+    READ_SECONDS,
+    address_problem,
+    patience,
+    quiet_mlflow,
+    read,
+    waiting,
+)
 
 LOADING_SECONDS = 120  # for MLflow's import on a busy machine
 MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -94,7 +102,7 @@ def asking(uri: str | None, config: RegisterConfig) -> Iterator[Check]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, **QUIET_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(READ_SECONDS)}
+        env={**os.environ, **QUIET_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(patience(READ_SECONDS))}
         | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PYTHONWARNINGS": "ignore"},
     )
     assert child.stdin
@@ -221,7 +229,7 @@ def main(settings: Mapping[str, str | None]) -> list[str]:
     for variable, uri in ((TRACKING, settings.get("uri")), (REGISTRY, settings.get("registry"))):
         if not uri:
             continue
-        signal.alarm(READ_SECONDS)
+        signal.alarm(patience(READ_SECONDS))
         try:
             if scheme(uri) not in (*REMOTE, *UNITY):
                 problems += of_database(uri, variable)
@@ -230,7 +238,8 @@ def main(settings: Mapping[str, str | None]) -> list[str]:
             else:
                 problems += of_server(uri, experiment, model_name)
         except TimeoutError:
-            problems.append(f"MLflow at {redact(uri)} accepted a request and gave no answer within {READ_SECONDS} s.")
+            within = f"within {patience(READ_SECONDS)} s"
+            problems.append(f"MLflow at {redact(uri)} accepted a request and gave no answer {within}.")
         signal.alarm(0)
     return problems
 

@@ -64,6 +64,14 @@ QUIET_SETTINGS = {
 }
 
 
+def patience(seconds: int) -> int:
+    """Return for how long to wait for an answer: six times as long in a pod of a pipeline run.
+
+    There no person waits, and a run that gives up on a server that was slow for a moment is lost for the night.
+    """
+    return 6 * seconds if in_pipeline_pod() else seconds
+
+
 def address_problem(uri: str, variable: str = TRACKING) -> str | None:
     """Say, within seconds and without loading MLflow, why nothing can be recorded at `uri`; None if it may work."""
     way_out = f"unset it to use {'the tracking server' if variable == REGISTRY else 'the embedded database'}"
@@ -115,7 +123,7 @@ def no_answer_reason(uri: str) -> str | None:
     if scheme(uri) not in ("http", "https"):
         return None
     try:
-        with urllib.request.urlopen(redact(uri).rstrip("/") + "/health", timeout=CONNECT_SECONDS):
+        with urllib.request.urlopen(redact(uri).rstrip("/") + "/health", timeout=patience(CONNECT_SECONDS)):
             return None
     except urllib.error.HTTPError:
         return None
@@ -145,7 +153,7 @@ def read(uri: str, variable: str = TRACKING) -> str | None:
             return None
         answer = http_request(
             get_default_host_creds(uri), endpoint, "POST",
-            json=request, timeout=READ_SECONDS, max_retries=0, raise_on_status=False,
+            json=request, timeout=patience(READ_SECONDS), max_retries=0, raise_on_status=False,
         )  # fmt: skip
     except (MlflowException, RequestException, OSError, ValueError) as error:
         return f"{reason(error)}. Fix the server, or {variable}"
