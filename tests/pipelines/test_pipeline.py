@@ -42,7 +42,7 @@ def every_task(spec: dict[str, Any]) -> dict[str, Any]:
 def test_the_run_is_held_by_its_exit_task_and_branches_on_two_verdicts(spec: dict[str, Any]) -> None:
     named = {key: task["taskInfo"]["name"] for tasks in groups(spec).values() for key, task in tasks.items()}
     found = {named.get(group, group): {named[key] for key in tasks} for group, tasks in groups(spec).items()}
-    [branches] = [name for name in found if name.startswith("condition-branches")]
+    branches = "what the gate says"
     assert found == {
         "": {"run", "conclude"},
         "run": {"validate", "gate", branches},
