@@ -18,17 +18,17 @@ HOUR = 3600
 CHANNEL = "{{{{$.inputs.parameters['pipelinechannel--train_{}']}}}}"
 # CPUs reserved and at most, memory, seconds of an attempt, repetitions and the seconds for all of them, size of /tmp
 FROZEN: dict[str, tuple[str, str, str, int, tuple[int, int], str]] = {
-    "validate": ("500m", "4", "2Gi", 6 * HOUR, (1, 43320), "20Gi"),
-    "gate": ("200m", "1", "512Mi", HOUR, (2, 11160), "1Gi"),
+    "validate": ("500m", "4", "2Gi", 6 * HOUR, (1, 43220), "20Gi"),
+    "gate": ("200m", "1", "512Mi", HOUR, (2, 10860), "1Gi"),
     "train": (CHANNEL.format("cpu"), CHANNEL.format("cpu"), CHANNEL.format("memory"), 72 * HOUR, (0, 0), "20Gi"),
-    "export": ("500m", "4", "3Gi", 2 * HOUR, (2, 21960), "20Gi"),
-    "evaluate": ("500m", "4", "3Gi", 6 * HOUR, (2, 65160), "20Gi"),
-    "sample": ("500m", "4", "2Gi", 2 * HOUR, (2, 21960), "20Gi"),
-    "report": ("200m", "2", "1Gi", 2 * HOUR, (2, 21960), "20Gi"),
-    "verdict": ("200m", "1", "512Mi", HOUR, (2, 11160), "1Gi"),
-    "register": ("200m", "2", "2Gi", 2 * HOUR, (2, 21960), "20Gi"),
+    "export": ("500m", "4", "3Gi", 2 * HOUR, (2, 21660), "20Gi"),
+    "evaluate": ("500m", "4", "3Gi", 6 * HOUR, (2, 64860), "20Gi"),
+    "sample": ("500m", "4", "2Gi", 2 * HOUR, (2, 21660), "20Gi"),
+    "report": ("200m", "2", "1Gi", 2 * HOUR, (2, 21660), "20Gi"),
+    "verdict": ("200m", "1", "512Mi", HOUR, (2, 10860), "1Gi"),
+    "register": ("200m", "2", "2Gi", 2 * HOUR, (2, 21660), "20Gi"),
     "refuse": ("200m", "1", "512Mi", HOUR, (0, 0), "1Gi"),
-    "conclude": ("200m", "2", "1Gi", 2 * HOUR, (2, 21960), "20Gi"),
+    "conclude": ("200m", "2", "1Gi", 2 * HOUR, (2, 21660), "20Gi"),
 }
 
 
