@@ -130,10 +130,10 @@ def first(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> SimpleNam
 @pytest.fixture(scope="session")
 def struck(first: SimpleNamespace, ready: Cluster) -> None:
     """What happens to two runs in the middle of their training."""
-    pod = first.deleted.wait_for_work("train", AT_WORK)
-    ready.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
-    first.terminated.wait_for_work("train", AT_WORK)
+    for run in (first.deleted, first.terminated):
+        run.wait_for_work("train", AT_WORK)
     ready.server.terminate(first.terminated.run_id)
+    first.deleted.lose_pods("train")
 
 
 @pytest.fixture(scope="session")

@@ -235,9 +235,13 @@ class Run:
     sent: dict[str, Any]  # what submit said
     _follower: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
+    @property
+    def _place(self) -> Path:
+        return self.cluster.folder / "followed" / self.run_id
+
     def follow(self, *options: str) -> None:
-        place = self.cluster.folder / self.run_id
-        place.mkdir()
+        place = self._place
+        place.mkdir(parents=True)
         with open(place / "out.json", "wb") as out, open(place / "told.txt", "wb") as told:
             self._follower = subprocess.Popen(
                 [*SIGHTLINE, "submit", "--follow", self.run_id, "--json", *options],
@@ -257,7 +261,7 @@ class Run:
         """How the command saw the run end: waits for it."""
         assert self._follower
         self._follower.wait()
-        text = (self.cluster.folder / self.run_id / "out.json").read_text()
+        text = (self._place / "out.json").read_text()
         assert text, f"{self.name}: {self.told}"
         return dict(json.loads(text))
 
@@ -271,7 +275,7 @@ class Run:
     @property
     def told(self) -> str:
         """What the command said on the way."""
-        return (self.cluster.folder / self.run_id / "told.txt").read_text()
+        return (self._place / "told.txt").read_text()
 
     @property
     def state(self) -> str:
@@ -328,6 +332,14 @@ class Run:
 
         wait(at_work, f"{self.name}: {stage} at work")
         return found[0]
+
+    def lose_pods(self, stage: str) -> None:
+        """Delete the pods of a stage until the run is over: KFP repeats a task whose pod has vanished twice."""
+        while self.state not in OVER:
+            for pod in self.pods(f"sightline.ml/stage={stage}"):
+                if pod["status"]["phase"] == "Running":
+                    self.cluster.kubectl("delete", "pod", pod["metadata"]["name"], "--ignore-not-found", "--wait=false")
+            time.sleep(2)
 
     def _log(self, pod: dict[str, Any]) -> str:
         name = pod["metadata"]["name"]
