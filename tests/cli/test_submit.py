@@ -142,7 +142,7 @@ def test_without_access_to_the_store_the_states_of_the_tasks_tell(
     kfp_server.script = [FAILED]
     done = submitted(command, tmp_path, "--wait", SIGHTLINE_STORE=f"file://{tmp_path}/empty")
     assert done.returncode == 1
-    assert "The run left no summary in the store" in done.stdout
+    assert "The run left nothing in the store" in done.stdout
     assert "Its log cannot be read" in done.stdout
 
 
@@ -151,6 +151,21 @@ def test_a_pod_that_no_node_takes_ends_the_run(command: Command, kfp_server: Sta
     done = submitted(command, tmp_path, "--wait", "--pending", "0s")
     assert done.returncode == 1
     assert "given up: the pod of train has not started for 0 s: Unschedulable: 0/3 nodes are available." in done.stdout
+
+
+def test_a_run_whose_last_task_did_not_run_gets_its_summary_from_the_command_that_ended_it(
+    command: Command, kfp_server: StandIn, tmp_path: Path
+) -> None:
+    kfp_server.script = [("RUNNING", nodes(train=("Pending", "Unschedulable: 0/3 nodes are available")))]
+    store = tmp_path / "store"
+    done = submitted(command, tmp_path, "--wait", "--pending", "0s", SIGHTLINE_STORE=f"file://{store}")
+    assert done.returncode == 1
+    (run_id,) = kfp_server.runs
+    summary = json.loads((store / "runs" / run_id / "summary.json").read_text())
+    assert (summary["status"], summary["error"]["stage"]) == ("failed", "train")
+    assert "Unschedulable: 0/3 nodes are available" in summary["error"]["message"]
+    assert "FAILED in train" in done.stdout
+    assert (store / "runs" / run_id / "report.html").exists()
 
 
 def test_ctrl_c_leaves_the_run_alone(command: Command, kfp_server: StandIn, tmp_path: Path) -> None:

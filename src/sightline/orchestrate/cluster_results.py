@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 from pydantic import ValidationError
 
-from sightline.documents import SummaryDocument
+from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import SightlineError
+from sightline.run_store import RunStore
 from sightline.storage import MissingObject, open_store
 
 
@@ -15,19 +18,35 @@ class NoSummary(Exception):
     """Why there is no summary to read: a sentence."""
 
 
-def summary(store: str | None, run_id: str) -> SummaryDocument:
-    """Return the summary of a run from the store at a URI, by default SIGHTLINE_STORE. Raises NoSummary."""
+def summary(store: str | None, run_id: str, *, name: str, given_up: ErrorReport | None = None) -> SummaryDocument:
+    """Return the summary of a run that is over from the store at a URI, by default SIGHTLINE_STORE.
+
+    Where the run's last task did not come to write it, as after "Terminate", it is written now. `given_up` says why the
+    run was ended from here. Raises NoSummary.
+    """
     uri = store or os.environ.get("SIGHTLINE_STORE")
     if not uri:
         raise NoSummary("SIGHTLINE_STORE is not set here, so the run's summary cannot be read.")
-    key = f"runs/{run_id}/summary.json"
     try:
-        return SummaryDocument.model_validate_json(open_store(uri).get_bytes(key))
-    except MissingObject:
-        raise NoSummary(
-            f"The run left no summary in the store {uri}; once it is over, `sightline report --run {run_id}` writes it."
-        ) from None
+        run = RunStore(open_store(uri), run_id)
+        try:
+            return SummaryDocument.model_validate_json(run.store.get_bytes(run.key("summary.json")))
+        except MissingObject:
+            return _finished(run, name, given_up)
     except ValidationError:
-        raise NoSummary(f"The run's summary, {key} in the store {uri}, is one of another version.") from None
+        raise NoSummary(
+            f"The run's summary, runs/{run_id}/summary.json in the store {uri}, is one of another version."
+        ) from None
     except SightlineError as error:
         raise NoSummary(f"The run's summary cannot be read: {error}") from None
+
+
+def _finished(run: RunStore, name: str, given_up: ErrorReport | None) -> SummaryDocument:
+    from sightline import report
+
+    if given_up and run.error(given_up.stage) is None:
+        run.fail(given_up)
+    if next(run.store.entries(run.key("")), None) is None:
+        raise NoSummary(f"The run left nothing in the store {run.store.uri}.")
+    with tempfile.TemporaryDirectory(prefix="sightline-report-") as folder:
+        return report.finish(run, Path(folder), name=name)

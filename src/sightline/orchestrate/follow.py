@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sightline.documents import SummaryDocument
+from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import cluster_results
 from sightline.orchestrate.kfp_api import Server
+from sightline.report import evidence
 from sightline.runtime import workflow
+from sightline.runtime.stage_frame import NAMES
 
 OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed
@@ -77,6 +79,7 @@ class Follower:
         self._reasons: set[tuple[str, str]] = set()  # task and reason: pods go to and fro between two of them
         self._waits: dict[str, float] = {}  # since when each pod waits
         self._given_up = ""
+        self._stuck = ""  # the task for whose pod it was given up
         self.found = False  # whether the server has shown the run
 
     def changes(self, sleep: Callable[[float], None] = time.sleep) -> Iterator[Change]:
@@ -118,7 +121,9 @@ class Follower:
         seen = self._server.workflow(self._run_id)
         summary, why = None, ""
         try:
-            summary = cluster_results.summary(store, self._run_id)
+            summary = cluster_results.summary(
+                store, self._run_id, name=run.display_name, given_up=self._given_up_report()
+            )
         except cluster_results.NoSummary as reason:
             why = str(reason)
         return Ended(
@@ -160,8 +165,17 @@ class Follower:
         for name, since in self._waits.items():
             if self._pending is not None and now - since >= self._pending:
                 why = pods[name].message.rstrip(".") or "Kubernetes gives no reason"
-                return f"the pod of {pods[name].task} has not started for {duration(now - since)}: {why}"
+                self._stuck = pods[name].task
+                return f"the pod of {self._stuck} has not started for {duration(now - since)}: {why}"
         return ""
+
+    def _given_up_report(self) -> ErrorReport | None:
+        """Return why the run was ended from here, as the error of the stage that did not start, if it was one."""
+        stage = evidence.STAGES.get(self._stuck, self._stuck)
+        if stage not in NAMES:
+            return None
+        message = f"`sightline submit --pending` ended the run: {self._given_up}."
+        return ErrorReport(stage=stage, kind="lost", message=message, exit_code=1)
 
     def _logs(self, seen: dict[str, Any]) -> Iterator[Log]:
         """Yield the ends of the logs of the pods that failed, the last attempt of each task."""
