@@ -13,7 +13,7 @@ def report(
     train_gpus: str,
     train_node_selector: dict,
     train_tolerations: list,
-    page: dsl.Output[dsl.HTML],
+    run_report: dsl.Output[dsl.HTML],
 ):
     """Write the page and record the run in MLflow, out of what the stages left under the run.
 
@@ -24,7 +24,7 @@ def report(
         train_gpus: GPUs that training gets.
         train_node_selector: Labels of the nodes on which training may run.
         train_tolerations: Taints of nodes that training bears.
-        page: The page.
+        run_report: The page of the run.
     """
     from sightline import tasks
 
@@ -35,5 +35,5 @@ def report(
         train_gpus=train_gpus,
         train_node_selector=train_node_selector,
         train_tolerations=train_tolerations,
-        page=page.path,
+        page=run_report.path,
     )

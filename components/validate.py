@@ -12,7 +12,7 @@ from components._parameters import written_out
 @written_out
 def validate(
     dataset: dsl.Output[dsl.Dataset],
-    page: dsl.Output[dsl.HTML],
+    data_report: dsl.Output[dsl.HTML],
     **parameters: Any,
 ) -> NamedTuple(
     "Resolved",
@@ -34,7 +34,7 @@ def validate(
 
     Args:
         dataset: The data report, what passed, and where it lies.
-        page: The data report as a page.
+        data_report: The data report as a page.
         **parameters: Those of the pipeline.
 
     Returns:
@@ -54,6 +54,6 @@ def validate(
 
     return tasks.validate(
         dataset=dataset,
-        page=page.path,
+        page=data_report.path,
         **parameters,
     )

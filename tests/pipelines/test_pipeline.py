@@ -78,13 +78,13 @@ def test_artifacts_are_few_typed_and_passed_down_one_line(spec: dict[str, Any]) 
         if "executorLabel" in component and artifacts:
             made[name.removeprefix("comp-")] = {k: v["artifactType"]["schemaTitle"] for k, v in artifacts.items()}
     assert made == {
-        "validate": {"dataset": "system.Dataset", "page": "system.HTML"},
+        "validate": {"dataset": "system.Dataset", "data_report": "system.HTML"},
         "train": {"checkpoint": "system.Model"},
         "export": {"onnx": "system.Model"},
         "evaluate": {"scores": "system.Metrics"},
-        "report": {"page": "system.HTML"},
+        "report": {"run_report": "system.HTML"},
         "register": {"version": "system.Markdown"},
-        "conclude": {"page": "system.HTML"},
+        "conclude": {"final_report": "system.HTML"},
     }
     used = [
         value["taskOutputArtifact"]["producerTask"]
