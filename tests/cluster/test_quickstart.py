@@ -45,7 +45,9 @@ def test_what_is_sent_twice_is_one_version_and_trains_nothing(again: SimpleNames
         assert run.statuses() == dict.fromkeys(STAGES, "done") | dict.fromkeys(
             ("train", "export", "evaluate"), "cached"
         )
-        assert first.quickstart.run_id in run.page
+        notes = {stage["note"] for stage in run.summary["stages"] if stage["status"] == "cached"}
+        assert notes == {f"from run {first.quickstart.run_id}"}
+        assert "Registered" in run.page
         assert run.summary["export"]["sha256"] == first.quickstart.summary["export"]["sha256"]
     assert again.tonight.sent["version_id"] == again.twin.sent["version_id"]
     assert not again.twin.sent["uploaded"]
