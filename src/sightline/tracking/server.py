@@ -9,6 +9,7 @@ import http.client
 import importlib.util
 import logging
 import os
+import socket
 import ssl
 import sys
 import threading
@@ -54,6 +55,7 @@ from sightline.tracking.answers import (
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
+OUTAGE_SECONDS, PAUSE_SECONDS = 60, 2  # a usual restart takes less than a minute
 SECONDS_BEFORE_NOTICE = 5  # of waiting before the user hears of it
 QUIET_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -119,20 +121,37 @@ def connection_problems(uri: str | None) -> list[str]:
 
 
 def no_answer_reason(uri: str) -> str | None:
-    """Say why nothing answers at an http(s) URI; None if something does, whatever the answer is."""
+    """Say why nothing answers at an http(s) URI; None if something does, whatever the answer is.
+
+    In pods of a pipeline run, where no person tries again, an outage that may pass is waited out.
+    """
     if scheme(uri) not in ("http", "https"):
         return None
+    until = time.monotonic() + (OUTAGE_SECONDS if in_pipeline_pod() else 0)
+    while (error := _connection_error(uri)) and _may_pass(error) and time.monotonic() < until:
+        time.sleep(PAUSE_SECONDS)
+    return (str(getattr(error, "strerror", None) or error).lower() or type(error).__name__) if error else None
+
+
+def _connection_error(uri: str) -> Exception | None:
+    """Return why nothing answers; an answer is one even if it is an error, and so is a certificate."""
     try:
         with urllib.request.urlopen(redact(uri).rstrip("/") + "/health", timeout=patience(CONNECT_SECONDS)):
             return None
     except urllib.error.HTTPError:
         return None
     except urllib.error.URLError as error:
-        if isinstance(error.reason, ssl.SSLError):
-            return None
-        return str(getattr(error.reason, "strerror", None) or error.reason).lower()
+        reason = error.reason if isinstance(error.reason, Exception) else error
+        return None if isinstance(reason, ssl.SSLError) else reason
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return str(getattr(error, "strerror", None) or error).lower() or type(error).__name__
+        return error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether a server that restarts, or a name server that is busy, may be behind an error."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, ConnectionError | TimeoutError | http.client.HTTPException)
 
 
 def read(uri: str, variable: str = TRACKING) -> str | None:
