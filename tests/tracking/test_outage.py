@@ -1,4 +1,4 @@
-"""A tracking server that is away for a moment: pods of a pipeline run wait for it, a person's command says it at once."""
+"""A tracking server that is away for a moment: pods of a run wait for it, a person's command says it at once."""
 
 from __future__ import annotations
 
