@@ -97,16 +97,24 @@ def runner_of(run: subprocess.Popen[str], folder: Path) -> int:
     )
 
 
-def test_a_run_in_containers_gives_what_a_run_in_processes_gives(command: Command, tmp_path: Path) -> None:
+def files(folder: Path) -> set[str]:
+    """Everything in a run's folder but kfp's own."""
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {str(path) for path in found if path.parts[0] != ".kfp"}
+
+
+def test_a_run_in_containers_gives_what_a_run_in_processes_gives_and_again_from_the_cache(
+    command: Command, tmp_path: Path
+) -> None:
     where = tmp_path / "a folder, ünd more"
     where.mkdir()
     runs = {}
-    for runner in ("docker", "subprocess"):
-        arguments = ("--run-id", runner, *SHORT, "--set", "train.epochs=8")
+    for run_id, runner in {"docker": "docker", "subprocess": "subprocess", "again": "docker"}.items():
+        arguments = ("--run-id", run_id, *SHORT, "--set", "train.epochs=8")
         done = command("run", "--json", "--runner", runner, *arguments, cwd=where)
         assert done.returncode == 0, done.stdout + done.stderr
-        runs[runner] = json.loads(done.stdout)
-    docker, other = runs["docker"], runs["subprocess"]
+        runs[run_id] = json.loads(done.stdout)
+    docker, other, again = runs["docker"], runs["subprocess"], runs["again"]
     assert docker["status"] == other["status"] == "registered"
     assert docker["data"] == other["data"]
     assert docker["evaluate"]["map50"] > 0.5
@@ -117,8 +125,11 @@ def test_a_run_in_containers_gives_what_a_run_in_processes_gives(command: Comman
     folder = where / "runs" / "docker"
     assert all(path.stat().st_uid == os.getuid() for path in folder.rglob("*"))
     assert not (folder / "tmp").exists()
-    files = {runner: {path.name for path in (where / "runs" / runner).iterdir()} for runner in ("docker", "subprocess")}
-    assert files["docker"] == files["subprocess"] | {"mlflow-server.log"}
+    assert files(folder) == files(where / "runs/subprocess") | {"mlflow-server.log"}
+    assert files(folder) == files(where / "runs/again")
+    cached = [stage["name"] for stage in again["stages"] if stage["status"] == "cached"]
+    assert cached == ["train", "export", "evaluate"]
+    assert again["export"]["sha256"] == docker["export"]["sha256"]
 
 
 def test_data_is_read_where_it_lies_and_a_rejected_set_ends_with_its_page(
