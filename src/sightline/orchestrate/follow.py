@@ -22,7 +22,7 @@ OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed
 FIRST, LONGEST = 1.0, 10.0  # seconds between two looks: few runs are over soon, most go on for hours
 SHOWN = 20  # lines of a failed task's log
-ENDING = 60.0  # seconds for a run to end once it was asked to
+ENDING = 60.0  # seconds for a run to end once it was told to
 # What in a log is not the task's: lines of KFP's launcher and of Argo, what the server writes for a log that it lacks,
 # and what KFP says in Python before the task begins, with all of its inputs and outputs.
 NOISE = re.compile(r'[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\]|\{"error_message"|time=\S+ level=.* argo=true')
@@ -73,7 +73,7 @@ class Follower:
         self._server = server
         self._run_id = run_id
         self._pending = pending
-        self._states: dict[str, workflow.State] = {}  # of each task, as last said
+        self._states: dict[str, workflow.State] = {}  # of each task, as last told
         self._reasons: set[tuple[str, str]] = set()  # task and reason: pods go to and fro between two of them
         self._waits: dict[str, float] = {}  # since when each pod waits
         self._given_up = ""
@@ -135,8 +135,8 @@ class Follower:
     def _news(self, seen: dict[str, Any]) -> Iterator[Change]:
         """Yield the tasks that go on in another way, and the pods that do not start, each for each reason once."""
         for task in workflow.tasks(seen):
-            known = self._states.get(task.name) == task.state
-            if not known or self._new_reason(task.name, task.message):
+            told = self._states.get(task.name) == task.state
+            if not told or self._new_reason(task.name, task.message):
                 self._new_reason(task.name, task.message)
                 self._states[task.name] = task.state
                 yield Change(task.name, task.state, task.message, task.seconds)
@@ -145,7 +145,7 @@ class Follower:
                 yield Change(pod.task, pod.state, pod.message)
 
     def _new_reason(self, task: str, message: str) -> bool:
-        """Tell whether a task's message has a reason, its first word, that was not said yet; now it is."""
+        """Tell whether a task's message has a reason, its first word, that was not told yet; now it is."""
         reason = (task, message.partition(":")[0])
         if not message or reason in self._reasons:
             return False
@@ -165,8 +165,8 @@ class Follower:
 
     def _logs(self, seen: dict[str, Any]) -> Iterator[Log]:
         """Yield the ends of the logs of the pods that failed, the last attempt of each task."""
-        failed = [pod for pod in workflow.failed(seen) if not (pod.driver and pod.message.startswith(workflow.STOPPED))]
-        last = {(pod.task, pod.driver): pod for pod in failed}
+        told = [pod for pod in workflow.failed(seen) if not (pod.driver and pod.message.startswith(workflow.STOPPED))]
+        last = {(pod.task, pod.driver): pod for pod in told}
         for pod in last.values():
             try:
                 text = self._server.log(self._run_id, pod.name)
