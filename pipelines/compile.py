@@ -34,7 +34,7 @@ STARTS_PYTHON = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
 
-One file per stage: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
+One file per task: a signature, a docstring and one call. This page is rendered from the docstrings by `make compile`.
 
 ## The form
 

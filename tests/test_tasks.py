@@ -272,3 +272,19 @@ def test_a_stopped_task_says_that_it_was_interrupted_and_waits_for_no_store(
     code, seconds = stopped({**environment, **away}, tmp_path)
     assert code == 130
     assert seconds < 20, "the store would be waited for two minutes otherwise"
+
+
+def test_an_attempt_that_is_killed_leaves_no_words_of_the_one_before(
+    run: RunStore, tmp_path: Path, environment: dict[str, str], closed_address: str
+) -> None:
+    """Otherwise the run would end with a reason that was no more, instead of what Kubernetes says of the pod."""
+    run.fail(failed("train", "train", "the engine broke", 1))
+    given = {"snapshot": SNAPSHOT, "weights": START.text(), "config": TrainConfig(gpus=0).model_dump_json()}
+    access = {"SIGHTLINE_S3_ENDPOINT": closed_address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    code = f"{FRAME}tasks.train(checkpoint=made['checkpoint'], code={CODE!r}, **{given!r})"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**environment, **access}) as attempt:
+        deadline = time.monotonic() + 60
+        while run.errors() and attempt.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        attempt.kill()  # while it waits for the weights
+    assert run.errors() == {}

@@ -65,6 +65,10 @@ class Task:
         """Send the files of this task's stage to the store and return its record. Raises StorageError."""
         return pack(self.stage, self.folder(self.stage), self.store, self.run_id, known)
 
+    def start_attempt(self) -> None:
+        """Remove the error of an earlier attempt: this one may be killed before it can say why. Raises StorageError."""
+        self.run.succeed([self.stage])
+
     def leave(self, record: StageRecord) -> None:
         """Leave the record of this task's stage under the run. Raises StorageError."""
         self.run.leave([record])
@@ -80,8 +84,9 @@ class Task:
     def taken(self, artifact: str) -> Records:
         """Return the records in an artifact, and leave them under this run: their stages may not have run in it.
 
-        Raises StorageError.
+        With this an attempt starts. Raises StorageError.
         """
+        self.start_attempt()
         records = read_records(Path(artifact))
         self.run.leave(list(records.values()))
         return records

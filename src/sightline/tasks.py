@@ -135,6 +135,7 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
                 flush=True,
             )
             sys.exit(known.exit_code)
+        this.start_attempt()
         start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
         record = None if os.environ.get(NO_CACHE) else _trained(this, key, snapshot, start)
@@ -230,8 +231,8 @@ def report(*, name: str, page: str, **asked: Any) -> None:
     from sightline import report as stage
 
     with task("report") as this:
-        records = this.run.records()
-        earlier = {name: records[name] for name in records if name not in ("report", "register")}
+        this.start_attempt()
+        earlier = {stage: left for stage, left in this.run.records().items() if stage not in ("report", "register")}
         folders = this.unpacked(earlier, sample=ALL)
         out = this.folder("report")
         on_cluster = None if os.environ.get(RUNS) else asked
@@ -243,9 +244,9 @@ def report(*, name: str, page: str, **asked: Any) -> None:
 def verdict() -> str:
     """Return the score gate's verdict, `accepted` or `rejected`."""
     with task("evaluate") as this:
+        this.start_attempt()
         record = this.run.record("evaluate")
         assert record  # sample, which comes before, left it
-        this.run.succeed(["evaluate"])
         return EvaluateDocument.model_validate(record.documents[EvaluateDocument.file_name()]).verdict
 
 
@@ -254,9 +255,9 @@ def register(*, version: Artifact) -> None:
     from sightline import register as stage
 
     with task("register") as this:
-        records = this.run.records()
-        earlier = {name: records[name] for name in records if name != "register"}
-        folders = this.unpacked(earlier, export=_onnx(records), sample=ALL)
+        this.start_attempt()
+        earlier = {stage: left for stage, left in this.run.records().items() if stage != "register"}
+        folders = this.unpacked(earlier, export=_onnx(earlier), sample=ALL)
         document = stage.run(run_id=this.run_id, folders=folders, out=this.folder("register"))
         if document:
             this.leave(this.record())

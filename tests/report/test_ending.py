@@ -275,7 +275,7 @@ def test_a_refused_run_is_recorded_as_rejected_and_a_terminated_one_as_killed(
     ]
 
 
-def test_a_tracking_server_that_is_away_or_switched_off_stops_nothing(
+def test_a_tracking_server_that_is_away_switched_off_or_wrongly_switched_stops_nothing(
     run: RunStore,
     tmp_path: Path,
     closed_address: str,
@@ -288,6 +288,9 @@ def test_a_tracking_server_that_is_away_or_switched_off_stops_nothing(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_address)
     assert end(finish(run, tmp_path)) == ("failed", "validate", "internal")
     assert "MLflow record does not say how it ended. No MLflow server answers at" in capsys.readouterr().err
+    monkeypatch.setenv("SIGHTLINE_TRACKING", "false")
+    assert end(finish(run, tmp_path)) == ("failed", "validate", "internal")
+    assert "MLflow record does not say how it ended. SIGHTLINE_TRACKING is 'false', exp" in capsys.readouterr().err
     monkeypatch.setenv("SIGHTLINE_TRACKING", "off")
     assert end(finish(run, tmp_path)) == ("failed", "validate", "internal")
     assert capsys.readouterr().err == ""

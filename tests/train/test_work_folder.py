@@ -18,7 +18,7 @@ import pytest
 from sightline.config import TrainConfig
 from sightline.datasets.synthetic import draw
 from sightline.documents import TrainDocument, read
-from sightline.errors import ConfigError, TrainError
+from sightline.errors import ConfigError, SightlineError, StorageUsageError, TrainError
 from sightline.runtime import progress
 from sightline.storage.lock import Lock
 from sightline.storage.work_root import work_root
@@ -67,18 +67,22 @@ def test_the_place_is_in_the_folder_of_runs_in_a_pod_in_the_cache_and_a_setting_
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "kind", "words"),
     [
-        ("/dev/null/work", "/dev/null/work cannot be used: not a directory. Set SIGHTLINE_WORK to"),
-        ("~nouser/work", "SIGHTLINE_WORK: got '~nouser/work', and there is no user 'nouser'. Choose another folder"),
-        ("/tmp/a?b", "SIGHTLINE_WORK: got '/tmp/a?b'; the training engine cannot use a path with '?'"),
+        ("/dev/null/work", StorageUsageError, "/dev/null/work cannot be used: not a directory. Set SIGHTLINE_WORK to"),
+        (
+            "~nouser/work",
+            ConfigError,
+            "SIGHTLINE_WORK: got '~nouser/work', and there is no user 'nouser'",
+        ),
+        ("/tmp/a?b", ConfigError, "SIGHTLINE_WORK: got '/tmp/a?b'; the training engine cannot use a path with '?'"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_named_with_its_setting(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, words: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str, kind: type[SightlineError], words: str
 ) -> None:
     monkeypatch.setenv("SIGHTLINE_WORK", place)
-    with pytest.raises(ConfigError, match=re.escape(words)):
+    with pytest.raises(kind, match=re.escape(words)):
         work(tmp_path / "out")
 
 

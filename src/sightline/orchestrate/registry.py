@@ -36,7 +36,7 @@ def references() -> dict[str, str]:
 
 
 def by_digest(found: Mapping[str, str], built: images.Built) -> dict[str, str]:
-    """Return references that nobody can move. Raises ConfigError for images that were never pushed."""
+    """Return references that cannot be moved. Raises ConfigError for images that were never pushed."""
     digests = {name: built.images[name].digest for name in found}
     if local := [f"sightline-{name}" for name, digest in digests.items() if not digest]:
         raise ConfigError(
@@ -60,7 +60,7 @@ def check(references: Iterable[str]) -> list[Image]:
 
 
 def _by_digest(reference: str, digest: str) -> str:
-    """Return a reference that nobody can move; `digest` is a bare one, or a whole reference that ends in one."""
+    """Return a reference that cannot be moved; `digest` is a bare one, or a whole reference that ends in one."""
     if "@" in digest:
         return digest
     match = images.REFERENCE.fullmatch(reference)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sightline import strict_yaml
 from sightline.errors import ConfigError, did_you_mean, shown
 
-SERVER_ZONE = "CRON_SCHEDULE_TIMEZONE"  # as KFP's own controller is told
+SERVER_ZONE = "CRON_SCHEDULE_TIMEZONE"  # as KFP's own controller has it
 NAME = r"[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?"
 
 

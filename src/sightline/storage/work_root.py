@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from sightline.errors import FULL, ConfigError
+from sightline.errors import FULL, ConfigError, StorageUsageError
 from sightline.storage import cache_root
 
 VARIABLE = "SIGHTLINE_WORK"
@@ -36,8 +36,9 @@ def work_root(runs: Path | None = None) -> Path:
 def check(root: Path) -> None:
     """See that trainings can work in a folder, without making it.
 
-    Raises ConfigError where the engine cannot use its path, nothing can be written, or files cannot be locked: not
-    every network file system supports that. A full disk is no reason: room is checked by what a training needs.
+    Raises ConfigError where the engine cannot use its path, StorageUsageError where nothing can be written, or files
+    cannot be locked: not every network file system supports that. A full disk is no reason: room is checked by what a
+    training needs.
     """
     if "?" in str(root) or not str(root).isprintable():
         raise ConfigError(
@@ -53,10 +54,10 @@ def check(root: Path) -> None:
             raise unusable(root, error) from None
 
 
-def unusable(root: Path, error: OSError) -> ConfigError:
+def unusable(root: Path, error: OSError) -> StorageUsageError:
     """Say why trainings cannot work in a folder."""
     reason = (error.strerror or str(error)).lower()
-    return ConfigError(
+    return StorageUsageError(
         f"The work folder {root} cannot be used: {reason}. Set {VARIABLE} to a folder that can be written, supports "
         "locks, and has room for checkpoints."
     )

@@ -14,7 +14,7 @@ from typing import Any
 from sightline.config import RegisterConfig
 from sightline.config.assignments import flat
 from sightline.documents import Document, Documents, EvaluateDocument, SummaryDocument, TrainDocument, load
-from sightline.errors import TrackingError
+from sightline.errors import ConfigError, TrackingError
 from sightline.tracking.address import RUN_TAG, Place, database, redact
 from sightline.tracking.server import client
 
@@ -134,7 +134,7 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
 def record_end(
     result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str, *, open_record: bool = False
 ) -> None:
-    """End the MLflow run of a failed run, if one was opened; an outage is printed and changes nothing.
+    """End the MLflow run of a failed run, if one was opened; an outage or a wrong setting is printed, no more.
 
     With `open_record` one that failed before it had an MLflow run gets one, with what its stages left.
     """
@@ -157,7 +157,7 @@ def record_end(
                 found = opened.run_id
             if found:
                 conclude(mlflow, found, result, page)
-    except TrackingError as error:
+    except (TrackingError, ConfigError) as error:
         print(f"The run's MLflow record does not say how it ended. {error}", file=sys.stderr)
 
 

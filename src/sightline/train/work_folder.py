@@ -71,7 +71,7 @@ def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder 
 
     Yields the work folder, empty. If another process holds the same training, this one says so and waits; if that
     succeeds, its `results` are put into `out`, checked by their sha256, and its document is yielded, which the block
-    has to write. Raises ConfigError for a work folder that cannot be used.
+    has to write. Raises ConfigError or StorageUsageError for a work folder that cannot be used.
     """
     while True:
         lock, free = _lock(key)
@@ -116,7 +116,7 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[Work
 def _lock(key: str) -> tuple[Lock, bool]:
     """Open the lock of a training, and hold it if no other process does; returns whether that is so.
 
-    Raises ConfigError where that is impossible.
+    Raises ConfigError or StorageUsageError where that is impossible.
     """
     root = work_root.work_root()
     work_root.check(root)
