@@ -49,6 +49,7 @@ PAUSE = 5  # seconds before the first repetition, then twice as long; Argo waits
 CONFIG_MAP = "sightline"
 SETTINGS = (
     *("SIGHTLINE_STORE", "SIGHTLINE_S3_ENDPOINT", "SIGHTLINE_S3_WAIT", "AWS_REGION"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SIGHTLINE_TRACKING"),
     "KFP_ENDPOINT",  # conclude asks it what Kubernetes says of a stage that left nothing
 )

@@ -23,6 +23,8 @@ from sightline.storage import Store, default_store, open_store
 from sightline.storage.patience import interrupted
 
 RUN_ID, RUNS = "SIGHTLINE_RUN_ID", "SIGHTLINE_RUNS"
+RUN_KEY = "SIGHTLINE_RUN_KEY"  # the run's name in the store, where it is not its id: on one machine ids are people's
+NO_CACHE = "SIGHTLINE_NO_CACHE"  # set: a finished training is not taken from the store
 ALL = None  # the files of a stage
 
 
@@ -50,7 +52,7 @@ class Task:
     @cached_property
     def run(self) -> RunStore:
         """What the run left in the store. Raises StorageError."""
-        run = RunStore(self.store, self.run_id)
+        run = RunStore(self.store, os.environ.get(RUN_KEY) or self.run_id)
         if self.first:
             run.begin()
         return run

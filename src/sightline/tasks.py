@@ -24,16 +24,16 @@ from sightline.documents import (
     parse_weights,
 )
 from sightline.documents.stage_record import Records, StageRecord, StoredFile
-from sightline.errors import ConfigError, DataRejected, SightlineError
+from sightline.errors import DataRejected, SightlineError
 from sightline.run_store import finished_training, keep_training
 from sightline.runtime import machine, progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import error_report
-from sightline.task_frame import ALL, RUNS, Task, task
+from sightline.task_frame import ALL, NO_CACHE, RUNS, Task, task
 
 machine.limit_threads()  # before a stage imports numpy
 
-NO_CACHE = "SIGHTLINE_NO_CACHE"  # set: a finished training is not taken from the store
+SUCCEEDED = ("COMPLETE", "SUCCEEDED")  # KFP's words for a pipeline of which every task succeeded
 # Errors that the inputs of a task decide, and nothing around it: the same task would end in the same way.
 PERMANENT = ("configuration", "data", "weights")
 
@@ -50,17 +50,6 @@ class Metrics(Artifact, Protocol):
 
     def log_metric(self, metric: str, value: float) -> None:
         """Add a row."""
-
-
-def mistakes(parameters: PipelineParameters, store: str) -> list[str]:
-    """Say what validate would refuse in the pipeline's parameters, without asking the tracking server."""
-    from sightline.validate import preflight
-
-    try:
-        values = parameters.values()
-    except ConfigError as error:
-        return [str(error)]
-    return preflight.mistakes(parameters.recipe, values, source=parameters.data, store=store)
 
 
 def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, ...]:
@@ -279,9 +268,10 @@ def conclude(*, name: str, state: str, page: str) -> None:
         except SightlineError as problem:
             summary = stage.unknown(this.run_id, problem, out, name=name)
         shutil.copyfile(out / stage.PAGE, page)
-        print(
-            f"status: {summary.status}{f', in {summary.error.stage}: {summary.error.message}' if summary.error else ''}"
-        )
+        why = f", in {summary.error.stage}: {summary.error.message}" if summary.error else ""
+        print(f"status: {summary.status}{why}")
+    if summary.status == "failed" and state in SUCCEEDED:
+        sys.exit("The pipeline's runner takes this run for a success, which it is not.")
 
 
 def _onnx(records: Records) -> tuple[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.orchestrate import outcome
+from sightline.orchestrate import claim, outcome
 from sightline.run_store import RunStore
 from sightline.storage import open_store
 from tests.helpers.left_in_store import leave
@@ -32,7 +32,11 @@ def test_files_of_a_stage_that_came_from_a_cache_are_fetched(tmp_path: Path, mad
     store = tmp_path / "store"
     (tmp_path / "made" / "train").mkdir(parents=True)
     (tmp_path / "made" / "train" / "last.pt").write_bytes(b"weights")
-    made = leave(RunStore(open_store(str(store)), "r1"), tmp_path / "made", done_by={"train": made_by})
+    made = leave(
+        RunStore(open_store(str(store)), claim.store_key(tmp_path / "runs" / "r1")),
+        tmp_path / "made",
+        done_by={"train": made_by},
+    )
     folder = folder_of(tmp_path, [stage for stage in made if stage != "train"])
     for stage in made:
         if stage != "train":
@@ -44,7 +48,11 @@ def test_files_of_a_stage_that_came_from_a_cache_are_fetched(tmp_path: Path, mad
 
 
 def test_an_attempt_that_did_not_come_far_shows_nothing_of_an_earlier_one(tmp_path: Path) -> None:
-    leave(RunStore(open_store(str(tmp_path / "store")), "r1"), tmp_path / "made", done_by={"train": "r0"})
+    leave(
+        RunStore(open_store(str(tmp_path / "store")), claim.store_key(tmp_path / "runs" / "r1")),
+        tmp_path / "made",
+        done_by={"train": "r0"},
+    )
     folder = folder_of(tmp_path, [])
     summary = outcome.conclude(folder, outcome.INTERRUPTED, str(tmp_path / "store"))
     assert (summary.status, summary.data) == ("failed", None)

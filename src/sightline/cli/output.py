@@ -60,7 +60,7 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
         if stage.note:
             console.print(f"{stage.name} {stage.note}", markup=False)
     if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
-        console.print("An earlier training was reused (same data, configuration and code); --no-cache trains again.")
+        console.print("An earlier training was reused: data, configuration and code are the same.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterator
@@ -49,6 +51,12 @@ def check_id(run_id: str) -> None:
             f"--run-id: got '{shortened(run_id)}', expected letters, digits, '.', '_' and '-', at most 128, the first "
             f"of them a letter or digit, and none of {RESERVED_SHOWN}."
         )
+
+
+def store_key(folder: Path) -> str:
+    """Return the name under which a store knows the run in `folder`; others, on other machines, may share its id."""
+    digest = hashlib.sha256(f"{platform.node()}\0{folder}".encode(errors="surrogateescape")).hexdigest()
+    return f"{folder.name}-{digest[:12]}"
 
 
 class Taken(ConfigError):

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sightline import task_frame
 from sightline.atomic import write_text
 from sightline.config import RegisterConfig
 from sightline.config.parameters import PipelineParameters
@@ -51,7 +52,6 @@ def run(
     only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, a tracking
     server that does not answer, or a container engine that lacks something.
     """
-    from sightline import tasks
     from sightline.tracking import address, server
 
     runs = claim.usable(runs, "--runs")
@@ -61,7 +61,7 @@ def run(
     check_cache()
     if unreachable := server.connection_problems(address.tracking_uri(runs)):
         raise ConfigError(
-            "The run cannot start:", [*unreachable, *tasks.mistakes(parameters, environment["SIGHTLINE_STORE"])]
+            "The run cannot start:", [*unreachable, *_mistakes(parameters, environment["SIGHTLINE_STORE"])]
         )
     containers = _containers(parameters, runs, folder, environment["SIGHTLINE_STORE"]) if docker else None
     with _Interruptions() as interruptions, claim.claimed(folder) as again:
@@ -81,6 +81,13 @@ def run(
             code = _supervised(folder, environment, interruptions)
         shutil.rmtree(environment["TMPDIR"], ignore_errors=True)
         return outcome.conclude(folder, code, environment["SIGHTLINE_STORE"])
+
+
+def _mistakes(parameters: PipelineParameters, store: str) -> list[str]:
+    """Say what validate would refuse in the pipeline's parameters, without asking the tracking server."""
+    from sightline.validate import preflight
+
+    return preflight.mistakes(parameters.recipe, parameters.values(), source=parameters.data, store=store)
 
 
 def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
@@ -107,17 +114,16 @@ def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store:
 
 def _environment(runs: Path, folder: Path, run_id: str, cache: bool) -> dict[str, str]:
     """Return the runner's environment: where everything goes. A store or tracking server that the user set is kept."""
-    from sightline import tasks
-
     return {
         "SIGHTLINE_STORE": file_uri(runs / "store"),
         **os.environ,
         "SIGHTLINE_RUNS": str(runs),
-        "SIGHTLINE_RUN_ID": run_id,
+        task_frame.RUN_ID: run_id,
+        task_frame.RUN_KEY: claim.store_key(folder),
         stage_frame.ERROR_VARIABLE: str(processes.error_file(folder)),
         lifetime.COMMAND_VARIABLE: str(os.getpid()),
         progress.VARIABLE: str(folder / claim.EVENTS),
-        **({} if cache else {tasks.NO_CACHE: "1"}),
+        **({} if cache else {task_frame.NO_CACHE: "1"}),
         "TMPDIR": str(folder / claim.TEMPORARY),
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",  # stages write files, whatever encoding the terminal has

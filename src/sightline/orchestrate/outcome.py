@@ -36,7 +36,7 @@ def conclude(folder: Path, code: int, store: str) -> SummaryDocument:
 def _run_store(folder: Path, store: str) -> RunStore | None:
     """Return what a run left in the store at a URI; None if that cannot be used, which validate has said."""
     try:
-        return RunStore(open_store(store), folder.name)
+        return RunStore(open_store(store), claim.store_key(folder))
     except SightlineError:
         return None
 
