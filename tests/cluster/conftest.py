@@ -21,6 +21,7 @@ from pipelines.options import Options
 from sightline.errors import SightlineError
 from sightline.orchestrate import versions
 from tests.helpers import cluster as clusters
+from tests.helpers import cluster_place, cluster_records
 from tests.helpers.cluster import ROOT, SMALL, Cluster, Run, overrides
 from tests.helpers.servers import mlflow_serving
 
@@ -37,22 +38,22 @@ RUNS = pytest.StashKey[list[str]]()
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """The cluster with what an administrator installs, and nothing yet of settings and Secrets."""
-    at = clusters.place(os.environ, f"sightline-tests-{secrets.token_hex(3)}")
+    at = cluster_place.place(os.environ, f"sightline-tests-{secrets.token_hex(3)}")
     if isinstance(at, str):
         pytest.skip(at)
     try:
         found = Cluster(at, tmp_path_factory.mktemp("cluster"))
     except SightlineError as error:
-        pytest.skip(f"no cluster to test on: {error} {clusters.HOW}")
+        pytest.skip(f"no cluster to test on: {error} {cluster_place.HOW}")
     if there := found.kubectl("get", "configmap/sightline", "secret/sightline-s3", "--ignore-not-found", "-o", "name"):
-        pytest.skip(f"the namespace {at.namespace} is in use: it has {' and '.join(there.split())} {clusters.HOW}")
-    known = clusters.versions(found.server, PIPELINE)
+        pytest.skip(f"the namespace {at.namespace} is in use: it has {' and '.join(there.split())} {cluster_place.HOW}")
+    known = cluster_records.versions(found.server, PIPELINE)
     level = json.loads(found.kubectl("get", "namespace", at.namespace, "-o", "json"))["metadata"]["labels"].get(LEVEL)
     installed = [each for each in found.rendered(OVERLAY) if each["kind"] not in SERVERS]
     found.bucket.make()
     with mlflow_serving(tmp_path_factory.mktemp("mlflow"), to_all=True) as address:
         found.tracking = address
-        clusters.recorded(found, "")  # the first questions take a new server long
+        cluster_records.recorded(found, "")  # the first questions take a new server long
         installed.append(way_to_servers(found))
         found.label_namespace(f"{LEVEL}=restricted")
         found.apply([each for each in installed if each["kind"] != "ConfigMap"])
@@ -65,7 +66,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Confi
             found.remove([*installed, *secret(found)])
             found.label_namespace(f"{LEVEL}={level}" if level else f"{LEVEL}-")
             if not os.environ.get("SIGHTLINE_TEST_CLUSTER_KEEP"):
-                clusters.forget(found, PIPELINE, known)
+                cluster_records.forget(found, PIPELINE, known)
 
 
 def way_to_servers(cluster: Cluster) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def uploaded(cluster: Cluster, folder: Path) -> Run:
         file.write_text(versions.package().text)
     server = cluster.server
     pipeline = server.kfp.PipelineUploadServiceApi(server.at.client).upload_pipeline(str(file), name=cluster.at.session)
-    (version,) = clusters.versions(server, pipeline.display_name)
+    (version,) = cluster_records.versions(server, pipeline.display_name)
     run = server.create_run(
         name="form as it opens",
         description="",

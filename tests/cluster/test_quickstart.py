@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 from mlflow import MlflowClient
 
-from tests.helpers.cluster import Cluster, recorded
+from tests.helpers.cluster import Cluster
+from tests.helpers.cluster_records import recorded
 
 STAGES = ("validate", "train", "export", "evaluate", "sample", "report", "register")
 CACHED = ("train", "export", "evaluate")

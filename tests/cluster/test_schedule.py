@@ -10,7 +10,7 @@ import yaml
 
 from pipelines.compile import compiled
 from pipelines.options import HOUR, Options
-from tests.helpers import cluster as clusters
+from tests.helpers import cluster_records
 from tests.helpers.cluster import Cluster, wait
 
 MODEL = {"register_model_name": "quickstart-nightly", "retrain": "changed"}
@@ -27,7 +27,7 @@ def test_a_schedule_fires_twice_and_trains_only_what_changed(
     experiment = cluster.server.experiment(cluster.at.experiment)
 
     def started() -> list[str]:
-        listed = clusters.runs_of(cluster.server, experiment)
+        listed = cluster_records.runs_of(cluster.server, experiment)
         return [run.run_id for run in reversed(listed) if run.recurring_run_id]
 
     try:

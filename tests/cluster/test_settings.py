@@ -20,7 +20,7 @@ def test_without_settings_validate_says_so_at_once_and_the_run_has_its_page(unco
     run = unconfigured
     assert (run.ended["state"], run.exit_code) == ("FAILED", 1)
     states = {name: task.state for name, task in run.tasks().items()}
-    assert states == {"validate": "failed", "conclude": "done"}
+    assert states == {"validate": "failed", "gate": "skipped", "conclude": "done"}
     (log,) = run.ended["logs"]
     text = "\n".join(log["lines"])
     assert "SIGHTLINE_STORE" in text

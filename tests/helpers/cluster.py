@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import html
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import urllib3
 import yaml
-from minio import Minio
-from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 
-from sightline.errors import ClusterError
 from sightline.orchestrate import workflow
 from sightline.orchestrate.follow import OVER
 from sightline.orchestrate.kfp_api import Server
-from sightline.tracking.address import RUN_TAG
+from tests.helpers.bucket import Bucket
+from tests.helpers.cluster_place import Place
 
 ROOT = Path(__file__).parents[2]
 KFP_STORE = "mlpipeline"  # KFP's own bucket, of its default installation
@@ -35,93 +29,11 @@ SIGHTLINE = (sys.executable, "-m", "sightline")
 QUIET = {"PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
 TINY = {"train.image_size": 32, "train.batch": 16}
 SMALL = {"train_cpu": "500m", "train_memory": "2Gi"}
-HOW = "(tests/README.md says what a cluster for tests needs)"
 
 
 def overrides(**more: Any) -> str:
     """Settings of a training of seconds, for the form; `train__epochs=1` sets train.epochs."""
     return json.dumps(TINY | {name.replace("__", "."): value for name, value in more.items()})
-
-
-@dataclass(frozen=True)
-class Place:
-    """What the environment says of a cluster for tests, and what this session calls its own."""
-
-    namespace: str
-    images: str
-    host: str  # under which pods reach this machine
-    s3: Mapping[str, str]  # address and keys of the store, for this machine
-    s3_of_pods: str
-    bucket: str
-    session: str  # in the name of all that these tests make
-
-    @property
-    def store(self) -> str:
-        return f"s3://{self.bucket}/{self.session}"
-
-    @property
-    def experiment(self) -> str:
-        return self.session
-
-
-def place(environment: Mapping[str, str], session: str) -> Place | str:
-    """What the environment says, or what it lacks, in a sentence."""
-    needed = ("KFP_ENDPOINT", "SIGHTLINE_IMAGES", "SIGHTLINE_TEST_CLUSTER_HOST", "SIGHTLINE_S3_ENDPOINT")
-    needed = (*needed, "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    if missing := [name for name in needed if not environment.get(name)]:
-        return f"no cluster to test on: {', '.join(missing)} not set {HOW}"
-    if not shutil.which("kubectl"):
-        return f"no cluster to test on: kubectl is not on the PATH {HOW}"
-    names = ("SIGHTLINE_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
-    s3 = {"AWS_REGION": "us-east-1"} | {name: environment[name] for name in names if name in environment}
-    return Place(
-        namespace=environment.get("SIGHTLINE_TEST_CLUSTER_NAMESPACE", "kubeflow"),
-        images=environment["SIGHTLINE_IMAGES"],
-        host=environment["SIGHTLINE_TEST_CLUSTER_HOST"],
-        s3=s3,
-        s3_of_pods=environment.get("SIGHTLINE_TEST_CLUSTER_S3") or s3["SIGHTLINE_S3_ENDPOINT"],
-        bucket=environment.get("SIGHTLINE_TEST_CLUSTER_BUCKET", "sightline"),
-        session=session,
-    )
-
-
-class Bucket:
-    """A bucket of the S3 server, read and written as a person would."""
-
-    def __init__(self, variables: Mapping[str, str], name: str) -> None:
-        """Connect, with five tries at everything."""
-        address = urlsplit(variables["SIGHTLINE_S3_ENDPOINT"])
-        self.name = name
-        self.client = Minio(
-            address.netloc,
-            variables["AWS_ACCESS_KEY_ID"],
-            variables["AWS_SECRET_ACCESS_KEY"],
-            secure=address.scheme == "https",
-            region=variables["AWS_REGION"],
-            http_client=urllib3.PoolManager(timeout=30, retries=5),
-        )
-
-    def make(self) -> None:
-        if not self.client.bucket_exists(self.name):
-            self.client.make_bucket(self.name)
-
-    def keys(self, prefix: str) -> list[str]:
-        return [str(each.object_name) for each in self.client.list_objects(self.name, prefix, recursive=True)]
-
-    def read(self, key: str) -> bytes:
-        answer = self.client.get_object(self.name, key)
-        try:
-            return bytes(answer.read())
-        finally:
-            answer.close()
-
-    def put_folder(self, folder: Path, prefix: str) -> None:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            self.client.fput_object(self.name, f"{prefix}/{path.relative_to(folder).as_posix()}", str(path))
-
-    def empty(self, prefix: str) -> None:
-        left = list(self.client.remove_objects(self.name, [DeleteObject(key) for key in self.keys(prefix)]))
-        assert not left, left
 
 
 class Cluster:
@@ -362,52 +274,6 @@ def wait(happened: Callable[[], bool], what: str, seconds: float = 900) -> None:
     while not happened():
         assert time.monotonic() < deadline, f"it did not happen: {what}"
         time.sleep(2)
-
-
-def versions(server: Server, pipeline: str) -> list[Any]:
-    """The versions of a pipeline, which need not be there."""
-    found = server.pipeline(pipeline)
-    api = server.kfp.PipelineServiceApi(server.at.client)
-    listed = api.pipeline_service_list_pipeline_versions(found.pipeline_id, page_size=100) if found else None
-    return list(listed.pipeline_versions or []) if listed else []
-
-
-def runs_of(server: Server, experiment_id: str) -> list[Any]:
-    """The runs in an experiment, the newest first."""
-    api = server.kfp.RunServiceApi(server.at.client)
-    found = api.run_service_list_runs(experiment_id=experiment_id, page_size=100, sort_by="created_at desc")
-    return list(found.runs or [])
-
-
-def recorded(cluster: Cluster, run_id: str) -> list[Any]:
-    """The MLflow runs of a run."""
-    from mlflow import MlflowClient
-
-    mlflow = MlflowClient(cluster.tracking)
-    everywhere = [experiment.experiment_id for experiment in mlflow.search_experiments()]
-    return list(mlflow.search_runs(everywhere, f"tags.`{RUN_TAG}` = '{run_id}'"))
-
-
-def forget(cluster: Cluster, pipeline: str, known: list[Any]) -> None:
-    """Remove runs and uploads of this session; of the pipeline, the versions that were not known before."""
-    server, kfp, client = cluster.server, cluster.server.kfp, cluster.server.at.client
-    experiment = server.experiment(cluster.at.session)
-    runs = kfp.RunServiceApi(client)
-    for run in runs_of(server, experiment):
-        if run.state not in OVER:
-            with contextlib.suppress(ClusterError):  # it has ended since
-                server.terminate(run.run_id)
-        runs.run_service_delete_run(run.run_id)
-    kfp.ExperimentServiceApi(client).experiment_service_delete_experiment(experiment)
-    pipelines = kfp.PipelineServiceApi(client)
-    kept = {version.pipeline_version_id for version in known}
-    for name in (pipeline, cluster.at.session):
-        for version in versions(server, name):
-            if version.pipeline_version_id not in kept:
-                pipelines.pipeline_service_delete_pipeline_version(version.pipeline_id, version.pipeline_version_id)
-        if (found := server.pipeline(name)) and not (kept and name == pipeline):
-            pipelines.pipeline_service_delete_pipeline(found.pipeline_id)
-    cluster.bucket.empty(f"{cluster.at.session}/")
 
 
 def rows(runs: list[Run]) -> Iterator[str]:
