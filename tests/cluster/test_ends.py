@@ -46,7 +46,7 @@ def test_refused_data_shows_its_page_and_fails_the_run(second: SimpleNamespace) 
     assert "smear_train_003.txt:2" in run.summary["error"]["message"]
     states = {name: task.state for name, task in run.tasks().items()}
     assert states == {"validate": "done", "gate": "done", "refuse": "failed", "conclude": "done"}
-    assert b"smear_train_003.txt" in run.artifact("validate", "page")
+    assert b"smear_train_003.txt" in run.artifact("validate", "data_report")
     assert "smear_train_003.txt" in run.page
     (log,) = run.ended["logs"]
     assert log["task"] == "refuse"

@@ -25,7 +25,7 @@ def test_the_form_as_it_opens_runs_to_a_registered_version(first: SimpleNamespac
     (record,) = recorded(cluster, run.run_id)
     assert (found.run_id, record.info.status) == (record.info.run_id, "FINISHED")
     assert "Registered" in run.page
-    assert b"</html>" in run.artifact("validate", "page")
+    assert b"</html>" in run.artifact("validate", "data_report")
     assert len(run.all_pods()) <= MOST_PODS
 
 

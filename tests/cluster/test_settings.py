@@ -26,7 +26,7 @@ def test_without_settings_validate_says_so_at_once_and_the_run_has_its_page(unco
     assert "SIGHTLINE_STORE" in text
     assert "MLFLOW_TRACKING_URI" in text
     assert "ConfigMap" in text
-    assert "SIGHTLINE_STORE" in run.artifact("conclude", "page").decode()
+    assert "SIGHTLINE_STORE" in run.artifact("conclude", "final_report").decode()
 
 
 @pytest.fixture(scope="module")
