@@ -202,7 +202,7 @@ class Run:
     def page(self) -> str:
         """What the page in the store says; the dashboard shows the same."""
         page = self.left("report.html")
-        assert self.artifact("conclude", "page") == page
+        assert self.artifact("conclude", "final_report") == page
         return html.unescape(page.decode())
 
     def left(self, name: str) -> bytes:
