@@ -121,7 +121,10 @@ def test_the_node_selector_is_the_one_given() -> None:
 
 
 def test_real_data_without_a_gpu_is_allowed_and_said() -> None:
-    assert PipelineParameters().warnings() == PipelineParameters(data="s3://b/c", train_gpus="1").warnings() == []
+    on_gpu = {"data": "s3://b/c", "train_gpus": "1"}
+    asked = PipelineParameters(**on_gpu, train_cpu="8", train_memory="32Gi")
+    assert PipelineParameters().warnings() == asked.warnings() == []
+    assert [line.split()[0] for line in PipelineParameters(**on_gpu).warnings()] == ["train_cpu", "train_memory"]
     (line,) = PipelineParameters(data="s3://b/c").warnings()
     assert "train_gpus is 0: balanced would train on 1 CPU" in line
 

@@ -254,12 +254,23 @@ class PipelineParameters(Part):
 
     def warnings(self) -> list[str]:
         """Return what is allowed on a cluster, and hardly meant."""
-        if int(self.train_gpus) or self.recipe in ("quickstart", "fast"):
+        if int(self.train_gpus):
+            defaults = [name for name in ("train_cpu", "train_memory") if getattr(self, name) == _default(name)]
+            return [
+                f"{name} is {getattr(self, name)}, which is meant for a trial on the CPU: loaders that keep GPUs busy take "
+                "several CPUs and many times that memory."
+                for name in defaults
+            ]
+        if self.recipe in ("quickstart", "fast"):
             return []
         return [
             f"train_gpus is 0: {self.recipe} would train on {self.train_cpu} CPU, which takes days on real data. Ask "
             "for a GPU, or try the preset fast."
         ]
+
+
+def _default(name: str) -> str:
+    return str(PipelineParameters.model_fields[name].default)
 
 
 def choices() -> dict[str, tuple[str, ...]]:
