@@ -257,8 +257,8 @@ class PipelineParameters(Part):
         if int(self.train_gpus):
             defaults = [name for name in ("train_cpu", "train_memory") if getattr(self, name) == _default(name)]
             return [
-                f"{name} is {getattr(self, name)}, which is meant for a trial on the CPU: loaders that keep GPUs busy take "
-                "several CPUs and many times that memory."
+                f"{name} is {getattr(self, name)}, which is meant for a trial on the CPU: loaders that keep GPUs busy "
+                "take several CPUs and many times that memory."
                 for name in defaults
             ]
         if self.recipe in ("quickstart", "fast"):
