@@ -130,8 +130,3 @@ def test_id_of_a_registered_run_is_taken(quickstart: Finished, command: Callable
     assert "ended as registered" in done.stderr
     assert "Choose another --run-id" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_hard_links_not_copies(quickstart: Finished) -> None:
-    model = quickstart.folder / "export" / "model.onnx"
-    assert model.stat().st_nlink == 2

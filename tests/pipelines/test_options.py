@@ -125,6 +125,8 @@ def test_a_mistake_in_an_option_is_one_message_and_nothing_is_written() -> None:
 
 def test_make_passes_options_on() -> None:
     values = ("SHM=8Gi", "PULL_SECRET=registry", "DEADLINE=12h", "TRAIN_TIMEOUT=2d")
-    done = subprocess.run(["make", "-n", "compile", *values], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "compile", *values], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     call = " ".join(done.stdout.splitlines()[-1].split())
     assert call.endswith('--shm "8Gi" --pull-secret "registry" --train-timeout "2d" --deadline "12h"')

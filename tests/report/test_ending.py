@@ -262,9 +262,9 @@ def test_a_refused_run_is_recorded_as_rejected_and_a_terminated_one_as_killed(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     experiment = quickstart().register_.experiment
     before = {each.info.run_id for each in recorded(mlflow_server, experiment)}
-    refused(run, tmp_path)
-    finish(run, tmp_path)
-    stopped = RunStore(run.store, "r3")
+    turned_down, stopped = RunStore(run.store, "turned-down"), RunStore(run.store, "stopped")  # no other test's
+    refused(turned_down, tmp_path)
+    finish(turned_down, tmp_path)
     stopped.fail(error("train", "interrupted", "Interrupted.", 130))
     leave(stopped, tmp_path / "stopped", ["validate"])
     report.finish(stopped, tmp_path / "out")

@@ -48,6 +48,7 @@ def test_in_a_pod_of_a_pipeline_run_a_server_counts_and_no_file(
 ) -> None:
     monkeypatch.setenv("KFP_POD_NAME", "report-x2f-1")
     monkeypatch.setenv("KFP_POD_UID", "0e5f")
+    monkeypatch.setenv("SIGHTLINE_TRACKING_WAIT", "0")
     (problem,) = known(monkeypatch, MLFLOW_TRACKING_URI=closed_address)
     assert "connection refused. Start one, fix MLFLOW_TRACKING_URI, or switch tracking off with SIGHTLINE_TR" in problem
     _, registry = known(monkeypatch, MLFLOW_REGISTRY_URI=f"sqlite:///{tmp_path}/models.db")

@@ -23,7 +23,7 @@ from typing import Any
 from sightline.errors import ConfigError, TrackingError
 from sightline.runtime import progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod, where_to_set
-from sightline.storage import cache_root
+from sightline.storage import cache_root, setting
 from sightline.storage.files import database_uri
 from sightline.tracking.address import (
     REGISTRY,
@@ -55,7 +55,8 @@ from sightline.tracking.answers import (
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
-OUTAGE_SECONDS, PAUSE_SECONDS = 60, 2  # a usual restart takes less than a minute
+WAIT, OUTAGE_SECONDS = "SIGHTLINE_TRACKING_WAIT", 60  # a usual restart takes less than a minute
+PAUSE_SECONDS = 2
 SECONDS_BEFORE_NOTICE = 5  # of waiting before the user hears of it
 QUIET_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -127,7 +128,7 @@ def no_answer_reason(uri: str) -> str | None:
     """
     if scheme(uri) not in ("http", "https"):
         return None
-    until = time.monotonic() + (OUTAGE_SECONDS if in_pipeline_pod() else 0)
+    until = time.monotonic() + (setting(WAIT, OUTAGE_SECONDS, 0) if in_pipeline_pod() else 0)
     while (error := _connection_error(uri)) and _may_pass(error) and time.monotonic() < until:
         time.sleep(PAUSE_SECONDS)
     return (str(getattr(error, "strerror", None) or error).lower() or type(error).__name__) if error else None
