@@ -36,7 +36,7 @@ def finish(run: RunStore, tmp_path: Path, **options: Any) -> SummaryDocument:
     out = tmp_path / f"elsewhere {len(list(tmp_path.iterdir()))}"
     summary = report.finish(run, out, **options)
     assert read(SummaryDocument, out) == run.summary() == summary
-    assert (out / "report.html").read_bytes() == run.store.get_bytes("runs/r1/report.html")
+    assert (out / "report.html").read_bytes() == run.store.get_bytes(run.key("report.html"))
     return summary
 
 
@@ -118,7 +118,7 @@ def test_a_stage_that_failed_or_was_lost_is_named_and_the_others_stay_as_they_we
     failed = finish(run, tmp_path)
     assert (failed.error, outcomes(failed)) == (error(stage), stages)
     assert (failed.data is not None, failed.train is not None) == ("validate" in before, "train" in before)
-    assert f"The run stopped in {stage}." in Page(run.store.get_bytes("runs/r1/report.html").decode()).text
+    assert f"The run stopped in {stage}." in Page(run.store.get_bytes(run.key("report.html")).decode()).text
 
 
 def test_a_verdict_task_that_failed_counts_as_evaluate_and_of_two_errors_the_first_stage_is_named(
