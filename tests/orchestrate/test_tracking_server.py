@@ -33,6 +33,7 @@ def no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_what_a_client_of_the_server_records_is_where_it_would_be_without_one(tmp_path: Path) -> None:
     runs = tmp_path / "50% of runs"
@@ -57,6 +58,7 @@ def test_what_a_client_of_the_server_records_is_where_it_would_be_without_one(tm
     assert tracking_server.no_answer_reason(server.url), "it ends with the block"
 
 
+@pytest.mark.slow
 @pytest.mark.server
 def test_two_servers_of_a_new_database_start_at_once(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()

@@ -100,9 +100,12 @@ class FileStore(Store):
         """Yield everything whose key starts with `prefix`, sorted by key."""
         folder, _, _ = prefix.rpartition("/")
         top = self._path(folder) if folder else self.root
-        paths = ((path.relative_to(self.root).as_posix(), path) for path in top.rglob("*") if path.is_file())
-        for key, path in sorted(paths):
-            if key.startswith(prefix) and not (path.name.startswith(".") and path.name.endswith(".tmp")):
+        # Unlike pathlib's, this walk passes over folders that another process removes meanwhile.
+        paths = (Path(place, name) for place, _, names in os.walk(top) for name in names)
+        for key, path in sorted((path.relative_to(self.root).as_posix(), path) for path in paths):
+            if not key.startswith(prefix) or (path.name.startswith(".") and path.name.endswith(".tmp")):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
                 status = path.stat()
                 yield Stored(key, status.st_size, status.st_mtime)
 
