@@ -121,7 +121,6 @@ def test_family_passes_on_photographs(
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.e2e
 def test_yolo12_trained_briefly_passes(tmp_path: Path) -> None:
     """No official checkpoint at hand: a short training, through the command line's own stages."""
