@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,9 @@ def test_workflows_call_make_with_targets_and_variables_that_exist() -> None:
     read = set(re.findall(r"\$\((?:if )?([A-Z_]+)", makefile)) | set(
         re.findall(r"^OPTIONS = (.+)", makefile, re.M)[0].split()
     )
-    calls = [call.split() for step in steps() for call in re.findall(r"^make (.+)", step.get("run", ""), re.MULTILINE)]
+    calls = [
+        shlex.split(call) for step in steps() for call in re.findall(r"^make (.+)", step.get("run", ""), re.MULTILINE)
+    ]
     words = {word for call in calls for word in call if "=" not in word}
     assert {"check", "test", "manifests", "images", "test-images", "push", "compile", "submit"} == words <= targets
     given = {word.partition("=")[0] for call in calls for word in call if "=" in word}
