@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import SightlineError
-from sightline.run_store import RunStore
+from sightline.run_store import SUMMARY, RunStore
 from sightline.storage import MissingObject, open_store
 
 
@@ -30,12 +30,12 @@ def summary(store: str | None, run_id: str, *, name: str, given_up: ErrorReport 
     try:
         run = RunStore(open_store(uri), run_id)
         try:
-            return SummaryDocument.model_validate_json(run.store.get_bytes(run.key("summary.json")))
+            return SummaryDocument.model_validate_json(run.store.get_bytes(run.key(SUMMARY)))
         except MissingObject:
             return _finished(run, name, given_up)
     except ValidationError:
         raise NoSummary(
-            f"The run's summary, runs/{run_id}/summary.json in the store {uri}, is one of another version."
+            f"The run's summary, runs/{run_id}/{SUMMARY} in the store {uri}, is one of another version."
         ) from None
     except SightlineError as error:
         raise NoSummary(f"The run's summary cannot be read: {error}") from None
