@@ -128,10 +128,7 @@ def run(
         pictures=pictures,
         retrain=retrain,
     )
-    if no_cache and named.get("retrain.when", "always") != "always":
-        raise ConfigError(
-            f"--no-cache trains in any case, retrain.when={named['retrain.when']} only if it pays: leave one out."
-        )
+    _check_retrain(no_cache, named)
     named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
     _check_machine(preset, named, runs)
     name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
@@ -149,6 +146,13 @@ def run(
     else:
         output.print_summary(summary, runs / name, out, named=run_id is not None)
     raise typer.Exit(output.exit_code(summary))
+
+
+def _check_retrain(no_cache: bool, named: Mapping[str, Any]) -> None:
+    """Refuse to train in any case and only if it pays. Raises ConfigError."""
+    when = named.get("retrain.when", "always")
+    if no_cache and when != "always":
+        raise ConfigError(f"--no-cache trains in any case, retrain.when={when} only if it pays: leave one out.")
 
 
 def _parameters(data: str, preset: str, named: Mapping[str, Any]) -> PipelineParameters:
