@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from sightline.orchestrate import claim, outcome
 from sightline.run_store import RunStore
 from sightline.storage import open_store
+from tests.helpers.events import write_events
 from tests.helpers.left_in_store import leave
 
 
@@ -19,11 +19,7 @@ def folder_of(root: Path, ended: Collection[str]) -> Path:
     """A run that its runner ended well, with the events of the stages that worked in this attempt."""
     folder = root / "runs" / "r1"
     folder.mkdir(parents=True)
-    events = []
-    for number, stage in enumerate(ended):
-        events.append({"event": "start", "time": 1.8e9 + number, "stage": stage})
-        events.append({"event": "end", "time": 1.8e9 + number + 0.5, "stage": stage, "seconds": 0.5})
-    (folder / "progress.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    write_events(folder, ended)
     return folder
 
 

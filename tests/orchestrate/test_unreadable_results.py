@@ -13,6 +13,7 @@ import pytest
 from sightline.orchestrate import outcome
 from sightline.runtime.stage_frame import NAMES
 from tests.helpers.documents import write_run
+from tests.helpers.events import write_events
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 STAGES = NAMES[:5]
@@ -25,11 +26,7 @@ def dead_run(runs: Path, ended: int = 5) -> Path:
     (folder / ".lock").touch()
     (folder / "arguments.json").write_text('{"started_at": "2026-11-28T12:00:00+00:00"}')
     folders = write_run(folder, stages=STAGES[:ended])
-    events = []
-    for number, stage in enumerate(folders):
-        events.append({"event": "start", "time": 1.8e9 + number, "stage": stage})
-        events.append({"event": "end", "time": 1.8e9 + number + 0.5, "stage": stage, "seconds": 0.5})
-    (folder / "progress.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    write_events(folder, folders)
     return folder
 
 
