@@ -16,7 +16,7 @@ import pytest
 from sightline.config import RegisterConfig
 from sightline.datasets.synthetic import draw
 from sightline.errors import TrackingError
-from sightline.tracking import address, answers, check, server
+from sightline.tracking import address, answers, check, reach, server
 from tests.helpers.tracking import ask
 
 pytestmark = [
@@ -49,7 +49,7 @@ def test_an_api_that_does_not_work_is_distinguished_from_one_that_is_healthy(
     fake: Callable[[str], str], mode: str, words: str
 ) -> None:
     uri = fake(mode)
-    assert server.address_problem(uri) is None
+    assert reach.address_problem(uri) is None
     (problem,) = check.of_server(uri.replace("http://", "http://anna:s3cret@"), "sightline", "detector")
     assert problem.startswith(f"MLflow at {uri} cannot be used: {words}")
 

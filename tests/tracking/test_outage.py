@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from sightline.tracking import server
+from sightline.tracking import reach
 
 
 def free_port() -> int:
@@ -33,7 +33,7 @@ def test_a_restart_is_waited_out_in_pods_alone(monkeypatch: pytest.MonkeyPatch, 
     timer.start()
     began = time.monotonic()
     try:
-        reason = server.no_answer_reason(f"http://127.0.0.1:{port}")
+        reason = reach.no_answer_reason(f"http://127.0.0.1:{port}")
     finally:
         timer.join(0.0)
         while not started:

@@ -9,7 +9,7 @@ import pytest
 from sightline.config import RegisterConfig
 from sightline.errors import ConfigError, TrackingError
 from sightline.orchestrate import tracking_server
-from sightline.tracking import address, check, server
+from sightline.tracking import address, check, reach, server
 
 
 def known(monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[str]:
@@ -26,7 +26,7 @@ def test_off_asks_no_server_whatever_address_is_set(
     given = {"MLFLOW_TRACKING_URI": closed_address, "MLFLOW_REGISTRY_URI": "garbage://x"}
     assert len(known(monkeypatch, **given)) == 2
     assert known(monkeypatch, SIGHTLINE_TRACKING="off") == []
-    assert server.connection_problems(address.tracking_uri()) == []
+    assert reach.connection_problems(address.tracking_uri()) == []
     assert tracking_server.problems(tmp_path, RegisterConfig()) == []
     with tracking_server.serving(tmp_path, tmp_path) as serving:
         assert serving is None
@@ -37,7 +37,7 @@ def test_a_switch_that_is_neither_on_nor_off_is_said_before_and_never_taken_for_
 ) -> None:
     (problem,) = known(monkeypatch, SIGHTLINE_TRACKING="false")
     assert problem.startswith("SIGHTLINE_TRACKING is 'false', expected on or off (in YAML with quotes")
-    assert server.connection_problems(address.tracking_uri()) == [problem]
+    assert reach.connection_problems(address.tracking_uri()) == [problem]
     with pytest.raises(ConfigError, match="expected on or off"), server.client("sqlite://"):
         pass
     assert known(monkeypatch, SIGHTLINE_TRACKING="on") == []

@@ -52,14 +52,14 @@ def run(
     only problems before the start raise: ConfigError for an id that is taken, paths that cannot be used, a tracking
     server that does not answer, or a container engine that lacks something.
     """
-    from sightline.tracking import address, server
+    from sightline.tracking import address, reach
 
     runs = claim.usable(runs, "--runs")
     claim.check_id(run_id)
     folder = runs / run_id
     environment = _environment(runs, folder, run_id, cache)
     check_cache()
-    if unreachable := server.connection_problems(address.tracking_uri(runs)):
+    if unreachable := reach.connection_problems(address.tracking_uri(runs)):
         raise ConfigError(
             "The run cannot start:", [*unreachable, *_mistakes(parameters, environment["SIGHTLINE_STORE"])]
         )

@@ -19,7 +19,8 @@ from pathlib import Path
 from sightline.config import RegisterConfig
 from sightline.errors import TrackingError
 from sightline.tracking import address, check, embedded
-from sightline.tracking.server import QUIET_SETTINGS, no_answer_reason
+from sightline.tracking.reach import no_answer_reason
+from sightline.tracking.server import QUIET_SETTINGS
 
 START_SECONDS = 180  # 3 s on an idle machine; it imports MLflow twice, beside a training that takes all cores
 SETTINGS = {**QUIET_SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

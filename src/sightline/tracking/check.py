@@ -30,11 +30,10 @@ from sightline.tracking.address import (
     switch_problem,
 )
 from sightline.tracking.answers import NOT_MLFLOW, advice, keep_messages, reason
+from sightline.tracking.reach import address_problem, patience
 from sightline.tracking.server import (
     QUIET_SETTINGS,
     READ_SECONDS,
-    address_problem,
-    patience,
     quiet_mlflow,
     read,
     waiting,
