@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sightline.config.run_config import (
     FORMATS,
+    Cache,
     DataConfig,
     ExportConfig,
     Format,
@@ -19,6 +20,7 @@ from sightline.config.run_config import (
 
 __all__ = [
     "FORMATS",
+    "Cache",
     "DataConfig",
     "ExportConfig",
     "Format",

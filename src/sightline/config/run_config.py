@@ -30,6 +30,8 @@ Optimizer = Literal["SGD", "Adam", "AdamW", "MuSGD"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Retrain = Literal["always", "changed", "drifted"]
 RETRAIN: tuple[Retrain, ...] = get_args(Retrain)
+Recover = Literal["off", "batch", "all"]
+Cache = Literal["off", "ram", "disk"]  # of decoded images
 STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
@@ -58,6 +60,11 @@ def _digest(value: str | None) -> str | None:
     if digest is not None and not re.fullmatch("[0-9a-f]{64}", digest):
         raise ValueError(f"got {expected.shown(value)}, expected a sha256: 64 digits 0 to 9 and a to f")
     return digest
+
+
+def _off(value: Any) -> Any:
+    """Accept `off`, which YAML reads as a switch."""
+    return "off" if value is False else value
 
 
 class DataConfig(Part):
@@ -113,7 +120,7 @@ class TrainConfig(Part):
         640, ge=32, le=4096, multiple_of=32, description="Side of the square network input, in pixels."
     )
     batch: int = Field(16, ge=1, le=4096, description="Images per optimizer input over all processes together.")
-    nodes: int = Field(1, ge=1, description="Machines that train together; for now only 1 works.")
+    nodes: int = Field(1, ge=1, le=64, description="Machines that train together, with one `sightline train` on each.")
     gpus: int = Field(0, ge=0, le=64, description="GPUs on each node, one process each; 0 trains on the CPU.")
     cpu_processes: int = Field(1, ge=1, le=64, description="Processes (gloo ranks) on each node without GPUs.")
     workers: int = Field(2, ge=0, le=64, description="Loader processes per training process.")
@@ -137,6 +144,21 @@ class TrainConfig(Part):
         0, ge=0, le=10_000, description="Leading layers whose weights stay as they are; the last is never one of them."
     )
     amp: bool = Field(True, description="Mixed precision on GPUs; the CPU always computes in float32.")
+    sync_bn: bool = Field(False, description="Batch normalisation over the images of all GPUs; not on CPUs.")
+    cache: Annotated[Cache, BeforeValidator(_off)] = Field(
+        "off", description="Keep decoded images: in each process's memory (ram), or beside the fetched images (disk)."
+    )
+    recover: Annotated[Recover, BeforeValidator(_off)] = Field(
+        "batch",
+        description="After a fault that is not yours: off, fail; batch, resume, with a smaller batch per pass, fewer "
+        "loaders or a lower rate where that helps; all, in the end also with a smaller image, which is another model.",
+    )
+    save_period: int = Field(0, ge=0, le=10_000, description="Keep the checkpoint of every so many epochs; 0: none.")
+    hook: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+        description="module:function that every training process calls with the engine's trainer before it starts.",
+    )
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
 
     @property
@@ -148,13 +170,6 @@ class TrainConfig(Part):
     def world_size(self) -> int:
         """Processes that train together, on all nodes."""
         return self.nodes * self.node_processes
-
-    @field_validator("nodes")
-    @classmethod
-    def _one_node(cls, value: int) -> int:
-        if value > 1:
-            raise ValueError(f"got {value}, expected 1: training on several nodes does not work yet")
-        return value
 
     @model_validator(mode="after")
     def _one_kind_of_processes(self) -> TrainConfig:

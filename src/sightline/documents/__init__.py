@@ -66,8 +66,11 @@ from sightline.documents.summary import (
     read_error,
 )
 from sightline.documents.train import (
+    ENDINGS,
     Attempt,
+    AttemptSettings,
     BestEpoch,
+    Ending,
     Epoch,
     Hardware,
     TrainDocument,
@@ -86,10 +89,12 @@ from sightline.documents.weights import (
 )
 
 __all__ = [
+    "ENDINGS",
     "SPLITS",
     "Agreement",
     "Architecture",
     "Attempt",
+    "AttemptSettings",
     "Backgrounds",
     "BestEpoch",
     "Chosen",
@@ -101,6 +106,7 @@ __all__ = [
     "Distributions",
     "Document",
     "Documents",
+    "Ending",
     "Epoch",
     "ErrorReport",
     "EvaluateDocument",

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
-from sightline.config import TrainConfig
+from sightline.config import Cache, TrainConfig
 from sightline.documents.base import Document, Part, Sha256
+
+Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follows from each
+    "finished",
+    "cuda_memory",  # the GPU's memory ran out
+    "host_memory",  # the kernel, or a limit, refused memory or killed for it
+    "shared_memory",  # /dev/shm is full
+    "loader_died",  # a process that loads images is gone
+    "not_finite",  # a loss or a weight is NaN or infinite
+    "hang",  # no process made progress
+    "preempted",  # SIGTERM from outside
+    "lost_peer",  # another process or node is gone
+    "killed",  # SIGKILL or the machine: nothing was left to say why
+    "crashed",  # in native code
+    "disk_full",
+    "configuration",  # the user's settings
+    "data",
+    "code",  # an exception in the engine, in a hook or in Sightline
+    "unknown",
+]
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
 class Epoch(Part):
@@ -28,13 +48,33 @@ class Epoch(Part):
     map50_95: float
 
 
+class AttemptSettings(Part):
+    """What an attempt trained with; the ladder of recoveries changes these and nothing else."""
+
+    batch: int = Field(ge=1, description="Images of a forward pass, over all processes together.")
+    accumulation: int = Field(ge=1, description="Forward passes to an input of the optimizer after warm-up.")
+    workers: int = Field(ge=0, description="Loader processes per training process.")
+    cache: Cache = Field(description="Where decoded images are kept.")
+    image_size: int = Field(description="Side of the network input, in pixels.")
+    lr0: float = Field(description="Learning rate after warm-up.")
+
+
 class Attempt(Part):
-    """One launch of the engine."""
+    """One launch of the engine: how it ended, by which evidence, and what it cost."""
 
     number: int = Field(ge=1)
-    exit_code: int
+    ending: Ending = Field("finished", description="What ended it, as the table of decisions knows it.")
+    reason: str = Field(description="Why it ended, in words.")
+    evidence: list[str] = Field([], description="What shows that: exit codes, exceptions, counters, heartbeats.")
+    exit_code: int | None = Field(description="Of torchrun, negative for a signal; null where nobody saw the end.")
+    started_at: str | None = Field(None, description="ISO 8601, UTC.")
     seconds: float
-    reason: str = Field(description="Why it ended.")
+    machine: str | None = Field(None, description="Where it ran.")
+    settings: AttemptSettings | None = None
+    changed: list[str] = Field([], description="What the recovery from the attempt before changed.")
+    resumed_from: int = Field(0, description="Finished epochs that it began with.")
+    epochs: int = Field(0, description="Finished epochs in checkpoints when it had ended.")
+    seconds_lost: float = Field(0.0, description="Work after the last checkpoint, and the pause until the next attempt.")
 
 
 class BestEpoch(Part):
