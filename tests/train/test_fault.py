@@ -73,7 +73,7 @@ def below(pid: int) -> dict[str, int]:
                 continue
             if LAUNCHER in words and str(pid) in words:
                 found["launcher"] = int(each.name)
-            elif "sightline.train.worker" in words and LAUNCHER not in words:
+            elif "sightline.train.engine.worker" in words and LAUNCHER not in words:
                 found[f"child of {parent}"] = int(each.name)
     return {"launcher": found["launcher"], "rank": found[f"child of {found['launcher']}"]}
 

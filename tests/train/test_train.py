@@ -14,7 +14,7 @@ from sightline.config import single_image_batch
 from sightline.datasets.synthetic import draw
 from sightline.documents import Epoch, TrainDocument, read
 from sightline.train import divergence, read_history
-from sightline.train.trainer import unfit
+from sightline.train.engine.trainer import unfit
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]

@@ -6,21 +6,22 @@ import csv
 import json
 import math
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
 from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
+from sightline.errors import ConfigError
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, resources, work_folder
-from sightline.train.attempts import attempt, refuse
 from sightline.train.disk_full import full_disk_explained
+from sightline.train.job import RESULT
+from sightline.train.supervisor import Training, supervise
 from sightline.train.work_folder import START, WorkFolder
-from sightline.train.worker import RESULT
 from sightline.weights import model_size
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
@@ -33,30 +34,40 @@ def key(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: 
     )
 
 
-def run(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, out: Path) -> TrainDocument:
+def run(
+    *,
+    snapshot: str,
+    config: TrainConfig,
+    weights: WeightsReference,
+    code: str,
+    out: Path,
+    resume: bool = True,
+) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
     the code that trains. If another process is already doing the same training, wait for its result and take that.
-    An earlier training in `out` remains until this one begins: settings that are refused do not cost it.
+    What a killed training kept is taken up, unless `resume` is false. An earlier training in `out` remains until this
+    one begins: settings that are refused do not cost it.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
     StorageError if snapshot or weights cannot be fetched.
     """
     same = key(snapshot=snapshot, config=config, weights=weights, code=code)
-    with running("train", out) as seconds, work_folder.claimed(same, out, (BEST, LAST, LOG)) as work:
+    with running("train", out) as seconds, work_folder.claimed(same, out, (BEST, LAST, LOG), resume) as work:
         if isinstance(work, TrainDocument):
             document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
             document.write(out)
             return document
         with full_disk_explained(out, work.folder, BEST, LAST):
-            document = _train(work, out, seconds, snapshot=snapshot, config=config, weights=weights)
+            document = _train(same, work, out, seconds, snapshot=snapshot, config=config, weights=weights)
             document.write(out)
     return document
 
 
 def _train(
+    same: str,
     work: WorkFolder,
     out: Path,
     seconds: Callable[[], float],
@@ -70,22 +81,25 @@ def _train(
     resources.check(config, size, out, work.folder)
     data = fetch(snapshot, splits=("train", "val"))
     if config.last_batch(data.count("train")) == 1:
-        refuse(single_image_batch(config.image_size, config.batch))
+        _refuse(single_image_batch(config.image_size, config.batch))
     remove_document("train", out)
-    folder, attempts = attempt(work, config, data.data_yaml, model, out / LOG)
+    (out / LOG).unlink(missing_ok=True)  # another run may share the old one
+    folder, attempts, settings = supervise(
+        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG)
+    )
     history = read_history(folder / "results.csv")
     # On a tie the engine keeps the later epoch.
     best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
     if divergence.found_nothing(best):
         what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
-        refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
+        _refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
     return TrainDocument(
         snapshot=snapshot,
         weights=weights.start,
         weights_sha256=weights.sha256,
-        config=config,
+        config=config.model_copy(update={"image_size": settings.image_size}),
         seed=config.seed,
         world_size=config.world_size,
         epochs_completed=len(history),
@@ -102,6 +116,12 @@ def _train(
         seconds=seconds(),
         **json.loads((folder / RESULT).read_text(encoding="utf-8")),
     )
+
+
+def _refuse(problems: list[str]) -> None:
+    """Raise ConfigError if a network cannot be trained with its settings."""
+    if problems:
+        raise ConfigError("This network cannot be trained as configured:", problems)
 
 
 def _start(weights: WeightsReference, work: WorkFolder) -> tuple[str, str | None]:

@@ -10,12 +10,13 @@
     loader_died, hang, preempted, lost_peer, killed, crashed, unknown
                         resume from the newest good checkpoint after a pause that doubles
 
-Attempts that keep no new epoch count: after `FRUITLESS` of them in a row the training has failed, however they ended.
+After `FRUITLESS` attempts in a row that began alike and kept no new epoch, a training has failed, however they ended.
 With `train.recover` off, every end but `finished` stops the training; with all, a smaller image is the last step of the
 memory ladders.
 """
 
 from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from sightline.runtime import machine
 
 FRUITLESS = 5  # attempts in a row that keep no new epoch, after which a training has failed
 LOWERED = 3  # times that the learning rate is halved
+SIDE = 64  # pixels: an image's side stays a multiple of this, the stride of the deepest networks
 PAUSES = (1.0, 5.0, 15.0, 60.0)  # seconds before an attempt, by how many before it kept no epoch
 STOP: tuple[Ending, ...] = ("configuration", "data", "code", "disk_full")
 
@@ -65,22 +67,74 @@ def loaders(config: TrainConfig) -> int:
 
 
 def decide(config: TrainConfig, attempts: Sequence[Attempt]) -> Step | None:
-    """Return how to go on after the last of `attempts`, in which `settings` are set; None to stop."""
+    """Return how to go on after the last of `attempts`, all of which have their settings; None to stop."""
     last = attempts[-1]
     assert last.settings
-    if config.recover == "off" or last.ending in (*STOP, "finished") or _fruitless(attempts) >= FRUITLESS:
+    fruitless = _fruitless(attempts)
+    if config.recover == "off" or last.ending in (*STOP, "finished") or fruitless >= FRUITLESS:
         return None
-    changes = {"cuda_memory": _cuda, "host_memory": _host, "shared_memory": _shared, "not_finite": _rate}
-    if change := changes.get(last.ending):
-        return change(config, attempts)
-    return Step(last.settings, pause=PAUSES[min(_fruitless(attempts), len(PAUSES)) - 1] if _fruitless(attempts) else PAUSES[0])
+    if last.ending == "cuda_memory":
+        return _smaller_pass(config, last.settings) or _smaller_image(config, last.settings)
+    if last.ending == "host_memory":
+        lighter = _fewer_loaders(last.settings) or _no_cache(last.settings)
+        # On CPUs the network's own memory is the host's.
+        network = None if config.gpus else _smaller_pass(config, last.settings)
+        return lighter or network or _smaller_image(config, last.settings)
+    if last.ending == "shared_memory":
+        return _fewer_loaders(last.settings)
+    if last.ending == "not_finite":
+        return _lower_rate(config, last.settings)
+    return Step(last.settings, pause=PAUSES[min(fruitless, len(PAUSES) - 1)])
 
 
 def _fruitless(attempts: Sequence[Attempt]) -> int:
-    """Count the attempts at the end that kept no new epoch and changed nothing."""
+    """Count the attempts at the end that began as the one before and kept no new epoch."""
     count = 0
     for attempt in reversed(attempts):
-        if attempt.epochs > attempt.resumed_from or attempt.changed:
+        if attempt.epochs > attempt.resumed_from:
             break
         count += 1
+        if attempt.changed:
+            break
     return count
+
+
+def _smaller_pass(config: TrainConfig, settings: AttemptSettings) -> Step | None:
+    """Halve the images of a pass in each process; what the optimizer sees stays, so it takes more passes."""
+    images = settings.batch // config.world_size
+    if images <= 1:
+        return None
+    batch = images // 2 * config.world_size
+    passes = -(-config.batch * first(config).accumulation // batch)
+    words = f"images per pass {settings.batch} → {batch}, passes per step {settings.accumulation} → {passes}"
+    return Step(settings.model_copy(update={"batch": batch, "accumulation": passes}), (words,))
+
+
+def _fewer_loaders(settings: AttemptSettings) -> Step | None:
+    if not settings.workers:
+        return None
+    workers = settings.workers // 2
+    return Step(
+        settings.model_copy(update={"workers": workers}), (f"loaders per process {settings.workers} → {workers}",)
+    )
+
+
+def _no_cache(settings: AttemptSettings) -> Step | None:
+    if settings.cache == "off":
+        return None
+    return Step(settings.model_copy(update={"cache": "off"}), (f"image cache {settings.cache} → off",))
+
+
+def _smaller_image(config: TrainConfig, settings: AttemptSettings) -> Step | None:
+    """Take three quarters of the image's side, but no less than half of what was asked for: another model."""
+    side = settings.image_size * 3 // 4 // SIDE * SIDE
+    if config.recover != "all" or side < max(config.image_size // 2, SIDE):
+        return None
+    return Step(settings.model_copy(update={"image_size": side}), (f"image size {settings.image_size} → {side}",))
+
+
+def _lower_rate(config: TrainConfig, settings: AttemptSettings) -> Step | None:
+    rate = settings.lr0 / 2
+    if rate < config.lr0 / 2**LOWERED * 0.99:
+        return None
+    return Step(settings.model_copy(update={"lr0": rate}), (f"learning rate {settings.lr0:g} → {rate:g}",))

@@ -8,25 +8,6 @@ from typing import Any
 from sightline.documents import Epoch
 
 LARGEST = 65504.0  # of float16, in which checkpoints are saved: the engine clips what is larger, and NaN becomes 0
-PATIENCE = 3  # consecutive epochs with broken weights after which training is hopeless
-
-
-class Watch:
-    """Checks the averaged (EMA) weights of each epoch before they are saved, on rank 0."""
-
-    def __init__(self, trainer: Any) -> None:
-        """Follow the engine's trainer."""
-        self.best_is_broken = False  # whether the weights of the best epoch so far are
-        self._row = 0
-        trainer.add_callback("on_model_save", self._saved)
-
-    def _saved(self, trainer: Any) -> None:
-        broken = are_broken(trainer.ema.ema.state_dict())
-        self._row = self._row + 1 if broken else 0
-        if trainer.best_fitness == trainer.fitness:
-            self.best_is_broken = broken
-        if self.best_is_broken and self._row >= PATIENCE:
-            trainer.stop = True
 
 
 def are_broken(state: Mapping[str, Any]) -> bool:

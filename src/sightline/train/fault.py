@@ -16,6 +16,9 @@ from typing import NamedTuple
 from sightline.config import TrainConfig
 from sightline.runtime import machine
 from sightline.runtime.machine import size_text
+from sightline.train.decisions import Judgement
+from sightline.train.job import REFUSED, RESULT
+from sightline.train.launch import Ended
 from sightline.train.watch import Watch
 
 RECORD = "failed-{rank}.json"  # written by a process that an exception ends
@@ -69,6 +72,15 @@ def record(folder: Path, rank: int, pid: int, error: BaseException, time: float)
     with contextlib.suppress(OSError):  # a full disk must not hide the exception, which the log has too
         path.with_suffix(".part").write_text(json.dumps(record), encoding="utf-8")
         path.with_suffix(".part").replace(path)
+
+
+def judge(ended: Ended, folder: Path, printed: str, config: TrainConfig) -> Judgement:
+    """Name how an attempt ended."""
+    if not ended.exit_code and (folder / RESULT).exists():
+        return Judgement("finished", "finished")
+    if (folder / REFUSED).exists():
+        return Judgement("configuration", (folder / REFUSED).read_text(encoding="utf-8"))
+    return Judgement("unknown", explain(ended.exit_code, printed, folder, ended.watch, config).rstrip())
 
 
 def explain(code: int, log: str, folder: Path, watch: Watch, config: TrainConfig) -> str:

@@ -33,7 +33,7 @@ class Torchrun:
             *(sys.executable, "-m", "sightline.train.torchrun", str(os.getpid())),
             *(f"--nnodes={self.nodes}", f"--nproc_per_node={self.processes}"),
             *(f"--master_addr={self.address}", f"--master_port={self.port}"),
-            *("-m", "sightline.train.worker", str(self.job)),
+            *("-m", "sightline.train.engine.worker", str(self.job)),
         ]
 
 

@@ -66,10 +66,10 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
 
 
 @contextlib.contextmanager
-def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder | TrainDocument]:
+def claimed(key: str, out: Path, results: Sequence[str], resume: bool = True) -> Iterator[WorkFolder | TrainDocument]:
     """Hold a training for this process; the block must leave the files `results` and its document in `out`.
 
-    Yields the work folder, empty. If another process holds the same training, this one says so and waits; if that
+    Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process holds the same training, this one says so and waits; if that
     succeeds, its `results` are put into `out`, checked by their sha256, and its document is yielded, which the block
     has to write. Raises ConfigError or StorageUsageError for a work folder that cannot be used.
     """
@@ -86,17 +86,18 @@ def claimed(key: str, out: Path, results: Sequence[str]) -> Iterator[WorkFolder 
                 continue  # it was finished, and its result is gone or damaged
             process = None if container_image() else os.getpid()
             lock.write(Holder(run=_run(out), process=process, since=moment()).model_dump_json())
-            with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, results) as work:
+            with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, results, resume) as work:
                 yield work
             return
 
 
 @contextlib.contextmanager
-def _clean(work: WorkFolder, out: Path, results: Sequence[str]) -> Iterator[WorkFolder]:
-    """Yield an empty folder, which remains only after an attempt that crashed or was killed."""
+def _clean(work: WorkFolder, out: Path, results: Sequence[str], resume: bool) -> Iterator[WorkFolder]:
+    """Yield the folder, which remains after a training that crashed or was killed: the next one goes on in it."""
     finished = None
-    if work.folder.exists():
-        shutil.rmtree(work.folder)
+    for path in work.folder.glob("*") if resume else [work.folder]:
+        if not resume or path.name.startswith("attempt-"):
+            shutil.rmtree(path, ignore_errors=True)
     try:
         yield work
         files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}

@@ -1,4 +1,4 @@
-"""One training process, started by torchrun: `python -m sightline.train.worker JOB.json`.
+"""One training process, started by torchrun: `python -m sightline.train.engine.worker JOB.json`.
 
 With one process the engine trains as it would alone. With several, this joins the process group that torchrun set
 up (nccl on GPUs, gloo on CPUs); the engine alone would only start groups of its own.
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from sightline import ultralytics_env
+from sightline.atomic import write_text
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
-from sightline.train import divergence, fault
-from sightline.train.trainer import refuse, trainer_class
+from sightline.train import fault, hook
+from sightline.train.engine.beat import Beat, follow_bars
+from sightline.train.engine.trainer import trainer_class
+from sightline.train.job import RESULT, Job, read
 
-RESULT = "result.json"
 SOCKET_FOLDER = 70  # bytes of the longest temporary folder in which loaders can create sockets to pass images
 
 
@@ -33,7 +35,9 @@ def report_progress(trainer: Any) -> None:
 
     def start(trainer: Any) -> None:
         nonlocal ticker
-        ticker = Ticker("train", trainer.epochs * len(trainer.train_loader), f"epoch 1/{trainer.epochs}")
+        batches, epoch = len(trainer.train_loader), min(trainer.start_epoch + 1, trainer.epochs)
+        ticker = Ticker("train", trainer.epochs * batches, f"epoch {epoch}/{trainer.epochs}")
+        ticker.tick(trainer.start_epoch * batches)
 
     def batch_end(trainer: Any) -> None:
         assert ticker
@@ -65,44 +69,33 @@ def weights_digest(trainer: Any) -> str:
     return digest.hexdigest()[:16]
 
 
-def run(job: dict[str, Any]) -> None:
-    """Train as one rank; rank 0 leaves `result.json` in the save folder when all went well."""
+def run(job: Job, folder: Path) -> None:
+    """Train as one rank; rank 0 leaves `result.json` in `folder` when all went well."""
+    rank = int(os.environ.get("RANK", 0))
     if os.environ.get("WORLD_SIZE", "1") == "1":
         # Alone, the engine must not take torchrun's rank for membership in a group that does not exist.
         for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             os.environ.pop(name, None)
     if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
         tempfile.tempdir = "/tmp"
+    beat = Beat(folder, rank)
     ultralytics_env.prepare()
-    from ultralytics.utils import RANK
-
-    trainer = trainer_class()(overrides=job["engine"])
+    follow_bars(beat.tick)
+    trainer = trainer_class()(job, beat)
     trainer.add_callback("on_train_start", announce)
-    if RANK in (-1, 0):
+    if rank == 0:
         report_progress(trainer)
-        weights = divergence.Watch(trainer)
-    try:
-        trainer.train()
-    except RuntimeError as error:
-        if "NaN" in str(error):
-            refuse(trainer.save_dir, [_diverged(trainer, "its losses stay NaN or infinite")])
-        raise
-    if RANK in (-1, 0) and weights.best_is_broken:
-        what = "the weights of its best epoch are NaN, infinite or too large for a checkpoint (float16)"
-        refuse(trainer.save_dir, [_diverged(trainer, what)])
-    print(f"process {max(RANK, 0)} ends with weights {weights_digest(trainer)}", flush=True)
-    if RANK in (-1, 0):
+    if job.config.hook:
+        hook.load(job.config.hook)(trainer)
+    trainer.train()
+    print(f"process {rank} ends with weights {weights_digest(trainer)}", flush=True)
+    if rank == 0:
         result = {
             "device": "cuda" if trainer.device.type == "cuda" else "cpu",
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "engine": ultralytics_env.version(),
         }
-        (Path(job["engine"]["save_dir"]) / RESULT).write_text(json.dumps(result), encoding="utf-8")
-
-
-def _diverged(trainer: Any, what: str) -> str:
-    arguments = trainer.args
-    return divergence.reason(arguments.optimizer, arguments.lr0, arguments.momentum, what)
+        write_text(folder / RESULT, json.dumps(result))
 
 
 def main(path: Path) -> None:
@@ -111,7 +104,7 @@ def main(path: Path) -> None:
     faulthandler.enable()  # a crash in native code shows in the log where it was
     rank = int(os.environ.get("RANK", 0))
     try:
-        run(json.loads(path.read_text(encoding="utf-8")))
+        run(read(path), path.parent)
     except Exception as error:
         fault.record(path.parent, rank, os.getpid(), error, time.time())
         raise

@@ -1,0 +1,82 @@
+"""The attempts of a training in its work folder: also of one that nobody saw end.
+
+`attempts.json` holds the attempts that ended, and the one that is running with the newest signs of its life. Where the
+supervisor dies with its processes, as in a pod whose memory limit kills all of it, the next one judges by these.
+"""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sightline.atomic import write_text
+from sightline.documents import Attempt, AttemptSettings, Part
+from sightline.runtime.stage_frame import moment
+
+FILE = "attempts.json"
+
+
+class Running(Part):
+    """An attempt that has begun."""
+
+    number: int
+    started_at: str
+    machine: str
+    settings: AttemptSettings
+    changed: list[str]
+    resumed_from: int
+    pulse: dict[str, Any] | None = None  # the newest signs of life, and when they were seen
+
+
+class Log(Part):
+    """What the file says."""
+
+    attempts: list[Attempt] = []
+    running: Running | None = None
+
+
+class AttemptLog:
+    """The file, which this process alone writes."""
+
+    def __init__(self, work: Path) -> None:
+        """Read what is there; nothing, where there is no file of this version."""
+        self.path = work / FILE
+        try:
+            self.log = Log.model_validate_json(self.path.read_bytes())
+        except (OSError, ValidationError):
+            self.log = Log()
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """The attempts that ended, in order."""
+        return self.log.attempts
+
+    def begin(self, settings: AttemptSettings, changed: tuple[str, ...], resumed_from: int) -> Running:
+        """Note that an attempt begins."""
+        running = Running(
+            number=len(self.attempts) + 1,
+            started_at=moment(),
+            machine=platform.node(),
+            settings=settings,
+            changed=list(changed),
+            resumed_from=resumed_from,
+        )
+        self._write(Log(attempts=self.attempts, running=running))
+        return running
+
+    def pulse(self, signs: dict[str, Any]) -> None:
+        """Note signs of life of the attempt that is running."""
+        if self.log.running:
+            running = self.log.running.model_copy(update={"pulse": signs})
+            self._write(Log(attempts=self.attempts, running=running))
+
+    def end(self, attempt: Attempt) -> None:
+        """Note how the attempt that was running ended."""
+        self._write(Log(attempts=[*self.attempts, attempt]))
+
+    def _write(self, log: Log) -> None:
+        self.log = log
+        write_text(self.path, log.model_dump_json(indent=1) + "\n")

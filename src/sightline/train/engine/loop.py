@@ -1,0 +1,298 @@
+"""The epochs of a training: the engine's loop, with three differences.
+
+- Between two epochs the whole state is written, and a training begins with the state of the one before it.
+- A batch may pass through the network in parts: less memory, and the optimizer sees the very same batch.
+- It never recovers by itself. The engine halves the batch in the first epoch of a single process, and loads its average
+  after a loss that is not a number; here both end the process, and the supervisor decides.
+
+What is computed in between is the engine's `_do_train` (Ultralytics 8.4.190), and its callbacks are called where it
+calls them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import random
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.atomic import write_text
+from sightline.runtime.stage_frame import moment
+from sightline.train import checkpoints, divergence
+from sightline.train.engine import batches, state
+from sightline.ultralytics_env import version
+
+LOOK = 50  # batches on a GPU between two looks at the loss: each look waits for the device
+
+
+class NotFinite(RuntimeError):
+    """A loss or a weight is NaN, infinite, or too large for the checkpoint that is exported."""
+
+
+class Epochs:
+    """A training between its epochs: what is carried from one to the next besides the trainer's own attributes."""
+
+    def __init__(self, trainer: Any) -> None:
+        """Take a trainer that is set up, and put back the state that its job names."""
+        self.trainer, self.job = trainer, trainer.job
+        self.folder = Path(self.job.checkpoints)
+        self.batches = len(trainer.train_loader)
+        self.warmup = trainer._get_warmup_iterations(self.batches)
+        self.accumulate = trainer.accumulate  # after warm-up
+        self.last_step = -1
+        self.rows: list[dict[str, float | None]] = []
+        self.best_epoch = 0
+        self.finished = False
+        self.seconds = 0.0  # of the epochs before this process
+        trainer.optimizer.zero_grad()
+        self._resume()
+
+    def _resume(self) -> None:
+        trainer, saved, start = self.trainer, None, 0
+        if _first() and self.job.resume is not None:
+            path = checkpoints.state_path(self.folder, self.job.resume)
+            found = checkpoints.Manifest.model_validate_json(path.with_suffix(".json").read_bytes())
+            saved = {"state": state.read(path), "manifest": found.model_dump(mode="json")}
+        if (saved := state.shared(saved, trainer.world_size)) is not None:
+            manifest = checkpoints.Manifest.model_validate(saved["manifest"])
+            self.last_step = state.restore(trainer, saved["state"])
+            start, self.rows, self.best_epoch = manifest.epoch, list(manifest.rows), manifest.best_epoch
+            self.finished, self.seconds = manifest.finished, float(self.rows[-1]["time"] or 0)
+            if _first():
+                _write_table(trainer.csv, self.rows)
+        trainer.start_epoch = start
+        trainer.scheduler.last_epoch = start - 1
+        trainer.train_loader.batch_sampler.sampler.epoch = start
+
+    def keep(self, epoch: int) -> None:
+        """Write the state after an epoch (from 0); every process takes part, the first one writes."""
+        trainer = self.trainer
+        trainer.beat.now("checkpoint")
+        whole = state.capture(trainer, self.last_step)
+        if not _first():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        written = state.write(whole, checkpoints.state_path(self.folder, epoch + 1))
+        manifest = checkpoints.Manifest(
+            key=self.job.key,
+            epoch=epoch + 1,
+            sha256=written.sha256,
+            size_bytes=written.size_bytes,
+            best_epoch=self.best_epoch,
+            fitness=None if trainer.fitness is None else float(trainer.fitness),
+            finished=bool(trainer.stop),
+            world_size=max(trainer.world_size, 1),
+            seed=self.job.config.seed,
+            snapshot=self.job.snapshot,
+            config=self.job.config,
+            settings=self.job.settings,
+            engine=version(),
+            rows=self.rows,
+            created_at=moment(),
+        )
+        checkpoints.write_manifest(self.folder, manifest)
+        trainer.run_callbacks("on_model_save")
+
+
+def train(trainer: Any) -> None:
+    """Train to the end and leave `best.pt` and `last.pt`, in the engine's own format, in the trainer's folder."""
+    if trainer.world_size > 1:
+        trainer._setup_ddp()
+    trainer._setup_train()
+    epochs = Epochs(trainer)
+    trainer.epoch_time = None
+    trainer.epoch_time_start = trainer.train_time_start = time.time()
+    trainer.run_callbacks("on_train_start")
+    for epoch in range(trainer.start_epoch, trainer.epochs):
+        if epochs.finished:
+            break
+        _epoch(epochs, epoch)
+        if trainer.stop:
+            break
+    _leave_results(epochs)
+    if _first():
+        trainer.run_callbacks("on_train_end")
+    for loader in (trainer.train_loader, trainer.test_loader):
+        loader.close()
+
+
+def _epoch(epochs: Epochs, epoch: int) -> None:
+    """Train and validate one epoch (from 0), and keep the state after it."""
+    trainer = epochs.trainer
+    trainer.epoch, trainer.tloss = epoch, None
+    trainer.beat.now("train", epoch=epoch + 1)
+    trainer.run_callbacks("on_train_epoch_start")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the first step of the scheduler before the optimizer's
+        trainer.scheduler.step()
+    trainer._model_train()
+    for number, batch in enumerate(trainer.train_loader):
+        _step(epochs, epoch, number, batch)
+    _check_finite(trainer, weights=True)
+    criterion = trainer.model.module.criterion if trainer.world_size > 1 else trainer.model.criterion
+    if hasattr(criterion, "update"):
+        criterion.update()
+    trainer.lr = {f"lr/pg{index}": group["lr"] for index, group in enumerate(trainer.optimizer.param_groups)}
+    trainer.run_callbacks("on_train_epoch_end")
+    _validate(epochs, epoch)
+    trainer.epoch_time = time.time() - trainer.epoch_time_start
+    trainer.epoch_time_start = time.time()
+    epochs.keep(epoch)
+    trainer.run_callbacks("on_fit_epoch_end")
+    trainer._clear_memory(0.5)
+
+
+def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> None:
+    """Train on one batch; the optimizer steps after `accumulate` of them."""
+    trainer = epochs.trainer
+    trainer.run_callbacks("on_train_batch_start")
+    count = number + epochs.batches * epoch
+    if epochs.warmup and count <= epochs.warmup:
+        _warm_up(epochs, count, epoch)
+    images = len(batch["img"])
+    items = _passes(trainer, batch)
+    mean = trainer.tloss
+    trainer.tloss = items if mean is None else {k: (mean[k] * number + v) / (number + 1) for k, v in items.items()}
+    if count - epochs.last_step >= trainer.accumulate:
+        trainer.optimizer_step()
+        epochs.last_step = count
+    if trainer.device.type == "cpu" or number % LOOK == LOOK - 1:
+        _check_finite(trainer, weights=False)
+    trainer.beat.step(images)
+    trainer.run_callbacks("on_train_batch_end")
+
+
+def _warm_up(epochs: Epochs, count: int, epoch: int) -> None:
+    """Set rates, momentum and accumulation for a batch of the warm-up, as the engine does."""
+    trainer, arguments, span = epochs.trainer, epochs.trainer.args, [0, epochs.warmup]
+    trainer.accumulate = max(1, int(np.interp(count, span, [1, epochs.accumulate]).round()))
+    for group in trainer.optimizer.param_groups:
+        low = arguments.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
+        group["lr"] = float(np.interp(count, span, [low, group["initial_lr"] * trainer.lf(epoch)]))
+        if "momentum" in group:
+            group["momentum"] = float(np.interp(count, span, [arguments.warmup_momentum, arguments.momentum]))
+
+
+def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Pass a batch through the network and back, in parts where the settings say so; returns its mean losses.
+
+    The engine's loss is a sum over images, so gradients of the parts add up to those of the whole, but for the
+    normalisations that depend on a pass: of the batch, and by the number of assigned targets.
+    """
+    from ultralytics.utils.torch_utils import autocast
+
+    parts = batches.parts(batch, trainer.job.images)
+    total, mean = len(batch["img"]), None
+    same_size = random.getstate()  # `multi_scale` draws one size for a batch
+    for index, part in enumerate(parts):
+        random.setstate(same_size)
+        share = len(part["img"]) / total
+        last = index == len(parts) - 1
+        apart = contextlib.nullcontext() if last or trainer.world_size < 2 else trainer.model.no_sync()
+        with apart:
+            with autocast(trainer.amp, device=trainer.device.type):
+                loss, items = trainer.model(trainer.preprocess_batch(part))
+                trainer.loss = loss.sum() * max(trainer.world_size, 1)
+            trainer.scaler.scale(trainer.loss).backward()
+        weighted = {name: value * share for name, value in items.items()} if len(parts) > 1 else items
+        mean = weighted if mean is None else {name: mean[name] + value for name, value in weighted.items()}
+        trainer.beat.tick()
+    assert mean is not None
+    trainer.loss_items = mean
+    if not trainer.loss_names:
+        trainer.loss_names = tuple(mean)
+        if _first():
+            trainer.metrics.update(dict.fromkeys(trainer.label_loss_items(prefix="val"), 0.0))
+    return mean
+
+
+def _check_finite(trainer: Any, *, weights: bool) -> None:
+    """Raise NotFinite for a loss, or live or averaged weights, that are not finite or too large.
+
+    With mixed precision a single loss may overflow in a healthy training: then the scaler skips the step.
+    """
+    if not weights:
+        if not trainer.scaler.is_enabled() and not bool(trainer.loss.isfinite()):
+            raise NotFinite(f"the loss is {float(trainer.loss)} in epoch {trainer.epoch + 1}")
+        return
+    if not bool(trainer.loss.isfinite()):
+        raise NotFinite(f"the loss is {float(trainer.loss)} at the end of epoch {trainer.epoch + 1}")
+    for what, module in (("weights", trainer.model), ("averaged weights", trainer.ema.ema)):
+        if divergence.are_broken(module.state_dict()):
+            raise NotFinite(f"{what} are NaN, infinite or beyond float16 after epoch {trainer.epoch + 1}")
+
+
+def _validate(epochs: Epochs, epoch: int) -> None:
+    """Score the averaged weights on val, note the row of the epoch, and let every process know whether to stop."""
+    from torch import distributed
+
+    trainer = epochs.trainer
+    trainer.beat.now("val")
+    if _first():
+        trainer.ema.update_attr(trainer.model, include=["yaml", "nc", "args", "names", "stride", "class_weights"])
+    trainer._clear_memory(0.5)
+    trainer.metrics, trainer.fitness = trainer.validate()
+    if _first():
+        if not np.isfinite(trainer.fitness):
+            raise NotFinite(f"the score on val is {trainer.fitness} in epoch {epoch + 1}")
+        if trainer.best_fitness == trainer.fitness:
+            epochs.best_epoch = epoch + 1
+        losses = trainer.label_loss_items(trainer.tloss)
+        values = {**losses, **trainer.metrics, **trainer.lr}
+        elapsed = epochs.seconds + time.time() - trainer.train_time_start
+        row = {"epoch": float(epoch + 1), "time": elapsed, **values}
+        epochs.rows.append({name: float(v) if math.isfinite(v) else None for name, v in row.items()})
+        _write_table(trainer.csv, epochs.rows)
+        trainer.stop = bool(trainer.stopper(epoch + 1, trainer.fitness)) or epoch + 1 >= trainer.epochs
+    if trainer.world_size > 1:
+        box = [trainer.stop if _first() else None]
+        distributed.broadcast_object_list(box, src=0)
+        trainer.stop = box[0]
+
+
+def _write_table(path: Path, rows: list[dict[str, float | None]]) -> None:
+    """Write the engine's results.csv, whole."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: "nan" if value is None else f"{value:.6g}" for name, value in row.items()})
+    write_text(path, text.getvalue())
+
+
+def _leave_results(epochs: Epochs) -> None:
+    """Write best and last checkpoint in the engine's format; without an optimizer the best, which is exported."""
+    from ultralytics.utils.torch_utils import strip_optimizer
+
+    trainer = epochs.trainer
+    if not _first():
+        return
+    trainer.beat.now("checkpoint")
+    last = {name: value.clone() for name, value in trainer.ema.ema.state_dict().items()}
+    trainer.epoch = len(epochs.rows) - 1
+    trainer.metrics = {name: value for name, value in epochs.rows[-1].items() if name.startswith(("metrics/", "val/"))}
+    best = epochs.best_epoch or len(epochs.rows)
+    if best != len(epochs.rows):
+        trainer.ema.ema.load_state_dict(state.read(checkpoints.state_path(epochs.folder, best))["ema"])
+    trainer.fitness = trainer.best_fitness  # then the engine writes both files
+    trainer.save_model()
+    strip_optimizer(trainer.best)
+    if best != len(epochs.rows):
+        trainer.ema.ema.load_state_dict(last)
+        trainer.fitness = None
+        trainer.save_model()
+    trainer.beat.now("end")
+
+
+def _first() -> bool:
+    """Tell whether this is the process that writes."""
+    from ultralytics.utils import RANK
+
+    return RANK in (-1, 0)

@@ -1,0 +1,192 @@
+"""The engine's detection trainer, extended: torchrun's process group, our loaders and loop, refusals before an epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import pickle
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sightline.config import single_image_batch
+from sightline.runtime import machine
+from sightline.train.engine import batches, loop
+from sightline.train.engine.beat import Beat
+from sightline.train.job import REFUSED, Job
+
+GROUP_TIMEOUT = timedelta(hours=3)  # of torch's own watch; the supervisor's, which knows what progress is, comes first
+
+
+def trainer_class() -> Any:
+    """Return the engine's detection trainer as one rank of torchrun's process group.
+
+    Made in a function because the engine may be imported only after `ultralytics_env.prepare`. The engine looks for
+    "Trainer" in the class name.
+    """
+    import torch
+    from torch import distributed
+    from ultralytics.data.build import InfiniteDataLoader, build_dataloader
+    from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+    from ultralytics.utils import LOCAL_RANK, RANK, WORLD_SIZE, colorstr
+    from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
+
+    dataset_class = batches.dataset_class()
+
+    class GroupTrainer(DetectionTrainer):  # type: ignore[misc]
+        """Trains as one rank of the group described by torchrun's environment."""
+
+        def __init__(self, job: Job, beat: Beat) -> None:
+            super().__init__(overrides=job.engine)
+            self.job, self.beat = job, beat
+            self.args.workers = job.settings.workers  # the engine sets none on CPUs
+            if WORLD_SIZE > 1:
+                # The engine takes the length of the device list as the world size; torchrun knows better.
+                self.world_size = WORLD_SIZE
+                self.ddp = False
+
+        def setup_model(self) -> Any:
+            """Build the network, and refuse what it cannot follow before any epoch."""
+            try:
+                state = super().setup_model()
+            except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+                refuse(self.save_dir, [f"the starting weights cannot be loaded: {type(error).__name__}: {error}"])
+            refuse(self.save_dir, unfit(self.model, self.args.freeze or 0, self.args.imgsz))
+            if self.job.config.sync_bn and self.world_size > 1:
+                self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+            return state
+
+        def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+            """Read the labels; training images come with seeded augmentation."""
+            if mode != "train":
+                return super().build_dataset(img_path, mode, batch)
+            return dataset_class(
+                img_path=img_path,
+                imgsz=self.args.imgsz,
+                batch_size=batch,
+                augment=True,
+                hyp=self.args,
+                cache=self.args.cache or None,
+                stride=max(int(unwrap_model(self.model).stride.max()), 32),
+                prefix=colorstr("train: "),
+                task=self.args.task,
+                data=self.data,
+            )
+
+        def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+            """Return the loader of a split. Validation takes two passes' images at a time, whatever the batch is."""
+            with torch_distributed_zero_first(rank):  # the first process writes the label cache for the others
+                dataset = self.build_dataset(dataset_path, mode, batch_size)
+            if mode != "train":
+                passed = min(batch_size, 2 * self.job.images)
+                workers = min(2 * self.args.workers, machine.cores())
+                return build_dataloader(
+                    dataset, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
+                )
+            order = batches.EpochBatches(
+                images=len(dataset),
+                batch=min(batch_size, len(dataset)),
+                seed=self.args.seed,
+                rank=max(RANK, 0),
+                world_size=max(self.world_size, 1),
+            )
+            workers = min(self.args.workers, len(order) if len(order) > 1 else 0)
+            order.loaders = max(1, workers)
+            return InfiniteDataLoader(
+                dataset=dataset,
+                batch_sampler=order,
+                num_workers=workers,
+                prefetch_factor=4 if workers else None,
+                pin_memory=self.device.type == "cuda",
+                collate_fn=dataset.collate_fn,
+                generator=torch.Generator().manual_seed(self.args.seed),  # else it would draw from the main one
+            )
+
+        def _build_train_pipeline(self) -> None:
+            """Make loaders, optimizer and schedule as the engine does; refuse a batch of a single small image."""
+            share = self.batch_size // max(self.world_size, 1)
+            self.train_loader = self.get_dataloader(self.data["train"], share, LOCAL_RANK, "train")
+            order = self.train_loader.batch_sampler.sampler
+            if len(order.order(0)) % order.batch == 1 or min(order.batch, self.job.images) == 1:
+                refuse(self.save_dir, single_image_batch(self.args.imgsz, self.args.batch, self.stride))
+            self.test_loader = self.get_dataloader(self.data["val"], 2 * share, LOCAL_RANK, "val")
+            accumulate = max(round(self.args.nbs / self.batch_size), 1)
+            decay = self.args.weight_decay * self.batch_size * accumulate / self.args.nbs
+            self.accumulate = min(accumulate, len(self.train_loader) * self.epochs)
+            images = len(self.train_loader.dataset)
+            self.optimizer = self.build_optimizer(
+                model=self.model,
+                name=self.args.optimizer,
+                lr=self.args.lr0,
+                momentum=self.args.momentum,
+                decay=decay,
+                iterations=math.ceil(images / max(self.batch_size, self.args.nbs)) * self.epochs,
+            )
+            self._setup_scheduler()
+            datasets = {"train": self.train_loader.dataset, "val": self.test_loader.dataset}
+            DetectionValidator._check_max_det(self.args, datasets)
+            unwrap_model(self.model).set_head_attr(max_det=self.args.max_det)
+
+        def _setup_ddp(self) -> None:
+            if self.device.type == "cpu":
+                distributed.init_process_group("gloo", timeout=GROUP_TIMEOUT)
+                torch.set_num_threads(max(1, machine.cores() // self.job.config.node_processes))
+                return
+            self.device = torch.device("cuda", LOCAL_RANK)
+            torch.cuda.set_device(self.device)
+            distributed.init_process_group("nccl", timeout=GROUP_TIMEOUT, device_id=self.device)
+
+        def _setup_train(self) -> None:
+            on_cpu = self.device.type == "cpu" and self.world_size > 1
+            with _cpu_parallel() if on_cpu else contextlib.nullcontext():
+                super()._setup_train()
+
+        def resume_training(self, ckpt: Any) -> None:
+            """Leave the engine's own way of resuming: `loop` puts the whole state back."""
+
+        def _do_train(self) -> None:
+            loop.train(self)
+
+    return GroupTrainer
+
+
+@contextlib.contextmanager
+def _cpu_parallel() -> Iterator[None]:
+    """Let the engine wrap a model on the CPU: it names a device per process, which such a model must not have."""
+    from torch import nn
+
+    parallel = nn.parallel.DistributedDataParallel
+
+    class CpuParallel(parallel):  # type: ignore[misc, valid-type]
+        """Data parallelism that ignores the devices."""
+
+        def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
+            super().__init__(module, **options)
+
+    nn.parallel.DistributedDataParallel = CpuParallel
+    try:
+        yield
+    finally:
+        nn.parallel.DistributedDataParallel = parallel
+
+
+def unfit(model: Any, freeze: int, image_size: int) -> list[str]:
+    """Say which settings the network cannot follow; validate finds most of them, but not for every checkpoint."""
+    layers, stride = len(model.model), int(max(model.stride))
+    problems = []
+    if freeze >= layers:
+        problems.append(
+            f"train.freeze: got {freeze}, but the network has {layers} layers; expected at most {layers - 1}"
+        )
+    if image_size % stride:
+        problems.append(f"train.image_size: got {image_size}, expected a multiple of this network's stride, {stride}")
+    return problems
+
+
+def refuse(folder: Path, problems: list[str]) -> None:
+    """End this process with the problems in a file, if there are any."""
+    if problems:
+        (folder / REFUSED).write_text("\n".join(problems), encoding="utf-8")
+        sys.exit("\n".join(problems))

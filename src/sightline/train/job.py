@@ -1,0 +1,71 @@
+"""What a supervisor asks of its training processes: one JSON file for each attempt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sightline.config import TrainConfig
+from sightline.documents import AttemptSettings, Part
+
+FILE = "job.json"
+RESULT = "result.json"  # what rank 0 leaves beside the job when all went well
+REFUSED = "refused.txt"  # why this network cannot be trained as configured, which only the engine could tell
+
+
+class Job(Part):
+    """One attempt, as every training process of it reads it."""
+
+    key: str  # of the training
+    snapshot: str  # its digest
+    config: TrainConfig
+    settings: AttemptSettings
+    engine: dict[str, Any]  # the engine's own options
+    checkpoints: str  # the folder in which rank 0 reads and writes them
+    resume: int | None = None  # the checkpoint, by its finished epochs, to go on from
+
+    @property
+    def images(self) -> int:
+        """Images of a forward pass in each process."""
+        return max(1, self.settings.batch // self.config.world_size)
+
+
+def read(path: Path) -> Job:
+    """Read the job in a file."""
+    return Job.model_validate_json(path.read_bytes())
+
+
+def engine_options(
+    config: TrainConfig, settings: AttemptSettings, data_yaml: Path, model: str, save_dir: Path
+) -> dict[str, Any]:
+    """Translate the configuration into the engine's own options.
+
+    The batch is that of the configuration, whatever the settings say: smaller passes are parts of it.
+    """
+    return {
+        "model": model,
+        "data": str(data_yaml),
+        "save_dir": str(save_dir),
+        "device": ",".join(str(index) for index in range(config.gpus)) or "cpu",
+        "epochs": config.epochs,
+        "imgsz": settings.image_size,
+        "batch": config.batch,
+        "seed": config.seed,
+        "optimizer": config.optimizer,
+        "lr0": settings.lr0,
+        "lrf": config.lrf,
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+        "warmup_epochs": config.warmup_epochs,
+        "nbs": config.nominal_batch,
+        "cos_lr": config.cosine,
+        "patience": config.patience,
+        "freeze": config.freeze or None,
+        "amp": config.amp,
+        "cache": False if settings.cache == "off" else settings.cache,
+        **config.augment.model_dump(),
+        "deterministic": True,
+        "plots": False,
+        "exist_ok": True,
+        "verbose": False,
+    }

@@ -1,0 +1,173 @@
+"""The loop over the attempts of a training: start the processes, watch them, name their end, decide, and go on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from sightline.config import TrainConfig
+from sightline.documents import Attempt, AttemptSettings
+from sightline.errors import ConfigError, DataError, TrainError
+from sightline.runtime import machine, progress
+from sightline.train import checkpoints, divergence, fault, job
+from sightline.train.attempt_log import AttemptLog, Running
+from sightline.train.decisions import Judgement, Step, decide, first
+from sightline.train.launch import Torchrun, free_port, launch
+from sightline.train.work_folder import WorkFolder
+
+
+class Trained(NamedTuple):
+    """A training that reached its end."""
+
+    folder: Path  # of the attempt that did, with what the engine left
+    attempts: list[Attempt]
+    settings: AttemptSettings
+
+
+class Training(NamedTuple):
+    """What is trained, and where."""
+
+    key: str
+    snapshot: str  # its digest
+    config: TrainConfig
+    data_yaml: Path
+    model: str  # an architecture or a checkpoint's path
+    work: WorkFolder
+    log: Path  # what the processes print
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of its checkpoints."""
+        return self.work.folder / checkpoints.FOLDER
+
+
+def supervise(training: Training) -> Trained:
+    """Train until an attempt succeeds.
+
+    Raises ConfigError for mistakes that only the engine could find or that make the training diverge, DataError for
+    images that cannot be read, and TrainError when the table of decisions says stop, or an attempt has to.
+    """
+    log = AttemptLog(training.work.folder)
+    step = _begin(training, log)
+    while True:
+        time.sleep(step.pause)
+        folder, judgement = _attempt(training, log, step)
+        if judgement.ending == "finished":
+            return Trained(folder, log.attempts, step.settings)
+        following = decide(training.config, log.attempts)
+        if following is None:
+            raise _failed(training, judgement, log.attempts)
+        step = following
+        kept = log.attempts[-1].epochs
+        change = f" with {'; '.join(step.changed)}" if step.changed else ""
+        progress.notice(
+            f"training stopped ({judgement.ending.replace('_', ' ')}) and goes on from "
+            f"{f'epoch {kept}' if kept else 'the start'}{change}: {judgement.reason}"
+        )
+
+
+def _begin(training: Training, log: AttemptLog) -> Step:
+    """Return what the first attempt of this process does: as configured, or after those that came before."""
+    if log.log.running:
+        log.end(_unseen(training, log.log.running))
+    if not log.attempts:
+        return Step(first(training.config))
+    last = log.attempts[-1]
+    assert last.settings
+    step = decide(training.config, log.attempts[-1:]) or Step(last.settings)
+    return replace(step, pause=0.0)
+
+
+def _unseen(training: Training, running: Running) -> Attempt:
+    """Return an attempt whose end nobody saw, judged by the last signs of its life."""
+    judgement = Judgement("killed", "its supervisor ended with it, and left nothing that says why")
+    return _ended(training, running, judgement, None, 0.0)
+
+
+def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Judgement]:
+    """Start the processes once and wait for their end; returns the attempt's folder and how it ended."""
+    newest = checkpoints.newest(training.checkpoints, training.key)
+    running = log.begin(step.settings, step.changed, newest.epoch if newest else 0)
+    folder = training.work.folder / f"attempt-{running.number}"
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = job.engine_options(training.config, step.settings, training.data_yaml, training.model, folder)
+    (folder / job.FILE).write_text(
+        job.Job(
+            key=training.key,
+            snapshot=training.snapshot,
+            config=training.config,
+            settings=step.settings,
+            engine=engine,
+            checkpoints=str(training.checkpoints),
+            resume=newest.epoch if newest else None,
+        ).model_dump_json(),
+        encoding="utf-8",
+    )
+    start = time.monotonic()
+    before = training.log.stat().st_size if training.log.exists() else 0
+    torchrun = Torchrun(
+        job=folder / job.FILE, nodes=training.config.nodes, processes=training.config.node_processes, port=free_port()
+    )
+    try:
+        ended = launch(torchrun, training.log, _environment(training.config), held=[training.work.lock.descriptor])
+    except BaseException as error:
+        words = f"the training was told to stop ({type(error).__name__})"
+        log.end(_ended(training, running, Judgement("preempted", words), None, time.monotonic() - start))
+        raise
+    printed = training.log.read_bytes()[before:].decode(errors="replace")
+    judgement = fault.judge(ended, folder, printed, training.config)
+    log.end(_ended(training, running, judgement, ended.exit_code, ended.seconds))
+    return folder, judgement
+
+
+def _ended(
+    training: Training, running: Running, judgement: Judgement, exit_code: int | None, seconds: float
+) -> Attempt:
+    """Return the record of an attempt that ended."""
+    epochs = checkpoints.newest_epoch(training.checkpoints)
+    lost = 0.0
+    if judgement.ending != "finished":
+        path = checkpoints.state_path(training.checkpoints, epochs).with_suffix(".json")
+        kept = path.stat().st_mtime if path.exists() else 0.0
+        lost = max(0.0, time.time() - max(kept, datetime.fromisoformat(running.started_at).timestamp()))
+    return Attempt(
+        **running.model_dump(exclude={"pulse"}),
+        ending=judgement.ending,
+        reason=judgement.reason,
+        evidence=list(judgement.evidence),
+        exit_code=exit_code,
+        seconds=round(seconds, 3),
+        epochs=epochs,
+        seconds_lost=round(lost, 3),
+    )
+
+
+def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -> Exception:
+    """Return the error for a training that stops here."""
+    config = training.config
+    if judgement.ending == "configuration":
+        return ConfigError("This network cannot be trained as configured:", judgement.reason.splitlines())
+    if judgement.ending == "not_finite":
+        rate = attempts[-1].settings.lr0 if attempts[-1].settings else config.lr0
+        tried = f", also with {rate:g}" if rate < config.lr0 else ""
+        what = judgement.reason.rstrip(".") + tried
+        return ConfigError(
+            "This network cannot be trained as configured:",
+            [divergence.reason(config.optimizer, config.lr0, config.momentum, what)],
+        )
+    if judgement.ending == "data":
+        return DataError(judgement.reason)
+    times = f" after {len(attempts)} attempts" if len(attempts) > 1 else ""
+    return TrainError(
+        f"Training stopped before its last epoch{times}: {judgement.reason} The engine's full log is {training.log}."
+    )
+
+
+def _environment(config: TrainConfig) -> dict[str, str]:
+    """Share the cores among CPU processes; by default torchrun gives each of several one core."""
+    if config.gpus or config.node_processes == 1:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.node_processes))}
