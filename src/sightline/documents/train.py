@@ -74,9 +74,7 @@ class Attempt(Part):
     changed: list[str] = Field([], description="What the recovery from the attempt before changed.")
     resumed_from: int = Field(0, description="Finished epochs that it began with.")
     epochs: int = Field(0, description="Finished epochs in checkpoints when it had ended.")
-    seconds_lost: float = Field(
-        0.0, description="Work after the last checkpoint, and the pause until the next attempt."
-    )
+    seconds_lost: float = Field(0.0, description="Work after the last checkpoint.")
 
 
 class BestEpoch(Part):

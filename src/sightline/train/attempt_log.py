@@ -10,7 +10,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from sightline.atomic import write_text
 from sightline.documents import Attempt, AttemptSettings, Part
@@ -34,7 +34,7 @@ class Running(Part):
 class Log(Part):
     """What the file says."""
 
-    attempts: list[Attempt] = []
+    attempts: list[Attempt] = Field(default_factory=list)
     running: Running | None = None
 
 

@@ -69,9 +69,10 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
 def claimed(key: str, out: Path, results: Sequence[str], resume: bool = True) -> Iterator[WorkFolder | TrainDocument]:
     """Hold a training for this process; the block must leave the files `results` and its document in `out`.
 
-    Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process holds the same training, this one says so and waits; if that
-    succeeds, its `results` are put into `out`, checked by their sha256, and its document is yielded, which the block
-    has to write. Raises ConfigError or StorageUsageError for a work folder that cannot be used.
+    Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process
+    holds the same training, this one says so and waits; if that succeeds, its `results` are put into `out`, checked by
+    their sha256, and its document is yielded, which the block has to write. Raises ConfigError or StorageUsageError for
+    a work folder that cannot be used.
     """
     while True:
         lock, free = _lock(key)

@@ -1,7 +1,8 @@
 """Which images come in which order, and how each is changed: functions of seed, epoch and image alone.
 
-So a training that resumes draws what it would have drawn, whatever the loaders had read ahead when it was killed, and
-however many of them there are. The engine draws from generators that run on: in the main process or in each loader.
+So a training that resumes draws what it would have drawn, whatever the loaders had read ahead when it was killed. The
+engine draws from generators that run on, in the main process or in each loader. Which images a mosaic may take depends
+on the number of loaders as well: those that its loader has decoded, as in the engine.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 class Sample(NamedTuple):
     """One image to load in one epoch (from 0), with those that its mosaic may take beside it."""
 
-    index: int
+    image: int
     epoch: int
     near: Sequence[int]
 
@@ -94,11 +96,11 @@ class EpochBatches:
                     break
                 near += stream[earlier]
             near = near[: self.window] if len(near) >= self.batch else [*near, *batch]
-            yield [Sample(index, epoch, near) for index in batch]
+            yield [Sample(image, epoch, near) for image in batch]
 
     def order(self, epoch: int) -> list[int]:
         """Return the images of this process in an epoch."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.images).tolist()
+        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(self.images).tolist()
         whole = self._share() * self.world_size
         order += (order * -(-whole // self.images))[: whole - self.images]
         return order[self.rank :: self.world_size]
@@ -128,17 +130,11 @@ def dataset_class() -> Any:
         def __getitem__(self, sample: Sample) -> dict[str, Any]:
             """Load the image of a sample and change it; in the last epochs without mosaic and mixing."""
             if sample.epoch >= self._closing and not self._closed:
-                self.close_mosaic(hyp=self._copied())
+                self.close_mosaic(hyp=copy(self._settings))  # it changes what it is given
                 self._closed = True
             self.buffer.near = sample.near
-            with seeded(self._settings.seed, sample.epoch, sample.index):
-                return super().__getitem__(sample.index)  # type: ignore[no-any-return]
-
-        def _copied(self) -> Any:
-            """Return the settings for `close_mosaic` to change: the trainer's own stay."""
-            from copy import copy
-
-            return copy(self._settings)
+            with seeded(self._settings.seed, sample.epoch, sample.image):
+                return super().__getitem__(sample.image)  # type: ignore[no-any-return]
 
     return SeededDataset
 

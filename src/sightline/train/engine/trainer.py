@@ -1,4 +1,4 @@
-"""The engine's detection trainer, extended: torchrun's process group, our loaders and loop, refusals before an epoch."""
+"""The engine's detection trainer, extended: torchrun's process group, our loaders and loop, early refusals."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ def trainer_class() -> Any:
 
     class GroupTrainer(DetectionTrainer):  # type: ignore[misc]
         """Trains as one rank of the group described by torchrun's environment."""
+
+        model: Any
+        device: Any
 
         def __init__(self, job: Job, beat: Beat) -> None:
             super().__init__(overrides=job.engine)
