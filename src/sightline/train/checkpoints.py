@@ -72,6 +72,15 @@ def prune(folder: Path, best_epoch: int, period: int = 0) -> None:
             state_path(folder, epoch).unlink(missing_ok=True)
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left half-written: files beside their place, and states without a manifest."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink()
+    for path in folder.glob("epoch-*.pt"):
+        if not path.with_suffix(".json").exists():
+            path.unlink()
+
+
 def newest(folder: Path, key: str) -> Manifest | None:
     """Return the manifest of the newest good checkpoint; one that cannot be used is named, and the one before taken."""
     for _, path in _manifests(folder):

@@ -89,6 +89,7 @@ def _unseen(training: Training, running: Running) -> Attempt:
 
 def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Judgement]:
     """Start the processes once and wait for their end; returns the attempt's folder and how it ended."""
+    checkpoints.tidy(training.checkpoints)
     newest = checkpoints.newest(training.checkpoints, training.key)
     running = log.begin(step.settings, step.changed, newest.epoch if newest else 0)
     folder = training.work.folder / f"attempt-{running.number}"

@@ -281,6 +281,7 @@ def _leave_results(epochs: Epochs) -> None:
     best = epochs.best_epoch or len(epochs.rows)
     if best != len(epochs.rows):
         trainer.ema.ema.load_state_dict(state.read(checkpoints.state_path(epochs.folder, best))["ema"])
+    _unsynchronise(trainer.ema.ema)
     trainer.fitness = trainer.best_fitness  # then the engine writes both files
     trainer.save_model()
     strip_optimizer(trainer.best)
@@ -289,6 +290,19 @@ def _leave_results(epochs: Epochs) -> None:
         trainer.fitness = None
         trainer.save_model()
     trainer.beat.now("end")
+
+
+def _unsynchronise(module: Any) -> None:
+    """Replace batch normalisation over all GPUs by the plain one, which every machine can run, with the same values."""
+    from torch import nn
+
+    for name, child in module.named_children():
+        if isinstance(child, nn.SyncBatchNorm):
+            plain = nn.BatchNorm2d(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+            plain.load_state_dict(child.state_dict())
+            setattr(module, name, plain.to(child.weight.device))
+        else:
+            _unsynchronise(child)
 
 
 def _first() -> bool:
