@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from sightline.atomic import write_bytes
 from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
-from sightline.documents import Architecture, BestEpoch, Epoch, TrainDocument, WeightsReference
+from sightline.documents import Architecture, Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
@@ -111,11 +111,18 @@ def _train(
         last=LAST,
         packages=provenance.packages(),
         hardware=provenance.hardware(),
-        # The engine writes the table at the end of an epoch.
-        started_at=moment((folder / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history)),
-        seconds=seconds(),
+        started_at=_started(folder, history, attempts),
+        seconds=max(seconds(), round(sum(attempt.seconds for attempt in attempts), 3)),
         **json.loads((folder / RESULT).read_text(encoding="utf-8")),
     )
+
+
+def _started(folder: Path, history: list[Epoch], attempts: list[Attempt]) -> str:
+    """Return when the first epoch began; after several attempts, when the first of them did."""
+    if len(attempts) > 1 and attempts[0].started_at:
+        return attempts[0].started_at
+    # The table is written at the end of an epoch.
+    return moment((folder / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history))
 
 
 def _refuse(problems: list[str]) -> None:
