@@ -14,7 +14,9 @@ from sightline.storage import work_root
 from sightline.train import checkpoints
 from sightline.train.work_folder import START
 
-FULL_DISK_MESSAGES = re.compile(r"No space left (on device|for )|Disk quota exceeded|file write failed|inline_container")
+FULL_DISK_MESSAGES = re.compile(
+    r"No space left (on device|for )|Disk quota exceeded|file write failed|inline_container"
+)
 STATE = 8  # size of a checkpoint in full precision with its optimizer, relative to half-precision starting weights
 
 

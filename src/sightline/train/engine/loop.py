@@ -298,7 +298,7 @@ def _unsynchronise(module: Any) -> None:
 
     for name, child in module.named_children():
         if isinstance(child, nn.SyncBatchNorm):
-            plain = nn.BatchNorm2d(child.num_features, child.eps, child.momentum, child.affine, child.track_running_stats)
+            plain = nn.BatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
             plain.load_state_dict(child.state_dict())
             setattr(module, name, plain.to(child.weight.device))
         else:
