@@ -147,7 +147,7 @@ def test_a_wrong_configuration_replaces_what_an_earlier_attempt_left(
     assert not (tmp_path / "dataset").exists()
 
 
-def test_a_train_that_its_inputs_made_fail_is_not_repeated_and_one_that_lost_its_store_is(
+def test_a_train_that_would_fail_again_is_not_repeated_and_one_that_lost_its_store_is(
     run: RunStore, tmp_path: Path, task: Callable[..., Task]
 ) -> None:
     folder = write_run(tmp_path / "made", stages=["train"])["train"]
@@ -163,6 +163,13 @@ def test_a_train_that_its_inputs_made_fail_is_not_repeated_and_one_that_lost_its
     assert known.returncode == 2
     assert known.stderr.startswith("error: This task failed before in this run, and its inputs are the same. ")
     assert known.stderr.endswith(":\nlr0 is wrong\n")
+    for kind in ("train", "internal"):
+        run.fail(failed("train", kind, "the GPU's memory is too small", 1))
+        known = task(call)
+        assert known.returncode == 1
+        assert known.stderr.startswith("error: This task failed before in this run, and is not repeated: ")
+        assert "it goes on from the last checkpoint:\nthe GPU's memory is too small\n" in known.stderr
+        assert run.errors()["train"].kind == kind, "the run ends with its first words"
     run.fail(failed("train", "storage", "the store was away", 1))
     done = task(call)
     assert done.returncode == 0, done.stderr
@@ -278,7 +285,7 @@ def test_an_attempt_that_is_killed_leaves_no_words_of_the_one_before(
     run: RunStore, tmp_path: Path, environment: dict[str, str], closed_address: str
 ) -> None:
     """Otherwise the run would end with a reason that was no more, instead of what Kubernetes says of the pod."""
-    run.fail(failed("train", "train", "the engine broke", 1))
+    run.fail(failed("train", "storage", "the store was away", 1))
     given = {"snapshot": SNAPSHOT, "weights": START.text(), "config": TrainConfig(gpus=0).model_dump_json()}
     access = {"SIGHTLINE_S3_ENDPOINT": closed_address, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     code = f"{FRAME}tasks.train(checkpoint=made['checkpoint'], code={CODE!r}, **{given!r})"

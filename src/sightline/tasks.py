@@ -16,26 +16,22 @@ from typing import Any, Protocol
 from sightline.atomic import write_text
 from sightline.config import ExportConfig, GateConfig, SampleConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
-from sightline.documents import (
-    EvaluateDocument,
-    TrainDocument,
-    ValidateDocument,
-    WeightsReference,
-    parse_weights,
-)
-from sightline.documents.stage_record import Records, StageRecord, StoredFile
+from sightline.documents import EvaluateDocument, ValidateDocument, parse_weights
+from sightline.documents.stage_record import Records, StoredFile
 from sightline.errors import DataRejected, SightlineError
-from sightline.run_store import finished_training, keep_training
 from sightline.runtime import machine, progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import error_report
+from sightline.shared_training import SharedTraining
 from sightline.task_frame import ALL, NO_CACHE, RUNS, Task, task
 
 machine.limit_threads()  # before a stage imports numpy
 
 SUCCEEDED = ("COMPLETE", "SUCCEEDED")  # KFP's words for a pipeline of which every task succeeded
-# Errors that the inputs of a task decide, and nothing around it: the same task would end in the same way.
-PERMANENT = ("configuration", "data", "weights")
+# Errors after which training is not repeated in the same run, neither by Kubeflow Pipelines nor by "Retry" in its
+# dashboard: it would cost hours of GPUs and end in the same way. Other errors have their cause around the task.
+BY_INPUT = ("configuration", "data", "weights")
+FOR_GOOD = ("train", "internal")  # after all recoveries that could help, or by a fault of the code
 
 
 class Artifact(Protocol):
@@ -116,38 +112,41 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
     from sightline import train as stage
 
     with task("train") as this:
-        if (known := this.run.error("train")) and known.kind in PERMANENT:
-            print(
-                "error: This task failed before in this run, and its inputs are the same. Correct what the message "
-                f"names, and start a new run:\n{known.message}",
-                file=sys.stderr,
-                flush=True,
-            )
-            sys.exit(known.exit_code)
+        _end_if_it_would_fail_again(this)
         this.start_attempt()
         start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
-        record = None if os.environ.get(NO_CACHE) else _trained(this, key, snapshot, start)
-        if record is None:
-            out = this.folder("train")
-            stage.run(snapshot=snapshot, config=settings, weights=start, code=code, out=out)
-            record = this.record()
-            keep_training(this.store, key, record)
-        this.hand_on(record, checkpoint.path)
-        best = TrainDocument.model_validate(record.documents["train.json"]).best
+        fresh = bool(os.environ.get(NO_CACHE))  # on one machine, where no task is repeated: a new pod always resumes
+        shared = SharedTraining(this, key, snapshot=snapshot, weights=start, config=settings, fresh=fresh)
+        document = shared.finished() or stage.run(
+            snapshot=snapshot,
+            config=settings,
+            weights=start,
+            code=code,
+            out=this.folder("train"),
+            resume=not fresh,
+            results=shared,
+        )
+        assert shared.record
+        this.hand_on(shared.record, checkpoint.path)
+        best = document.best
         _describe(checkpoint, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
 
 
-def _trained(this: Task, key: str, snapshot: str, start: WeightsReference) -> StageRecord | None:
-    """Return the record of a finished training as this run has it: its data and weights may have another name."""
-    record = finished_training(this.store, key)
-    if record is None:
-        return None
-    document = TrainDocument.model_validate(record.documents["train.json"])
-    document = document.model_copy(update={"snapshot": snapshot, "weights": start.start})
-    print(f"The same training was done before, in the run {record.run_id}; its result is taken from the store.")
-    progress.emit("note", stage="train", note=f"taken from the store: run {record.run_id} did the same training")
-    return record.model_copy(update={"documents": {"train.json": document.model_dump(mode="json", by_alias=True)}})
+def _end_if_it_would_fail_again(this: Task) -> None:
+    """End a repeated training with the words of the attempt before, where another one would end in the same way."""
+    known = this.run.error("train")
+    if known is None or known.kind not in (*BY_INPUT, *FOR_GOOD):
+        return
+    if known.kind in BY_INPUT:
+        why = "and its inputs are the same. Correct what the message names, and start a new run"
+    else:
+        why = (
+            "and is not repeated: it would most likely end in the same way. Correct what the message names, and start "
+            "a new run; with the same data, configuration and code it goes on from the last checkpoint"
+        )
+    print(f"error: This task failed before in this run, {why}:\n{known.message}", file=sys.stderr, flush=True)
+    sys.exit(known.exit_code)
 
 
 def export(*, checkpoint: str, snapshot: str, config: str, onnx: Artifact) -> None:

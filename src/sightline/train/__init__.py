@@ -19,6 +19,7 @@ from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
 from sightline.train import divergence, resources, work_folder
 from sightline.train.disk_full import full_disk_explained
+from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT
 from sightline.train.supervisor import Training, supervise
 from sightline.train.work_folder import START, WorkFolder
@@ -42,27 +43,37 @@ def run(
     code: str,
     out: Path,
     resume: bool = True,
+    results: Results | None = None,
 ) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
-    the code that trains. If another process is already doing the same training, wait for its result and take that.
-    What a killed training kept is taken up, unless `resume` is false. An earlier training in `out` remains until this
-    one begins: settings that are refused do not cost it.
+    the code that trains. If another process is already doing the same training, wait for its result and take that:
+    from its folder, or where that cannot be reached out of `results`; then `out` stays empty. What a killed training
+    kept is taken up, unless `resume` is false. An earlier training in `out` remains until this one begins: settings
+    that are refused do not cost it.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
     StorageError if snapshot or weights cannot be fetched.
     """
     same = key(snapshot=snapshot, config=config, weights=weights, code=code)
-    with running("train", out) as seconds, work_folder.claimed(same, out, (BEST, LAST, LOG), resume) as work:
-        if isinstance(work, TrainDocument):
-            document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
-            document.write(out)
-            return document
-        with full_disk_explained(out, work.folder, BEST, LAST):
-            document = _train(same, work, out, seconds, snapshot=snapshot, config=config, weights=weights)
-            document.write(out)
+    with running("train", out) as seconds:
+        try:
+            with work_folder.claimed(same, out, (BEST, LAST, LOG), resume) as work:
+                if isinstance(work, TrainDocument):
+                    document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
+                    document.write(out)
+                else:
+                    if results and (elsewhere := results.finished()):
+                        raise FinishedElsewhere(elsewhere)
+                    with full_disk_explained(out, work.folder, BEST, LAST):
+                        document = _train(same, work, out, seconds, snapshot=snapshot, config=config, weights=weights)
+                        document.write(out)
+                if results:  # before the work folder goes, and whoever waits comes
+                    results.keep()
+        except FinishedElsewhere as elsewhere:
+            return elsewhere.document
     return document
 
 

@@ -28,6 +28,7 @@ from sightline.runtime.provenance import container_image
 from sightline.runtime.stage_frame import moment
 from sightline.storage import sha256_file, work_root
 from sightline.storage.lock import Lock
+from sightline.train.finished import FinishedElsewhere
 
 START = "start.pt"  # what training starts from, where that is a file
 
@@ -104,7 +105,7 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str], resume: bool) ->
         files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}
         finished = Finished(run=_run(out), folder=str(out.resolve()), files=files)
         shutil.rmtree(work.folder, ignore_errors=True)
-    except (ConfigError, DeviceError):  # the next attempt would end like this one
+    except (ConfigError, DeviceError, FinishedElsewhere):  # the next one would end like this one, or needs nothing
         shutil.rmtree(work.folder, ignore_errors=True)
         raise
     finally:
