@@ -77,7 +77,7 @@ format: $(STAMP) ## format the code
 	@$(BIN)/ruff format .
 
 # what Kubeflow Pipelines fixes when a pipeline is compiled; with any of them, `make compile` writes build/train.yaml
-OPTIONS = SHM CACHE_CLAIM OWNER QUEUE PULL_SECRET TRAIN_TIMEOUT TTL DEADLINE
+OPTIONS = SHM CACHE_CLAIM OWNER QUEUE PULL_SECRET TRAIN_TIMEOUT TRAIN_RETRIES TTL DEADLINE
 lower = $(subst _,-,$(shell echo $(1) | tr A-Z a-z))
 
 compile: $(STAMP) ## write pipelines/compiled/*.yaml, or build/train.yaml (DIGESTS=1 SHM= DEADLINE= OWNER= QUEUE= …)

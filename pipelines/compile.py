@@ -159,7 +159,12 @@ def main(
     pull_secret: Annotated[
         str | None, _option(options.object_name, "secret", "Secret with which images are fetched.")
     ] = None,
-    train_timeout: Annotated[int | None, _option(options.duration, "3d", "Longest training.")] = None,
+    train_timeout: Annotated[
+        int | None, _option(options.duration, "3d", "Longest training; each repetition has as long.")
+    ] = None,
+    train_retries: Annotated[
+        int | None, _option(options.retries, "3", "Repetitions of a training that lost its pod.")
+    ] = None,
     ttl: Annotated[int | None, _option(options.duration, "1d", "Time for which pods are kept after a run.")] = None,
     deadline: Annotated[
         int | None, _option(options.duration, "12h", "Time after which a run is ended; schedules need one.")
@@ -171,7 +176,7 @@ def main(
     """Write what is derived from the code, or with options of your own the pipeline alone, to build/train.yaml."""
     named = {
         **{"shm": shm, "cache_claim": cache_claim, "owner": owner, "queue": queue, "pull_secret": pull_secret},
-        **{"train_timeout": train_timeout, "ttl": ttl, "deadline": deadline},
+        **{"train_timeout": train_timeout, "train_retries": train_retries, "ttl": ttl, "deadline": deadline},
     }
     wanted = {name: value for name, value in named.items() if value is not None}
     if check:

@@ -15,6 +15,7 @@ MIB = 1 << 20
 HOUR, DAY = 3600, 86400  # seconds
 SECONDS = {"s": 1, "m": 60, "h": HOUR, "d": DAY}
 LONGEST = 2**31 - 1  # seconds, in KFP's own terms
+MOST_RETRIES = 10  # the pauses between them double, to 85 minutes in all
 
 
 def presets_shm() -> int:
@@ -32,7 +33,8 @@ class Options:
     owner: str | None = None  # a label of every pod
     queue: str | None = None  # of Kueue, in which training waits for its GPUs
     pull_secret: str | None = None  # with which images are fetched
-    train_timeout: int = 3 * DAY  # seconds
+    train_timeout: int = 3 * DAY  # seconds of an attempt
+    train_retries: int = 3  # attempts at training after the first, each in a new pod
     ttl: int = DAY  # seconds for which a cluster keeps the pods of a run after its end
     deadline: int | None = None  # seconds after which a run is ended, whatever it waits for
 
@@ -61,6 +63,13 @@ def duration(text: str) -> int:
     if not 0 < seconds <= LONGEST:
         raise ValueError(f"got '{text}', expected a time such as 90m, 12h or 3d")
     return seconds
+
+
+def retries(text: str) -> int:
+    """Read a number of further attempts. Raises ValueError."""
+    if not re.fullmatch(r"\d{1,2}", text) or int(text) > MOST_RETRIES:
+        raise ValueError(f"got '{text}', expected a number from 0 to {MOST_RETRIES}")
+    return int(text)
 
 
 def label(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from pipelines.options import HOUR, Options
+from pipelines.options import HOUR, LONGEST, Options
 from sightline.runtime.shared_memory import CEILING
 
 
@@ -21,17 +21,18 @@ class Resources:
     most_cpu: str | None  # where the node has more to give
     memory: str | None  # reserved, and the limit
     timeout: int | None  # seconds of an attempt, from when a node has taken it: fetching the image is part of it
-    retries: int  # after a pod that was lost; where an administrator set it so, after any failure
+    retries: int | None  # after a pod that was lost; where an administrator set it so, after any failure
     disk: str  # limit of /tmp, where cache and temporary files go
     cached: bool  # keeps fetched data
 
 
-# Nothing that costs a training is repeated, and nothing that is meant to fail. The memory holds what was measured at
-# least twice over; validate and evaluate need more with more images, a hundred bytes each.
+# What is meant to fail is not repeated. A repeated training goes on from its last checkpoint, and one that would fail
+# again ends at once (`tasks.train`). The memory holds what was measured at least twice over; validate and evaluate need
+# more with more images, a hundred bytes each.
 TABLE = {
     "validate": Resources("500m", "4", "2Gi", 6 * HOUR, retries=1, disk="20Gi", cached=True),
     "gate": Resources("200m", "1", "512Mi", HOUR, retries=2, disk="1Gi", cached=False),
-    "train": Resources(None, None, None, None, retries=0, disk="20Gi", cached=True),
+    "train": Resources(None, None, None, None, None, disk="20Gi", cached=True),
     "export": Resources("500m", "4", "3Gi", 2 * HOUR, retries=2, disk="20Gi", cached=True),
     "evaluate": Resources("500m", "4", "3Gi", 6 * HOUR, retries=2, disk="20Gi", cached=True),
     "sample": Resources("500m", "4", "2Gi", 2 * HOUR, retries=2, disk="20Gi", cached=True),
@@ -81,10 +82,12 @@ def request(
     else:
         task.set_cpu_request(row.cpu).set_cpu_limit(row.most_cpu)
         task.set_memory_request(row.memory).set_memory_limit(row.memory)
-    kubernetes.set_timeout(task, row.timeout or options.train_timeout)
-    if row.retries:
-        whole = (row.retries + 1) * (row.timeout + PAUSE * 2**row.retries)  # KFP ends even an attempt that runs then
-        task.set_retry(row.retries, f"{PAUSE}s", 2.0, f"{whole}s")
+    timeout = options.train_timeout if row.timeout is None else row.timeout
+    retries = options.train_retries if row.retries is None else row.retries
+    kubernetes.set_timeout(task, timeout)
+    if retries:
+        whole = (retries + 1) * (timeout + PAUSE * 2**retries)  # KFP ends even an attempt that runs then
+        task.set_retry(retries, f"{PAUSE}s", 2.0, f"{min(whole, LONGEST)}s")
     kubernetes.empty_dir_mount(task, "tmp", TEMPORARY, size_limit=row.disk)
     if options.cache_claim and row.cached:
         kubernetes.mount_pvc(task, options.cache_claim, CACHE)

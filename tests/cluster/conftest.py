@@ -147,7 +147,7 @@ def second(ready: Cluster, struck: None, tmp_path_factory: pytest.TempPathFactor
     (bad / "labels" / "train" / "smear_train_003.txt").write_text("0 0.5 0.5 0.2\nx 0.5 0.5 0.1 0.1\n")
     ready.bucket.put_folder(bad, f"{ready.at.session}/bad")
     hurried = folder / "hurried.yaml"
-    hurried.write_text(compiled(Options(train_timeout=SHORT)))
+    hurried.write_text(compiled(Options(train_timeout=SHORT, train_retries=0)))
     one = overrides(train__epochs=1)
     wild = overrides(train__epochs=2, train__lr0=1, train__optimizer="SGD", train__momentum=0.99)
     return SimpleNamespace(

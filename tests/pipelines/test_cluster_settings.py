@@ -20,7 +20,7 @@ CHANNEL = "{{{{$.inputs.parameters['pipelinechannel--train_{}']}}}}"
 FROZEN: dict[str, tuple[str, str, str, int, tuple[int, int], str]] = {
     "validate": ("500m", "4", "2Gi", 6 * HOUR, (1, 43220), "20Gi"),
     "gate": ("200m", "1", "512Mi", HOUR, (2, 10860), "1Gi"),
-    "train": (CHANNEL.format("cpu"), CHANNEL.format("cpu"), CHANNEL.format("memory"), 72 * HOUR, (0, 0), "20Gi"),
+    "train": (CHANNEL.format("cpu"), CHANNEL.format("cpu"), CHANNEL.format("memory"), 72 * HOUR, (3, 1036960), "20Gi"),
     "export": ("500m", "4", "3Gi", 2 * HOUR, (2, 21660), "20Gi"),
     "evaluate": ("500m", "4", "3Gi", 6 * HOUR, (2, 64860), "20Gi"),
     "sample": ("500m", "4", "2Gi", 2 * HOUR, (2, 21660), "20Gi"),

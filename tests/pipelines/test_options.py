@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.compile import COMMITTED, compiled
-from pipelines.options import DAY, HOUR, Options, duration, label, object_name, presets_shm, size
+from pipelines.options import DAY, HOUR, LONGEST, Options, duration, label, object_name, presets_shm, retries, size
 from sightline.config import TrainConfig
 from sightline.config.presets import PRESETS
 from sightline.orchestrate import images, versions
@@ -27,6 +27,7 @@ EVERYTHING = Options(
     queue="gpus",
     pull_secret="registry",
     train_timeout=12 * HOUR,
+    train_retries=1,
     ttl=7 * DAY,
     deadline=2 * DAY,
 )
@@ -63,9 +64,22 @@ def test_the_cache_lies_where_the_images_keep_it() -> None:
         assert "TMPDIR" not in text, "/tmp"
 
 
-def test_options_change_no_task_and_no_input(asked: Compiled) -> None:
+def test_options_change_no_task_and_no_input_but_how_often_train_is_repeated(asked: Compiled) -> None:
     plain = Compiled(pipeline_file().read_text(encoding="utf-8"))
+    policies = [compiled.tasks["train"].pop("retryPolicy") for compiled in (asked, plain)]
+    assert [policy["maxRetryCount"] for policy in policies] == [1, 3]
     assert asked.raw == plain.raw
+
+
+@pytest.mark.parametrize("options", [Options(), EVERYTHING, Options(train_timeout=LONGEST, train_retries=10)])
+def test_the_time_for_all_attempts_at_training_ends_none_of_them(options: Options) -> None:
+    policy = Compiled(compiled(options)).tasks["train"]["retryPolicy"]
+    whole = int(policy["backoffMaxDuration"].removesuffix("s"))
+    assert whole == LONGEST or whole > (options.train_retries + 1) * options.train_timeout
+
+
+def test_a_training_that_is_not_to_be_repeated_is_not() -> None:
+    assert "retryPolicy" not in Compiled(compiled(Options(train_retries=0))).tasks["train"]
 
 
 def test_a_version_with_a_deadline_is_one_that_can_be_scheduled(
@@ -105,13 +119,14 @@ def test_a_training_that_needs_more_shared_memory_is_refused_where_there_is_a_ce
         (duration, ("soon", "12", "0s", "-1h", "99999999d")),
         (label, ("a b", "-a", "a" * 64)),
         (object_name, ("Cache", "a_b", "a" * 254)),
+        (retries, ("-1", "11", "two", "1.5")),
     ],
 )
 def test_a_value_that_a_cluster_would_refuse_is_refused(parse: Callable[[str], object], texts: tuple[str, ...]) -> None:
     for text in texts:
         with pytest.raises(ValueError, match=r"^got '.*expected"):
             parse(text)
-    assert (size("8Gi"), size("1.5Gi"), duration("90m")) == (8 << 30, 3 << 29, 5400)
+    assert (size("8Gi"), size("1.5Gi"), duration("90m"), retries("0")) == (8 << 30, 3 << 29, 5400, 0)
 
 
 def test_a_mistake_in_an_option_is_one_message_and_nothing_is_written() -> None:
@@ -124,9 +139,11 @@ def test_a_mistake_in_an_option_is_one_message_and_nothing_is_written() -> None:
 
 
 def test_make_passes_options_on() -> None:
-    values = ("SHM=8Gi", "PULL_SECRET=registry", "DEADLINE=12h", "TRAIN_TIMEOUT=2d")
+    values = ("SHM=8Gi", "PULL_SECRET=registry", "DEADLINE=12h", "TRAIN_TIMEOUT=2d", "TRAIN_RETRIES=0")
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", "compile", *values], cwd=ROOT, capture_output=True, text=True, check=True
     )
     call = " ".join(done.stdout.splitlines()[-1].split())
-    assert call.endswith('--shm "8Gi" --pull-secret "registry" --train-timeout "2d" --deadline "12h"')
+    for option in ('--shm "8Gi"', '--pull-secret "registry"', '--train-timeout "2d" --train-retries "0"'):
+        assert option in call
+    assert call.endswith(' --deadline "12h"')
