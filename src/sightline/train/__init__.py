@@ -17,7 +17,7 @@ from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
-from sightline.train import divergence, resources, work_folder
+from sightline.train import divergence, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.job import RESULT
 from sightline.train.supervisor import Training, supervise
@@ -78,8 +78,10 @@ def _train(
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`."""
     model, size = _start(weights, work)
-    resources.check(config, size, out, work.folder)
-    data = fetch(snapshot, splits=("train", "val"))
+    start = work.folder / START
+    seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
+    data = fetch(snapshot, splits=preflight.LOADED)
+    seen = preflight.check_cache(config, size, out, work.folder, data, seen)
     if config.last_batch(data.count("train")) == 1:
         _refuse(single_image_batch(config.image_size, config.batch))
     remove_document("train", out)
@@ -111,6 +113,7 @@ def _train(
         last=LAST,
         packages=provenance.packages(),
         hardware=provenance.hardware(),
+        preflight=preflight.with_group(seen, folder),
         # The engine writes the table at the end of an epoch.
         started_at=moment((folder / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history)),
         seconds=seconds(),
