@@ -181,6 +181,10 @@ def test_what_was_seen_is_kept_for_the_document(tmp_path: Path) -> None:
     assert seen.memory_needed_bytes == needs.memory(config, "n", machine.cores())
     assert 0 < seen.memory_free_bytes <= machine.memory().most
     assert seen.seconds < 5
+    (tmp_path / "work" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "work" / "checkpoints" / "epoch-0001.pt").write_bytes(b"weights")
+    again = check(config, None, tmp_path / "out", tmp_path / "work")
+    assert again.disk_needed_bytes == seen.disk_needed_bytes - len(b"weights"), "what is there needs no more room"
     assert with_group(seen, tmp_path) == seen, "no processes have met"
     (tmp_path / FILE).write_text(json.dumps({"ranks": 2, "all_reduce_gb_per_s": 1.5, "seconds": 0.25}))
     assert with_group(seen, tmp_path).all_reduce_gb_per_s == 1.5

@@ -24,6 +24,7 @@ from sightline.train.disk_room import Room, by_disk, full_disks, tightest
 from sightline.train.engine.group_check import FILE
 
 CANNOT = "This machine cannot do this training:"
+CHECKPOINTS = "checkpoints"  # folder of them in a work folder
 LOADED = ("train", "val")  # the splits whose images a training loads
 
 
@@ -176,9 +177,11 @@ def _rooms(config: TrainConfig, size: str | None, out: Path, work: Path) -> list
     """Return the least that a training writes. A model of unknown size counts as nano."""
     parameters = needs.PARAMETERS[size or "n"]
     model = f"a model of size {size}" if size else "even a nano model"
-    each = needs.checkpoint(config, parameters)
+    # A training that goes on has some already.
+    there = sum(path.stat().st_size for path in (work / CHECKPOINTS).glob("*.pt"))
+    missing = max(0, needs.CHECKPOINTS * needs.checkpoint(config, parameters) - there)
     return [
-        Room(work, needs.CHECKPOINTS * each, f"the checkpoints of {model}"),
+        Room(work, missing, f"the checkpoints of {model}"),
         Room(out, needs.RESULT * parameters, f"the result of {model}"),
     ]
 
