@@ -19,12 +19,11 @@ from sightline.errors import DeviceError, SightlineError, StorageError
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
 from sightline.snapshots import Snapshot
-from sightline.train import needs
+from sightline.train import checkpoints, needs
 from sightline.train.disk_room import Room, by_disk, full_disks, tightest
 from sightline.train.engine.group_check import FILE
 
 CANNOT = "This machine cannot do this training:"
-CHECKPOINTS = "checkpoints"  # folder of them in a work folder
 LOADED = ("train", "val")  # the splits whose images a training loads
 
 
@@ -178,7 +177,7 @@ def _rooms(config: TrainConfig, size: str | None, out: Path, work: Path) -> list
     parameters = needs.PARAMETERS[size or "n"]
     model = f"a model of size {size}" if size else "even a nano model"
     # A training that goes on has some already.
-    there = sum(path.stat().st_size for path in (work / CHECKPOINTS).glob("*.pt"))
+    there = sum(path.stat().st_size for path in (work / checkpoints.FOLDER).glob("*.pt"))
     missing = max(0, needs.CHECKPOINTS * needs.checkpoint(config, parameters) - there)
     return [
         Room(work, missing, f"the checkpoints of {model}"),
