@@ -115,6 +115,12 @@ def test_gpus_and_cpu_processes_contradict_each_other() -> None:
         resolve("fast", {"train.gpus": 2, "train.cpu_processes": 4})
 
 
+def test_batch_normalisation_is_synchronized_on_gpus_alone() -> None:
+    with pytest.raises(ConfigError, match="sync_bn is true and gpus 0: expected false"):
+        resolve("fast", {"train.sync_bn": True, "train.cpu_processes": 2})
+    assert resolve("fast", {"train.sync_bn": True, "train.gpus": 2}).train.sync_bn
+
+
 def test_a_key_of_text_takes_what_is_written() -> None:
     assert parse_assignments(
         [

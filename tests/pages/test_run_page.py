@@ -62,6 +62,8 @@ def test_it_holds_the_facts_to_decide_from(folders: dict[str, Path]) -> None:
         "9f0c2b in smears at http://127.0.0.1:5000",
         "Training needed 2 attempts",
         "NVIDIA H100",
+        "needed memory 2.0 GB of 100.0 GB free, shared memory 640.0 MB of 8.0 GB free, disk 230.0 MB of 900.0 GB free, "
+        "all-reduce over 2 processes 181.2 GB/s, in 1.4 s",
         "train.epochs 20",
         "15 min 22 s",
         read(EvaluateDocument, folders["evaluate"]).onnx_sha256,

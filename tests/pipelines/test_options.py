@@ -109,7 +109,8 @@ def test_a_training_that_needs_more_shared_memory_is_refused_where_there_is_a_ce
     assert too_much_shared_memory(train, "29056Mi") is None
     assert too_much_shared_memory(train, None) is None, "a run on one machine"
     on_cpu = train.model_copy(update={"gpus": 0})
-    assert too_much_shared_memory(on_cpu, "2056Mi") is None
+    assert too_much_shared_memory(on_cpu, "2056Mi") == problem, "loaders hand images over there too"
+    assert too_much_shared_memory(on_cpu.model_copy(update={"workers": 0}), "2056Mi") is None
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,16 @@ def test_a_complete_copy_needs_no_store(store, tmp_path):
     assert len(fetch(published.uri).samples("train")) == 16
 
 
+def test_images_that_the_engine_leaves_decoded_stay(store, tmp_path):
+    published = publish(filled(tmp_path / "in"), store)
+    image = fetch(published.uri).samples("train")[0].image
+    decoded = image.with_suffix(".npy")
+    decoded.write_bytes(b"pixels")
+    before = image.parent.stat().st_ino
+    assert fetch(published.uri).samples("train")[0].image.parent.stat().st_ino == before, "the split was made again"
+    assert decoded.read_bytes() == b"pixels"
+
+
 def test_only_new_packs_are_fetched_for_the_next_snapshot(store, tmp_path):
     dataset = filled(tmp_path / "in")
     first = publish(dataset, store)

@@ -15,14 +15,14 @@ from sightline.errors import DeviceError
 from sightline.runtime import machine
 from sightline.storage import sha256_file
 from sightline.storage.files import file_uri
-from sightline.train.resources import judge
+from sightline.train.preflight import judge
 
 HUGE = TrainConfig(batch=4096, image_size=4096)  # more than any machine's memory holds
 SNAPSHOT = f"file:///nowhere/snapshots/{'5f' * 32}"
 
 
 def need(text: str) -> str:
-    [found] = re.findall(r"need about [\d.]+ [MGT]B", text)
+    [found] = re.findall(r"needs? about [\d.]+ [MGT]B", text)
     return found
 
 

@@ -187,9 +187,9 @@ def _gpus(named: Mapping[str, Any]) -> int:
 def _check_machine(preset: str, named: Mapping[str, Any], runs: Path) -> None:
     """Refuse a training that this machine cannot do. Raises DeviceError, or StorageError for a full disk."""
     from sightline.storage.work_root import work_root
-    from sightline.train import resources
+    from sightline.train import preflight
     from sightline.weights import model_size
 
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)
-        resources.check(wanted.train, model_size(wanted.weights.source), runs, work_root(runs))
+        preflight.check(wanted.train, model_size(wanted.weights.source), runs, work_root(runs))

@@ -144,9 +144,11 @@ class TrainConfig(Part):
         0, ge=0, le=10_000, description="Leading layers whose weights stay as they are; the last is never one of them."
     )
     amp: bool = Field(True, description="Mixed precision on GPUs; the CPU always computes in float32.")
-    sync_bn: bool = Field(False, description="Batch normalisation over the images of all GPUs; not on CPUs.")
+    sync_bn: bool = Field(False, description="Batch normalisation over the images of all GPUs; refused on CPUs.")
     cache: Annotated[Cache, BeforeValidator(_off)] = Field(
-        "off", description="Keep decoded images: in each process's memory (ram), or beside the fetched images (disk)."
+        "off",
+        description="Keep decoded images: in each process's memory at image_size (ram), or in full size beside the "
+        "fetched images, once for all processes and later trainings (disk).",
     )
     recover: Annotated[Recover, BeforeValidator(_off)] = Field(
         "batch",
@@ -178,6 +180,12 @@ class TrainConfig(Part):
                 f"gpus is {self.gpus} and cpu_processes {self.cpu_processes}: expected one of them; CPU processes "
                 "need gpus=0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sync_bn_on_gpus(self) -> TrainConfig:
+        if self.sync_bn and not self.gpus:
+            raise ValueError("sync_bn is true and gpus 0: expected false, since torch synchronizes it on GPUs alone")
         return self
 
     def last_batch(self, images: int) -> int:

@@ -73,6 +73,7 @@ from sightline.documents.train import (
     Ending,
     Epoch,
     Hardware,
+    Preflight,
     TrainDocument,
 )
 from sightline.documents.validate import (
@@ -120,6 +121,7 @@ __all__ = [
     "Part",
     "PinnedWeights",
     "PredictionsFile",
+    "Preflight",
     "RegisterDocument",
     "ReportDocument",
     "RuleResult",

@@ -94,6 +94,23 @@ class Hardware(Part):
     gpus: list[str]
 
 
+class Preflight(Part):
+    """What the first machine had and what the training needed of it at least, before its first epoch."""
+
+    seconds: float
+    ranks: int = Field(description="Processes that train together.")
+    gpus: int = Field(description="NVIDIA GPUs that were there.")
+    memory_free_bytes: int = Field(description="Within the container's limit, if it has one.")
+    memory_needed_bytes: int = Field(description="By all processes on the machine, a cache of images included.")
+    shm_free_bytes: int | None = Field(description="Of /dev/shm; null where there is none.")
+    shm_needed_bytes: int = Field(description="By the batches that loaders prepare for train.")
+    disk_free_bytes: int | None = Field(description="Of the disk with least to spare; null where it has no size.")
+    disk_needed_bytes: int = Field(description="Of that disk.")
+    all_reduce_gb_per_s: float | None = Field(
+        None, description="Bytes of a sum over all processes by its time, in GB/s; null for a single process."
+    )
+
+
 class TrainDocument(Document):
     """What training did; the checkpoints lie beside it."""
 
@@ -114,6 +131,7 @@ class TrainDocument(Document):
     engine: str = Field(description="Name and version of the training engine.")
     packages: dict[str, str]
     hardware: Hardware
+    preflight: Preflight | None = None
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float

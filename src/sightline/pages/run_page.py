@@ -15,13 +15,14 @@ from sightline.documents import (
     ConfusionMatrix,
     Documents,
     EvaluateDocument,
+    Preflight,
     SampleDocument,
     SummaryDocument,
     load,
 )
 from sightline.pages import error_analysis
 from sightline.pages.environment import environment
-from sightline.pages.formatting import Headline
+from sightline.pages.formatting import Headline, duration, size
 from sightline.pages.run_charts import score_charts, training_charts
 from sightline.runtime.stage_frame import NAMES
 from sightline.tracking.address import Place, place_of
@@ -78,6 +79,7 @@ def context(
         "gallery": _gallery(documents.sample, folders["sample"])
         if documents.sample and "sample" not in outdated
         else [],
+        "preflight": _in_a_line(documents.train.preflight) if documents.train and documents.train.preflight else "",
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[: NAMES.index("report")] if getattr(documents, name) is None],
         "longest": longest or 1,
@@ -140,6 +142,19 @@ def _in_words(matrix: ConfusionMatrix) -> list[tuple[str, str]]:
         if sum(counts):
             rows.append(("nothing there" if i == last else label, ", ".join(words)))
     return rows
+
+
+def _in_a_line(seen: Preflight) -> str:
+    """Say what the machine had free before training, and what the training needed of it."""
+    rooms = [
+        ("memory", seen.memory_free_bytes, seen.memory_needed_bytes),
+        ("shared memory", seen.shm_free_bytes, seen.shm_needed_bytes),
+        ("disk", seen.disk_free_bytes, seen.disk_needed_bytes),
+    ]
+    parts = [f"{name} {size(need)} of {size(free)} free" for name, free, need in rooms if free is not None and need]
+    if seen.all_reduce_gb_per_s is not None:
+        parts.append(f"all-reduce over {seen.ranks} processes {seen.all_reduce_gb_per_s:.1f} GB/s")
+    return f"needed {', '.join(parts)}, in {duration(seen.seconds)}"
 
 
 def _gallery(document: SampleDocument, folder: Path) -> list[tuple[Any, str]]:

@@ -28,9 +28,8 @@ def shm_bytes(workers: int, batch: int, image_size: int) -> int:
 
 
 def training_shm_bytes(train: TrainConfig) -> int:
-    """Return the size that /dev/shm must have for a training, in bytes."""
-    workers = train.workers if train.gpus else 0  # on the CPU the engine loads images in its own process
-    return shm_bytes(workers, train.batch, train.image_size)
+    """Return the size that /dev/shm must have on each node of a training, in bytes."""
+    return shm_bytes(train.workers, train.batch // train.nodes, train.image_size)
 
 
 def shm_ceiling() -> str | None:

@@ -17,7 +17,7 @@ from sightline.runtime import provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
-from sightline.train import divergence, resources, work_folder
+from sightline.train import divergence, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT
@@ -89,8 +89,10 @@ def _train(
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`."""
     model, size = _start(weights, work)
-    resources.check(config, size, out, work.folder)
-    data = fetch(snapshot, splits=("train", "val"))
+    start = work.folder / START
+    seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
+    data = fetch(snapshot, splits=preflight.LOADED)
+    seen = preflight.check_cache(config, size, out, work.folder, data, seen)
     if config.last_batch(data.count("train")) == 1:
         _refuse(single_image_batch(config.image_size, config.batch))
     remove_document("train", out)
@@ -122,6 +124,7 @@ def _train(
         last=LAST,
         packages=provenance.packages(),
         hardware=provenance.hardware(),
+        preflight=preflight.with_group(seen, folder),
         started_at=_started(folder, history, attempts),
         seconds=max(seconds(), round(sum(attempt.seconds for attempt in attempts), 3)),
         **json.loads((folder / RESULT).read_text(encoding="utf-8")),
