@@ -65,7 +65,7 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
         ended = ", ".join(ending.replace("_", " ") for ending in summary.train.recovered)
         console.print(f"Training took {summary.train.attempts} attempts ({ended}); the report shows them.")
     if summary.train and summary.train.smaller:
-        console.print(f"[yellow]The model was {summary.train.smaller}[/]: images of that size did not fit into memory.")
+        console.print(f"[yellow]The model was {summary.train.smaller}[/], where memory ran out.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

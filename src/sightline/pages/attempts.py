@@ -37,7 +37,9 @@ def timeline(document: TrainDocument) -> Timeline | None:
         return None
     starts = _starts(attempts)
     whole = max(start + attempt.seconds for start, attempt in zip(starts, attempts, strict=True)) or 1.0
-    pauses = [later - start - attempt.seconds for (start, later), attempt in zip(pairwise(starts), attempts[:-1], strict=True)]
+    pauses = [
+        later - start - attempt.seconds for (start, later), attempt in zip(pairwise(starts), attempts[:-1], strict=True)
+    ]
     machines = [attempt.machine for attempt in attempts]
     bars = [
         Bar(

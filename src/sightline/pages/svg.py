@@ -125,7 +125,12 @@ class Chart:
         ]
         values = ticks(*self.x_range, 6, whole=self.whole)
         breaks = [f'<path class="break" d="M{self._x(x):.1f} {CHART.top}V{CHART.bottom}"/>' for x in self.breaks]
-        return [*levels, *breaks, *(CHART.label(self._x(value), f"{value:.10g}") for value in values), CHART.axis(self.x_label)]
+        return [
+            *levels,
+            *breaks,
+            *(CHART.label(self._x(value), f"{value:.10g}") for value in values),
+            CHART.axis(self.x_label),
+        ]
 
     def _path(self, line: Line) -> str:
         points = [f"{self._x(x):.1f} {self._y(y):.1f}" for x, y in zip(line.x, line.y, strict=True)]

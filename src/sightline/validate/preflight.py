@@ -150,7 +150,9 @@ def train_code(config: RunConfig) -> str:
     Raises ConfigError for a hook that is not there.
     """
     code, named = provenance.code_digest("train"), config.train.hook
-    return hashlib.sha256(f"{code} {hook.source_digest(named)}".encode()).hexdigest() if named and trains_here() else code
+    return (
+        hashlib.sha256(f"{code} {hook.source_digest(named)}".encode()).hexdigest() if named and trains_here() else code
+    )
 
 
 def _check_writable(store: Store) -> None:
