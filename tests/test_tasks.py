@@ -147,6 +147,16 @@ def test_a_wrong_configuration_replaces_what_an_earlier_attempt_left(
     assert not (tmp_path / "dataset").exists()
 
 
+def test_several_nodes_are_for_the_train_command_and_not_for_the_pipeline(
+    run: RunStore, sets: Sets, task: Callable[..., Task]
+) -> None:
+    done = task(validating(sets.yolo(), overrides='{"train.nodes": 2}'))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: train.nodes: got 2, expected 1 in a pipeline: ")
+    assert "Several nodes train with `sightline train`, started on each of them" in done.stderr
+    assert run.errors()["validate"].kind == "configuration"
+
+
 def test_a_train_that_would_fail_again_is_not_repeated_and_one_that_lost_its_store_is(
     run: RunStore, tmp_path: Path, task: Callable[..., Task]
 ) -> None:

@@ -128,6 +128,9 @@ def _train(document: TrainDocument | None) -> SummaryTrain | None:
         world_size=document.world_size,
         epochs_completed=document.epochs_completed,
         attempts=len(document.attempts),
+        recovered=[attempt.ending for attempt in document.attempts if attempt.ending != "finished"],
+        image_size=document.config.image_size,
+        asked_image_size=document.asked_image_size,
         seconds=document.seconds,
         best=document.best,
     )

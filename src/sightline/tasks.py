@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from sightline.atomic import write_text
 from sightline.config import ExportConfig, GateConfig, SampleConfig, TrainConfig
-from sightline.config.parameters import PipelineParameters, placeholder_free_json
+from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
 from sightline.documents import EvaluateDocument, ValidateDocument, parse_weights
 from sightline.documents.stage_record import Records, StoredFile
 from sightline.errors import DataRejected, SightlineError
@@ -61,6 +61,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     with task("validate", first=True) as this:
         given, wrong = PipelineParameters.read(parameters)
         config = stage.resolve(given.recipe, given.values(), given.data, wrong)
+        refuse_several_nodes(config)
         for line in given.warnings() if in_pipeline_pod() else ():
             print(f"warning: {line}")
         out = this.folder("validate")

@@ -83,6 +83,15 @@ def test_values_are_yaml_scalars() -> None:
         ("data.voc_origin=2", "data.voc_origin: got 2, expected 0 or 1"),
         ("weights.trust=maybe", "weights.trust: got 'maybe', expected true or false"),
         ("train.lr0=.nan", "train.lr0: got nan, expected a number"),
+        ("train.recover=on", "train.recover: got 'on', expected off, batch or all"),
+        ("train.recover=never", "train.recover: got 'never', expected off, batch or all"),
+        ("train.cache=true", "train.cache: got 'on', expected off, ram or disk"),
+        ("train.save_period=-1", "train.save_period: got -1, expected a whole number, at least 0"),
+        ("train.hook=hooks.py", "train.hook: got 'hooks.py', expected the names of a module and of a function in it"),
+        ("train.hook=./hooks:f", "train.hook: got './hooks:f', expected the names of a module and of a function"),
+        ("train.hook=a..b:f", "train.hook: got 'a..b:f', expected the names of a module"),
+        ("train.hook=a:b:c", "such as project.hooks:freeze_backbone"),
+        ("train.hook=''", "train.hook: got '', expected the names of a module"),
     ],
 )
 def test_what_mlflow_or_training_would_refuse_later_is_refused_here(assignment: str, words: str) -> None:
@@ -138,9 +147,23 @@ def test_a_key_of_text_takes_what_is_written() -> None:
     assert (config.register_.experiment, config.register_.alias) == ("tonight's run", "vision")
 
 
-def test_several_nodes_are_refused_until_they_work() -> None:
-    with pytest.raises(ConfigError, match=r"train\.nodes: got 2, expected 1: training on several nodes does not work"):
-        resolve("fast", {"train.nodes": 2})
-    with pytest.raises(ConfigError, match=r"train\.nodes: got 0, expected"):
+def test_a_batch_is_shared_by_the_processes_of_all_nodes() -> None:
+    config = resolve("fast", {"train.nodes": 3, "train.cpu_processes": 2, "train.batch": 24}).train
+    assert (config.node_processes, config.world_size) == (2, 6)
+    with pytest.raises(ConfigError, match=r"batch 16 cannot be shared evenly by 6 processes \(2 on each of 3 nodes\)"):
+        resolve("fast", {"train.nodes": 3, "train.gpus": 2})
+    with pytest.raises(ConfigError, match=r"train\.nodes: got 0, expected a whole number, at least 1 and at most 64"):
         resolve("fast", {"train.nodes": 0})
-    assert resolve("fast", {"train.nodes": 1}).train.nodes == 1
+
+
+def test_off_is_a_word_where_it_is_one_of_the_choices() -> None:
+    train = resolve("fast", parse_assignments(["train.recover=off", "train.cache=off"])).train
+    assert (train.recover, train.cache) == ("off", "off")
+    train = resolve("fast", parse_assignments(["train.recover='off'", "train.cache=ram"])).train
+    assert (train.recover, train.cache) == ("off", "ram")
+
+
+def test_a_hook_is_a_function_of_a_module() -> None:
+    for hook in ("hooks:on", "project.hooks:freeze_backbone", "é:f"):
+        assert resolve("fast", parse_assignments([f"train.hook={hook}"])).train.hook == hook
+    assert resolve("fast", parse_assignments(["train.hook=null"])).train.hook is None

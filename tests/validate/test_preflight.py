@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,35 @@ def test_one_machine_on_a_cluster_keeps_its_own_store_and_database(tmp_path: Pat
     done = command(*VALIDATE, cwd=tmp_path, KUBERNETES_SERVICE_HOST="10.0.0.1")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "store" / "snapshots").is_dir(), "beside the run's own folder"
+
+
+def test_a_hook_that_is_not_here_is_named_before_the_data_is_read_and_one_of_another_image_is_left_to_train(
+    tmp_path: Path, command: Command
+) -> None:
+    hook = ("--set", "train.hook=hooks:freeze")
+    done = command(*VALIDATE, *hook, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "train.hook: got 'hooks:freeze', and there is no module 'hooks' here" in done.stderr
+    assert "data does not exist" in done.stderr, "all mistakes at once"
+    draw(tmp_path / "data")
+    image = {"SIGHTLINE_IMAGE": "sightline-data:1"}
+    done = command(*VALIDATE, *hook, cwd=tmp_path, **image)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_source_of_a_hook_is_part_of_what_trains_and_is_not_run(tmp_path: Path, command: Command) -> None:
+    draw(tmp_path / "data")
+    digests = []
+    for source in (None, "raise SystemExit\ndef freeze(trainer): ...\n", "def freeze(trainer): 1\n"):
+        hook = ("--set", "train.hook=hooks:freeze") if source else ()
+        (tmp_path / "hooks.py").write_text(source or "")
+        done = command(*VALIDATE, *hook, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        digests.append(json.loads((tmp_path / "r" / "validate" / "validate.json").read_text())["train_code"])
+    assert len(set(digests)) == 3
+
+
+def test_validate_alone_takes_several_nodes(tmp_path: Path, command: Command) -> None:
+    draw(tmp_path / "data")
+    done = command(*VALIDATE, "--set", "train.nodes=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

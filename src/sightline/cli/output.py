@@ -61,6 +61,11 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
             console.print(f"{stage.name} {stage.note}", markup=False)
     if any(stage.name == "train" and stage.status == "cached" for stage in summary.stages):
         console.print("An earlier training was reused: data, configuration and code are the same.")
+    if summary.train and summary.train.recovered:
+        ended = ", ".join(ending.replace("_", " ") for ending in summary.train.recovered)
+        console.print(f"Training took {summary.train.attempts} attempts ({ended}); the report shows them.")
+    if summary.train and summary.train.smaller:
+        console.print(f"[yellow]The model was {summary.train.smaller}[/], where memory ran out.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 
 import typer
 
@@ -34,6 +35,25 @@ from sightline.errors import ConfigError, StageInputError
 from sightline.runtime.stage_frame import NAMES
 from sightline.runtime.terminal import print_json
 
+AUTO, OFF = "auto", "off"
+
+
+def _resume(text: str) -> str:
+    if text not in (AUTO, OFF):
+        raise typer.BadParameter(f"got '{text}', expected {AUTO} or {OFF}.")
+    return text
+
+
+Resume = Annotated[
+    str,
+    typer.Option(
+        parser=_resume,
+        metavar=f"<{AUTO}|{OFF}>",
+        help="auto: go on from the newest good checkpoint of the same training, if there is one; off: train from the "
+        "start.",
+    ),
+]
+
 
 def _validated(
     run: Path, assignments: list[str], named: Mapping[str, str] = MappingProxyType({})
@@ -43,8 +63,8 @@ def _validated(
     return document, apply(document.config, {**named, **parse_assignments(assignments)})
 
 
-def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
-    """Train on the snapshot of a run directory.
+def train(run: Run, resume: Resume = AUTO, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+    """Train on the snapshot of a run directory, or go on with a training of it that was stopped.
 
     sightline train --run runs/mine
 
@@ -60,6 +80,7 @@ def train(run: Run, assign: Assign = [], as_json: Json = False) -> None:  # noqa
             weights=checked.weights.reference,
             code=checked.train_code,
             out=run / "train",
+            resume=resume == AUTO,
         )
     best = document.best
     print_document(

@@ -20,7 +20,7 @@ from sightline import expected
 from sightline.config import cluster_values
 from sightline.config.assignments import explained
 from sightline.config.presets import PRESETS, preset_for, resolve
-from sightline.config.run_config import FORMATS, RETRAIN, Part
+from sightline.config.run_config import FORMATS, RETRAIN, Part, RunConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 
@@ -281,6 +281,16 @@ def choices() -> dict[str, tuple[str, ...]]:
         for item in field.metadata
         if isinstance(item, Choices)
     }
+
+
+def refuse_several_nodes(config: RunConfig) -> None:
+    """Refuse what the pipeline cannot start yet. Raises ConfigError."""
+    if config.train.nodes > 1:
+        raise ConfigError(
+            f"train.nodes: got {config.train.nodes}, expected 1 in a pipeline: its train task is one process on one "
+            "node. Several nodes train with `sightline train`, started on each of them by something else, such as "
+            "Kubeflow Trainer, after `sightline validate`; the other stages follow on one of them."
+        )
 
 
 def placeholder_free_json(value: Any) -> str:

@@ -44,7 +44,8 @@ class Part(BaseModel):
     @classmethod
     def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false, in YAML also yes, no, on and off, which would count as 1 and 0."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation not in (bool, Policy):
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind not in (bool, Policy) and "off" not in get_args(kind):
             raise ValueError(f"got {str(value).lower()}, expected a value, not a switch")
         return value
 
@@ -65,6 +66,17 @@ def _digest(value: str | None) -> str | None:
 def _off(value: Any) -> Any:
     """Accept `off`, which YAML reads as a switch."""
     return "off" if value is False else value
+
+
+def _hook(value: str | None) -> str | None:
+    """Refuse what cannot be a function of a module; whether it is there is known where training runs."""
+    module, _, function = (value or "").partition(":")
+    if value is not None and not all(part.isidentifier() for part in (*module.split("."), function)):
+        raise ValueError(
+            f"got {expected.shown(value)}, expected the names of a module and of a function in it, such as "
+            "project.hooks:freeze_backbone"
+        )
+    return value
 
 
 class DataConfig(Part):
@@ -156,10 +168,10 @@ class TrainConfig(Part):
         "loaders or a lower rate where that helps; all, in the end also with a smaller image, which is another model.",
     )
     save_period: int = Field(0, ge=0, le=10_000, description="Keep the checkpoint of every so many epochs; 0: none.")
-    hook: str | None = Field(
+    hook: Annotated[str | None, AfterValidator(_hook)] = Field(
         None,
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="module:function that every training process calls with the engine's trainer before it starts.",
+        description="module:function that every training process calls with the engine's trainer before it starts; "
+        "found in the working directory, by PYTHONPATH or among installed packages, in a container within its image.",
     )
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
 
@@ -196,7 +208,8 @@ class TrainConfig(Part):
     @model_validator(mode="after")
     def _batch_divides(self) -> TrainConfig:
         if self.batch % self.world_size:
-            raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes")
+            nodes = f" ({self.node_processes} on each of {self.nodes} nodes)" if self.nodes > 1 else ""
+            raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}")
         return self
 
 

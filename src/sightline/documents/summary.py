@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from sightline.documents.base import Document, Part, Score, Sha256, Split, Verdict
 from sightline.documents.evaluate import ClassScores
 from sightline.documents.export import Parity
-from sightline.documents.train import BestEpoch, Hardware
+from sightline.documents.train import BestEpoch, Ending, Hardware
 from sightline.documents.validate import Unchanged
 
 Status = Literal["registered", "accepted", "unchanged", "rejected", "failed"]  # of a run that has ended
@@ -38,8 +38,18 @@ class SummaryTrain(Part):
     world_size: int
     epochs_completed: int
     attempts: int
+    recovered: list[Ending] = Field([], description="How the attempts ended that did not finish.")
+    image_size: int | None = Field(None, description="Side of the network input that was trained, in pixels.")
+    asked_image_size: int | None = Field(None, description="The one that was asked for, in pixels.")
     seconds: float
     best: BestEpoch
+
+    @property
+    def smaller(self) -> str | None:
+        """Say that recovery lowered the image size, which makes another model; None where it did not."""
+        if self.image_size == self.asked_image_size:
+            return None
+        return f"trained at {self.image_size} px, asked {self.asked_image_size}"
 
 
 class SummaryExport(Part):

@@ -135,3 +135,9 @@ class TrainDocument(Document):
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float
+
+    @property
+    def asked_image_size(self) -> int:
+        """Side of the network input that was asked for; `config` has the one that was trained."""
+        first = self.attempts[0].settings if self.attempts else None
+        return first.image_size if first else self.config.image_size

@@ -64,7 +64,9 @@ class ValidateDocument(Document):
     dropped_boxes: int = Field(description="Boxes that were left out of images that stay.")
     weights: Weights
     config: RunConfig
-    train_code: Sha256 = Field(description="Digest of what trains and exports: source and package versions.")
+    train_code: Sha256 = Field(
+        description="Digest of what trains and exports: source and package versions, and a hook."
+    )
     infer_code: Sha256 = Field(description="Digest of what evaluates: source and package versions.")
     unchanged: Unchanged | None = Field(
         None, description="The earlier run that still stands; null where this one trains."

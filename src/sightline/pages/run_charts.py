@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.documents import Curve, EvaluateDocument, ExportDocument, TrainDocument, decimals
+from sightline.pages import attempts
 from sightline.pages.svg import Chart, Line, round_up
 
 RATES = (0.0, 1.0)
@@ -25,12 +26,23 @@ def training_charts(document: TrainDocument) -> list[Chart]:
     ]
     top = round_up(max(value for line in losses for value in line.y))
     x_range = (min(1.0, epochs[0]), max(epochs[-1], 2.0))
+    breaks = [epoch + 0.5 for epoch in attempts.began(document)]
+    note = " Thin lines are where training was resumed." if breaks else ""
     scores = [
         Line("mAP 50–95", epochs, [epoch.map50_95 for epoch in history], 1),
         Line("mAP 50", epochs, [epoch.map50 for epoch in history], 2),
     ]
     return [
-        Chart("Losses", "Training and val, by epoch.", losses, "epoch", x_range, (0.0, top), whole=True),
+        Chart(
+            "Losses",
+            f"Training and val, by epoch.{note}",
+            losses,
+            "epoch",
+            x_range,
+            (0.0, top),
+            whole=True,
+            breaks=breaks,
+        ),
         Chart(
             "Validation score",
             f"The engine's own, by epoch; epoch {document.best.epoch} was kept.",
@@ -41,6 +53,7 @@ def training_charts(document: TrainDocument) -> list[Chart]:
             mark=float(document.best.epoch),
             mark_label="kept",
             whole=True,
+            breaks=breaks,
         ),
     ]
 

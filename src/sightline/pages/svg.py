@@ -89,7 +89,8 @@ class Line:
 class Chart:
     """A chart: its lines, the words at its axes, and where the operating point is, if it has one.
 
-    With `powers` the values of y are powers of ten, and the axis is labelled with what they stand for.
+    With `powers` the values of y are powers of ten, and the axis is labelled with what they stand for. `breaks` are
+    values of x at which something was interrupted.
     """
 
     title: str
@@ -102,6 +103,7 @@ class Chart:
     mark_label: str = ""
     whole: bool = False
     powers: bool = False
+    breaks: Sequence[float] = ()
 
     def svg(self) -> Markup:
         """Draw it."""
@@ -122,7 +124,13 @@ class Chart:
             for part in CHART.level(self._y(value), f"{10**value:,.0f}" if self.powers else f"{value:.10g}")
         ]
         values = ticks(*self.x_range, 6, whole=self.whole)
-        return [*levels, *(CHART.label(self._x(value), f"{value:.10g}") for value in values), CHART.axis(self.x_label)]
+        breaks = [f'<path class="break" d="M{self._x(x):.1f} {CHART.top}V{CHART.bottom}"/>' for x in self.breaks]
+        return [
+            *levels,
+            *breaks,
+            *(CHART.label(self._x(value), f"{value:.10g}") for value in values),
+            CHART.axis(self.x_label),
+        ]
 
     def _path(self, line: Line) -> str:
         points = [f"{self._x(x):.1f} {self._y(y):.1f}" for x, y in zip(line.x, line.y, strict=True)]

@@ -6,6 +6,7 @@ It reports all problems at once, so that a wrong setting never costs a training.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from sightline.datasets import pictures
 from sightline.datasets.sources import look
 from sightline.documents import Weights
 from sightline.errors import ConfigError, SightlineError, StorageError, StorageUsageError
+from sightline.runtime import hook, provenance
 from sightline.runtime.shared_memory import shm_ceiling, too_much_shared_memory
 from sightline.storage import FileStore, Store, default_store, open_store, work_root
 from sightline.storage.files import unwritable
@@ -120,6 +122,9 @@ def _check(
         if "SIGHTLINE_RUNS" in os.environ:
             work_root.check(work_root.work_root())
     with collecting():
+        if config.train.hook and trains_here():
+            hook.check(config.train.hook)
+    with collecting():
         if source is not None:
             look(source)
     with collecting():
@@ -132,6 +137,22 @@ def _check(
         found = weights.find(config.weights, target, folder)
         errors += [ConfigError(problem) for problem in found.unsupported_settings(config)]
     return errors, target, found
+
+
+def trains_here() -> bool:
+    """Say whether training will see the modules that this process sees; a container of train has its own."""
+    return "SIGHTLINE_RUNS" in os.environ and not provenance.container_image()
+
+
+def train_code(config: RunConfig) -> str:
+    """Return the digest of what trains; with a hook, where that is here, so that caches know when it changed.
+
+    Raises ConfigError for a hook that is not there.
+    """
+    code, named = provenance.code_digest("train"), config.train.hook
+    return (
+        hashlib.sha256(f"{code} {hook.source_digest(named)}".encode()).hexdigest() if named and trains_here() else code
+    )
 
 
 def _check_writable(store: Store) -> None:
