@@ -94,7 +94,11 @@ def test_a_killed_process_ends_the_other_within_seconds_and_is_named_as_the_caus
 @pytest.mark.parametrize(
     ("act", "ending", "words"),
     [
-        (f"signal:{signal.SIGTERM}", "preempted", "process 1 of 2 (pid {pid}) was ended by SIGTERM. That was sent from"),
+        (
+            f"signal:{signal.SIGTERM}",
+            "preempted",
+            "process 1 of 2 (pid {pid}) was ended by SIGTERM. That was sent from",
+        ),
         (f"signal:{signal.SIGSEGV}", "crashed", "was ended by SIGSEGV. That is a crash in native code"),
         (f"signal:{signal.SIGBUS}", "shared_memory", "shared memory (/dev/shm)"),
         ("raise:ValueError:a hook failed", "code", "ValueError: a hook failed (in process 1 of 2)."),

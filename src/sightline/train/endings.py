@@ -73,7 +73,7 @@ EXCEPTIONS = (  # the first that fits
     Row("hang", r"Timed out waiting \d+ ?ms|collective operation timeout|[Ww]ait timeout|Timed out after .* barrier"),
     Row(
         "lost_peer",
-        r"\bgloo\b|NCCL|Connection (closed|reset|refused)|ProcessGroup|Broken pipe|store->|TCPStore|DistNetwork|DistStore",
+        r"\bgloo\b|NCCL|Connection (closed|reset|refused)|ProcessGroup|Broken pipe|TCPStore|store->|Dist(Net|Store)",
         ("DistNetworkError", "DistStoreError", "DistBackendError", "RendezvousError"),
     ),
 )
