@@ -45,6 +45,7 @@ class Watch:
         self._held = 0
         self._before = pulse.take()
         self._since: float | None = None  # when the ranks were first seen, or last woken up
+        self._looked = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -97,7 +98,6 @@ class Watch:
         return {rank: pid for pid, rank in sorted(found.items()) if state(pid) not in GONE}
 
     def _follow(self) -> None:
-        looked = time.monotonic()
         while not self._stop.wait(INTERVAL):
             self.least_available = min(self.least_available, machine.memory().available)
             if shared := machine.shared_memory():
@@ -108,9 +108,9 @@ class Watch:
                     self._look(pid, rank, loader=False)
             now = time.monotonic()
             # All stood still together: the container was paused, or the machine slept. That is no hang of the ranks.
-            if self.seen and (self._since is None or now - looked > SLEPT):
+            if self.seen and (self._since is None or now - self._looked > SLEPT):
                 self._since = now
-            looked = now
+            self._looked = now
             self.beats = heartbeats.read(self.folder)
             self.idle = heartbeats.idle(self.beats, self._since, now) if self._since is not None else 0.0
 
