@@ -183,7 +183,7 @@ def failed(rank: int, code: int = 1, time: float = 1.0, stopped: bool = False) -
 
 
 def record(folder: Path, rank: int, error: BaseException, time: float = 1.0) -> None:
-    failures.record(folder, rank, 10960 + rank, error, time, "train")
+    failures.record(folder, rank, 10960 + rank, error, time)
 
 
 def judged(

@@ -19,8 +19,8 @@ from sightline.train import advice, failures, memory_used
 from sightline.train.decisions import Judgement
 from sightline.train.disk_full import FULL_DISK_MESSAGES
 from sightline.train.failures import Failure
+from sightline.train.job import REFUSED, RESULT
 from sightline.train.launch import Ended, Hang
-from sightline.train.trainer import REFUSED
 
 Advice = Callable[[TrainConfig, AttemptSettings], str]
 
@@ -150,7 +150,7 @@ def judge(ended: Ended, folder: Path, printed: str, config: TrainConfig, setting
         return Judgement("hang", _hang(ended.hang, case), evidence)
     if (folder / REFUSED).exists():
         return Judgement("configuration", (folder / REFUSED).read_text(encoding="utf-8"), evidence)
-    if not ended.exit_code:
+    if not ended.exit_code and (config.nodes > 1 or (folder / RESULT).exists()):  # which is on the first node
         return Judgement("finished", "finished", evidence)
     causes = [failure for failure in found if not failure.stopped and case.row(failure).ending not in CONSEQUENCES]
     if not found:
@@ -273,8 +273,7 @@ def _evidence(case: Case, found: list[Failure]) -> Iterator[str]:
     for failure in found:
         end = failure.signal or (f"exit code {failure.code}" if failure.code is not None else "")
         error = re.sub(r"\s*\n\s*", " ", failure.error)[:300]
-        phase = f"in {failure.phase}" if failure.phase else ""
-        parts = [end, error, phase, "stopped by torchrun" if failure.stopped else ""]
+        parts = [end, error, "stopped by torchrun" if failure.stopped else ""]
         yield f"{case.process(failure.rank)} (pid {failure.pid}): {', '.join(part for part in parts if part)}"
     watch = case.ended.watch
     if watch.kills:

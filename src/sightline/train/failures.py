@@ -30,7 +30,6 @@ class Failure:
     error: str = ""  # its exception
     causes: str = ""  # the exceptions that led to it
     classes: tuple[str, ...] = ()  # names of the exception's class and its bases
-    phase: str = ""  # of the training
     time: float = 0.0  # seconds since 1970
     stopped: bool = False  # by torchrun from that time on, because another one had failed
     message: str = ""  # what torchrun says of it
@@ -41,14 +40,14 @@ class Failure:
         return signal_name(-self.code) if self.code is not None and self.code < 0 else None
 
 
-def record(folder: Path, rank: int, pid: int, error: BaseException, time: float, phase: str = "") -> None:
+def record(folder: Path, rank: int, pid: int, error: BaseException, time: float) -> None:
     """Record the exception that ends a process, for `read`, and for torchrun in its own format."""
     chain: list[BaseException] = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
     text, *causes = ["".join(traceback.format_exception_only(link)).strip() for link in chain]
     classes = tuple(base.__name__ for base in type(error).__mro__ if base not in (object, BaseException, Exception))
-    failure = Failure(rank, pid, None, text, "\n".join(causes), classes, phase, time)
+    failure = Failure(rank, pid, None, text, "\n".join(causes), classes, time)
     _write(folder / RECORD.format(rank=rank), asdict(failure))
     if path := os.environ.get(ERROR_FILE):
         details = {"py_callstack": "".join(traceback.format_exception(error)), "timestamp": str(int(time))}

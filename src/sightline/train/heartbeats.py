@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-FILES = "heartbeat-*.json"
+from sightline.train.engine.beat import FILE
 
 
 class Heartbeat(BaseModel):
@@ -57,7 +57,7 @@ def idle(beats: Sequence[Heartbeat], since: float, now: float) -> float:
 def read(folder: Path) -> list[Heartbeat]:
     """Return the heartbeats in a folder in order of rank."""
     beats = []
-    for path in folder.glob(FILES):
+    for path in folder.glob(FILE.format(rank="*")):
         with contextlib.suppress(OSError, ValidationError):  # not there yet, or not ours
             beats.append(Heartbeat.model_validate_json(path.read_bytes()))
     return sorted(beats, key=lambda beat: beat.rank)
