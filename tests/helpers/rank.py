@@ -9,6 +9,7 @@ import ctypes
 import json
 import mmap
 import os
+import resource
 import signal
 import sys
 import time
@@ -56,7 +57,8 @@ def act(what: str) -> None:
         block = mmap.mmap(-1, int(argument))
         for place in range(0, len(block), mmap.PAGESIZE):
             block[place] = 1
-    elif name == "memory":
+    elif name == "limit":  # as `ulimit -v` does
+        resource.setrlimit(resource.RLIMIT_AS, (int(argument), int(argument)))
         print(len(bytearray(int(argument))))
     elif name == "exit":
         os._exit(int(argument))

@@ -91,6 +91,7 @@ def test_a_killed_process_ends_the_other_within_seconds_and_is_named_as_the_caus
     assert "last heartbeat of process 0: train, epoch 1, step" in " ".join(judgement.evidence)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "ending", "words"),
     [
@@ -149,6 +150,7 @@ def test_processes_without_progress_show_their_stacks_and_are_ended(tmp_path: Pa
     assert f"{tmp_path}/stacks-1.txt" in judgement.reason
 
 
+@pytest.mark.slow
 def test_one_process_that_makes_progress_is_no_hang(tmp_path: Path) -> None:
     ticks: list[Pulse] = []
 
@@ -219,6 +221,7 @@ def test_an_interrupted_supervisor_takes_its_processes_along_within_a_second(
     assert gone(pids, 0.5)
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_takes_its_processes_along(
     supervisor: tuple[subprocess.Popen[bytes], list[int]],
 ) -> None:
@@ -227,6 +230,7 @@ def test_a_killed_supervisor_takes_its_processes_along(
     assert gone(pids, 10)
 
 
+@pytest.mark.slow
 def test_what_the_callback_raises_ends_the_processes(tmp_path: Path) -> None:
     pids: list[int] = []
 
@@ -240,8 +244,7 @@ def test_what_the_callback_raises_ends_the_processes(tmp_path: Path) -> None:
 
 
 def test_a_process_over_its_address_space_is_told_from_a_fault_in_the_code(tmp_path: Path) -> None:
-    """`ulimit -v`: the allocation fails in Python."""
-    ended = run(tmp_path, f"memory:{1 << 50}")
+    ended = run(tmp_path, f"limit:{1 << 30}")
     judgement = judged(ended, tmp_path)
     assert judgement.ending == "host_memory"
     assert "MemoryError" in judgement.reason
