@@ -24,7 +24,7 @@ from sightline.train.launch import Ended, Hang
 from sightline.train.watch import ProcessMemory, Watch
 
 pytestmark = pytest.mark.timeout(300)
-SMALL = ["train.recover=off", "train.epochs=300", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
+SMALL = ["train.recover='off'", "train.epochs=300", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
 LAUNCHER = "sightline.train.torchrun"
 
 
@@ -152,7 +152,7 @@ def test_a_container_without_enough_memory_is_named_with_its_limit(start: Callab
         pytest.skip(f"needs the right to make control groups: {error}")
     enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"]
     # About 2.9 GB by the least that is known of a nano model, which lets it start, and 3.9 GB in truth.
-    larger = ("train.recover=off", "train.image_size=320", "train.batch=32", "train.epochs=2")
+    larger = ("train.recover='off'", "train.image_size=320", "train.batch=32", "train.epochs=2")
     process = start(*enter, options=larger)
     output, _ = process.communicate(timeout=120)
     group.rmdir()
@@ -322,7 +322,7 @@ def test_advice_names_what_the_attempt_trained_with(tmp_path: Path) -> None:
          "RuntimeError: The server socket has failed to listen. Run the same again."),
         (1, "nothing", "unknown", "torchrun ended with exit code 1. Run the same again."),
         (1, "torch.distributed.DistNetworkError: refused", "lost_peer", "torch.distributed.DistNetworkError: refused."),
-        (1, "MemoryError\n", "host_memory", "MemoryError. Lower train.batch (16)"),
+        (1, "MemoryError\n", "host_memory", "MemoryError. 2 other processes of the training"),
         (-9, "", "killed", "torchrun, which looks after the training processes, was ended by SIGKILL."),
         (-15, "", "preempted", "torchrun, which looks after the training processes, was ended by SIGTERM."),
         (143, "", "preempted", "torchrun, which looks after the training processes, was ended by SIGTERM."),

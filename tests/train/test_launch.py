@@ -124,7 +124,11 @@ def test_torchrun_knows_the_exception_of_a_process(tmp_path: Path) -> None:
 
 def test_processes_that_end_well_leave_no_account_of_failures(tmp_path: Path) -> None:
     ended = run(tmp_path, "rest", "rest")
-    assert (ended.exit_code, ended.hang, judged(ended, tmp_path).ending) == (0, None, "finished")
+    assert (ended.exit_code, ended.hang) == (0, None)
+    assert "ended with exit code 0, but its processes left no result" in judged(ended, tmp_path).reason
+    (tmp_path / "result.json").touch()
+    assert judged(ended, tmp_path).ending == "finished"
+    assert "Warning" not in (tmp_path / "log").read_text()
     assert not (tmp_path / "ended.json").exists()
     assert "rank 1 acts" in (tmp_path / "log").read_text()
 

@@ -214,7 +214,9 @@ def _of_torchrun(case: Case) -> tuple[Ending, str]:
         return row.ending, f"{what}{_meaning(name, row, case)}{_after_signal(name, row, case)}"
     error = _last_error(case.printed)
     row = _matching(f"{error}\n{case.native()}") or UNKNOWN
-    return row.ending, f"{error or f'torchrun ended with exit code {code}'}. {case.advice(row)}"
+    what = error or f"torchrun ended with exit code {code}" + ("" if code else ", but its processes left no result")
+    used = memory_used.text(row.ending, Failure(0, case.ended.watch.top), case.ended.watch)
+    return row.ending, f"{what}. {used}{case.advice(row)}"
 
 
 def _hang(hang: Hang, case: Case) -> str:

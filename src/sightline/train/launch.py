@@ -19,10 +19,10 @@ from sightline.runtime import progress
 from sightline.train.engine.beat import STACKS
 from sightline.train.heartbeats import Patience
 from sightline.train.pulse import Pulse
-from sightline.train.torchrun import GRACE
 from sightline.train.watch import Watch, state
 
 WORKER = "sightline.train.engine.worker"
+GRACE = 3  # seconds that torchrun gives its processes to end; one that waits in a collective ignores SIGTERM
 LOOK, TICK = 0.2, 2.0  # seconds between looks at the processes, and between pulses
 STACKS_SECONDS = 3.0  # for all ranks to write their stacks
 INTERRUPTED_SECONDS = 0.5  # to end by themselves when this process must: a container lives for about one second then

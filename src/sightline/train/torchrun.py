@@ -16,17 +16,18 @@ from sightline.runtime.lifetime import end_with_parent
 from sightline.train.failures import Failure, write_ended
 
 SEEN_AFTER = 0.2  # seconds within which torchrun, which looks every 0.1 s, sees that a process has ended
-GRACE = 3  # seconds that processes get between SIGTERM and SIGKILL; one that waits in a collective ignores the first
 
 
 class Closing:
-    """What was so when torchrun began to stop its processes, which it is also made to do within `GRACE`.
+    """What was so when torchrun began to stop its processes, which it is also made to do in time.
 
     Torch 2.13 has an option for the time, but where a process has failed it takes 30 s all the same
     (`SubprocessContext._poll`); nor does it tell those that it stopped from those that failed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: int) -> None:
+        """Take the seconds between SIGTERM and SIGKILL."""
+        self.grace = grace
         self.time = 0.0
         self.running: set[int] = set()  # local ranks
 
@@ -34,12 +35,12 @@ class Closing:
         """Extend the class `torch.distributed.elastic.multiprocessing.api.SubprocessContext`."""
         plain = context.close
 
-        def close(processes: Any, death_sig: Any = None, timeout: int = GRACE) -> None:
+        def close(processes: Any, death_sig: Any = None, timeout: int = 30) -> None:
             if not self.time:
                 self.time = time.time()
                 started = processes.subprocess_handlers.items()
                 self.running = {rank for rank, handler in started if handler.proc.poll() is None}
-            plain(processes, death_sig, min(timeout, GRACE))
+            plain(processes, death_sig, min(timeout, self.grace))
 
         context.close = close
 
@@ -59,10 +60,11 @@ def main(folder: Path, options: list[str]) -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException, SubprocessContext
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    closing = Closing()
+    arguments = run.parse_args(options)
+    closing = Closing(arguments.shutdown_timeout)
     closing.follow(SubprocessContext)
     try:
-        run.run(run.parse_args(options))
+        run.run(arguments)
     except ChildFailedError as error:
         write_ended(folder, None, [closing.failure(rank, failed) for rank, failed in error.failures.items()])
         sys.exit(str(error))
