@@ -15,6 +15,7 @@ import onnx
 import pytest
 
 from sightline.runtime import machine
+from sightline.runtime.machine import MemoryEvents
 
 GB = 10**9
 V1, V2 = Path("/sys/fs/cgroup"), "30 20 0:26 {top} /sys/fs/cgroup ro - cgroup2 cgroup rw\n"
@@ -41,9 +42,13 @@ def test_limits_of_a_container_with_cgroup_v2(tmp_path: Path) -> None:
             "sys/fs/cgroup/memory.current": "3000000000\n",
             "sys/fs/cgroup/memory.peak": "3900000000\n",
             "sys/fs/cgroup/memory.stat": "anon 5\ninactive_file 1000000000\n",
+            "sys/fs/cgroup/memory.events": "low 0\nhigh 0\nmax 51\noom 3\noom_kill 2\noom_group_kill 0\n",
+            "proc/sys/kernel/random/boot_id": "524ac5fd\n",
         },
     )
     assert machine.cores(root) == 1
+    assert machine.memory_events(root) == MemoryEvents(kills=2, refusals=3)
+    assert machine.boot_id(root) == "524ac5fd"
     found = machine.memory(root)
     assert (found.total, found.available) == (100 * GB, 50 * GB)
     assert (found.limit, found.used, found.peak) == (4 * GB, 2 * GB, 3_900_000_000)
@@ -68,9 +73,12 @@ def test_limits_of_a_container_with_cgroup_v1(tmp_path: Path) -> None:
             "sys/fs/cgroup/memory/memory.usage_in_bytes": "1500000000\n",
             "sys/fs/cgroup/memory/memory.max_usage_in_bytes": "1900000000\n",
             "sys/fs/cgroup/memory/memory.stat": "inactive_file 1\ntotal_inactive_file 500000000\n",
+            "sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+            "sys/fs/cgroup/memory/memory.failcnt": "17\n",
         },
     )
     assert machine.cores(root) == 1
+    assert machine.memory_events(root) == MemoryEvents(kills=1, refusals=17)
     found = machine.memory(root)
     assert (found.limit, found.used, found.peak, found.room) == (2 * GB, GB, 1_900_000_000, GB)
 
@@ -87,11 +95,14 @@ def test_the_tightest_limit_of_all_groups_around_a_process_counts(tmp_path: Path
             f"{group}/cpu.max": "100000 100000\n",
             f"{group}/memory.max": "8000000000\n",
             f"{group}/memory.current": "1000000000\n",
+            f"{group}/memory.events": "oom 2\noom_kill 5\n",
+            f"{group}/main/memory.events": "oom 0\noom_kill 1\n",
             "sys/fs/cgroup/kubepods/memory.max": "64000000000\n",
         },
     )
     assert machine.cores(root) == 1
     assert (machine.memory(root).limit, machine.memory(root).room) == (8 * GB, 7 * GB)
+    assert machine.memory_events(root) == MemoryEvents(kills=1, refusals=2), "of all kills those in the own group"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +132,7 @@ def test_without_a_limit_the_machine_counts(tmp_path: Path, files: dict[str, str
     found = machine.memory(root)
     assert (found.limit, found.most, found.room) == (None, 100 * GB, 50 * GB)
     assert machine.memory_kills(root) is None
+    assert machine.memory_events(root) == MemoryEvents(kills=None, refusals=None)
 
 
 def test_a_process_bound_to_one_core_has_one() -> None:

@@ -17,7 +17,7 @@ import time
 
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, see prctl(2)
 COMMAND_VARIABLE = "SIGHTLINE_COMMAND"  # the process that a pipeline task on this machine must not outlive
-GRACE_SECONDS = 40.0  # to end by itself; torchrun takes up to 30 s with its workers
+GRACE_SECONDS = 40.0  # to end by itself, with what it writes and uploads
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:

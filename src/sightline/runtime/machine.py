@@ -16,7 +16,18 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path("/")
 SHM = Path("/dev/shm")
+KILLS = ("memory.events", "memory.oom_control")  # of version 2 and 1
 UNLIMITED = 1 << 62  # version 1 writes a number near 2**63 where there is no limit
+
+
+@dataclass(frozen=True)
+class MemoryEvents:
+    """What the kernel has counted of memory that ran out, since this process's control group was made."""
+
+    kills: int | None  # processes of this process's own group that it killed, whichever limit was hit; None: unknown
+    # How often the tightest limit refused memory (version 2), or was reached at all (version 1, where cached files
+    # that then make room count too); None without a limit.
+    refusals: int | None
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,7 @@ def memory(root: Path = ROOT) -> Memory:
     """Return how much memory there is, and how much of it is free."""
     machine = _table(root / "proc/meminfo")
     total = machine.get("MemTotal:", 0) * 1024
-    limits = [(limit, folder) for folder in _groups("memory", root) if (limit := _limit(folder)) and limit < UNLIMITED]
-    limit, folder = min(limits, key=lambda found: found[0], default=(None, None))
+    limit, folder = _tightest(root)
     used = peak = None
     if folder:
         held = _first(folder, "memory.current", "memory.usage_in_bytes")
@@ -86,6 +96,24 @@ def memory_kills(root: Path = ROOT) -> int | None:
     It counts those of the whole machine, whichever limit was hit.
     """
     return _table(root / "proc/vmstat").get("oom_kill")
+
+
+def memory_events(root: Path = ROOT) -> MemoryEvents:
+    """Return what the kernel counted in this process's own control group, and in the one with the tightest limit.
+
+    In version 2 a group's counters include those of the groups within it.
+    """
+    counted = (_table(folder / name).get("oom_kill") for folder in _groups("memory", root) for name in KILLS)
+    _, tightest = _tightest(root)
+    refusals = None
+    if tightest:
+        refusals = _table(tightest / "memory.events").get("oom", _first(tightest, "memory.failcnt"))
+    return MemoryEvents(next((kills for kills in counted if kills is not None), None), refusals)
+
+
+def boot_id(root: Path = ROOT) -> str | None:
+    """Return what names the time since this machine's start; all containers on it share it."""
+    return next(iter(_lines(root / "proc/sys/kernel/random/boot_id")), None)
 
 
 def shared_memory(folder: Path = SHM) -> tuple[int, int] | None:
@@ -136,6 +164,12 @@ def _quota(folder: Path) -> float | None:
         return None if quota == "max" else int(quota) / int(period)
     quota_us, period_us = _first(folder, "cpu.cfs_quota_us"), _first(folder, "cpu.cfs_period_us")
     return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
+
+
+def _tightest(root: Path) -> tuple[int | None, Path | None]:
+    """Return the least memory limit in bytes of the groups that this process is in, and that group's folder."""
+    limits = [(limit, folder) for folder in _groups("memory", root) if (limit := _limit(folder)) and limit < UNLIMITED]
+    return min(limits, key=lambda found: found[0], default=(None, None))
 
 
 def _limit(folder: Path) -> int | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, ValidationError
 
 from sightline.atomic import write_text
 from sightline.documents import Attempt, AttemptSettings, Part
 from sightline.runtime.stage_frame import moment
+from sightline.train.pulse import Pulse
 
 FILE = "attempts.json"
 
@@ -28,7 +28,7 @@ class Running(Part):
     settings: AttemptSettings
     changed: list[str]
     resumed_from: int
-    pulse: dict[str, Any] | None = None  # the newest signs of life, and when they were seen
+    pulse: Pulse | None = None  # the newest
 
 
 class Log(Part):
@@ -67,10 +67,10 @@ class AttemptLog:
         self._write(Log(attempts=self.attempts, running=running))
         return running
 
-    def pulse(self, signs: dict[str, Any]) -> None:
+    def pulse(self, pulse: Pulse) -> None:
         """Note signs of life of the attempt that is running."""
         if self.log.running:
-            running = self.log.running.model_copy(update={"pulse": signs})
+            running = self.log.running.model_copy(update={"pulse": pulse})
             self._write(Log(attempts=self.attempts, running=running))
 
     def end(self, attempt: Attempt) -> None:

@@ -12,7 +12,7 @@ from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings
 from sightline.errors import ConfigError, DataError, TrainError
 from sightline.runtime import machine, progress
-from sightline.train import checkpoints, divergence, fault, job
+from sightline.train import checkpoints, divergence, endings, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.launch import Torchrun, free_port, launch
@@ -83,7 +83,7 @@ def _begin(training: Training, log: AttemptLog) -> Step:
 
 def _unseen(training: Training, running: Running) -> Attempt:
     """Return an attempt whose end nobody saw, judged by the last signs of its life."""
-    judgement = Judgement("killed", "its supervisor ended with it, and left nothing that says why")
+    judgement = pulse.judge_unseen(running.pulse, pulse.take(), training.config, running.settings)
     return _ended(training, running, judgement, None, 0.0)
 
 
@@ -113,13 +113,19 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         job=folder / job.FILE, nodes=training.config.nodes, processes=training.config.node_processes, port=free_port()
     )
     try:
-        ended = launch(torchrun, training.log, _environment(training.config), held=[training.work.lock.descriptor])
+        ended = launch(
+            torchrun,
+            training.log,
+            _environment(training.config),
+            held=[training.work.lock.descriptor],
+            on_tick=log.pulse,
+        )
     except BaseException as error:
         words = f"the training was told to stop ({type(error).__name__})"
         log.end(_ended(training, running, Judgement("preempted", words), None, time.monotonic() - start))
         raise
     printed = training.log.read_bytes()[before:].decode(errors="replace")
-    judgement = fault.judge(ended, folder, printed, training.config)
+    judgement = endings.judge(ended, folder, printed, training.config, step.settings)
     log.end(_ended(training, running, judgement, ended.exit_code, ended.seconds))
     return folder, judgement
 

@@ -21,7 +21,7 @@ from sightline import ultralytics_env
 from sightline.atomic import write_text
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
-from sightline.train import fault, hook
+from sightline.train import failures, hook
 from sightline.train.engine.beat import Beat, follow_bars
 from sightline.train.engine.trainer import trainer_class
 from sightline.train.job import RESULT, Job, read
@@ -99,14 +99,14 @@ def run(job: Job, folder: Path) -> None:
 
 
 def main(path: Path) -> None:
-    """Run the job in a file; an exception is also recorded beside it, for `fault.explain`."""
+    """Run the job in a file; an exception is also recorded beside it, for `failures.read`."""
     end_with_parent(os.getppid())  # a training without torchrun would go on unseen
     faulthandler.enable()  # a crash in native code shows in the log where it was
     rank = int(os.environ.get("RANK", 0))
     try:
         run(read(path), path.parent)
     except Exception as error:
-        fault.record(path.parent, rank, os.getpid(), error, time.time())
+        failures.record(path.parent, rank, os.getpid(), error, time.time())
         raise
 
 

@@ -1,0 +1,63 @@
+"""The heartbeats of a training's processes, and when their silence is a hang."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from sightline.train.engine.beat import FILE
+
+
+class Heartbeat(BaseModel):
+    """How far a process is, as it last said."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    time: float  # seconds on the machine's monotonic clock, which all its processes share
+    rank: int
+    pid: int
+    phase: str
+    epoch: int  # the running one, from 1; 0 before
+    step: int
+    slowest: float  # seconds of the slowest step so far; 0 before the first
+    images: int
+
+    def __str__(self) -> str:
+        where = f", epoch {self.epoch}, step {self.step}" if self.epoch else ""
+        return f"process {self.rank}: {self.phase}{where}"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds that a training may take from one sign of progress to the next."""
+
+    least: float = 120.0
+    factor: float = 20.0  # times the slowest step
+    first: float = 600.0  # until the first step has been made: models are built, images scanned, kernels chosen
+
+    def allowed(self, beats: Sequence[Heartbeat]) -> float:
+        """Return the seconds without progress after which this is a hang."""
+        slowest = max((beat.slowest for beat in beats), default=0.0)
+        training = any(beat.slowest and beat.phase != "setup" for beat in beats)
+        return max(self.least if training else self.first, self.factor * slowest)
+
+
+def idle(beats: Sequence[Heartbeat], since: float, now: float) -> float:
+    """Return the seconds since any process made progress, or since the processes were started or woken up.
+
+    One process is enough: rank 0 validates alone while the others wait. All times are monotonic.
+    """
+    return max(0.0, now - max([since, *(beat.time for beat in beats)]))
+
+
+def read(folder: Path) -> list[Heartbeat]:
+    """Return the heartbeats in a folder in order of rank."""
+    beats = []
+    for path in folder.glob(FILE.format(rank="*")):
+        with contextlib.suppress(OSError, ValidationError):  # not there yet, or not ours
+            beats.append(Heartbeat.model_validate_json(path.read_bytes()))
+    return sorted(beats, key=lambda beat: beat.rank)

@@ -1,0 +1,103 @@
+"""The last known state of a training, by which another process can judge an end that nobody saw.
+
+In a pod with cgroup version 2 the kernel kills the whole container when its memory runs out: the supervisor dies with
+its processes, and the next one has nothing but what was written before.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+
+from sightline.config import TrainConfig
+from sightline.documents import AttemptSettings
+from sightline.documents.base import Part
+from sightline.runtime import machine
+from sightline.runtime.machine import size_text
+from sightline.runtime.stage_frame import moment
+from sightline.train import advice
+from sightline.train.decisions import Judgement
+from sightline.train.heartbeats import Heartbeat
+
+FULL = 0.97  # of the limit: a peak from here on reached it; cached files are in the peak
+HELD = 0.75  # of the limit without cached files, which would have made room
+FAR = 0.8  # of the limit: a peak below was no reason to be killed for it
+
+
+class Pulse(Part):
+    """A moment in a training; memory in bytes."""
+
+    time: float  # seconds since 1970
+    machine: str  # the host's name; in a container its own
+    boot: str | None  # which start of the machine, shared by all containers on it
+    beats: tuple[Heartbeat, ...] = ()
+    limit: int | None  # the container's memory
+    peak: int | None  # most that was used of it, cached files included
+    held: int | None  # most that was seen used of it without cached files
+    kills: int | None  # processes that the kernel has killed in this control group because memory ran out
+    machine_kills: int | None  # and on the whole machine since it started
+    refusals: int | None  # how often the limit was reached
+
+    @property
+    def newest(self) -> Heartbeat | None:
+        """Return the heartbeat of the process that made progress last."""
+        return max(self.beats, key=lambda beat: beat.time, default=None)
+
+
+def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
+    """Return the state of this machine now, and of a training by its heartbeats; `held` is the most seen so far."""
+    memory, events = machine.memory(), machine.memory_events()
+    return Pulse(
+        time=round(time.time(), 3),
+        machine=platform.node(),
+        boot=machine.boot_id(),
+        beats=tuple(beats),
+        limit=memory.limit,
+        peak=memory.peak if memory.limit is not None else None,
+        held=max(held or 0, memory.used or 0) if memory.limit is not None else None,
+        kills=events.kills,
+        machine_kills=machine.memory_kills(),
+        refusals=events.refusals,
+    )
+
+
+def judge_unseen(last: Pulse | None, now: Pulse, config: TrainConfig, settings: AttemptSettings) -> Judgement:
+    """Judge an attempt whose end nobody saw, by its last pulse and one that is taken `now`."""
+    if last is None:
+        return Judgement("killed", "Its process ended before it had said anything; nothing was left to say why.")
+    evidence = [f"last sign at {moment(last.time)}" + (f" ({last.newest})" if last.newest else "")]
+    if last.limit is not None:
+        used = size_text(last.peak) if last.peak is not None else "an unknown part"
+        held = f", {size_text(last.held)} of it not cached files" if last.held is not None else ""
+        evidence.append(f"memory: {used} of the container's {size_text(last.limit)} used at most{held}")
+    elsewhere = last.boot != now.boot or last.machine != now.machine
+    grown = 0 if elsewhere else _grown(last.kills, now.kills)
+    around = 0 if last.boot != now.boot else _grown(last.machine_kills, now.machine_kills)
+    if grown or around:
+        whose = "in this control group" if grown else "on this machine"
+        evidence.append(f"since then the kernel killed {advice.processes(grown or around)} {whose} for memory")
+    full = bool(last.limit and (last.peak or 0) >= FULL * last.limit and (last.held or 0) >= HELD * last.limit)
+    far = bool(last.limit and last.peak is not None and last.peak < FAR * last.limit)
+    if grown or full or (around and not far):
+        sure = "Memory ran out" if grown else "Probably memory ran out"
+        what = f"{sure}: nobody saw the training end, but {'; '.join(evidence[1:])}. "
+        return Judgement("host_memory", what + advice.memory(config, settings), tuple(evidence))
+    return Judgement("killed", _killed(last, now, elsewhere), tuple(evidence))
+
+
+def _killed(last: Pulse, now: Pulse, elsewhere: bool) -> str:
+    """Say what is known of an end that memory does not explain."""
+    when = moment(last.time)
+    if not elsewhere:
+        return f"The training and its supervisor were killed after {when}, by `kill -9` or the like; nothing says why."
+    if last.machine == now.machine:
+        return f"{now.machine} was started again; the training on it ended with it after {when}."
+    return (
+        f"The training was on {last.machine} and gave its last sign at {when}: that machine or container was stopped "
+        "or lost, and nothing says why."
+    )
+
+
+def _grown(before: int | None, now: int | None) -> int:
+    return max(0, now - before) if before is not None and now is not None else 0
