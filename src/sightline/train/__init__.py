@@ -13,7 +13,7 @@ from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
 from sightline.documents import Architecture, Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
-from sightline.runtime import provenance
+from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import fetch_uri, sha256_file
@@ -29,7 +29,12 @@ BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
 
 def key(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str) -> str:
-    """Return the sha256 that equal trainings share; the arguments are those of `run`."""
+    """Return the sha256 that equal trainings share; the arguments are those of `run`.
+
+    A hook's source is part of it. Raises ConfigError for a hook that is not there.
+    """
+    if config.hook:
+        code += hook.source_digest(config.hook)
     return work_folder.training_key(
         snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code
     )

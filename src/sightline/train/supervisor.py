@@ -84,7 +84,8 @@ def _begin(training: Training, log: AttemptLog) -> Step:
 def _unseen(training: Training, running: Running) -> Attempt:
     """Return an attempt whose end nobody saw, judged by the last signs of its life."""
     judgement = pulse.judge_unseen(running.pulse, pulse.take(), training.config, running.settings)
-    return _ended(training, running, judgement, None, 0.0)
+    seen = running.pulse.time if running.pulse else _began(running)
+    return _ended(training, running, judgement, None, seen - _began(running))
 
 
 def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Judgement]:
@@ -137,9 +138,9 @@ def _ended(
     epochs = checkpoints.newest_epoch(training.checkpoints)
     lost = 0.0
     if judgement.ending != "finished":
-        path = checkpoints.state_path(training.checkpoints, epochs).with_suffix(".json")
-        kept = path.stat().st_mtime if path.exists() else 0.0
-        lost = max(0.0, time.time() - max(kept, datetime.fromisoformat(running.started_at).timestamp()))
+        manifest = checkpoints.state_path(training.checkpoints, epochs).with_suffix(".json")
+        kept = manifest.stat().st_mtime if epochs > running.resumed_from else 0.0
+        lost = max(0.0, _began(running) + seconds - max(kept, _began(running)))
     return Attempt(
         **running.model_dump(exclude={"pulse"}),
         ending=judgement.ending,
@@ -150,6 +151,11 @@ def _ended(
         epochs=epochs,
         seconds_lost=round(lost, 3),
     )
+
+
+def _began(running: Running) -> float:
+    """Return when an attempt began, in seconds since 1970."""
+    return datetime.fromisoformat(running.started_at).timestamp()
 
 
 def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -> Exception:

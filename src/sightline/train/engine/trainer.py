@@ -13,7 +13,7 @@ from typing import Any
 
 from sightline.config import single_image_batch
 from sightline.runtime import machine
-from sightline.train.engine import batches, loop
+from sightline.train.engine import batches, group_check, loop
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
@@ -133,13 +133,15 @@ def trainer_class() -> Any:
             unwrap_model(self.model).set_head_attr(max_det=self.args.max_det)
 
         def _setup_ddp(self) -> None:
+            group_check.meet()
             if self.device.type == "cpu":
                 distributed.init_process_group("gloo", timeout=GROUP_TIMEOUT)
                 torch.set_num_threads(max(1, machine.cores() // self.job.config.node_processes))
-                return
-            self.device = torch.device("cuda", LOCAL_RANK)
-            torch.cuda.set_device(self.device)
-            distributed.init_process_group("nccl", timeout=GROUP_TIMEOUT, device_id=self.device)
+            else:
+                self.device = torch.device("cuda", LOCAL_RANK)
+                torch.cuda.set_device(self.device)
+                distributed.init_process_group("nccl", timeout=GROUP_TIMEOUT, device_id=self.device)
+            group_check.check(self.device, self.save_dir)
 
         def _setup_train(self) -> None:
             on_cpu = self.device.type == "cpu" and self.world_size > 1
