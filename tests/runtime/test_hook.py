@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sightline.errors import ConfigError
-from sightline.runtime.hook import check, source_digest
+from sightline.runtime.hook import check, load, source_digest
 
 RUNS = "raise SystemExit('it was run')\n"
 HOOK = f"{RUNS}def freeze(trainer):\n    pass\n"
@@ -66,3 +66,9 @@ def test_what_is_not_there_is_one_message_that_says_where_it_was_expected(here: 
     with pytest.raises(ConfigError, match=words) as caught:
         check(hook)
     assert str(caught.value).startswith(f"train.hook: got '{hook}', and ")
+
+
+def test_the_processes_that_train_get_the_function_itself(here: Path) -> None:
+    (here / "path" / "given_hooks.py").write_text("def freeze(trainer):\n    return f'frozen {trainer}'\n")
+    importlib.invalidate_caches()
+    assert load("given_hooks:freeze")("net") == "frozen net"

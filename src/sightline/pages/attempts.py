@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import NamedTuple
 
 from sightline.documents import Attempt, TrainDocument
@@ -37,9 +36,6 @@ def timeline(document: TrainDocument) -> Timeline | None:
         return None
     starts = _starts(attempts)
     whole = max(start + attempt.seconds for start, attempt in zip(starts, attempts, strict=True)) or 1.0
-    pauses = [
-        later - start - attempt.seconds for (start, later), attempt in zip(pairwise(starts), attempts[:-1], strict=True)
-    ]
     machines = [attempt.machine for attempt in attempts]
     bars = [
         Bar(
@@ -47,12 +43,11 @@ def timeline(document: TrainDocument) -> Timeline | None:
             ending(attempt),
             100 * start / whole,
             100 * attempt.seconds / whole,
-            # What an attempt lost counts the pause after it, which lies outside its bar.
-            100 * min(max(attempt.seconds_lost - max(pause, 0.0), 0.0), attempt.seconds) / whole,
+            100 * min(attempt.seconds_lost, attempt.seconds) / whole,
             machine is not None and machine != before,
         )
-        for attempt, start, pause, machine, before in zip(
-            attempts, starts, [*pauses, 0.0], machines, [machines[0], *machines[:-1]], strict=True
+        for attempt, start, machine, before in zip(
+            attempts, starts, machines, [machines[0], *machines[:-1]], strict=True
         )
     ]
     return Timeline(bars, attempts[0].started_at, whole, sum(attempt.seconds_lost for attempt in attempts))

@@ -1,15 +1,19 @@
-"""A user's hook, `module:function`: whether it is there, and the digest of its source. Nothing of it is run.
+"""A user's hook, `module:function`, which every training process calls with the engine's trainer before it starts.
 
-The processes that train import it (they start with `python -m`, so from the working directory first) and call it.
+These processes are started by `python -m`, so they look in the working directory first. Before that, only its source is
+looked at: nothing of it runs in Sightline's own processes.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import sys
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import Any
 
 from sightline.errors import ConfigError, did_you_mean
 
@@ -37,6 +41,13 @@ def source_digest(hook: str) -> str:
     Raises ConfigError for a module that is not there.
     """
     return hashlib.sha256(_file(hook).read_bytes()).hexdigest()
+
+
+def load(hook: str) -> Callable[[Any], Any]:
+    """Import the function that a hook names."""
+    module, _, function = hook.partition(":")
+    found: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _file(hook: str) -> Path:

@@ -19,9 +19,10 @@ from typing import Any
 
 from sightline import ultralytics_env
 from sightline.atomic import write_text
+from sightline.runtime import hook
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
-from sightline.train import failures, hook
+from sightline.train import failures
 from sightline.train.engine.beat import Beat, follow_bars
 from sightline.train.engine.trainer import trainer_class
 from sightline.train.job import RESULT, Job, read
