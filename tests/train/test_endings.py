@@ -24,7 +24,14 @@ from sightline.train.launch import Ended, Hang
 from sightline.train.watch import ProcessMemory, Watch
 
 pytestmark = pytest.mark.timeout(300)
-SMALL = ["train.recover='off'", "train.epochs=300", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
+SMALL = [
+    "train.recover='off'",
+    "train.epochs=300",
+    "train.workers=1",
+    "train.image_size=64",
+    "train.batch=16",
+    "train.augment.mosaic=0",
+]
 LAUNCHER = "sightline.train.torchrun"
 
 
@@ -104,7 +111,7 @@ def test_a_killed_process_is_named_with_its_signal_and_its_memory(start: Callabl
     assert f"process 0 of 1 (pid {rank}) was ended by SIGKILL. That usually means that memory ran out" in message
     assert "It had used up to" in message
     assert f"The machine has {machine.size_text(machine.memory().total)}" in message
-    assert "lower train.batch (16), train.image_size (64) or train.workers (2), or give it more memory" in message
+    assert "lower train.batch (16), train.image_size (64) or train.workers (1), or give it more memory" in message
     assert "run/train/train.log" in message
     assert "Traceback" not in output
 
