@@ -19,6 +19,7 @@ from sightline.runtime import machine
 from sightline.train import failures
 from sightline.train.decisions import Judgement, first
 from sightline.train.endings import judge
+from sightline.train.engine.group_check import LostPeer
 from sightline.train.failures import Failure
 from sightline.train.launch import Ended, Hang
 from sightline.train.watch import ProcessMemory, Watch
@@ -295,6 +296,7 @@ CASES: list[tuple[str, BaseException, int | None, list[str]]] = [
     ("configuration", RuntimeError("can't start new thread"), 0, ["`ulimit -u`", "train.workers (2)"]),
     ("configuration", OSError(24, "Too many open files"), 0, ["`ulimit -n`"]),
     ("lost_peer", ConnectionResetError("Connection reset by peer"), 0, []),
+    ("lost_peer", LostPeer("rank 3 of 4 did not answer within 120 seconds"), 0, ["rank 3 of 4 did not answer"]),
     ("code", RuntimeError("one error\nin two lines"), 0, ["RuntimeError: one error in two lines."]),
 ]  # fmt: skip
 

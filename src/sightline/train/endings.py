@@ -74,7 +74,7 @@ EXCEPTIONS = (  # the first that fits
     Row(
         "lost_peer",
         r"\bgloo\b|NCCL|Connection (closed|reset|refused)|ProcessGroup|Broken pipe|TCPStore|store->|Dist(Net|Store)",
-        ("DistNetworkError", "DistStoreError", "DistBackendError", "RendezvousError"),
+        ("LostPeer", "DistNetworkError", "DistStoreError", "DistBackendError", "RendezvousError"),
     ),
 )
 CODE, UNKNOWN = Row("code"), Row("unknown", advice=_again)  # where none fits: an exception; anything else
