@@ -182,8 +182,25 @@ def test_errors_inside_an_answer_that_says_success_are_seen(scripted: type[Scrip
     ended = "<CompleteMultipartUploadResult><Key>big</Key><ETag>0-2</ETag></CompleteMultipartUploadResult>"
     parts = [(200, begun), (200, ""), (200, "")]
     scripted.answers = [*parts, (200, xml("InternalError")), *parts, (200, ended)]
-    store._send("big", tmp_path / "big")
+    store.put_file("big", tmp_path / "big")
     assert scripted.answers == []
+
+
+def test_whose_put_arrived_without_its_answer_learns_that_it_has_won(scripted: type[ScriptedS3]) -> None:
+    """The second try is refused because the first one worked; another's bytes are another's."""
+    store = S3Store("s3://bucket")
+    for found in ("mine", "another's"):
+        scripted.answers = [(404, ""), (500, xml("InternalError")), (412, xml("PreconditionFailed")), (200, found)]
+        assert store.put_new("claim", b"mine") == (found == "mine")
+        assert scripted.answers == []
+
+
+def test_a_server_without_the_condition_is_asked_what_lies_there(scripted: type[ScriptedS3]) -> None:
+    scripted.answers = [(200, "another's")]
+    assert not S3Store("s3://bucket").put_new("claim", b"mine")
+    scripted.answers = [(404, ""), (200, ""), (200, "another's")]
+    assert not S3Store("s3://bucket").put_new("claim", b"mine")
+    assert [request.split()[0] for request in scripted.asked] == ["HEAD", "HEAD", "PUT", "GET"]
 
 
 @pytest.mark.parametrize("address", ["http://me:hush@host:9000", "host:9000", "http://host/hush", "ftp://host"])

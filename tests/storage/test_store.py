@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,37 @@ def test_small_bytes_come_back_and_are_replaced_as_a_whole(uri: str) -> None:
     assert list(store.list()) == [("empty", 0), ("snapshots/ü/manifest.json", 6)]
     assert list(store.list("snap")) == [("snapshots/ü/manifest.json", 6)]
     assert list(store.list("snapshots/x")) == []
+
+
+def test_of_several_that_put_something_new_one_succeeds(uri: str) -> None:
+    store = open_store(uri)
+    words = [f"writer {number}".encode() for number in range(8)]
+    with ThreadPoolExecutor(len(words)) as pool:
+        successes = list(pool.map(lambda word: store.put_new("claims/1.json", word), words))
+    assert successes.count(True) == 1
+    assert store.get_bytes("claims/1.json") == words[successes.index(True)]
+    assert not store.put_new("claims/1.json", b"late")
+    assert [key for key, _ in store.list()] == ["claims/1.json"]
+    store.delete(["claims/1.json"])
+    assert store.put_new("claims/1.json", b"late")
+
+
+def test_a_file_is_put_over_another_and_a_check_that_raises_keeps_the_old_one(uri: str, tmp_path: Path) -> None:
+    store = open_store(uri)
+    (tmp_path / "small").write_bytes(b"small")
+    (tmp_path / "large").write_bytes(noise(12 * MIB))
+    store.put_file("file", tmp_path / "small")
+    checks = iter([None])
+
+    def check() -> None:
+        if next(checks, "over") == "over" or uri.startswith("file"):
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        store.put_file("file", tmp_path / "large", check)
+    assert store.get_bytes("file") == b"small"
+    store.put_file("file", tmp_path / "large")
+    assert store.size("file") == 12 * MIB
 
 
 def test_entries_tell_when_they_were_written(uri: str) -> None:

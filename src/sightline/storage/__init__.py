@@ -27,12 +27,10 @@ from sightline.storage.base import (
     Stored,
     Transfer,
     WrongBytes,
-    setting,
     sha256_file,
-    threads,
-    transfers,
 )
 from sightline.storage.files import FileStore, file_uri, local_path
+from sightline.storage.parallel import setting, threads, transfers
 
 __all__ = [
     "FileStore",

@@ -14,7 +14,7 @@ REFUSED = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Expir
            "InvalidClientTokenId", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed")  # fmt: skip
 BUSY = ("SlowDown", "SlowDownRead", "SlowDownWrite", "RequestTimeout", "InternalError", "ServiceUnavailable",
         "OperationAborted", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests",
-        "XMinioServerNotInitialized")  # fmt: skip
+        "XMinioServerNotInitialized", "ConditionalRequestConflict")  # fmt: skip
 # What is wrong with the credentials, where the server's word for it says so.
 ADVICE = {
     "InvalidAccessKeyId": "it does not know AWS_ACCESS_KEY_ID. Correct it, or SIGHTLINE_S3_ENDPOINT.",

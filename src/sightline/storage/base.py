@@ -1,4 +1,4 @@
-"""What all stores have in common: keys, parallel transfers, verified and resumable downloads."""
+"""What all stores have in common: keys, transfers, verified and resumable downloads."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sightline.errors import ELSEWHERE, FULL, ConfigError, StorageError, StorageUsageError, no_space_left
-from sightline.runtime import machine
-from sightline.storage.patience import interrupted
+from sightline.errors import ELSEWHERE, FULL, StorageError, StorageUsageError, no_space_left
+from sightline.storage.parallel import parallel
 
 CHUNK = 1 << 20  # bytes held in memory per transfer
-LISTED = 20  # problems named one by one; the rest is counted
 
 
 class MissingObject(StorageUsageError):
@@ -52,37 +48,14 @@ def _no_tick(count: int) -> None:
     """Count nothing: the default of `tick`."""
 
 
+def go_on() -> None:
+    """Let a transfer go on: the default of `check`."""
+
+
 def sha256_file(path: Path) -> str:
     """Return the sha256 of a file, as 64 lower-case hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def setting(name: str, default: int, least: int) -> int:
-    """Read a whole number of at least `least` from the environment. Raises ConfigError."""
-    text = os.environ.get(name) or str(default)
-    if not text.isdecimal() or int(text) < least:
-        raise ConfigError(f"Environment variable {name} is {text!r}; expected a whole number of at least {least}.")
-    return int(text)
-
-
-def transfers() -> int:
-    """Return how many files move at a time. They are hashed on the way, so few cores serve fewer."""
-    return setting("SIGHTLINE_TRANSFERS", min(8, 4 * machine.cores()), 1)
-
-
-@contextmanager
-def threads(name: str) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of as many threads; an interruption of the block ends what they wait for."""
-    pool = ThreadPoolExecutor(transfers(), thread_name_prefix=name)
-    try:
-        yield pool
-    except KeyboardInterrupt:
-        interrupted.set()
-        raise
-    finally:
-        pool.shutdown()
-        interrupted.clear()
 
 
 def check_key(key: str) -> str:
@@ -120,6 +93,15 @@ class Store(ABC):
         """Store `data`; readers see the old bytes or the new ones, never a mixture."""
 
     @abstractmethod
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store `data` where nothing lies under the key yet; tell whether it lies there now.
+
+        Of several that put to one key at the same time one succeeds: no two may send the same bytes, so each sends a
+        word of its own. Where a server knows no such condition, two can succeed if the second has seen nothing before
+        the first had written; then the first finds other bytes under the key afterwards.
+        """
+
+    @abstractmethod
     def get_bytes(self, key: str) -> bytes:
         """Return the bytes under a key. Raises MissingObject."""
 
@@ -132,8 +114,12 @@ class Store(ABC):
         """Remove what lies under these keys; a key with nothing under it is no error, so it can be repeated."""
 
     @abstractmethod
-    def _send(self, key: str, path: Path) -> None:
-        """Store a file; it appears whole or not at all."""
+    def put_file(self, key: str, path: Path, check: Callable[[], None] = go_on) -> None:
+        """Store a file, whatever lies there; it appears whole or not at all.
+
+        `check` is called every few megabytes, and ends the transfer by raising. Unlike `upload` this takes no thread
+        that the end of the process would wait for.
+        """
 
     @abstractmethod
     def _version(self, key: str) -> str:
@@ -145,6 +131,10 @@ class Store(ABC):
 
         Nothing is written if the object ends there. `version`, if not empty, must still be the object's.
         """
+
+    def impatient(self) -> Store:
+        """Return this store for requests that are not tried again: for work that can wait for a better moment."""
+        return self
 
     def _sound(self, item: Transfer) -> bool:
         """Tell whether what lies under the key in the right size is what it should be, if that is cheap to tell."""
@@ -174,7 +164,7 @@ class Store(ABC):
         A key that is there with the same size is left alone, since keys are content addresses: an interrupted upload
         continues where it stopped. Raises WrongBytes for a file that is not what its sha256 says.
         """
-        return _parallel(self._upload, items, tick)
+        return parallel(self._upload, items, tick, (MissingObject, WrongBytes))
 
     def download(self, items: Sequence[Transfer], tick: Callable[[int], None] = _no_tick) -> int:
         """Fetch files, several at a time, and return the bytes received; `tick(1)` follows every finished file.
@@ -183,7 +173,7 @@ class Store(ABC):
         continued; if the whole then has the wrong sha256 it is fetched once more from the start. Processes that want
         the same file wait for each other. Raises MissingObject, WrongBytes, StorageError.
         """
-        return _parallel(self._download, items, tick)
+        return parallel(self._download, items, tick, (MissingObject, WrongBytes))
 
     def _upload(self, item: Transfer) -> int:
         with disk_errors(item.path, lambda: None):
@@ -192,7 +182,7 @@ class Store(ABC):
                 return 0
             if item.sha256 and (found := sha256_file(item.path)) != item.sha256:
                 raise WrongBytes(f"{item.path} has sha256 {found}, expected {item.sha256}; it was not sent.")
-            self._send(item.key, item.path)
+            self.put_file(item.key, item.path)
         return size
 
     def _download(self, item: Transfer) -> int:
@@ -251,46 +241,3 @@ def _claim(item: Transfer, part: Path) -> BinaryIO | None:
             file.seek(0)
             return file
         file.close()  # renamed to its place, or removed, while this one waited
-
-
-def _parallel(work: Callable[[Transfer], int], items: Sequence[Transfer], tick: Callable[[int], None]) -> int:
-    """Run `work` on all items, a few at a time, and add up the bytes.
-
-    Missing and wrong objects are collected and reported together; any other error ends the whole once what runs is
-    done.
-    """
-    limit = transfers()
-    total = 0
-    problems: list[StorageError] = []
-    outage: StorageError | None = None
-    queue = iter(items)
-    running: set[Future[int]] = set()
-    with threads("transfer") as pool:
-        while True:
-            if outage is None:
-                running |= {pool.submit(work, item) for item in islice(queue, limit - len(running))}
-            if not running:
-                break
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                try:
-                    total += future.result()
-                    tick(1)
-                except (MissingObject, WrongBytes) as error:
-                    problems.append(error)
-                except StorageError as error:
-                    outage = error
-    if outage:
-        raise outage
-    if problems:
-        raise _together(problems, len(items))
-    return total
-
-
-def _together(problems: Sequence[StorageError], total: int) -> StorageError:
-    """Make one error of several."""
-    if len(problems) == 1:
-        return problems[0]
-    lines = sorted(problem.message for problem in problems)
-    more = [f"and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    return type(problems[0])(f"{len(lines)} of {total} files could not be moved:", [*lines[:LISTED], *more])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import certifi
@@ -12,7 +13,7 @@ import urllib3
 from minio import Minio
 
 from sightline.errors import StorageUsageError
-from sightline.storage.base import setting, transfers
+from sightline.storage.parallel import setting, transfers
 
 CONNECT, ANSWER = 5, 60  # seconds for a connection; for a request to be sent, and for its answer to begin
 
@@ -94,3 +95,16 @@ def connect(address: str) -> Any:
         )
     except ValueError as error:
         raise StorageUsageError(f"SIGHTLINE_S3_ENDPOINT {address} or AWS_REGION cannot be used: {error}.") from None
+
+
+class Checked:
+    """A file for minio, which reads it a part at a time; `check` is called before each, and may raise."""
+
+    def __init__(self, file: BinaryIO, check: Callable[[], None]) -> None:
+        """Read from `file`."""
+        self.file, self.check = file, check
+
+    def read(self, size: int) -> bytes:
+        """Read the next part, or some of it."""
+        self.check()
+        return self.file.read(size)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes
+from uuid import uuid4
 
 from sightline.atomic import replacing
 from sightline.errors import StorageUsageError
@@ -23,6 +24,7 @@ from sightline.storage.base import (
     Transfer,
     check_key,
     disk_errors,
+    go_on,
     sha256_file,
 )
 
@@ -91,6 +93,21 @@ class FileStore(Store):
         with disk_errors(target, lambda: len(data)), replacing(target, durable=True) as beside:
             beside.write_bytes(data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store `data` where nothing lies under the key yet; tell whether it lies there now."""
+        target = self._path(key)
+        beside = target.with_name(f".{uuid4().hex}.tmp")
+        with disk_errors(target, lambda: len(data)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                beside.write_bytes(data)
+                os.link(beside, target)  # whole at once, and refused where there is something
+            except FileExistsError:
+                return False
+            finally:
+                beside.unlink(missing_ok=True)
+        return True
+
     def get_bytes(self, key: str) -> bytes:
         """Return the bytes under a key. Raises MissingObject."""
         with disk_errors(self._path(key), lambda: None), self._reading(key) as file:
@@ -119,14 +136,16 @@ class FileStore(Store):
                 for parent in list(path.relative_to(self.root).parents)[:-2]:
                     (self.root / parent).rmdir()
 
-    def _sound(self, item: Transfer) -> bool:
-        return not (item.sha256 and item.sha256 in item.key) or sha256_file(self._path(item.key)) == item.sha256
-
-    def _send(self, key: str, path: Path) -> None:
+    def put_file(self, key: str, path: Path, check: Callable[[], None] = go_on) -> None:
+        """Store a file, whatever lies there; it appears whole or not at all. On a disk `check` is called once."""
+        check()
         # A copy, never a link: the sender may go on writing to its file.
         target = self._path(key)
         with disk_errors(target, lambda: path.stat().st_size), replacing(target, durable=True) as beside:
             shutil.copyfile(path, beside)
+
+    def _sound(self, item: Transfer) -> bool:
+        return not (item.sha256 and item.sha256 in item.key) or sha256_file(self._path(item.key)) == item.sha256
 
     def _version(self, key: str) -> str:
         with self._reading(key) as file:

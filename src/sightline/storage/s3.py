@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -34,8 +35,8 @@ from sightline.storage.answers import (
     reason,
     refused,
 )
-from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key
-from sightline.storage.client import connect, endpoint, patience
+from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, go_on
+from sightline.storage.client import Checked, connect, endpoint, patience
 from sightline.storage.patience import Outage, Patience
 
 Result = TypeVar("Result")
@@ -72,6 +73,12 @@ class S3Store(Store):
         self._outage = Outage.of(self.address, self.wait)
         self._client = connect(self.address)
 
+    def impatient(self) -> S3Store:
+        """Return this store for requests that are not tried again."""
+        other = copy(self)
+        other.wait = 0
+        return other
+
     def check(self) -> None:
         """Ask for the bucket. Raises StorageUsageError if it is missing or refused, StorageError without an answer."""
         self._retry(lambda: next(self._client.list_objects(self.bucket, prefix=self.prefix), None))
@@ -92,6 +99,42 @@ class S3Store(Store):
                 raise NotS3
 
         self._retry(send, key)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Store `data` where nothing lies under the key yet; tell whether it lies there now."""
+        if self.exists(key):  # some servers pass over the condition
+            return False
+        name = self._name(key)
+
+        def send() -> None:
+            try:
+                # minio's `put_object` makes every header it does not know one of the object's own.
+                sent = self._client._put_object(self.bucket, name, data, {"If-None-Match": "*"})
+            except S3Error as error:
+                if error.response.status != 412:
+                    raise
+            else:
+                if not sent.etag:
+                    raise NotS3
+
+        self._retry(send, key)
+        # The first of two tries may have arrived though its answer did not, so what lies there tells.
+        return self.get_bytes(key) == data
+
+    def put_file(self, key: str, path: Path, check: Callable[[], None] = go_on) -> None:
+        """Store a file, whatever lies there; it appears whole or not at all. `check` is called before every part."""
+        name, size = self._name(key), path.stat().st_size
+        with open(path, "rb") as file:
+            parts = Checked(file, check)
+
+            def send() -> None:
+                file.seek(0)
+                # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
+                sent = self._client.put_object(self.bucket, name, parts, size, num_parallel_uploads=1)
+                if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
+                    raise Busy("InternalError")
+
+            self._retry(send, key, lambda: max(0, file.tell() - MIN_PART_SIZE))  # the last part read is on its way
 
     def get_bytes(self, key: str) -> bytes:
         """Return the bytes under a key. Raises MissingObject."""
@@ -127,19 +170,6 @@ class S3Store(Store):
     def _page(self, prefix: str, last: str | None) -> tuple[Any, ...]:
         found = self._client.list_objects(self.bucket, self.prefix + prefix, recursive=True, start_after=last)
         return tuple(islice(found, PAGE))
-
-    def _send(self, key: str, path: Path) -> None:
-        name, size = self._name(key), path.stat().st_size
-        with open(path, "rb") as file:
-
-            def send() -> None:
-                file.seek(0)
-                # One part at a time: the parallelism is over files, which keeps memory at one part (5 MiB or more).
-                sent = self._client.put_object(self.bucket, name, file, size, num_parallel_uploads=1)
-                if not sent.etag:  # the last step of an upload in parts may answer 200 and hold an error
-                    raise Busy("InternalError")
-
-            self._retry(send, key, lambda: max(0, file.tell() - MIN_PART_SIZE))  # the last part read is on its way
 
     def _version(self, key: str) -> str:
         try:
