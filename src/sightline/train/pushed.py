@@ -164,7 +164,8 @@ def make_room(store: Store, training: str, number: int, best: int) -> None:
     What lies under a higher number than that of this lease is another's. Raises StorageError.
     """
     there = contents(store, training)
-    kept = {*there.checkpoints[:KEPT], *[item for item in there.checkpoints if item.epoch == best][:1]}
+    newest = there.checkpoints[:1] + [item for item in there.checkpoints[1:] if item.epoch != best]
+    kept = {*newest[:KEPT], *[item for item in there.checkpoints if item.epoch == best][:1]}
     needed = {item.key(training, suffix) for item in kept for suffix in (".json", ".pt")}
     needed |= {attempts_key(training, old) for old in there.attempts[:1]}
     delete(store, (key for key in there.keys if key not in needed and int(_inside(key).split("/")[0]) <= number))
