@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sightline.cli.convert import convert
-from sightline.cli.options import Json, err, non_empty, out, print_document, styled
+from sightline.cli.options import Json, StoreUri, age, err, non_empty, out, print_document, styled
 from sightline.errors import ConfigError, StageInputError
 from sightline.storage import Store, Stored, default_store, open_store
 
@@ -30,18 +29,8 @@ app = typer.Typer(
 
 app.command()(convert)
 
-StoreUri = Annotated[
-    str | None,
-    typer.Option(
-        "--store",
-        parser=non_empty,
-        metavar="<str>",
-        help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.",
-    ),
-]
 NAMES = "A digest or its first 6 digits or more, a snapshot's URI, or the run directory it came from."
 Name = Annotated[str, typer.Argument(parser=non_empty, help=NAMES)]
-UNITS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 SHOWN = 12  # digits of a digest
 
 
@@ -193,27 +182,19 @@ def prune(
         raise ConfigError("prune needs exactly one of: snapshots to delete, --keep, --older-than.")
     if cache and store:
         raise ConfigError("prune: got both --cache and --store; expected one of them.")
-    spare = _seconds("--grace", grace)
-    age = _seconds("--older-than", older_than) if older_than is not None else None
+    spare = age("--grace", grace)
+    oldest = age("--older-than", older_than) if older_than is not None else None
     opened = None if cache else _opened(store)
     entries = catalog.stored(opened) if opened else work.cached()
     if snapshots:
         choice = work.Choice(list(dict.fromkeys(_digest_of(name, opened, entries) for name in snapshots)), [])
     else:
-        choice = work.choose(entries, keep=keep, older_than=age, grace=spare)
+        choice = work.choose(entries, keep=keep, older_than=oldest, grace=spare)
     if opened:
         document = work.prune_store(opened, choice, grace=spare, yes=yes)
     else:
         document = work.prune_cache(choice, grace=spare, yes=yes)
     print_document(document, as_json, _pruned(document, grace))
-
-
-def _seconds(option: str, text: str) -> float:
-    """Read `12h`, `30d` or `8w`. Raises ConfigError."""
-    found = re.fullmatch(r"(\d+)([hdw])", text)
-    if not found:
-        raise ConfigError(f"{option}: got '{text}', expected a number of hours, days or weeks, such as 12h, 30d or 8w.")
-    return int(found[1]) * UNITS[found[2]]
 
 
 def _digest_of(name: str, store: Store | None, entries: list[Stored]) -> str:

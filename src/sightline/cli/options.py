@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ from sightline.storage.files import file_uri
 
 out = Terminal(highlight=False, soft_wrap=True, emoji=False)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+
+AGES = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}  # seconds
 
 
 def non_empty(text: str) -> str:
@@ -110,6 +113,16 @@ Run = Annotated[
     ),
 ]
 Confidence = Annotated[float | None, typer.Option(parser=fraction, metavar="<0 to 1>", help="Default: the file's own.")]
+Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Folder of all runs.")]
+StoreUri = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        parser=non_empty,
+        metavar="<str>",
+        help="Store: a folder or s3://bucket/prefix. Default: SIGHTLINE_STORE.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the document as JSON on stdout, and nothing else there.")]
 DeviceName = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
@@ -140,6 +153,14 @@ def finish_dead(runs: Path) -> None:
     """Write the summaries of runs whose command was killed, and say so."""
     for line in outcome.conclude_dead(runs):
         err.print(styled(("note:", "yellow"), f" {line}"))
+
+
+def age(option: str, text: str) -> float:
+    """Read an age, `12h`, `30d` or `8w`, in seconds. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+)([hdw])", text)
+    if not found:
+        raise ConfigError(f"{option}: got '{text}', expected a number of hours, days or weeks, such as 12h, 30d or 8w.")
+    return int(found[1]) * AGES[found[2]]
 
 
 def print_document(document: Document, as_json: bool, lines: Sequence[str | Text]) -> None:

@@ -21,13 +21,13 @@ from sightline.cli.options import (
     Json,
     Pictures,
     PolicyName,
+    Runs,
     TrustWeights,
     Weights,
     WeightsSha256,
     err,
     finish_dead,
     non_empty,
-    non_empty_path,
     out,
     values,
 )
@@ -59,7 +59,6 @@ Gpus = Annotated[
     int | None,
     typer.Option(help="GPUs to train on; 0 for the CPU. Default: all there are, or 0 with train.cpu_processes."),
 ]
-Runs = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Folder of all runs.")]
 RunId = Annotated[
     str | None, typer.Option(help="Name of this run; one that failed is started again. Default: time and preset.")
 ]
