@@ -92,12 +92,12 @@ class Pusher:
                 timeout=seconds,
             )
 
-    def end(self) -> None:
-        """End the thread: a push under way stops at its next part. One that hangs in a request is left to itself."""
+    def end(self, seconds: float) -> None:
+        """End the thread: a push under way stops at its next part. One that takes longer is left to itself."""
         with self._change:
             self._ended = True
             self._change.notify_all()
-        self._thread.join(1.0)
+        self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self.outages.lost:

@@ -85,6 +85,7 @@ class Remote:
         self._later = store.impatient()
         self._outages = Outages()
         self._attempts: Path | None = None
+        self._sent = b""  # of the attempts
         self._ended = threading.Event()
         self._beater = threading.Thread(target=self._beats, name="beat", daemon=True)
 
@@ -185,7 +186,6 @@ class Remote:
         """Say that this run is there, and send the attempts."""
         assert self.lease
         beaten = noted = time.monotonic()
-        sent = b""
         while not self.lost and not self._ended.wait(min(1.0, self.timing.beat)):
             now = time.monotonic()
             if now - beaten >= self.timing.beat:
@@ -193,12 +193,17 @@ class Remote:
                 with self._outages.noted("beat"):
                     self.lease.check(self._later)
                     self.lease.beat(self._later)
-            if self._attempts and (not sent or now - noted >= self.timing.note):
+            if self._attempts and (not self._sent or now - noted >= self.timing.note):
                 noted = now
-                with self._outages.noted("attempts"), contextlib.suppress(FileNotFoundError):
-                    if (text := self._attempts.read_bytes()) != sent:
-                        self._later.put_bytes(pushed.attempts_key(self.key, self.lease.number), text)
-                        sent = text
+                with self._outages.noted("attempts"):
+                    self._send_attempts(self.lease)
+
+    def _send_attempts(self, held: Lease) -> None:
+        """Send the file of attempts if it has changed. Raises StorageError."""
+        with contextlib.suppress(FileNotFoundError):
+            if self._attempts and (text := self._attempts.read_bytes()) != self._sent:
+                self._later.put_bytes(pushed.attempts_key(self.key, held.number), text)
+                self._sent = text
 
     # --- at the end
 
@@ -207,7 +212,7 @@ class Remote:
 
         Call it once the result lies where `finished` of those who wait finds it.
         """
-        if not self._end() or not self.lease or self.lost:
+        if not self._end(1.0) or not self.lease or self.lost:
             return
         with self._outages.noted("finish", "what was pushed lies there until `sightline checkpoints prune`"):
             self.lease.check(self._later)
@@ -217,20 +222,23 @@ class Remote:
     def close(self, *, drain: bool = True) -> None:
         """Let go of the training, so that another run can go on with it at once. Does not raise.
 
-        With `drain` the last checkpoint has `Timing.drain` seconds to arrive; without it this takes no longer than one
-        request.
+        The attempts are sent as they are then. With `drain` the last checkpoint has `Timing.drain` seconds to arrive;
+        without it this takes no longer than two requests.
         """
         if drain and self._pusher and not self._ended.is_set():
             self._pusher.drain(self.timing.drain)
-        if self._end() and self.lease and not self.lost:
+        if self._end(1.0 if drain else 0.1) and self.lease and not self.lost:
             with self._outages.noted("close", f"whoever goes on with this training waits {self.timing.silence:.0f} s"):
+                self._send_attempts(self.lease)
                 self.lease.beat(self._later, "ended")
 
-    def _end(self) -> bool:
-        """End the threads; False if that was done before."""
+    def _end(self, seconds: float) -> bool:
+        """End the threads, and wait so long for each that is in a request; False if that was done before."""
         if self._ended.is_set():
             return False
         self._ended.set()
+        if self._beater.is_alive():  # a late beat would say that this run goes on
+            self._beater.join(seconds)
         if self._pusher:
-            self._pusher.end()
+            self._pusher.end(seconds)
         return True
