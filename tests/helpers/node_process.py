@@ -16,7 +16,7 @@ from typing import Any
 from sightline.errors import DeviceError, SightlineError, TrainError
 from sightline.train.nodes import Assignment, Coordinator, Follower, Limits, Node, Report
 
-LIMITS = Limits(beat=0.1, answer=2, silent=2, grace=0.5, ending=3, gather=5, remind=1)
+LIMITS = Limits(beat=0.1, answer=5, silent=2, grace=0.5, ending=3, gather=5, remind=1)
 
 
 def say(event: str, **fields: Any) -> None:

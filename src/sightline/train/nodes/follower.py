@@ -190,11 +190,22 @@ class Follower:
         )
 
     def _say_goodbye(self, error: BaseException) -> None:
-        """Tell node 0 why this process ends, if it is there; without that it finds out by the silence."""
+        """Tell node 0 why this process ends, if it is there; without that it finds out by the silence.
+
+        Node 0 may have begun a little later than a node that fails at once; an interrupt leaves no time to wait for it.
+        """
+        deadline = time.monotonic() + (self.limits.answer if isinstance(error, Exception) else 0.0)
         client = Client(self.node.address, self.node.port, timeout=min(1.0, self.limits.answer))
         with self._changed:
             self._running = None
-        try:
-            client.ask(self._beat(error_report("train", error)))
-        except (NoAnswer, OtherVersion):
-            return
+        while True:
+            try:
+                client.ask(self._beat(error_report("train", error)))
+            except NoAnswer:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(self.limits.beat)
+            except OtherVersion:
+                return
+            else:
+                return
