@@ -21,6 +21,8 @@ from sightline.config import TrainConfig
 from sightline.errors import ConfigError
 from sightline.train.nodes import Node, identity, place
 from sightline.train.nodes.node import socket_variables
+from tests.helpers.command import sightline
+from tests.helpers.documents import write_run
 
 LONG, SHORT, BROKEN = ["sleep", "25"], ["sleep", "0.3"], ["sh", "-c", "exit 7"]
 SAME = {"snapshot": "5" * 64, "train.batch": "16"}
@@ -326,6 +328,14 @@ def test_several_nodes_without_a_number_get_the_commands_to_run() -> None:
     )
     with pytest.raises(ConfigError, match="--node-rank is not set"):
         place(TWO, address="10.0.0.7", environ={})
+
+
+def test_the_command_says_what_to_run_on_each_machine(tmp_path: Path) -> None:
+    write_run(tmp_path / "mine", stages=["validate"])
+    done = sightline("train", "--run", "mine", "--set", "train.nodes=2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "sightline train --run mine --set train.nodes=2 --node-rank 1 --master-addr HOST" in done.stderr
+    assert not (tmp_path / "mine" / "train").exists()
 
 
 def test_options_of_several_nodes_need_several_nodes() -> None:

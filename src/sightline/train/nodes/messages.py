@@ -22,7 +22,7 @@ class Limits:
     answer: float = 10.0  # for the answer to one
     silent: float = 30.0  # without a message, after which a node counts as lost; a lost node must be known in a minute
     grace: float = 10.0  # for ranks to fail by themselves after those of another node, and to write down why
-    ending: float = 45.0  # for ranks that were told to end; torchrun gives them 30
+    ending: float = 30.0  # for ranks that were told to end
     gather: float = 600.0  # for all nodes to be there before an attempt, and for node 0 to come back
     remind: float = 60.0  # between two notes that say for whom a node waits
 
