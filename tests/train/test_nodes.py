@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -359,6 +360,7 @@ def test_nodes_differ_by_what_they_train_and_not_by_where_the_snapshot_lies() ->
 
     here, there = of("file:///a/store/snapshots/5d"), of("s3://bucket/snapshots/5d")
     assert here == there
+    assert here["version of torch"] == metadata.version("torch")
     other = of("s3://bucket/snapshots/6e", batch=32, augment={"mixup": 0.5})
     assert {name for name in here if here[name] != other[name]} == {"snapshot", "train.batch", "train.augment.mixup"}
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from sightline.config import TrainConfig
 from sightline.errors import ConfigError, shown
+from sightline.runtime.provenance import code_digest, packages
 
 PORT = 29500  # torchrun's own default, which launchers also write
 INTERFACE = "GLOO_SOCKET_IFNAME"
@@ -147,13 +148,16 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
 def identity(*, snapshot: str, weights: str, config: TrainConfig, code: str) -> dict[str, str]:
     """Return what has to be the same on all nodes, by name; the arguments are those of the training's key.
 
-    Of a snapshot only the digest counts: nodes may reach the store by different URIs.
+    Of a snapshot only the digest counts: nodes may reach the store by different URIs. `code` is that of the machine
+    that validated; what runs on this one is added.
     """
     settings = config.model_dump(mode="json")
     augment: dict[str, Any] = settings.pop("augment")
     values = {f"train.{key}": value for key, value in settings.items()}
     values |= {f"train.augment.{key}": value for key, value in augment.items()}
     same = {"snapshot": PurePosixPath(snapshot).name, "weights": weights, "code": code}
+    same |= {"code of this machine": code_digest("train")}
+    same |= {f"version of {name}": version for name, version in packages().items()}
     return {**same, **{key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}}
 
 
