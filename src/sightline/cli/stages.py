@@ -61,11 +61,7 @@ NodeRank = Annotated[
 ]
 MasterAddr = Annotated[
     str | None,
-    typer.Option(
-        parser=non_empty,
-        metavar="<host>",
-        help="Name or address of machine 0, for the others. Default: PET_MASTER_ADDR.",
-    ),
+    typer.Option(parser=non_empty, metavar="<host>", help="Address of machine 0. Default: PET_MASTER_ADDR."),
 ]
 MasterPort = Annotated[
     int | None,
