@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from sightline.cli.options import (
     Json,
     Pictures,
     Run,
+    non_empty,
     out,
     print_document,
     print_lines,
@@ -53,6 +55,18 @@ Resume = Annotated[
         "start.",
     ),
 ]
+NodeRank = Annotated[
+    int | None,
+    typer.Option(metavar="<int>", help="Which of train.nodes machines this is; 0 decides. Default: PET_NODE_RANK."),
+]
+MasterAddr = Annotated[
+    str | None,
+    typer.Option(parser=non_empty, metavar="<host>", help="Address of machine 0. Default: PET_MASTER_ADDR."),
+]
+MasterPort = Annotated[
+    int | None,
+    typer.Option(metavar="<int>", help="Port on which machine 0 listens. Default: PET_MASTER_PORT, or 29500."),
+]
 
 
 def _validated(
@@ -63,16 +77,31 @@ def _validated(
     return document, apply(document.config, {**named, **parse_assignments(assignments)})
 
 
-def train(run: Run, resume: Resume = AUTO, assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
+def train(
+    run: Run,
+    resume: Resume = AUTO,
+    node_rank: NodeRank = None,
+    master_addr: MasterAddr = None,
+    master_port: MasterPort = None,
+    assign: Assign = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
     """Train on the snapshot of a run directory, or go on with a training of it that was stopped.
 
     sightline train --run runs/mine
 
     sightline train --run runs/mine --set train.epochs=50 --set train.gpus=2
+
+    On each of several machines with its own number; of a launcher such as Kubeflow Trainer it takes both itself:
+
+    sightline train --run runs/mine --set train.nodes=2 --node-rank 0 --master-addr 10.0.0.7
     """
     from sightline import train as stage
+    from sightline.train import nodes
 
     checked, config = _validated(run, assign)
+    command = ["sightline", "train", "--run", str(run), *(part for value in assign for part in ("--set", value))]
+    node = nodes.place(config.train, rank=node_rank, address=master_addr, port=master_port, command=shlex.join(command))
     with progress_display(as_json, run):
         document = stage.run(
             snapshot=checked.snapshot,
@@ -81,6 +110,7 @@ def train(run: Run, resume: Resume = AUTO, assign: Assign = [], as_json: Json = 
             code=checked.train_code,
             out=run / "train",
             resume=resume == AUTO,
+            node=node,
         )
     best = document.best
     print_document(

@@ -21,6 +21,7 @@ from sightline.train import divergence, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT
+from sightline.train.nodes import Node
 from sightline.train.supervisor import Training, supervise
 from sightline.train.work_folder import START, WorkFolder
 from sightline.weights import model_size
@@ -49,6 +50,7 @@ def run(
     out: Path,
     resume: bool = True,
     results: Results | None = None,
+    node: Node | None = None,
 ) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
@@ -56,7 +58,7 @@ def run(
     the code that trains. If another process is already doing the same training, wait for its result and take that:
     from its folder, or where that cannot be reached out of `results`; then `out` stays empty. What a killed training
     kept is taken up, unless `resume` is false. An earlier training in `out` remains until this one begins: settings
-    that are refused do not cost it.
+    that are refused do not cost it. `node` is this machine's place among several.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -73,7 +75,9 @@ def run(
                     if results and (elsewhere := results.finished()):
                         raise FinishedElsewhere(elsewhere)
                     with full_disk_explained(out, work.folder, BEST, LAST):
-                        document = _train(same, work, out, seconds, snapshot=snapshot, config=config, weights=weights)
+                        document = _train(
+                            same, work, out, seconds, snapshot=snapshot, config=config, weights=weights, node=node
+                        )
                         document.write(out)
                 if results:  # before the work folder goes, and whoever waits comes
                     results.keep()
@@ -91,6 +95,7 @@ def _train(
     snapshot: str,
     config: TrainConfig,
     weights: WeightsReference,
+    node: Node | None,
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`."""
     model, size = _start(weights, work)
@@ -103,7 +108,7 @@ def _train(
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
-        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG)
+        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, node)
     )
     history = read_history(folder / "results.csv")
     # On a tie the engine keeps the later epoch.

@@ -16,6 +16,7 @@ from sightline.train import checkpoints, divergence, endings, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.launch import Torchrun, free_port, launch
+from sightline.train.nodes import Node
 from sightline.train.work_folder import WorkFolder
 
 
@@ -37,6 +38,7 @@ class Training(NamedTuple):
     model: str  # an architecture or a checkpoint's path
     work: WorkFolder
     log: Path  # what the processes print
+    node: Node | None  # which of several machines this is
 
     @property
     def checkpoints(self) -> Path:

@@ -1,0 +1,81 @@
+"""What the nodes tell each other, in JSON, and how long they wait for each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from sightline.documents import ErrorReport
+from sightline.documents.base import Part
+
+LARGEST = 8 << 20  # bytes of a message
+PATH = "/sightline/train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long nodes wait for each other, in seconds."""
+
+    beat: float = 1.0  # between two messages of a node
+    answer: float = 10.0  # for the answer to one
+    silent: float = 30.0  # without a message, after which a node counts as lost; a lost node must be known in a minute
+    grace: float = 10.0  # for ranks to fail by themselves after those of another node, and to write down why
+    ending: float = 30.0  # for ranks that were told to end
+    gather: float = 600.0  # for all nodes to be there before an attempt, and for node 0 to come back
+    remind: float = 60.0  # between two notes that say for whom a node waits
+
+
+LIMITS = Limits()
+
+
+class Assignment(Part):
+    """An attempt that every node runs its share of."""
+
+    session: str  # of node 0: one that was started again counts its attempts in another one
+    number: int
+    port: int  # where torchrun's agents meet, on node 0
+    job: dict[str, Any]
+
+
+class Report(Part):
+    """How an attempt ended on a node."""
+
+    exit_code: int  # of torchrun, negative for a signal
+    evidence: dict[str, Any] = Field(default_factory=dict)  # the supervisor's own: exceptions, heartbeats, memory
+
+
+class Reported(Part):
+    """A report, and of which attempt it is."""
+
+    session: str
+    number: int
+    report: Report
+
+
+class Beat(Part):
+    """What a node tells node 0 every second: all that it has to say, so that no message depends on another."""
+
+    rank: int
+    session: str  # of the process that sends it
+    host: str
+    identity: dict[str, str]
+    ready: bool  # can run an attempt
+    running: bool  # runs one
+    progress: dict[str, Any]  # of the one that it runs
+    reported: Reported | None = None  # of the last one that it ran
+    left: ErrorReport | None = None  # the process ends for this reason
+
+
+class Orders(Part):
+    """What node 0 answers."""
+
+    session: str
+    host: str
+    refused: list[str] = Field(default_factory=list)  # where the nodes differ
+    taken: str | None = None  # the machine that is this node already
+    assignment: Assignment | None = None
+    end: bool = False  # the ranks of the attempt
+    finished: bool = False
+    error: ErrorReport | None = None  # with which it finished
