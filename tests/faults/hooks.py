@@ -1,0 +1,137 @@
+"""What happens inside the training processes of `make faults`: hooks, as a user would write them.
+
+Each acts before the second batch of the second epoch, so that one checkpoint is there and an epoch is half done. What
+they tell the outside lies in the folder that `SIGHTLINE_FAULTS` names: a file is written when something happens, with
+the machine's monotonic time, and says to later attempts that it has happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FOLDER = "SIGHTLINE_FAULTS"  # environment variable
+MET, GO, STRUCK = "met-{rank}", "go", "struck-{rank}"
+EPOCH, BATCH = 2, 2  # when a hook acts, both from 1
+PATIENCE = 20.0  # seconds that processes wait at most to be hurt
+GREEDY = 2  # images per pass that still fit into the memory of `out_of_memory_while_large`
+
+
+def meet(trainer: Any) -> None:
+    """Wait there, all processes together and alive by their heartbeats, until the fault was put; once."""
+
+    def wait() -> None:
+        if _first_time(MET):
+            deadline = time.monotonic() + PATIENCE
+            while not (_folder() / GO).exists() and time.monotonic() < deadline:
+                trainer.beat.tick()
+                time.sleep(0.05)
+
+    _at(trainer, wait)
+
+
+def out_of_memory(trainer: Any) -> None:
+    """Raise what torch raises when the memory of a GPU is too small; once, in the last process."""
+    _at(trainer, lambda: _last() and _first_time(STRUCK) and _no_gpu_memory())
+
+
+def out_of_memory_in_validation(trainer: Any) -> None:
+    """The same while the first process validates the second epoch; once."""
+    _at(trainer, lambda: _first_time(STRUCK) and _no_gpu_memory(), "on_val_batch_start")
+
+
+def out_of_memory_while_large(trainer: Any) -> None:
+    """The same in every attempt that passes more than two images at a time."""
+    _at(trainer, lambda: trainer.job.images > GREEDY and (_first_time(STRUCK) or True) and _no_gpu_memory())
+
+
+def eat_memory(trainer: Any) -> None:
+    """Take memory, and use it, until the kernel or a limit says no; once, in the last process."""
+
+    def eat() -> None:
+        eaten = []
+        while True:
+            eaten.append(bytearray(os.urandom(1 << 20)) * 64)
+
+    _at(trainer, lambda: _last() and _first_time(STRUCK) and eat())
+
+
+def not_a_number(trainer: Any) -> None:
+    """Put NaN into a weight; once."""
+    _at(trainer, lambda: _first_time(STRUCK) and _poison(trainer))
+
+
+def not_a_number_ever(trainer: Any) -> None:
+    """Put NaN into a weight in every attempt."""
+    _at(trainer, lambda: (_first_time(STRUCK) or True) and _poison(trainer))
+
+
+def full_disk(trainer: Any) -> None:
+    """Fill the disk that checkpoints go to; once, in the first process."""
+
+    def fill() -> None:
+        with contextlib.suppress(OSError), open(Path(trainer.job.checkpoints) / "filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+
+    _at(trainer, lambda: not _rank() and _first_time(STRUCK) and fill())
+
+
+def mistaken(trainer: Any) -> None:
+    """A mistake of the user's."""
+
+    def wrong() -> None:
+        _first_time(STRUCK)
+        raise KeyError("no such column: 'patient'")
+
+    _at(trainer, wrong)
+
+
+def _at(trainer: Any, act: Callable[[], Any], event: str = "on_train_batch_start") -> None:
+    """Act before the second batch of the second epoch."""
+    batches: dict[int, int] = {}
+
+    def called(_: Any) -> None:
+        epoch = trainer.epoch + 1
+        batches[epoch] = batches.get(epoch, 0) + 1
+        if epoch == EPOCH and batches[epoch] == BATCH:
+            act()
+
+    trainer.add_callback(event, called)
+
+
+def _no_gpu_memory() -> None:
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of …")
+
+
+def _poison(trainer: Any) -> None:
+    next(trainer.model.parameters()).data.fill_(float("nan"))
+
+
+def _folder() -> Path:
+    return Path(os.environ[FOLDER])
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", 0))
+
+
+def _last() -> bool:
+    return _rank() == int(os.environ.get("WORLD_SIZE", 1)) - 1
+
+
+def _first_time(name: str) -> bool:
+    """Note that something happens in this process; returns whether it has never before."""
+    path = _folder() / name.format(rank=_rank())
+    if path.exists():
+        return False
+    beside = path.with_suffix(".part")
+    beside.write_text(str(time.monotonic()))
+    beside.replace(path)
+    return True
