@@ -65,7 +65,7 @@ def played(each: Case, folder: Path) -> dict[str, Any]:
         outcome = each.play(stand)
     except pytest.skip.Exception as reason:
         row |= {"verdict": "skipped", "ended": str(reason)}
-    except Exception as error:  # whatever it is, the others are played
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others are played
         row |= {"verdict": "failed", "ended": f"{type(error).__name__}: {error}"}
     else:
         seconds = None if outcome.seconds is None else round(outcome.seconds, 1)

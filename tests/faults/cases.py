@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import cases_kills  # noqa: F401
+from tests.faults import cases_kills, cases_memory, cases_run, cases_state
 from tests.faults.registry import CASES, Case
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "Case", "cases_kills", "cases_memory", "cases_run", "cases_state"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 
 FOLDER = "SIGHTLINE_FAULTS"  # environment variable
 MET, GO, STRUCK = "met-{rank}", "go", "struck-{rank}"
+FILLER = "filler"  # a file that fills the disk
 EPOCH, BATCH = 2, 2  # when a hook acts, both from 1
 PATIENCE = 20.0  # seconds that processes wait at most to be hurt
 GREEDY = 2  # images per pass that still fit into the memory of `out_of_memory_while_large`
 
 
-def meet(trainer: Any) -> None:
+def meet(trainer: Any, epoch: int = EPOCH) -> None:
     """Wait there, all processes together and alive by their heartbeats, until the fault was put; once."""
 
     def wait() -> None:
@@ -31,7 +33,12 @@ def meet(trainer: Any) -> None:
                 trainer.beat.tick()
                 time.sleep(0.05)
 
-    _at(trainer, wait)
+    _at(trainer, wait, epoch=epoch)
+
+
+def meet_later(trainer: Any) -> None:
+    """The same in the third epoch, with two checkpoints."""
+    meet(trainer, EPOCH + 1)
 
 
 def out_of_memory(trainer: Any) -> None:
@@ -60,6 +67,12 @@ def eat_memory(trainer: Any) -> None:
     _at(trainer, lambda: _last() and _first_time(STRUCK) and eat())
 
 
+def ask_for_too_much(trainer: Any) -> None:
+    """Ask for as much address space as the limit allows in all; once, in the last process."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    _at(trainer, lambda: _last() and _first_time(STRUCK) and bytearray(allowed))
+
+
 def not_a_number(trainer: Any) -> None:
     """Put NaN into a weight; once."""
     _at(trainer, lambda: _first_time(STRUCK) and _poison(trainer))
@@ -74,7 +87,7 @@ def full_disk(trainer: Any) -> None:
     """Fill the disk that checkpoints go to; once, in the first process."""
 
     def fill() -> None:
-        with contextlib.suppress(OSError), open(Path(trainer.job.checkpoints) / "filler", "wb", buffering=0) as file:
+        with contextlib.suppress(OSError), open(Path(trainer.job.checkpoints) / FILLER, "wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 16))
 
@@ -91,14 +104,14 @@ def mistaken(trainer: Any) -> None:
     _at(trainer, wrong)
 
 
-def _at(trainer: Any, act: Callable[[], Any], event: str = "on_train_batch_start") -> None:
-    """Act before the second batch of the second epoch."""
+def _at(trainer: Any, act: Callable[[], Any], event: str = "on_train_batch_start", epoch: int = EPOCH) -> None:
+    """Act before the second batch of an epoch."""
     batches: dict[int, int] = {}
 
     def called(_: Any) -> None:
-        epoch = trainer.epoch + 1
-        batches[epoch] = batches.get(epoch, 0) + 1
-        if epoch == EPOCH and batches[epoch] == BATCH:
+        running = trainer.epoch + 1
+        batches[running] = batches.get(running, 0) + 1
+        if running == epoch and batches[running] == BATCH:
             act()
 
     trainer.add_callback(event, called)

@@ -24,6 +24,7 @@ SETTINGS = {
     **{"epochs": 3, "image_size": 64, "batch": 8, "cpu_processes": 2, "workers": 0, "nominal_batch": 8},
     **{"warmup_epochs": 1, "augment.mosaic": 0, "hook": "tests.faults.hooks:meet"},
 }
+WEIGHTS = "yolo11n.yaml"
 LONGEST = 240  # seconds that a training may take
 
 
@@ -45,7 +46,7 @@ def prepared(folder: Path) -> Path:
         for path in sorted((folder / "data" / "images" / split).iterdir())[count:]:
             path.unlink()
             (folder / "data" / "labels" / split / f"{path.stem}.txt").unlink()
-    command = ["validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", "--policy", "lenient"]
+    command = ["validate", "--data", "data", "--weights", WEIGHTS, "--run", "run", "--policy", "lenient"]
     done = subprocess.run(
         sightline(*command), cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
     )
@@ -85,8 +86,18 @@ class Stand:
     def start(self, *before: str, **settings: object) -> Started:
         """Start `sightline train`, behind the words `before`, with settings that stay for later starts."""
         self.settings.update(settings)
-        words = [text for name, value in self.settings.items() for text in ("--set", f"train.{name}={value}")]
-        command = [*before, *sightline("train", "--run", str(self.run), *words)]
+        return self._start([*before, *sightline("train", "--run", str(self.run), *self._words())])
+
+    def start_run(self, name: str) -> Started:
+        """Start `sightline run` under this name."""
+        self.run = self.folder / "runs" / name
+        data = ["--data", str(self.base / "data"), "--weights", WEIGHTS, "--policy", "lenient", "--gpus", "0"]
+        return self._start(sightline("run", "--run-id", name, "--preset", "quickstart", *data, *self._words()))
+
+    def _words(self) -> list[str]:
+        return [text for name, value in self.settings.items() for text in ("--set", f"train.{name}={value}")]
+
+    def _start(self, command: Sequence[str]) -> Started:
         self.started.append(Started(command, self))
         return self.started[-1]
 
@@ -228,9 +239,9 @@ def children(number: int) -> list[int]:
     return found
 
 
-def gone(numbers: Sequence[int]) -> None:
+def gone(numbers: Sequence[int], seconds: float = 20) -> None:
     """Wait until processes are no more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + seconds
     for number in numbers:
         while True:
             try:
