@@ -45,7 +45,7 @@ def job_killed(stand: Stand) -> Outcome:
     started = stand.start()
     ranks = started.met()
     everybody = [started.process.pid, parent(ranks[0]), *ranks.values()]
-    stand.strike(lambda: [kill(number) for number in everybody])
+    stand.strike(lambda: kill(*everybody))
     started.wait()
     gone(everybody[1:])
     return recovered(stand, stand.start(), "killed")

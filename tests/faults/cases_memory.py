@@ -14,8 +14,6 @@ from tests.helpers.control_group import limited
 GROUP_BYTES = 4_000_000_000  # enough for two ranks of a nano model on small images
 ADDRESS_KIB = 16_000_000  # of address space, most of which torch maps and never uses
 SHARED = "mount -t tmpfs -o size=1m tmpfs /dev/shm"
-# A batch takes 786 kB of it: one fits, which lets the training start, and those that loaders prepare ahead do not.
-LARGE = {"image_size": 128, "batch": 16, "cpu_processes": 1}
 
 
 def _gpu_memory(stand: Stand, *, hook: str, ranks: int) -> Outcome:
@@ -79,8 +77,8 @@ def shared_memory(stand: Stand) -> Outcome:
     tried = subprocess.run([*before, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         pytest.skip(f"needs the right to mount a small /dev/shm: {tried.stderr.strip()}")
-    # With two loaders and with one it is too small, with none it is not needed.
-    started = stand.start(*before, workers=2, **LARGE)
+    # A batch takes 786 kB: one fits, which lets the training start, and what even one loader prepares ahead does not.
+    started = stand.start(*before, workers=2, image_size=128, batch=16, cpu_processes=1)
     stand.strike(lambda: None)
     outcome = recovered(stand, started, "shared_memory", "shared_memory", kept=0)
     changed = [change for attempt in stand.document().attempts for change in attempt.changed]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -32,10 +33,10 @@ class WentWrong(AssertionError):
     """A case did not end as it must."""
 
 
-def expect(holds: object, what: str) -> None:
+def expect(holds: object, what: object) -> None:
     """Fail a case unless something holds."""
     if not holds:
-        raise WentWrong(what)
+        raise WentWrong(str(what))
 
 
 @cache
@@ -69,8 +70,9 @@ def environment(base: Path) -> dict[str, str]:
 class Stand:
     """One training under a fault, in a folder of its own."""
 
-    def __init__(self, folder: Path, base: Path) -> None:
-        """Take the validated run in `base`."""
+    def __init__(self, folder: Path, base: Path, ranks: Sequence[int] | None = None) -> None:
+        """Take the validated run in `base`; `ranks` are those of this machine, by default all."""
+        self.ranks = ranks
         self.folder, self.base = folder, prepared(base)
         self.work, self.run, self.faults = folder / "work", folder / "run", folder / "faults"
         self.faults.mkdir(parents=True)
@@ -83,10 +85,10 @@ class Stand:
         self.started: list[Started] = []
         self.struck: float | None = None  # when the fault was put, on the monotonic clock
 
-    def start(self, *before: str, **settings: object) -> Started:
+    def start(self, *before: str, options: Sequence[str] = (), **settings: object) -> Started:
         """Start `sightline train`, behind the words `before`, with settings that stay for later starts."""
         self.settings.update(settings)
-        return self._start([*before, *sightline("train", "--run", str(self.run), *self._words())])
+        return self._start([*before, *sightline("train", "--run", str(self.run), *options, *self._words())])
 
     def start_run(self, name: str) -> Started:
         """Start `sightline run` under this name."""
@@ -156,8 +158,8 @@ class Started:
 
     def met(self) -> dict[int, int]:
         """Wait until all training processes wait in mid-epoch; returns their numbers by rank."""
-        world = int(str(self.stand.settings["cpu_processes"]))
-        self.until(lambda: all((self.stand.faults / hooks.MET.format(rank=rank)).exists() for rank in range(world)))
+        ranks = self.stand.ranks or range(int(str(self.stand.settings["cpu_processes"])))
+        self.until(lambda: all((self.stand.faults / hooks.MET.format(rank=rank)).exists() for rank in ranks))
         return self.signs.processes()
 
     def until(self, holds: Callable[[], object], seconds: float = LONGEST) -> None:
@@ -221,9 +223,11 @@ class Signs(threading.Thread):
         self._stop_asked.set()
 
 
-def kill(number: int) -> None:
-    """Send a process SIGKILL."""
-    os.kill(number, signal.SIGKILL)
+def kill(*numbers: int) -> None:
+    """Send processes SIGKILL."""
+    for number in numbers:
+        with contextlib.suppress(ProcessLookupError):  # its parent was killed before it
+            os.kill(number, signal.SIGKILL)
 
 
 def parent(number: int) -> int:
