@@ -86,4 +86,5 @@ def mistake_in_hook(stand: Stand) -> Outcome:
 
 @case("hook-missing", "a hook that is not there")
 def hook_missing(stand: Stand) -> Outcome:
-    return stopped(stand, stand.start(hook="no_such_module:hook"), "code", "no_such_module")
+    started = stand.start(hook="no_such_module:hook")
+    return stopped(stand, started, "configuration", "train.hook", "no module 'no_such_module'", attempts=0, code=2)
