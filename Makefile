@@ -25,7 +25,7 @@ export SIGHTLINE_IMAGES := $(IMAGES)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check manifests secrets format compile submit schedule bench lock images push test-images test-cluster wheel clean
+.PHONY: help install run test check manifests secrets format compile submit schedule bench faults lock images push test-images test-cluster wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
@@ -92,6 +92,9 @@ schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.ya
 
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+faults: $(STAMP) ## put real faults to real trainings, and print how each ended (ARGS="rank-killed …"; ARGS=--list)
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 lock: $(STAMP) ## resolve the lock files again (needs the network)
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements.lock

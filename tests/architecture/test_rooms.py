@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 PACKAGE = TESTS.parent / "src" / "sightline"
-OF_NO_ROOM = {"architecture", "bench", "cluster", "e2e", "helpers", "images", "manifests", "pipelines"}
+OF_NO_ROOM = {"architecture", "bench", "cluster", "e2e", "faults", "helpers", "images", "manifests", "pipelines"}
 
 
 def test_every_folder_of_tests_is_a_room_of_the_package() -> None:

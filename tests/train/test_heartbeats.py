@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.errors import ConfigError
 from sightline.train import heartbeats
 from sightline.train.heartbeats import Heartbeat, Patience, idle
 
@@ -30,6 +31,17 @@ def beat(time: float = 0.0, phase: str = "train", slowest: float = 0.0, rank: in
 )
 def test_a_training_may_take_two_minutes_or_twenty_of_its_slowest_steps(beats: list[Heartbeat], seconds: float) -> None:
     assert Patience().allowed(beats) == seconds
+
+
+def test_the_environment_may_say_how_long_silence_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(heartbeats.VARIABLE, "7.5")
+    assert heartbeats.patience().allowed([beat(slowest=30.0)]) == 7.5
+    for wrong in ("soon", "0", "-1", "nan", "inf"):
+        monkeypatch.setenv(heartbeats.VARIABLE, wrong)
+        with pytest.raises(ConfigError, match=f"SIGHTLINE_TRAIN_SILENCE: got '{wrong}', expected the seconds"):
+            heartbeats.patience()
+    monkeypatch.delenv(heartbeats.VARIABLE)
+    assert heartbeats.patience() == Patience()
 
 
 def test_the_process_that_made_progress_last_counts() -> None:

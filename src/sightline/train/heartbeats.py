@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from sightline.errors import ConfigError
 from sightline.train.engine.beat import FILE
+
+VARIABLE = "SIGHTLINE_TRAIN_SILENCE"  # seconds without progress that are a hang, in place of what `Patience` computes
 
 
 class Heartbeat(BaseModel):
@@ -38,12 +43,29 @@ class Patience:
     least: float = 120.0
     factor: float = 20.0  # times the slowest step
     first: float = 600.0  # until the first step has been made: models are built, images scanned, kernels chosen
+    always: float | None = None  # instead of all these
 
     def allowed(self, beats: Sequence[Heartbeat]) -> float:
         """Return the seconds without progress after which this is a hang."""
+        if self.always is not None:
+            return self.always
         slowest = max((beat.slowest for beat in beats), default=0.0)
         training = any(beat.slowest and beat.phase != "setup" for beat in beats)
         return max(self.least if training else self.first, self.factor * slowest)
+
+
+def patience() -> Patience:
+    """Return what the environment says. Raises ConfigError where that is no number of seconds."""
+    text = os.environ.get(VARIABLE)
+    if not text:
+        return Patience()
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds < math.inf:
+            return Patience(always=seconds)
+    raise ConfigError(
+        f"{VARIABLE}: got '{text}', expected the seconds without progress after which a training hangs, such as 600."
+    )
 
 
 def idle(beats: Sequence[Heartbeat], since: float, now: float) -> float:

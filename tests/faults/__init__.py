@@ -1,0 +1,1 @@
+"""Real faults, put to real trainings: `make faults`."""

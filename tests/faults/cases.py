@@ -1,0 +1,8 @@
+"""All cases, in the order in which they are played."""
+
+from __future__ import annotations
+
+from tests.faults import cases_kills, cases_memory, cases_run, cases_state
+from tests.faults.registry import CASES, Case
+
+__all__ = ["CASES", "Case", "cases_kills", "cases_memory", "cases_run", "cases_state"]
