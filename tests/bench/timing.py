@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -19,21 +20,22 @@ WATCHER = (  # a process of its own, so that the peak is of this command's child
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a measured command: its cache in `folder`, and the code of this checkout."""
-    paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    """Return the environment of a measured command: its cache and work in `folder`, and the code of this checkout."""
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **os.environ,
         "SIGHTLINE_CACHE": str(folder / "cache"),
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "SIGHTLINE_WORK": str(folder / "work"),
+        "PYTHONPATH": os.pathsep.join(paths),
     }
 
 
-def timed(command: list[str], folder: Path) -> tuple[str, float, int]:
+def timed(command: list[str], folder: Path, variables: Mapping[str, str] | None = None) -> tuple[str, float, int]:
     """Run a command; returns its output, its wall time in seconds, and the largest memory of any of its processes."""
     done = subprocess.run(
         [sys.executable, "-c", WATCHER, *command],
         cwd=folder,
-        env=environment(folder),
+        env={**environment(folder), **(variables or {})},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
