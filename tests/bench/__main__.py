@@ -1,9 +1,13 @@
 """Measures the pipeline and its data gate against plain Ultralytics, side by side in one run: `make bench`.
 
-    make bench                                  everything, BCCD with seed 0 (about half an hour on two cores)
+    make bench                                  everything, BCCD with seed 0 (about an hour on two cores)
     make bench ARGS="--seeds 0 1 2"             more seeds, for the noise
     make bench ARGS="--only quickstart"         the whole pipeline on drawn images (3 minutes)
     make bench ARGS="--only bccd"               the whole pipeline on BCCD, and the rival (11 minutes a seed)
+    make bench ARGS="--only training"           training under supervision, and the engine alone (20 minutes)
+    make bench ARGS="--only resume"             killed trainings: equal at their end, seconds lost (6 minutes)
+    make bench ARGS="--only quality"            the score of our loop and of the engine's, over three seeds (6 minutes)
+    make bench ARGS="--only gpu"                training on GPUs; skipped where there is none
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
     make bench ARGS="--only data"               the data gate, on sets that it draws (11 minutes, 3 GB of disk)
     make bench ARGS="--only leaks"              leaked copies found, against all pairs (4 minutes)
@@ -14,6 +18,9 @@ Prints tables and stores the numbers as JSON; with `--only` the other parts of t
 
 The rival of the pipeline does what a notebook does: train, score the best checkpoint on the test split, export to ONNX.
 Its data is the same snapshot, made beforehand and not counted.
+
+The rival of training is the engine's own trainer in a process, on the same snapshot with the same settings, in turn.
+Its rate counts from the end of the first epoch; `resume` has the engine's own `resume` for a rival.
 
 The rival of the detector is the engine's prediction with the checkpoint that its file was exported from.
 
@@ -30,9 +37,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +47,14 @@ from rich.console import Console
 
 from sightline.config.presets import resolve
 from sightline.runtime import provenance
-from sightline.train.attempts import engine_options
-from tests.bench import data, detect, leaks, tables
+from sightline.train.decisions import first
+from sightline.train.job import engine_options
+from tests.bench import data, detect, gpu, leaks, quality, resume, tables, training
+from tests.bench.timing import timed
 
-ROOT = Path(__file__).parents[2]
 RESULTS = Path("runs") / "bench.json"
-PARTS = ("quickstart", "bccd", "detect", "data", "leaks")
+PARTS = ("quickstart", "bccd", "training", "resume", "quality", "gpu", "detect", "data", "leaks")
+READ = {"bccd", "training", "quality", "gpu", "detect"}  # these read BCCD
 
 
 def main() -> None:
@@ -58,12 +67,16 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=data.OBJECTS, help="in its bucket")
     parser.add_argument("--scenes", type=int, nargs="+", default=leaks.IMAGES, help="sizes of the sets of `leaks`")
     parser.add_argument("--thumbs", type=int, nargs="+", default=leaks.THUMBS, help="thumbnails that it searches")
+    parser.add_argument("--rounds", type=int, default=training.ROUNDS, help="of `training`, each with all variants")
+    parser.add_argument("--epochs", type=int, default=training.EPOCHS, help="of its trainings")
+    parser.add_argument("--size", type=int, default=training.SIZE, help="of its images, in pixels")
     parser.add_argument("--to", type=Path, default=RESULTS)
     options = parser.parse_args()
     parts = [options.only] if options.only else list(PARTS)
     shared = Path(os.environ.get("SIGHTLINE_TEST_DATA", "")).resolve()
-    if {"bccd", "detect"} & set(parts) and not os.environ.get("SIGHTLINE_TEST_DATA"):
-        sys.exit("SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only quickstart, data or leaks.")
+    if READ & set(parts) and not os.environ.get("SIGHTLINE_TEST_DATA"):
+        others = ", ".join(part for part in PARTS if part not in READ)
+        sys.exit(f"SIGHTLINE_TEST_DATA is not set: BCCD is read from there. Or pass --only with one of {others}.")
     result = stored(options.to)
     for part in parts:
         result["made"][part] = {
@@ -72,21 +85,27 @@ def main() -> None:
             "git_commit": provenance.git_commit(),
         }
         with tempfile.TemporaryDirectory(prefix="sightline-bench-") as name:
-            folder = Path(name)
-            if part == "quickstart":
-                result[part] = quickstart(folder)
-            elif part == "bccd":
-                result[part] = [bccd(folder, shared, seed) for seed in options.seeds]
-            elif part == "detect":
-                result[part] = detect.main(folder, shared)
-            elif part == "leaks":
-                result[part] = leaks.main(folder, options.scenes, options.thumbs)
-            else:
-                result[part] = data.main(folder, options.images, options.growth, options.objects)
+            result[part] = measure(part, Path(name), shared, options)
         options.to.parent.mkdir(parents=True, exist_ok=True)
         options.to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         show(part, result)
     print(f"stored in {options.to}")
+
+
+def measure(part: str, folder: Path, shared: Path, options: argparse.Namespace) -> Any:
+    """Measure one part, with its files in `folder`."""
+    measured: dict[str, Callable[[], Any]] = {
+        "quickstart": lambda: quickstart(folder),
+        "bccd": lambda: [bccd(folder, shared, seed) for seed in options.seeds],
+        "training": lambda: training.main(folder, shared, options.rounds, options.epochs, options.size),
+        "resume": lambda: resume.main(folder),
+        "quality": lambda: quality.main(folder, shared),
+        "gpu": lambda: gpu.main(folder, shared),
+        "detect": lambda: detect.main(folder, shared),
+        "data": lambda: data.main(folder, options.images, options.growth, options.objects),
+        "leaks": lambda: leaks.main(folder, options.scenes, options.thumbs),
+    }
+    return measured[part]()
 
 
 def stored(path: Path) -> dict[str, Any]:
@@ -97,29 +116,6 @@ def stored(path: Path) -> dict[str, Any]:
     result = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     common = {key: result.pop(key) for key in ("machine", "packages", "git_commit") if key in result}
     return {"made": dict.fromkeys(result, common), **result}
-
-
-def timed(command: list[str], folder: Path) -> tuple[str, float, int]:
-    """Run a command; returns its output, its wall time in seconds, and the largest memory of any of its processes."""
-    environment = {**os.environ, "SIGHTLINE_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    watcher = (  # a process of its own, so that the peak is of this command's children and of no earlier one's
-        "import json, resource, subprocess, sys, time\n"
-        "start = time.monotonic()\n"
-        "done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True)\n"
-        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024\n"
-        "print(json.dumps([done.stdout, time.monotonic() - start, peak, done.returncode]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", watcher, *command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    output, seconds, peak, code = json.loads(done.stdout.splitlines()[-1])
-    assert code == 0, output
-    return output, seconds, peak
 
 
 def line(folder: Path, *arguments: str) -> dict[str, Any]:
@@ -153,7 +149,7 @@ def bccd(folder: Path, shared: Path, seed: int) -> dict[str, Any]:
     snapshot = json.loads((run / "validate" / "validate.json").read_text())["digest"]
     config = resolve("fast", {"train.seed": seed}).train
     data_yaml = folder / "cache" / "snapshots" / snapshot / "data.yaml"
-    options = engine_options(config, data_yaml, "unused", folder / f"plain-{seed}")
+    options = engine_options(config, first(config), data_yaml, "unused", folder / f"plain-{seed}")
     del options["model"]
     job = folder / "job.json"
     job.write_text(json.dumps({"model": str(shared / "weights" / "yolo11n.pt"), "train": options}))

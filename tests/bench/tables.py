@@ -46,6 +46,106 @@ def bccd(result: list[dict[str, Any]]) -> Iterator[Table | str]:
         yield f"wall ratio {item['wall_ratio']:.2f}, memory ratio {item['memory_ratio']:.2f}"
 
 
+def training(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Rates of training under supervision and with the engine alone, and the cost of checkpoints."""
+    yield from _rates(result)
+    yield _trained_on(result)
+    table = Table("checkpoint", "take the state", "write it", "in all", "of an epoch", "size", box=None)
+    table.add_column("engine: write")
+    table.add_column("size")
+    for run in result["checkpoints"]:
+        seconds = run["seconds"]
+        table.add_row(
+            run["model"].removesuffix(".yaml"),
+            *(f"{1e3 * seconds[name]:.0f} ms" for name in ("capture", "write", "whole")),
+            *(f"{100 * run['share']:.1f} %", f"{run['bytes'] / 1e6:.1f} MB"),
+            *(f"{1e3 * run['engine_seconds']:.0f} ms", f"{run['engine_bytes'] / 1e6:.1f} MB"),
+        )
+    yield table
+    first = result["checkpoints"][0]
+    yield (
+        f"after each epoch, flushed to the disk; epochs of {first['images']} drawn images at {result['image_size']} px "
+        "on the CPU; the engine's own are not flushed, and hold half of the state in half of the precision"
+    )
+
+
+def resume(result: dict[str, Any]) -> Iterator[Table | str]:
+    """What differs after a kill and a resume, and the time from a fault to the next batch."""
+    table = Table("killed and resumed", "tensors", "differing", "largest difference", "other values", box=None)
+    table.add_column("differing")
+    for name, run in result["equal"].items():
+        row = [str(run[key]) for key in ("tensors", "differing")]
+        label = "the engine's own resume" if name == "engine" else name
+        table.add_row(label, *row, f"{run['largest']:.2g}", str(run["values"]), str(run["differing_values"]))
+    yield table
+    yield (
+        f"yolo11n at {result['image_size']} px, {result['epochs']} epochs with mosaics, the supervisor killed with "
+        "`kill -9` in the second; compared with a training that was not. Ours: the whole state; the engine's: weights"
+    )
+    table = Table("a process is killed", "s to the next attempt", "to its process", "to its first batch", box=None)
+    for run in result["recovery"]:
+        seconds = run["seconds"]
+        label = f"the last of {run['processes']}" if run["processes"] > 1 else "the only one"
+        table.add_row(label, *(f"{seconds[name]:.1f}" for name in ("attempt", "process", "batch")))
+    yield table
+    if result["faults"]:
+        table = Table("faults of `make faults`", "attempts", "s to the next batch", box=None)
+        for row in result["faults"]:
+            table.add_row(row["case"], str(row["attempts"]), f"{row['seconds']:.1f}")
+        yield table
+
+
+def quality(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Scores of our loop and of the engine's, by seed."""
+    seeds = [f"seed {seed}" for seed in result["seeds"]]
+    table = Table("mAP50-95 on val", *seeds, "mean", "standard deviation", box=None)
+    for who, name in (("engine", "the engine's loop"), ("ours", "ours")):
+        spread = result["deviation"][who]
+        scores = [f"{score:.3f}" for score in result["map50_95"][who]]
+        table.add_row(name, *scores, f"{result['mean'][who]:.3f}", "-" if spread is None else f"{spread:.3f}")
+    yield table
+    yield _trained_on(result)
+
+
+def gpu(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Rates on GPUs, and how a batch that is too large came down."""
+    if reason := result.get("skipped"):
+        yield f"skipped: {reason}"
+        return
+    yield from _rates(result)
+    yield f"{_trained_on(result)}; {', '.join(result['gpus'])}; mixed precision"
+    ladder = result["ladder"]
+    table = Table("attempt", "images per pass", "ended", "seconds", box=None)
+    for number, attempt in enumerate(ladder["attempts"], start=1):
+        table.add_row(str(number), str(attempt["batch"]), attempt["ending"], f"{attempt['seconds']:.1f}")
+    yield table
+    fitting = ladder["fitting"]
+    yield (
+        f"batch {ladder['batch']} in {gigabytes(ladder['limit_bytes'])} of memory, in which {fitting['batch']} fit: "
+        f"{ladder['seconds_per_epoch']:.2f} s an epoch ({fitting['seconds_per_epoch']:.2f} s with a batch that fits), "
+        f"val mAP50-95 {ladder['map50_95']:.3f} ({fitting['map50_95']:.3f})"
+    )
+
+
+def _rates(result: dict[str, Any]) -> Iterator[Table | str]:
+    table = Table("training", "images/s", "all runs", "ratio", "whole command", box=None)
+    for name, run in result["rates"].items():
+        rates = run["all_images_per_second"]
+        label = "the engine alone" if name == "engine" else f"supervised, {name}"
+        table.add_row(
+            *(label, f"{run['images_per_second']:.2f}", f"{min(rates):.2f}-{max(rates):.2f}"),
+            *(f"{run['ratio']:.3f}", f"{run['wall_seconds']:.0f} s"),
+        )
+    yield table
+
+
+def _trained_on(result: dict[str, Any]) -> str:
+    return (
+        f"yolo11n on the {result['images']} training images of BCCD at {result['image_size']} px, "
+        f"{result['epochs']} epochs"
+    )
+
+
 def detect(result: dict[str, Any]) -> Iterator[Table | str]:
     """Speed of the detector and of the engine's prediction."""
     table = Table("input", "engine, checkpoint", "engine, ONNX", "detector", "of it the network", "ratio", box=None)

@@ -4,6 +4,8 @@ python -m tests.helpers.ultralytics predict WEIGHTS IMAGE_SIZE CONFIDENCE NMS_FR
     detections as JSON, one list an image
 python -m tests.helpers.ultralytics plain JOB.json
     train, val on test, export; times as JSON
+python -m tests.helpers.ultralytics train OPTIONS.json
+    train with the engine's loop; seconds and bytes of its checkpoints as JSON
 """
 
 from __future__ import annotations
@@ -68,6 +70,23 @@ def plain(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def train(options: dict[str, Any]) -> dict[str, Any]:
+    """Train with the engine's own loop, and time the two checkpoints that it writes after each epoch."""
+    from ultralytics.models.yolo.detect import DetectionTrainer
+
+    seconds, sizes = [], []
+
+    class ClockedTrainer(DetectionTrainer):  # type: ignore[misc]
+        def save_model(self) -> None:
+            start = time.monotonic()
+            super().save_model()
+            seconds.append(time.monotonic() - start)
+            sizes.append(self.last.stat().st_size)
+
+    ClockedTrainer(overrides=options).train()
+    return {"checkpoint_seconds": seconds, "checkpoint_bytes": max(sizes)}
+
+
 if __name__ == "__main__":
     ultralytics_env.prepare()
     if sys.argv[1] == "predict":
@@ -75,6 +94,8 @@ if __name__ == "__main__":
         answer: Any = predict(weights, int(size), float(confidence), nms_free == "True", images)
     elif sys.argv[1] == "score":
         answer = score(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+    elif sys.argv[1] == "train":
+        answer = train(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     else:
         answer = plain(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8")))
     print("\n" + json.dumps(answer))
