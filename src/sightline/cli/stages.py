@@ -98,16 +98,22 @@ def train(
     """
     from sightline import train as stage
     from sightline.train import nodes
+    from sightline.train.take_part import take_part
 
     checked, config = _validated(run, assign)
     command = ["sightline", "train", "--run", str(run), *(part for value in assign for part in ("--set", value))]
     node = nodes.place(config.train, rank=node_rank, address=master_addr, port=master_port, command=shlex.join(command))
+    weights, code = checked.weights.reference, checked.train_code
+    if node and node.rank:
+        take_part(snapshot=checked.snapshot, config=config.train, weights=weights, code=code, node=node)
+        print_lines([f"node {node.rank} took part to the end; node 0 has the result"])
+        return
     with progress_display(as_json, run):
         document = stage.run(
             snapshot=checked.snapshot,
             config=config.train,
-            weights=checked.weights.reference,
-            code=checked.train_code,
+            weights=weights,
+            code=code,
             out=run / "train",
             resume=resume == AUTO,
             node=node,

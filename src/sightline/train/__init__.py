@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
-from sightline.checkpoint_pickle import read_checkpoint
 from sightline.config import TrainConfig, single_image_batch
-from sightline.documents import Architecture, Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
+from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
-from sightline.storage import fetch_uri, sha256_file
-from sightline.train import divergence, preflight, work_folder
+from sightline.storage import default_store, sha256_file
+from sightline.train import divergence, nodes, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT
-from sightline.train.nodes import Node
+from sightline.train.remote import Remote, remote_for
+from sightline.train.starting import fetch_start
 from sightline.train.supervisor import Training, supervise
 from sightline.train.work_folder import START, WorkFolder
-from sightline.weights import model_size
 
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
@@ -50,7 +50,7 @@ def run(
     out: Path,
     resume: bool = True,
     results: Results | None = None,
-    node: Node | None = None,
+    node: nodes.Node | None = None,
 ) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
@@ -65,40 +65,71 @@ def run(
     StorageError if snapshot or weights cannot be fetched.
     """
     same = key(snapshot=snapshot, config=config, weights=weights, code=code)
-    with running("train", out) as seconds:
+    everywhere = nodes.identity(snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code)
+    with (
+        running("train", out) as seconds,
+        nodes.Coordinator(node, everywhere) if node else contextlib.nullcontext() as others,
+    ):
         try:
             with work_folder.claimed(same, out, (BEST, LAST, LOG), resume) as work:
                 if isinstance(work, TrainDocument):
                     document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
                     document.write(out)
-                else:
-                    if results and (elsewhere := results.finished()):
-                        raise FinishedElsewhere(elsewhere)
+                    if results:  # before whoever waits comes
+                        results.keep()
+                    return document
+                with _kept_in_store(same, work, results, resume) as remote:
                     with full_disk_explained(out, work.folder, BEST, LAST):
-                        document = _train(
-                            same, work, out, seconds, snapshot=snapshot, config=config, weights=weights, node=node
+                        made = _train(
+                            *(same, work, out, remote, others), snapshot=snapshot, config=config, weights=weights
                         )
+                        document = made.model_copy(update={"seconds": max(seconds(), made.seconds)})
                         document.write(out)
-                if results:  # before the work folder goes, and whoever waits comes
-                    results.keep()
+                    if results:  # before the work folder goes, and whoever waits comes
+                        results.keep()
+                    if remote:
+                        remote.finish()
+                return document
         except FinishedElsewhere as elsewhere:
             return elsewhere.document
-    return document
+
+
+@contextlib.contextmanager
+def _kept_in_store(same: str, work: WorkFolder, results: Results | None, resume: bool) -> Iterator[Remote | None]:
+    """Hold a training in the store too, where that is shared with other machines, and fetch what they kept of it.
+
+    Raises FinishedElsewhere if it is finished, perhaps by the run for which this one waited.
+    """
+    finished = results.finished if results else lambda: None
+    if found := finished():
+        raise FinishedElsewhere(found)
+    remote = remote_for(default_store(), same, work.folder)
+    if remote is None:
+        yield None
+        return
+    with remote:
+        if found := remote.claim(finished):
+            raise FinishedElsewhere(found)
+        if resume or remote.same_run:
+            remote.fetch()
+        else:
+            remote.forget()
+        yield remote
 
 
 def _train(
     same: str,
     work: WorkFolder,
     out: Path,
-    seconds: Callable[[], float],
+    remote: Remote | None,
+    others: nodes.Coordinator | None,
     *,
     snapshot: str,
     config: TrainConfig,
     weights: WeightsReference,
-    node: Node | None,
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`."""
-    model, size = _start(weights, work)
+    model, size = fetch_start(weights, work.folder)
     start = work.folder / START
     seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
     data = fetch(snapshot, splits=preflight.LOADED)
@@ -108,7 +139,7 @@ def _train(
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
-        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, node)
+        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, remote, others)
     )
     history = read_history(folder / "results.csv")
     # On a tie the engine keeps the later epoch.
@@ -136,7 +167,7 @@ def _train(
         hardware=provenance.hardware(),
         preflight=preflight.with_group(seen, folder),
         started_at=_started(folder, history, attempts),
-        seconds=max(seconds(), round(sum(attempt.seconds for attempt in attempts), 3)),
+        seconds=round(sum(attempt.seconds for attempt in attempts), 3),
         **json.loads((folder / RESULT).read_text(encoding="utf-8")),
     )
 
@@ -153,17 +184,6 @@ def _refuse(problems: list[str]) -> None:
     """Raise ConfigError if a network cannot be trained with its settings."""
     if problems:
         raise ConfigError("This network cannot be trained as configured:", problems)
-
-
-def _start(weights: WeightsReference, work: WorkFolder) -> tuple[str, str | None]:
-    """Return what the engine is to load, and the model's size; a checkpoint is fetched into `work`.
-
-    The name under which a checkpoint lies in a store says nothing of its size; it says itself what it was made from.
-    """
-    if isinstance(weights, Architecture):
-        return weights.architecture, model_size(weights.architecture)
-    path = fetch_uri(weights.uri, work.folder / START, sha256=weights.sha256)
-    return str(path), model_size(read_checkpoint(weights.uri, path).architecture or "")
 
 
 def read_history(results: Path) -> list[Epoch]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, Part
+from sightline.runtime import machine
 
 FILE = "job.json"
 RESULT = "result.json"  # what rank 0 leaves beside the job when all went well
@@ -33,6 +34,40 @@ class Job(Part):
 def read(path: Path) -> Job:
     """Read the job in a file."""
     return Job.model_validate_json(path.read_bytes())
+
+
+def prepare(
+    folder: Path,
+    key: str,
+    snapshot: str,
+    config: TrainConfig,
+    settings: AttemptSettings,
+    data_yaml: Path,
+    model: str,
+    *,
+    checkpoints: Path,
+    resume: int | None,
+) -> Path:
+    """Write the job of an attempt into its folder, and return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    job = Job(
+        key=key,
+        snapshot=snapshot,
+        config=config,
+        settings=settings,
+        engine=engine_options(config, settings, data_yaml, model, folder),
+        checkpoints=str(checkpoints),
+        resume=resume,
+    )
+    (folder / FILE).write_text(job.model_dump_json(), encoding="utf-8")
+    return folder / FILE
+
+
+def environment(config: TrainConfig) -> dict[str, str]:
+    """Share the cores among CPU processes; by default torchrun gives each of several one core."""
+    if config.gpus or config.node_processes == 1:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.node_processes))}
 
 
 def engine_options(

@@ -85,6 +85,7 @@ class Remote:
         self._later = store.impatient()
         self._outages = Outages()
         self._attempts: Path | None = None
+        self._offered: tuple[Path, int] | None = None
         self._sent = b""  # of the attempts
         self._ended = threading.Event()
         self._beater = threading.Thread(target=self._beats, name="beat", daemon=True)
@@ -174,8 +175,10 @@ class Remote:
     # --- during the training: nothing of this waits or raises
 
     def offer(self, manifest: Path) -> None:
-        """Push a checkpoint, in the background, by the path of its manifest in the work folder."""
-        if self._pusher:
+        """Push a checkpoint, in the background, by the path of its manifest in the work folder; each one once."""
+        written = manifest, manifest.stat().st_mtime_ns
+        if self._pusher and written != self._offered:
+            self._offered = written
             self._pusher.offer(manifest)
 
     def note(self, attempts: Path) -> None:

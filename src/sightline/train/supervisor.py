@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -11,13 +12,22 @@ from typing import NamedTuple
 from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings
 from sightline.errors import ConfigError, DataError, TrainError
-from sightline.runtime import machine, progress
-from sightline.train import checkpoints, divergence, endings, heartbeats, job, pulse
+from sightline.runtime import progress
+from sightline.train import checkpoints, divergence, endings, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.launch import Torchrun, free_port, launch
-from sightline.train.nodes import Node
+from sightline.train.nodes import Coordinator
+from sightline.train.nodes.judging import by_all
+from sightline.train.pulse import Pulse
+from sightline.train.remote import Remote
 from sightline.train.work_folder import WorkFolder
+
+REPORTS = 15.0  # seconds in which other nodes say how an attempt ended for them
+
+
+class PeerLost(Exception):
+    """Another node is gone, so the ranks here have to end."""
 
 
 class Trained(NamedTuple):
@@ -38,7 +48,8 @@ class Training(NamedTuple):
     model: str  # an architecture or a checkpoint's path
     work: WorkFolder
     log: Path  # what the processes print
-    node: Node | None  # which of several machines this is
+    remote: Remote | None = None  # keeps checkpoints in the store
+    nodes: Coordinator | None = None  # the other machines
 
     @property
     def checkpoints(self) -> Path:
@@ -50,7 +61,8 @@ def supervise(training: Training) -> Trained:
     """Train until an attempt succeeds.
 
     Raises ConfigError for mistakes that only the engine could find or that make the training diverge, DataError for
-    images that cannot be read, and TrainError when the table of decisions says stop, or an attempt has to.
+    images that cannot be read, LostLease if another run has taken over, and TrainError when the table of decisions says
+    stop.
     """
     log = AttemptLog(training.work.folder)
     step = _begin(training, log)
@@ -94,44 +106,62 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     """Start the processes once and wait for their end; returns the attempt's folder and how it ended."""
     checkpoints.tidy(training.checkpoints)
     newest = checkpoints.newest(training.checkpoints, training.key)
-    running = log.begin(step.settings, step.changed, newest.epoch if newest else 0)
+    resume = newest.epoch if newest else None
+    running = log.begin(step.settings, step.changed, resume or 0)
     folder = training.work.folder / f"attempt-{running.number}"
-    folder.mkdir(parents=True, exist_ok=True)
-    engine = job.engine_options(training.config, step.settings, training.data_yaml, training.model, folder)
-    (folder / job.FILE).write_text(
-        job.Job(
-            key=training.key,
-            snapshot=training.snapshot,
-            config=training.config,
-            settings=step.settings,
-            engine=engine,
-            checkpoints=str(training.checkpoints),
-            resume=newest.epoch if newest else None,
-        ).model_dump_json(),
-        encoding="utf-8",
-    )
-    start = time.monotonic()
-    before = training.log.stat().st_size if training.log.exists() else 0
+    port, address, environment = free_port(), "127.0.0.1", job.environment(training.config)
+    if training.nodes:
+        port = training.nodes.start_attempt(running.number, {"settings": step.settings.model_dump(), "resume": resume})
+        address, environment = training.nodes.node.meeting, environment | training.nodes.environment()
+    path = job.prepare(
+        folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
+        checkpoints=training.checkpoints, resume=resume,
+    )  # fmt: skip
     torchrun = Torchrun(
-        job=folder / job.FILE, nodes=training.config.nodes, processes=training.config.node_processes, port=free_port()
+        job=path, nodes=training.config.nodes, processes=training.config.node_processes, address=address, port=port
     )
+    start, code = time.monotonic(), None
+    before = training.log.stat().st_size if training.log.exists() else 0
     try:
         ended = launch(
             torchrun,
             training.log,
-            _environment(training.config),
+            environment,
             held=[training.work.lock.descriptor],
-            patience=heartbeats.patience(),
-            on_tick=log.pulse,
+            on_tick=lambda pulse: _tick(training, log, pulse),
         )
+        code = ended.exit_code
+        printed = training.log.read_bytes()[before:].decode(errors="replace")
+        judgement = endings.judge(ended, folder, printed, training.config, step.settings)
+    except PeerLost as error:
+        judgement = Judgement("lost_peer", str(error))
     except BaseException as error:
         words = f"the training was told to stop ({type(error).__name__})"
         log.end(_ended(training, running, Judgement("preempted", words), None, time.monotonic() - start))
         raise
-    printed = training.log.read_bytes()[before:].decode(errors="replace")
-    judgement = endings.judge(ended, folder, printed, training.config, step.settings)
-    log.end(_ended(training, running, judgement, ended.exit_code, ended.seconds))
+    if training.nodes:
+        judgement = by_all(judgement, training.nodes.collect(patience=REPORTS))
+    log.end(_ended(training, running, judgement, code, time.monotonic() - start))
+    _push(training, log)
     return folder, judgement
+
+
+def _tick(training: Training, log: AttemptLog, pulse: Pulse) -> None:
+    """Note signs of life, push what is new, and see whether this supervisor may and can go on."""
+    log.pulse(pulse)
+    _push(training, log)
+    if training.remote and training.remote.lost:
+        raise training.remote.lost
+    if training.nodes and (reason := training.nodes.stop()):
+        raise PeerLost(reason)
+
+
+def _push(training: Training, log: AttemptLog) -> None:
+    """Hand what is new to the thread that pushes it."""
+    if training.remote:
+        training.remote.note(log.path)
+        if epoch := checkpoints.newest_epoch(training.checkpoints):
+            training.remote.offer(checkpoints.state_path(training.checkpoints, epoch).with_suffix(".json"))
 
 
 def _ended(
@@ -167,6 +197,7 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
     if judgement.ending == "configuration":
         return ConfigError("This network cannot be trained as configured:", judgement.reason.splitlines())
     if judgement.ending == "not_finite":
+        shutil.rmtree(training.checkpoints, ignore_errors=True)  # they lead nowhere
         rate = attempts[-1].settings.lr0 if attempts[-1].settings else config.lr0
         tried = f", also with {rate:g}" if rate < config.lr0 else ""
         what = judgement.reason.rstrip(".") + tried
@@ -180,10 +211,3 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
     return TrainError(
         f"Training stopped before its last epoch{times}: {judgement.reason} The engine's full log is {training.log}."
     )
-
-
-def _environment(config: TrainConfig) -> dict[str, str]:
-    """Share the cores among CPU processes; by default torchrun gives each of several one core."""
-    if config.gpus or config.node_processes == 1:
-        return {}
-    return {"OMP_NUM_THREADS": str(max(1, machine.cores() // config.node_processes))}

@@ -60,6 +60,8 @@ def main(folder: Path, options: list[str]) -> None:
     from torch.distributed.elastic.multiprocessing.api import SignalException, SubprocessContext
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    for name in [name for name in os.environ if name.startswith("PET_")]:  # a launcher's; torchrun would obey them
+        del os.environ[name]
     arguments = run.parse_args(options)
     closing = Closing(arguments.shutdown_timeout)
     closing.follow(SubprocessContext)

@@ -28,6 +28,7 @@ from sightline.runtime.provenance import container_image
 from sightline.runtime.stage_frame import moment
 from sightline.storage import sha256_file, work_root
 from sightline.storage.lock import Lock
+from sightline.train.checkpoints import FOLDER, newest_epoch
 from sightline.train.finished import FinishedElsewhere
 
 START = "start.pt"  # what training starts from, where that is a file
@@ -105,8 +106,12 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str], resume: bool) ->
         files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}
         finished = Finished(run=_run(out), folder=str(out.resolve()), files=files)
         shutil.rmtree(work.folder, ignore_errors=True)
-    except (ConfigError, DeviceError, FinishedElsewhere):  # the next one would end like this one, or needs nothing
+    except FinishedElsewhere:
         shutil.rmtree(work.folder, ignore_errors=True)
+        raise
+    except (ConfigError, DeviceError):  # before an epoch is kept, there is nothing to go on from
+        if not newest_epoch(work.folder / FOLDER):
+            shutil.rmtree(work.folder, ignore_errors=True)
         raise
     finally:
         if finished or not work.folder.exists():
