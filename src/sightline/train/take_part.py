@@ -23,9 +23,7 @@ from sightline.train.supervisor import PeerLost
 PATIENCE = Patience(least=3600.0, first=3600.0)
 
 
-def take_part(
-    *, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, key: str, node: Node
-) -> None:
+def take_part(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, node: Node) -> None:
     """Train under node 0 until it has ended; nothing remains here.
 
     The arguments are those of `train.run`, and have to be the same on all nodes. Raises what ended the training at node
