@@ -84,8 +84,10 @@ def rank_stopped(stand: Stand) -> Outcome:
     stand.strike(lambda: os.kill(ranks[1], signal.SIGSTOP))
     outcome = recovered(stand, started, "hang")
     [attempt, _] = stand.document().attempts
+    log = (stand.run / "train" / "train.log").read_text(encoding="utf-8")
     for rank in (0, 1):
         expect(f"stacks-{rank}.txt" in attempt.reason, f"no stacks of rank {rank}: {attempt.reason}")
+        expect(f"--- stacks-{rank}.txt" in log, f"no stacks of rank {rank} in the log")
     expect("had stopped process 1 of 2 (SIGSTOP)" in attempt.reason, attempt.reason)
     return outcome
 

@@ -147,6 +147,8 @@ def test_processes_without_progress_show_their_stacks_and_are_ended(tmp_path: Pa
     assert ended.hang.stopped == (0,)
     assert [path.name for path in ended.hang.stacks] == ["stacks-0.txt", "stacks-1.txt"]
     assert all("in act" in path.read_text() for path in ended.hang.stacks)
+    log = (tmp_path / "log").read_text()
+    assert all(path.read_text() in log.partition(f"--- {path.name}")[2] for path in ended.hang.stacks)
     assert all(state(pid) in GONE for pid in pids)
     judgement = judged(ended, tmp_path)
     assert judgement.ending == "hang"

@@ -226,7 +226,7 @@ def _hang(hang: Hang, case: Case) -> str:
         names = " and ".join(case.process(rank) for rank in hang.stopped)
         what += f"Somebody had stopped {names} (SIGSTOP). "
     if hang.stacks:
-        what += f"Where each process stood: {', '.join(map(str, hang.stacks))}. "
+        what += f"Where each process stood is in the log, and in {', '.join(map(str, hang.stacks))}. "
     return f"{what}The processes were ended."
 
 

@@ -111,6 +111,8 @@ def launch(
         finally:
             _kill(group, watch)
     output.finish()
+    if hang:
+        _log_stacks(hang, log)
     return Ended(group.returncode, round(time.monotonic() - start, 3), watch, hang)
 
 
@@ -148,6 +150,14 @@ def _examine(watch: Watch) -> Hang:
         time.sleep(LOOK)
     written = tuple(path for path, size in zip(paths, before, strict=True) if size)
     return Hang(round(watch.idle, 1), watch.patience.allowed(watch.beats), stopped, written)
+
+
+def _log_stacks(hang: Hang, log: Path) -> None:
+    """Append the stacks to the log, which outlives the attempt's folder."""
+    with log.open("a", encoding="utf-8") as file:
+        for path in hang.stacks:
+            file.write(f"--- {path.name}, when no process had made progress for {hang.idle:.0f} s\n")
+            file.write(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _end(group: subprocess.Popen[str], seconds: float) -> None:

@@ -13,7 +13,7 @@ from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings
 from sightline.errors import ConfigError, DataError, TrainError
 from sightline.runtime import progress
-from sightline.train import checkpoints, divergence, endings, job, pulse
+from sightline.train import checkpoints, divergence, endings, heartbeats, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.launch import Torchrun, free_port, launch
@@ -128,6 +128,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
             training.log,
             environment,
             held=[training.work.lock.descriptor],
+            patience=heartbeats.patience(),
             on_tick=lambda pulse: _tick(training, log, pulse),
         )
         code = ended.exit_code
