@@ -62,7 +62,7 @@ def equal(trainings: Trainings, values: dict[str, Any]) -> dict[str, Any]:
     trainings.ours(values)
     last.replace(whole)
     process = trainings.start_ours(values)
-    _until(process, lambda: _beat(trainings, 1).get("epoch") == 2 and _beat(trainings, 1)["step"] > 0)
+    _until(process, lambda: _second_epoch(trainings, 0))
     process.kill()
     process.wait()
     _gone(int(_beat(trainings, 1)["pid"]))
@@ -94,7 +94,7 @@ def recovery(trainings: Trainings, name: str) -> dict[str, Any]:
     values = CASES[name]
     rank = values.get("train.cpu_processes", 1) - 1
     process = trainings.start_ours(values)
-    _until(process, lambda: _beat(trainings, 1, rank).get("epoch") == 2 and _beat(trainings, 1, rank)["step"] > 0)
+    _until(process, lambda: _second_epoch(trainings, rank))
     os.kill(int(_beat(trainings, 1, rank)["pid"]), signal.SIGKILL)
     killed = time.monotonic()
     seconds = {}
@@ -119,6 +119,12 @@ def played() -> list[dict[str, Any]]:
     """Return what `make faults` measured, if it left anything here."""
     rows = json.loads(FAULTS.read_text(encoding="utf-8")) if FAULTS.exists() else []
     return [row for row in rows if row["seconds"] is not None]
+
+
+def _second_epoch(trainings: Trainings, rank: int) -> bool:
+    """Tell whether a process trains its second epoch, and the first one's checkpoint is complete."""
+    kept = any(trainings.folder.glob("work/*/checkpoints/epoch-0001.json"))
+    return kept and _beat(trainings, 1, rank).get("epoch") == 2
 
 
 def _beat(trainings: Trainings, attempt: int, rank: int = 0) -> dict[str, Any]:
