@@ -36,6 +36,9 @@ def test_a_training_may_take_two_minutes_or_twenty_of_its_slowest_steps(beats: l
 def test_the_environment_may_say_how_long_silence_may_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(heartbeats.VARIABLE, "7.5")
     assert heartbeats.patience().allowed([beat(slowest=30.0)]) == 7.5
+    assert heartbeats.patience().allowed([]) == 600, "models are built, and that takes longer than a step"
+    monkeypatch.setenv(heartbeats.VARIABLE, "900")
+    assert heartbeats.patience().allowed([]) == 900
     for wrong in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv(heartbeats.VARIABLE, wrong)
         with pytest.raises(ConfigError, match=f"SIGHTLINE_TRAIN_SILENCE: got '{wrong}', expected the seconds"):

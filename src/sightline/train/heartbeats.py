@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sightline.errors import ConfigError
 from sightline.train.engine.beat import FILE
 
-VARIABLE = "SIGHTLINE_TRAIN_SILENCE"  # seconds without progress that are a hang, in place of what `Patience` computes
+VARIABLE = "SIGHTLINE_TRAIN_SILENCE"  # seconds without progress that are a hang once there was a step
 
 
 class Heartbeat(BaseModel):
@@ -43,14 +43,14 @@ class Patience:
     least: float = 120.0
     factor: float = 20.0  # times the slowest step
     first: float = 600.0  # until the first step has been made: models are built, images scanned, kernels chosen
-    always: float | None = None  # instead of all these
+    given: float | None = None  # instead of the first two; where it is more, of the third as well
 
     def allowed(self, beats: Sequence[Heartbeat]) -> float:
         """Return the seconds without progress after which this is a hang."""
-        if self.always is not None:
-            return self.always
         slowest = max((beat.slowest for beat in beats), default=0.0)
         training = any(beat.slowest and beat.phase != "setup" for beat in beats)
+        if self.given is not None:
+            return self.given if training else max(self.first, self.given)
         return max(self.least if training else self.first, self.factor * slowest)
 
 
@@ -62,7 +62,7 @@ def patience() -> Patience:
     with contextlib.suppress(ValueError):
         seconds = float(text)
         if 0 < seconds < math.inf:
-            return Patience(always=seconds)
+            return Patience(given=seconds)
     raise ConfigError(
         f"{VARIABLE}: got '{text}', expected the seconds without progress after which a training hangs, such as 600."
     )

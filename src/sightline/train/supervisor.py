@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from dataclasses import replace
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sightline.config import TrainConfig
-from sightline.documents import Attempt, AttemptSettings
-from sightline.errors import ConfigError, DataError, TrainError
+from sightline.documents import Attempt, AttemptSettings, Ending
+from sightline.errors import FULL, ConfigError, DataError, TrainError
 from sightline.runtime import progress
 from sightline.train import checkpoints, divergence, endings, heartbeats, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
@@ -137,14 +138,23 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     except PeerLost as error:
         judgement = Judgement("lost_peer", str(error))
     except BaseException as error:
-        words = f"the training was told to stop ({type(error).__name__})"
-        log.end(_ended(training, running, Judgement("preempted", words), None, time.monotonic() - start))
+        with contextlib.suppress(OSError):  # a full disk must not hide the error
+            log.end(_ended(training, running, _interrupted(error), None, time.monotonic() - start))
         raise
     if training.nodes:
         judgement = by_all(judgement, training.nodes.collect(patience=REPORTS))
     log.end(_ended(training, running, judgement, code, time.monotonic() - start))
     _push(training, log)
     return folder, judgement
+
+
+def _interrupted(error: BaseException) -> Judgement:
+    """Judge an attempt that this process ended."""
+    what = type(error).__name__ + (f": {error}" if str(error) else "")
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return Judgement("preempted", "The training was told to stop.", (f"the supervisor got {what}",))
+    ending: Ending = "disk_full" if isinstance(error, OSError) and error.errno in FULL else "unknown"
+    return Judgement(ending, f"The supervisor could not go on: {what}.", (what,))
 
 
 def _tick(training: Training, log: AttemptLog, pulse: Pulse) -> None:
