@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from sightline.train.launch import free_port
-from tests.faults.registry import Outcome, case, follow_each_other, recovered
+from tests.faults.registry import Outcome, case, recovered
 from tests.faults.stand import Stand, Started, expect, gone, kill, parent
 
 LOST_SECONDS = 60  # within which the others must have ended when a node is lost
@@ -82,5 +82,4 @@ def node_killed(stand: Stand) -> Outcome:
         expect(again.wait() == 0, again.output[-600:])
     finally:
         pair.close()
-    follow_each_other(kept.document().attempts, kept=1)
     return Outcome(f"the other node ended after {ended:.0f} s; {outcome.ended}", outcome.attempts, outcome.seconds)

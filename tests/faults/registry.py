@@ -60,7 +60,7 @@ def recovered(
     expect(found == [*endings, "finished"], f"the attempts ended {found}: {reasons}")
     expect(document.epochs_completed == EPOCHS, f"{document.epochs_completed} epochs")
     expect([epoch.epoch for epoch in document.history] == list(range(1, EPOCHS + 1)), "the history has gaps")
-    follow_each_other(document.attempts, kept, lost)
+    _follow_each_other(document.attempts, kept, lost)
     expect(not any(stand.work.iterdir()), f"left in the work folder: {list(stand.work.iterdir())}")
     expect("Traceback" not in started.output, "a traceback on the terminal")
     return Outcome(_said(document.attempts), len(found), stand.seconds())
@@ -83,7 +83,7 @@ def stopped(stand: Stand, started: Started, ending: str, *words: str, attempts: 
     return Outcome(f"{ending}: {started.output.partition('error: ')[2][:160]}", attempts)
 
 
-def follow_each_other(attempts: Sequence[Attempt], kept: int, lost: int = 0) -> None:
+def _follow_each_other(attempts: Sequence[Attempt], kept: int, lost: int = 0) -> None:
     """See that every attempt has its record, and begins where the one before it left a checkpoint."""
     for number, attempt in enumerate(attempts, start=1):
         expect(attempt.number == number and attempt.settings and attempt.started_at, f"attempt {number}: {attempt}")
