@@ -65,7 +65,7 @@ def training(result: dict[str, Any]) -> Iterator[Table | str]:
     first = result["checkpoints"][0]
     yield (
         f"after each epoch, flushed to the disk; epochs of {first['images']} drawn images at {result['image_size']} px "
-        "on the CPU; the engine's own are not flushed, and hold half of the state in half of the precision"
+        "on the CPU; the engine writes two files, not flushed, without live weights and in half precision"
     )
 
 
