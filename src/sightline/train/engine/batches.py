@@ -1,8 +1,9 @@
 """Which images come in which order, and how each is changed: functions of seed, epoch and image alone.
 
 So a training that resumes draws what it would have drawn, whatever the loaders had read ahead when it was killed. The
-engine draws from generators that run on, in the main process or in each loader. Which images a mosaic may take depends
-on the number of loaders as well: those that its loader has decoded, as in the engine.
+engine draws from generators that run on, in the main process or in each loader. A mosaic takes images that its loader
+has decoded, as in the engine; which these are follows from the number of loaders in the configuration, so fewer of them
+after a fault give the same images, at the cost of decoding some again.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class EpochBatches:
         """Draw from `images`, `batch` at a time in each of `world_size` processes."""
         self.images, self.batch, self.seed, self.rank, self.world_size = images, batch, seed, rank, world_size
         self.epoch = 0  # of the next iteration
-        self.loaders = 1  # which take the batches in turn
+        self.loaders = 1  # of the configuration, which take the batches in turn
         self.window = min(images, batch * 8, 1000) - batch  # of the engine's decoded images, those of earlier batches
 
     def __len__(self) -> int:

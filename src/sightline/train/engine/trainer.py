@@ -96,7 +96,8 @@ def trainer_class() -> Any:
                 world_size=max(self.world_size, 1),
             )
             workers = min(self.args.workers, len(order) if len(order) > 1 else 0)
-            order.loaders = max(1, workers)
+            # As configured, not as there are: a machine with few cores, or fewer loaders after a fault, change nothing.
+            order.loaders = max(1, min(self.job.config.workers, len(order)))
             return InfiniteDataLoader(
                 dataset=dataset,
                 batch_sampler=order,
@@ -136,7 +137,6 @@ def trainer_class() -> Any:
             group_check.meet()
             if self.device.type == "cpu":
                 distributed.init_process_group("gloo", timeout=GROUP_TIMEOUT)
-                torch.set_num_threads(max(1, machine.cores() // self.job.config.node_processes))
             else:
                 self.device = torch.device("cuda", LOCAL_RANK)
                 torch.cuda.set_device(self.device)
