@@ -22,6 +22,7 @@ def quickstart() -> RunConfig:
             nominal_batch=8,
             lr0=0.004,
             warmup_epochs=1.0,
+            workers=0,
             augment=Augmentation(mosaic=0.0, close_mosaic=0),
         ),
         gate=GateConfig(min_map50=0.8),
