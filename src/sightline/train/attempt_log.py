@@ -6,6 +6,7 @@ supervisor dies with its processes, as in a pod whose memory limit kills all of 
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from pathlib import Path
 
@@ -71,7 +72,8 @@ class AttemptLog:
         """Note signs of life of the attempt that is running."""
         if self.log.running:
             running = self.log.running.model_copy(update={"pulse": pulse})
-            self._write(Log(attempts=self.attempts, running=running))
+            with contextlib.suppress(OSError):  # a training does not end over its signs of life
+                self._write(Log(attempts=self.attempts, running=running))
 
     def end(self, attempt: Attempt) -> None:
         """Note how the attempt that was running ended."""

@@ -212,7 +212,8 @@ def _of_torchrun(case: Case) -> tuple[Ending, str]:
         row = case.signalled(name)
         what = f"torchrun, which looks after the training processes, was ended by {name}. "
         return row.ending, f"{what}{_meaning(name, row, case)}{_after_signal(name, row, case)}"
-    error = _last_error(case.printed)
+    # Where the disk is full, processes cannot leave their exceptions.
+    error = _line(case.printed, FULL_DISK_MESSAGES) or _last_error(case.printed)
     row = _matching(f"{error}\n{case.native()}") or UNKNOWN
     what = error or f"torchrun ended with exit code {code}" + ("" if code else ", but its processes left no result")
     used = memory_used.text(row.ending, Failure(0, case.ended.watch.top), case.ended.watch)
@@ -264,8 +265,12 @@ def _last_words(failure: Failure) -> str:
 
 def _last_error(printed: str) -> str:
     """Return the last line that names an exception: the one that ended torchrun itself."""
-    lines = (line.strip() for line in reversed(printed.splitlines()))
-    return next((line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)), "").rstrip(".")
+    return _line(printed, re.compile(r"^\s*[\w.]+(Error|Exception|Interrupt)\b"))
+
+
+def _line(printed: str, words: re.Pattern[str]) -> str:
+    """Return the last line with such words; empty without one."""
+    return next((line.strip().rstrip(".") for line in reversed(printed.splitlines()) if words.search(line)), "")
 
 
 def _evidence(case: Case, found: list[Failure]) -> Iterator[str]:

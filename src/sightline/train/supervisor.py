@@ -138,12 +138,11 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     except PeerLost as error:
         judgement = Judgement("lost_peer", str(error))
     except BaseException as error:
-        with contextlib.suppress(OSError):  # a full disk must not hide the error
-            log.end(_ended(training, running, _interrupted(error), None, time.monotonic() - start))
+        _note_end(log, _ended(training, running, _interrupted(error), None, time.monotonic() - start), folder)
         raise
     if training.nodes:
         judgement = by_all(judgement, training.nodes.collect(patience=REPORTS))
-    log.end(_ended(training, running, judgement, code, time.monotonic() - start))
+    _note_end(log, _ended(training, running, judgement, code, time.monotonic() - start), folder)
     _push(training, log)
     return folder, judgement
 
@@ -155,6 +154,18 @@ def _interrupted(error: BaseException) -> Judgement:
         return Judgement("preempted", "The training was told to stop.", (f"the supervisor got {what}",))
     ending: Ending = "disk_full" if isinstance(error, OSError) and error.errno in FULL else "unknown"
     return Judgement(ending, f"The supervisor could not go on: {what}.", (what,))
+
+
+def _note_end(log: AttemptLog, attempt: Attempt, folder: Path) -> None:
+    """Write how an attempt ended; on a full disk into the room that its folder leaves, if that is enough."""
+    try:
+        log.end(attempt)
+    except OSError as error:
+        if error.errno not in FULL or attempt.ending == "finished":
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            log.end(attempt)
 
 
 def _tick(training: Training, log: AttemptLog, pulse: Pulse) -> None:

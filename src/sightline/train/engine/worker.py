@@ -24,6 +24,7 @@ from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
 from sightline.train import failures
 from sightline.train.engine.beat import Beat, follow_bars
+from sightline.train.engine.loaders import end_when_shared_memory_is_full
 from sightline.train.engine.trainer import trainer_class
 from sightline.train.job import RESULT, Job, read
 
@@ -82,6 +83,7 @@ def run(job: Job, folder: Path) -> None:
     beat = Beat(folder, rank)
     ultralytics_env.prepare()
     follow_bars(beat.tick)
+    end_when_shared_memory_is_full()
     trainer = trainer_class()(job, beat)
     trainer.add_callback("on_train_start", announce)
     if rank == 0:
