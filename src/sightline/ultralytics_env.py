@@ -44,9 +44,19 @@ def prepare() -> None:
 
     from ultralytics.utils import SETTINGS, downloads
 
-    # It would download missing files, and strips quotes and spaces from every path before it looks.
-    downloads.attempt_download_asset = lambda file, *_, **__: str(file)
+    downloads.attempt_download_asset = _only_here
     SETTINGS.update({name: False for name in ("sync", *SERVICES) if name in SETTINGS})
+
+
+def _only_here(file: object, *_: object, **__: object) -> str:
+    """Stand in for the engine's download, which also strips quotes and spaces from every path before it looks.
+
+    Raises ConnectionError for a missing file, as the engine does offline: its check of mixed precision, which wants a
+    checkpoint of its own, takes that for a reason to go on without.
+    """
+    if not Path(str(file)).exists():
+        raise ConnectionError(f"{file} is not here, and nothing is downloaded")
+    return str(file)
 
 
 def version() -> str:

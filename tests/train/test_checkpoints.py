@@ -90,10 +90,20 @@ def test_a_checkpoint_that_cannot_be_trusted_is_named_and_the_one_before_is_used
     said = capsys.readouterr().err
     assert words in said
     assert ("epoch-0009.pt" if damage == "renamed" else "epoch-0003.pt") in said
+    assert checkpoints.newest_epoch(tmp_path) == 2  # what was refused counts no more
+
+
+def test_the_best_stays_until_two_newer_ones_agree_on_another(tmp_path: Path) -> None:
+    for epoch, best in ((1, 1), (2, 2), (3, 2), (4, 4), (5, 4)):
+        keep(tmp_path, epoch, best=best)
+        if epoch == 4:
+            assert "epoch-0002.pt" in kept(tmp_path)
+    assert "epoch-0002.pt" not in kept(tmp_path)
 
 
 def test_without_any_good_checkpoint_a_training_begins_at_the_start(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path / "nothing", KEY) is None
     keep(tmp_path, 1).unlink()
     assert checkpoints.newest(tmp_path, KEY) is None
-    assert checkpoints.newest_epoch(tmp_path) == 1
+    checkpoints.tidy(tmp_path)
+    assert checkpoints.newest_epoch(tmp_path) == 0

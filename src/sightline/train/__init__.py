@@ -71,7 +71,7 @@ def run(
         nodes.Coordinator(node, everywhere) if node else contextlib.nullcontext() as others,
     ):
         try:
-            with work_folder.claimed(same, out, (BEST, LAST, LOG), resume) as work:
+            with work_folder.claimed(same, out, (BEST, LAST, LOG), resume, config.image_size) as work:
                 if isinstance(work, TrainDocument):
                     document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
                     document.write(out)

@@ -65,11 +65,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def prune(folder: Path, best_epoch: int, period: int = 0) -> None:
     """Keep the newest checkpoints, the best, and those of every `period` epochs."""
-    epochs = [epoch for epoch, _ in _manifests(folder)]
-    for epoch in epochs[NEWEST:]:
-        if epoch != best_epoch and not (period and epoch % period == 0):
+    found = list(_manifests(folder))
+    bests = {best_epoch, *(_best(path) for _, path in found[:NEWEST])}  # should the newest be damaged, the other counts
+    for epoch, _ in found[NEWEST:]:
+        if epoch not in bests and not (period and epoch % period == 0):
             state_path(folder, epoch).with_suffix(".json").unlink(missing_ok=True)  # first: it vouches for the other
             state_path(folder, epoch).unlink(missing_ok=True)
+
+
+def _best(path: Path) -> int:
+    try:
+        return Manifest.model_validate_json(path.read_bytes()).best_epoch
+    except (ValidationError, OSError):
+        return 0
 
 
 def tidy(folder: Path) -> None:
@@ -82,12 +90,16 @@ def tidy(folder: Path) -> None:
 
 
 def newest(folder: Path, key: str) -> Manifest | None:
-    """Return the manifest of the newest good checkpoint; one that cannot be used is named, and the one before taken."""
+    """Return the manifest of the newest good checkpoint; one that cannot be used is named, and the one before taken.
+
+    Its manifest gets another name, so that it counts no more.
+    """
     for _, path in _manifests(folder):
         manifest = check(path, key)
         if isinstance(manifest, Manifest):
             return manifest
         progress.notice(f"the checkpoint {path.with_suffix('.pt')} is not used: {manifest}.")
+        path.replace(path.with_suffix(".refused"))
     return None
 
 

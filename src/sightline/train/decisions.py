@@ -10,7 +10,7 @@
     loader_died, hang, preempted, lost_peer, killed, crashed, unknown
                         resume from the newest good checkpoint after a pause that doubles
 
-After `FRUITLESS` attempts in a row that began alike and kept no new epoch, a training has failed, however they ended.
+Who resumes `FRUITLESS` times in a row without a new epoch stops; a ladder ends with its last rung.
 With `train.recover` off, every end but `finished` stops the training; with all, a smaller image is the last step of the
 memory ladders.
 """
@@ -70,8 +70,7 @@ def decide(config: TrainConfig, attempts: Sequence[Attempt]) -> Step | None:
     """Return how to go on after the last of `attempts`, all of which have their settings; None to stop."""
     last = attempts[-1]
     assert last.settings
-    fruitless = _fruitless(attempts)
-    if config.recover == "off" or last.ending in (*STOP, "finished") or fruitless >= FRUITLESS:
+    if config.recover == "off" or last.ending in (*STOP, "finished"):
         return None
     if last.ending == "cuda_memory":
         return _smaller_pass(config, last.settings) or _smaller_image(config, last.settings)
@@ -84,11 +83,12 @@ def decide(config: TrainConfig, attempts: Sequence[Attempt]) -> Step | None:
         return _fewer_loaders(last.settings)
     if last.ending == "not_finite":
         return _lower_rate(config, last.settings)
-    return Step(last.settings, pause=PAUSES[min(fruitless, len(PAUSES) - 1)])
+    fruitless = _fruitless(attempts)
+    return Step(last.settings, pause=PAUSES[min(fruitless, len(PAUSES) - 1)]) if fruitless < FRUITLESS else None
 
 
 def _fruitless(attempts: Sequence[Attempt]) -> int:
-    """Count the attempts at the end that began as the one before and kept no new epoch."""
+    """Count the attempts at the end that began alike and kept no new epoch."""
     count = 0
     for attempt in reversed(attempts):
         if attempt.epochs > attempt.resumed_from:

@@ -50,7 +50,7 @@ EXCEPTIONS = (  # the first that fits
     Row(
         "cuda_memory",
         r"CUDA out of memory|CUDA error: out of memory|CU(DNN|BLAS)_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)|"
-        r"Cuda failure 2|cudaErrorMemoryAllocation",
+        r"Cuda failure 2|cudaErrorMemoryAllocation|unable to find an engine|CUDNN_STATUS_INTERNAL_ERROR",
         ("OutOfMemoryError",),
         advice.gpu,
     ),
@@ -64,7 +64,12 @@ EXCEPTIONS = (  # the first that fits
     ),
     Row("configuration", r"can't start new thread|Resource temporarily unavailable", advice=advice.threads),
     Row("configuration", r"Too many open files", advice=advice.files),
+    Row("configuration", r"received 0 items of ancdata", advice=advice.files),
     Row("disk_full", FULL_DISK_MESSAGES.pattern),
+    Row("loader_died", r"Pin memory thread exited unexpectedly"),
+    Row("code", r"device-side assert"),
+    Row("configuration", r"no kernel image is available|driver version is insufficient"),
+    Row("unknown", r"Input/output error|Stale file handle|Connection timed out \[Errno|Errno 110", advice=_again),
     Row(
         "crashed",
         r"CUDA error|CUDNN_STATUS|CUBLAS_STATUS|cudaError|uncorrectable ECC|fallen off the bus",
@@ -146,13 +151,13 @@ def judge(ended: Ended, folder: Path, printed: str, config: TrainConfig, setting
     case = Case(ended, printed, config, settings)
     found = failures.read(folder)
     evidence = tuple(_evidence(case, found))
-    if ended.hang:
-        return Judgement("hang", _hang(ended.hang, case), evidence)
     if (folder / REFUSED).exists():
         return Judgement("configuration", (folder / REFUSED).read_text(encoding="utf-8"), evidence)
     if not ended.exit_code and (config.nodes > 1 or (folder / RESULT).exists()):  # which is on the first node
         return Judgement("finished", "finished", evidence)
     causes = [failure for failure in found if not failure.stopped and case.row(failure).ending not in CONSEQUENCES]
+    if ended.hang and not any(failure.error for failure in causes):  # else one failed, and the others waited for it
+        return Judgement("hang", _hang(ended.hang, case), evidence)
     if not found:
         ending, reason = _of_torchrun(case)
     elif loader := _loader((causes or found)[0]):

@@ -105,7 +105,9 @@ def launch(
                 hang = _examine(watch)
             else:
                 group.wait()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):  # no interrupt, which leaves no time: another node may hang in these
+                _log_stacks(_examine(watch), log)
             _end(group, INTERRUPTED_SECONDS)
             raise
         finally:

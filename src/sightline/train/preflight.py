@@ -27,12 +27,14 @@ CANNOT = "This machine cannot do this training:"
 LOADED = ("train", "val")  # the splits whose images a training loads
 
 
-def check(config: TrainConfig, size: str | None, out: Path, work: Path, start: Path | None = None) -> Preflight:
+def check(
+    config: TrainConfig, size: str | None, out: Path, work: Path, start: Path | None = None, *, keeps: bool = True
+) -> Preflight:
     """Refuse what this machine cannot do, report what is unwise, and return what was seen.
 
     `size` is the model's, n to x; None if unknown. Results will be written to `out`, checkpoints to `work`; `start` is
-    the file that training starts from, if there is one here. Raises DeviceError if this machine cannot do the training,
-    StorageError if only its disk is too full.
+    the file that training starts from, if there is one here. Without `keeps`, as on other nodes than the first, neither
+    is written. Raises DeviceError if this machine cannot do the training, StorageError if only its disk is too full.
     """
     begun = time.monotonic()
     memory, cores, shared = machine.memory(), machine.cores(), machine.shared_memory()
@@ -44,9 +46,9 @@ def check(config: TrainConfig, size: str | None, out: Path, work: Path, start: P
             f"train.gpus: got {config.gpus}, but this machine shows {gpus} NVIDIA GPUs. "
             "Set train.gpus to what is there, or to 0 to train on the CPU.",
         )
-    rooms = _rooms(config, size, out, work)
+    rooms = _rooms(config, size, out, work) if keeps else []
     _refuse(problems, full_disks(rooms))
-    for warning in [*warnings, *_may_fill_the_disk(config, size, work, start)]:
+    for warning in [*warnings, *(_may_fill_the_disk(config, size, work, start) if keeps else [])]:
         progress.notice(f"{warning}.")
     free, needed = tightest(rooms)
     return Preflight(

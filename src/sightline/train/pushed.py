@@ -117,6 +117,7 @@ def restore(store: Store, training: str, there: Contents, work: Path) -> list[Pa
     attempts come too. Raises StorageError.
     """
     fresh = work / "fetched"
+    shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed over it
     good: list[tuple[Pushed, Facts]] = []
     for item in there.checkpoints:
         if len(good) == KEPT:

@@ -67,12 +67,13 @@ def supervise(training: Training) -> Trained:
     """
     log = AttemptLog(training.work.folder)
     step = _begin(training, log)
+    earlier = len(log.attempts)
     while True:
         time.sleep(step.pause)
         folder, judgement = _attempt(training, log, step)
         if judgement.ending == "finished":
             return Trained(folder, log.attempts, step.settings)
-        following = decide(training.config, log.attempts)
+        following = decide(training.config, log.attempts[earlier:])
         if following is None:
             raise _failed(training, judgement, log.attempts)
         step = following
@@ -219,7 +220,6 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
     if judgement.ending == "configuration":
         return ConfigError("This network cannot be trained as configured:", judgement.reason.splitlines())
     if judgement.ending == "not_finite":
-        shutil.rmtree(training.checkpoints, ignore_errors=True)  # they lead nowhere
         rate = attempts[-1].settings.lr0 if attempts[-1].settings else config.lr0
         tried = f", also with {rate:g}" if rate < config.lr0 else ""
         what = judgement.reason.rstrip(".") + tried

@@ -34,7 +34,7 @@ def take_part(*, snapshot: str, config: TrainConfig, weights: WeightsReference, 
     with Follower(node, same) as follower, tempfile.TemporaryDirectory(prefix="sightline-node-") as name:
         work = Path(name)
         model, size = starting.fetch_start(weights, work)
-        seen = preflight.check(config, size, work, work)
+        seen = preflight.check(config, size, work, work, keeps=False)
         data = fetch(snapshot, splits=preflight.LOADED)
         preflight.check_cache(config, size, work, work, data, seen)
 

@@ -99,20 +99,24 @@ class Watch:
 
     def _follow(self) -> None:
         while not self._stop.wait(INTERVAL):
-            self.least_available = min(self.least_available, machine.memory().available)
-            if shared := machine.shared_memory():
-                self.least_shared = min(self.least_shared, shared[1])
-            self._held = max(self._held, machine.memory().used or 0)
-            for pid in _children(self.top):
-                if (rank := _rank(pid)) is not None:
-                    self._look(pid, rank, loader=False)
-            now = time.monotonic()
-            # All stood still together: the container was paused, or the machine slept. That is no hang of the ranks.
-            if self.seen and (self._since is None or now - self._looked > SLEPT):
-                self._since = now
-            self._looked = now
-            self.beats = heartbeats.read(self.folder)
-            self.idle = heartbeats.idle(self.beats, self._since, now) if self._since is not None else 0.0
+            with contextlib.suppress(OSError):  # too many open files, a folder that is away: it looks again
+                self._look_around()
+
+    def _look_around(self) -> None:
+        self.least_available = min(self.least_available, machine.memory().available)
+        if shared := machine.shared_memory():
+            self.least_shared = min(self.least_shared, shared[1])
+        self._held = max(self._held, machine.memory().used or 0)
+        for pid in _children(self.top):
+            if (rank := _rank(pid)) is not None:
+                self._look(pid, rank, loader=False)
+        now = time.monotonic()
+        # All stood still together: the container was paused, or the machine slept. That is no hang of the ranks.
+        if self.seen and (self._since is None or now - self._looked > SLEPT):
+            self._since = now
+        self._looked = now
+        self.beats = heartbeats.read(self.folder)
+        self.idle = heartbeats.idle(self.beats, self._since, now) if self._since is not None else 0.0
 
     def _look(self, pid: int, rank: int, loader: bool) -> None:
         known = self.seen.setdefault(pid, ProcessMemory(rank, loader))

@@ -68,12 +68,15 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
 
 
 @contextlib.contextmanager
-def claimed(key: str, out: Path, results: Sequence[str], resume: bool = True) -> Iterator[WorkFolder | TrainDocument]:
+def claimed(
+    key: str, out: Path, results: Sequence[str], resume: bool = True, image_size: int | None = None
+) -> Iterator[WorkFolder | TrainDocument]:
     """Hold a training for this process; the block must leave the files `results` and its document in `out`.
 
     Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process
     holds the same training, this one says so and waits; if that succeeds, its `results` are put into `out`, checked by
-    their sha256, and its document is yielded, which the block has to write. Raises ConfigError or StorageUsageError for
+    their sha256, and its document is yielded, which the block has to write; but not of a training that ended with
+    smaller images than `image_size`. Raises ConfigError or StorageUsageError for
     a work folder that cannot be used.
     """
     while True:
@@ -82,7 +85,7 @@ def claimed(key: str, out: Path, results: Sequence[str], resume: bool = True) ->
             if not free:
                 progress.notice(_waiting(lock.read()))
                 lock.take()
-            if document := _taken(lock.read(), out):
+            if document := _taken(lock.read(), out, image_size):
                 yield document
                 return
             if not lock.in_place():
@@ -154,12 +157,14 @@ def _waiting(text: str) -> str:
     return f"the same training is going on {who}; this run waits for its result."
 
 
-def _taken(text: str, out: Path) -> TrainDocument | None:
+def _taken(text: str, out: Path, image_size: int | None) -> TrainDocument | None:
     """Put the result that a lock names into `out` and return its document; None if it is missing or incomplete."""
     try:
         finished = Finished.model_validate_json(text)
         folder, document = Path(finished.folder), TrainDocument.file_name()
         found = TrainDocument.model_validate_json((folder / document).read_bytes())
+        if image_size not in (None, found.config.image_size):
+            return None
         for name, digest in finished.files.items():
             if not _linked(folder / name, digest, out / name if name != document else None):
                 return None

@@ -35,7 +35,7 @@ class Beat:
             "slowest": 0.0,
             "images": 0,
         }
-        self._written = self._last = 0.0
+        self._written = self._last = self._begun = 0.0
         self._stacks = open(folder / STACKS.format(rank=rank), "w")  # noqa: SIM115 - as long as the process
         faulthandler.register(signal.SIGUSR1, file=self._stacks, all_threads=True)
         self.now("setup")
@@ -43,15 +43,16 @@ class Beat:
     def now(self, phase: str, **state: int) -> None:
         """Enter a phase, or report progress in it at once."""
         self.state.update(phase=phase, **state)
-        self._last = time.monotonic()
+        self._last = self._begun = time.monotonic()
         self._write(self._last)
 
     def step(self, images: int) -> None:
-        """Count a batch of training; the time since the last progress is what it took."""
+        """Count a batch of training; the time since the last one, or since the phase began, is what it took."""
         now = time.monotonic()
         self.state["step"] += 1
         self.state["images"] += images
-        self.state["slowest"] = round(max(self.state["slowest"], now - self._last), 3)
+        self._slowest(now - self._begun)
+        self._begun = now
         self._progress(now)
 
     def tick(self) -> None:
@@ -59,9 +60,14 @@ class Beat:
         self._progress(time.monotonic())
 
     def _progress(self, now: float) -> None:
+        if self.state["step"]:  # anything that is counted may take as long again: a batch of validation, a checkpoint
+            self._slowest(now - self._last)
         self._last = now
         if now - self._written >= INTERVAL:
             self._write(now)
+
+    def _slowest(self, seconds: float) -> None:
+        self.state["slowest"] = round(max(self.state["slowest"], seconds), 3)
 
     def _write(self, now: float) -> None:
         self._written = now

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from sightline.atomic import write_text
+from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
 from sightline.train import checkpoints, divergence
 from sightline.train.engine import batches, state
@@ -64,12 +65,25 @@ class Epochs:
             manifest = checkpoints.Manifest.model_validate(saved["manifest"])
             self.last_step = state.restore(trainer, saved["state"])
             start, self.rows, self.best_epoch = manifest.epoch, list(manifest.rows), manifest.best_epoch
+            self._check_best()
             self.finished, self.seconds = manifest.finished, float(self.rows[-1]["time"] or 0)
             if _first():
                 _write_table(trainer.csv, self.rows)
         trainer.start_epoch = start
         trainer.scheduler.last_epoch = start - 1
         trainer.train_loader.batch_sampler.sampler.epoch = start
+
+    def _check_best(self) -> None:
+        """Choose the best epoch again from here on, where the checkpoint of the best so far cannot be used."""
+        if not _first() or self.best_epoch in (0, self.rows[-1]["epoch"]):
+            return
+        path = checkpoints.state_path(self.folder, self.best_epoch).with_suffix(".json")
+        found = checkpoints.check(path, self.job.key)
+        if isinstance(found, str):
+            progress.notice(
+                f"the best epoch so far, {self.best_epoch}, is lost: {found}. The best of the others counts."
+            )
+            self.best_epoch, self.trainer.best_fitness = 0, None
 
     def keep(self, epoch: int) -> None:
         """Write the state after an epoch (from 0); every process takes part, the first one writes."""
@@ -126,7 +140,7 @@ def train(trainer: Any) -> None:
 def _epoch(epochs: Epochs, epoch: int) -> None:
     """Train and validate one epoch (from 0), and keep the state after it."""
     trainer = epochs.trainer
-    trainer.epoch, trainer.tloss = epoch, None
+    trainer.epoch, trainer.tloss, trainer.overflows = epoch, None, 0
     trainer.beat.now("train", epoch=epoch + 1)
     trainer.run_callbacks("on_train_epoch_start")
     with warnings.catch_warnings():
@@ -144,8 +158,9 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     _validate(epochs, epoch)
     trainer.epoch_time = time.time() - trainer.epoch_time_start
     trainer.epoch_time_start = time.time()
-    epochs.keep(epoch)
     trainer.run_callbacks("on_fit_epoch_end")
+    _agree_to_stop(trainer)
+    epochs.keep(epoch)
     trainer._clear_memory(0.5)
 
 
@@ -216,23 +231,31 @@ def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
 def _check_finite(trainer: Any, *, weights: bool) -> None:
     """Raise NotFinite for a loss, or live or averaged weights, that are not finite or too large.
 
-    With mixed precision a single loss may overflow in a healthy training: then the scaler skips the step.
+    With mixed precision a single loss may overflow in a healthy training: then the scaler skips the step. Two in a row
+    that are looked at are no accident.
     """
+    scaled = trainer.scaler.is_enabled()
     if not weights:
-        if not trainer.scaler.is_enabled() and not bool(trainer.loss.isfinite()):
+        trainer.overflows = 0 if bool(trainer.loss.isfinite()) else trainer.overflows + 1
+        if trainer.overflows > scaled:
             raise NotFinite(f"the loss is {float(trainer.loss)} in epoch {trainer.epoch + 1}")
         return
-    if not bool(trainer.loss.isfinite()):
-        raise NotFinite(f"the loss is {float(trainer.loss)} at the end of epoch {trainer.epoch + 1}")
+    if not scaled:
+        waiting = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
+        if not all(bool(gradient.isfinite().all()) for gradient in waiting.values()):
+            raise NotFinite(f"a gradient is NaN or infinite after epoch {trainer.epoch + 1}")
+    moments = [
+        value for kept in trainer.optimizer.state.values() for value in kept.values() if hasattr(value, "isfinite")
+    ]
+    if not all(bool(value.isfinite().all()) for value in moments):
+        raise NotFinite(f"the optimizer's state is NaN or infinite after epoch {trainer.epoch + 1}")
     for what, module in (("weights", trainer.model), ("averaged weights", trainer.ema.ema)):
         if divergence.are_broken(module.state_dict()):
             raise NotFinite(f"{what} are NaN, infinite or beyond float16 after epoch {trainer.epoch + 1}")
 
 
 def _validate(epochs: Epochs, epoch: int) -> None:
-    """Score the averaged weights on val, note the row of the epoch, and let every process know whether to stop."""
-    from torch import distributed
-
+    """Score the averaged weights on val, and note the row of the epoch."""
     trainer = epochs.trainer
     trainer.beat.now("val")
     if _first():
@@ -250,7 +273,13 @@ def _validate(epochs: Epochs, epoch: int) -> None:
         row = {"epoch": float(epoch + 1), "time": elapsed, **values}
         epochs.rows.append({name: float(v) if math.isfinite(v) else None for name, v in row.items()})
         _write_table(trainer.csv, epochs.rows)
-        trainer.stop = bool(trainer.stopper(epoch + 1, trainer.fitness)) or epoch + 1 >= trainer.epochs
+        trainer.stop |= bool(trainer.stopper(epoch + 1, trainer.fitness)) or epoch + 1 >= trainer.epochs
+
+
+def _agree_to_stop(trainer: Any) -> None:
+    """Let every process know whether the first one, or a callback in it, wants to stop."""
+    from torch import distributed
+
     if trainer.world_size > 1:
         box = [trainer.stop if _first() else None]
         distributed.broadcast_object_list(box, src=0)

@@ -100,7 +100,8 @@ def restore(trainer: Any, state: dict[str, Any]) -> int:
     trainer.optimizer.load_state_dict(state["optimizer"])
     for group, rate in zip(trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True):
         group["initial_lr"] = rate
-    trainer.scaler.load_state_dict(state["scaler"])
+    if state["scaler"] and trainer.scaler.is_enabled():  # on another card it may be off
+        trainer.scaler.load_state_dict(state["scaler"])
     vars(trainer.stopper).update(state["stopper"])
     trainer.best_fitness = state["best_fitness"]
     trainer.loss_names = tuple(state["loss_names"])

@@ -83,7 +83,9 @@ def trainer_class() -> Any:
             with torch_distributed_zero_first(rank):  # the first process writes the label cache for the others
                 dataset = self.build_dataset(dataset_path, mode, batch_size)
             if mode != "train":
-                passed = min(batch_size, 2 * self.job.images)
+                # A divisor: images are padded to one shape in groups of `batch_size`, and no pass may mix two shapes.
+                most = min(batch_size, 2 * self.job.images)
+                passed = next(size for size in range(most, 0, -1) if batch_size % size == 0)
                 workers = min(2 * self.args.workers, machine.cores())
                 return build_dataloader(
                     dataset, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
@@ -147,6 +149,13 @@ def trainer_class() -> Any:
             on_cpu = self.device.type == "cpu" and self.world_size > 1
             with _cpu_parallel() if on_cpu else contextlib.nullcontext():
                 super()._setup_train()
+
+        def _model_train(self) -> None:
+            """Keep the statistics of frozen layers also where batch normalisation is synchronised."""
+            super()._model_train()
+            for name, module in self.model.named_modules():
+                if isinstance(module, torch.nn.SyncBatchNorm) and any(part in name for part in self.freeze_layer_names):
+                    module.eval()
 
         def resume_training(self, ckpt: Any) -> None:
             """Leave the engine's own way of resuming: `loop` puts the whole state back."""

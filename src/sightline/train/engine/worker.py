@@ -14,6 +14,7 @@ import resource
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,11 @@ def main(path: Path) -> None:
     rank = int(os.environ.get("RANK", 0))
     try:
         run(read(path), path.parent)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is recorded, and ends the process
         failures.record(path.parent, rank, os.getpid(), error, time.time())
-        raise
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # what waits for the other processes at an orderly end would wait for them for ever
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""A training that is killed and goes on equals one that was never interrupted, and is found by what it trains."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sightline.datasets.synthetic import draw
+from sightline.documents import TrainDocument, read
+
+pytestmark = pytest.mark.timeout(300)
+OPTIONS = [
+    *("train.epochs=3", "train.image_size=64", "train.batch=16", "train.nominal_batch=64", "train.warmup_epochs=1"),
+    *("train.augment.mixup=0.2", "train.augment.close_mosaic=1"),
+]
+
+
+def sightline(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "SIGHTLINE_CACHE": str(folder / "cache"), **variables}
+    return subprocess.Popen(
+        [sys.executable, "-m", "sightline", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def done(process: subprocess.Popen[str]) -> str:
+    said, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    return said
+
+
+def result(run: Path) -> tuple[Any, ...]:
+    """Return all that must be equal: the scores of each epoch, and a digest of the weights in each process."""
+    document = read(TrainDocument, run / "train")
+    history = [epoch.model_dump(exclude={"seconds"}) for epoch in document.history]
+    weights = re.findall(r"ends with weights (\w+)", (run / "train" / "train.log").read_text(errors="replace"))
+    return history, document.best, sorted(weights)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["train.workers=2"],
+        pytest.param(["train.workers=0"], marks=pytest.mark.slow),
+        pytest.param(["train.workers=1", "train.cpu_processes=2"], marks=pytest.mark.slow),
+    ],
+    ids=["loaders", "no loaders", "two processes"],
+)
+def test_a_training_killed_and_resumed_has_the_same_weights_as_one_that_was_not(
+    tmp_path: Path, values: list[str]
+) -> None:
+    draw(tmp_path / "data")
+    options = [text for value in (*OPTIONS, *values) for text in ("--set", value)]
+    for run in ("whole", "killed"):
+        done(
+            sightline(
+                tmp_path, "validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", f"{run}/run", *options
+            )
+        )
+    done(sightline(tmp_path, "train", "--run", "whole/run"))
+    first = sightline(tmp_path, "train", "--run", "killed/run")
+    kept = tmp_path / "killed" / "work"
+    deadline = time.monotonic() + 100
+    while not list(kept.glob("*/checkpoints/epoch-0001.json")):
+        assert time.monotonic() < deadline, first.poll()
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done(sightline(tmp_path, "train", "--run", "killed/run"))
+    attempts = read(TrainDocument, tmp_path / "killed" / "run" / "train").attempts
+    assert [(attempt.ending, attempt.epochs) for attempt in attempts] in (
+        [("killed", 1), ("finished", 3)],
+        [("killed", 2), ("finished", 3)],
+    )
+    assert attempts[1].resumed_from == attempts[0].epochs
+    assert result(tmp_path / "killed" / "run") == result(tmp_path / "whole" / "run")
+    assert not list(kept.iterdir())  # nothing is left once it has succeeded
