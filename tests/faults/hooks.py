@@ -51,7 +51,7 @@ def out_of_memory(trainer: Any) -> None:
 
 def out_of_memory_in_validation(trainer: Any) -> None:
     """The same while the second epoch is validated; once."""
-    _at(trainer, _no_gpu_memory, event="on_val_batch_start")
+    _at(trainer, _no_gpu_memory, event="on_val_batch_start", batch=1)
 
 
 def out_of_memory_while_large(trainer: Any) -> None:
@@ -114,10 +114,11 @@ def _at(
     who: Literal["all", "first", "last"] = "all",
     event: str = "on_train_batch_start",
     epoch: int = EPOCH,
+    batch: int = BATCH,
     mark: str = STRUCK,
     always: bool = False,
 ) -> None:
-    """Act in these processes before the second batch of an epoch: once, or in every attempt that comes there."""
+    """Act in these processes before a batch of an epoch: once, or in every attempt that comes there."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if rank != {"all": rank, "first": 0, "last": world - 1}[who]:
         return
@@ -126,7 +127,7 @@ def _at(
     def called(_: Any) -> None:
         running = trainer.epoch + 1
         batches[running] = batches.get(running, 0) + 1
-        if running == epoch and batches[running] == BATCH and (_noted(mark.format(rank=rank)) or always):
+        if running == epoch and batches[running] == batch and (_noted(mark.format(rank=rank)) or always):
             act()
 
     trainer.add_callback(event, called)
