@@ -142,8 +142,8 @@ def _train(
         Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, remote, others)
     )
     history = read_history(folder / "results.csv")
-    # On a tie the engine keeps the later epoch.
-    best = max(history, key=lambda epoch: (epoch.map50_95, epoch.epoch))
+    made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    best = history[made.pop("best_epoch") - 1]
     if divergence.found_nothing(best):
         what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
         _refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
@@ -168,7 +168,7 @@ def _train(
         preflight=preflight.with_group(seen, folder),
         started_at=_started(folder, history, attempts),
         seconds=round(sum(attempt.seconds for attempt in attempts), 3),
-        **json.loads((folder / RESULT).read_text(encoding="utf-8")),
+        **made,
     )
 
 

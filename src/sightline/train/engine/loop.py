@@ -307,7 +307,7 @@ def _leave_results(epochs: Epochs) -> None:
     last = {name: value.clone() for name, value in trainer.ema.ema.state_dict().items()}
     trainer.epoch = len(epochs.rows) - 1
     trainer.metrics = {name: value for name, value in epochs.rows[-1].items() if name.startswith(("metrics/", "val/"))}
-    best = epochs.best_epoch or len(epochs.rows)
+    best = trainer.best_epoch = epochs.best_epoch or len(epochs.rows)
     if best != len(epochs.rows):
         trainer.ema.ema.load_state_dict(state.read(checkpoints.state_path(epochs.folder, best))["ema"])
     _unsynchronise(trainer.ema.ema)

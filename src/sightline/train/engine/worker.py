@@ -98,6 +98,7 @@ def run(job: Job, folder: Path) -> None:
             "device": "cuda" if trainer.device.type == "cuda" else "cpu",
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "engine": ultralytics_env.version(),
+            "best_epoch": trainer.best_epoch,
         }
         write_text(folder / RESULT, json.dumps(result))
 
