@@ -38,6 +38,8 @@ def _pair(stand: Stand) -> Pair:
     if len(os.sched_getaffinity(0)) < 2 or not shutil.which("taskset"):
         pytest.skip("needs two cores, and taskset to give one to each node")
     nodes = tuple(Stand(stand.folder / f"node-{node}", stand.base, ranks=(node,)) for node in (0, 1))
+    for node in nodes:
+        node.settings["seed"] = stand.settings["seed"]
     nodes[1].work.mkdir()
     nodes[1].variables["TMPDIR"] = str(nodes[1].work)  # where all but node 0 work
     return Pair((nodes[0], nodes[1]), free_port())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,21 +19,17 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("faults")
 
 
-@pytest.fixture
-def stand(tmp_path: Path, base: Path) -> Iterator[Stand]:
-    """A training that is not started yet, and does not outlive the test."""
-    stand = Stand(tmp_path / "case", base)
-    yield stand
-    stand.close()
-
-
 def listed(case: Case) -> object:
     return pytest.param(case, marks=[] if case.quick else [pytest.mark.slow], id=case.name)
 
 
 @pytest.mark.parametrize("case", map(listed, CASES.values()))
-def test_a_fault_ends_with_a_trained_model_or_one_clear_message(case: Case, stand: Stand) -> None:
-    case.play(stand)
+def test_a_fault_ends_with_a_trained_model_or_one_clear_message(case: Case, tmp_path: Path, base: Path) -> None:
+    stand = Stand(tmp_path / case.name, base)
+    try:
+        case.play(stand)
+    finally:
+        stand.close()
 
 
 def test_three_are_quick_enough_for_every_run_of_the_tests() -> None:
