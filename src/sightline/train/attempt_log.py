@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from sightline.atomic import write_text
 from sightline.documents import Attempt, AttemptSettings, Part
+from sightline.errors import StorageError
 from sightline.runtime.stage_frame import moment
 from sightline.train.pulse import Pulse
 
@@ -72,7 +73,7 @@ class AttemptLog:
         """Note signs of life of the attempt that is running."""
         if self.log.running:
             running = self.log.running.model_copy(update={"pulse": pulse})
-            with contextlib.suppress(OSError):  # a training does not end over its signs of life
+            with contextlib.suppress(OSError, StorageError):  # a training does not end over its signs of life
                 self._write(Log(attempts=self.attempts, running=running))
 
     def end(self, attempt: Attempt) -> None:

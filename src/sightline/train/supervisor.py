@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
-from sightline.errors import FULL, ConfigError, DataError, TrainError
+from sightline.errors import ConfigError, DataError, StorageError, TrainError
 from sightline.runtime import progress
 from sightline.train import checkpoints, divergence, endings, heartbeats, job, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
+from sightline.train.disk_full import FULL_DISK_MESSAGES
 from sightline.train.launch import Torchrun, free_port, launch
 from sightline.train.nodes import Coordinator
 from sightline.train.nodes.judging import by_all
@@ -153,7 +154,7 @@ def _interrupted(error: BaseException) -> Judgement:
     what = type(error).__name__ + (f": {error}" if str(error) else "")
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Judgement("preempted", "The training was told to stop.", (f"the supervisor got {what}",))
-    ending: Ending = "disk_full" if isinstance(error, OSError) and error.errno in FULL else "unknown"
+    ending: Ending = "disk_full" if FULL_DISK_MESSAGES.search(what) else "unknown"
     return Judgement(ending, f"The supervisor could not go on: {what}.", (what,))
 
 
@@ -161,11 +162,11 @@ def _note_end(log: AttemptLog, attempt: Attempt, folder: Path) -> None:
     """Write how an attempt ended; on a full disk into the room that its folder leaves, if that is enough."""
     try:
         log.end(attempt)
-    except OSError as error:
-        if error.errno not in FULL or attempt.ending == "finished":
+    except StorageError:
+        if attempt.ending == "finished":
             raise
         shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StorageError):
             log.end(attempt)
 
 
