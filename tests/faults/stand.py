@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sightline.datasets.synthetic import draw
 from sightline.documents import Attempt, TrainDocument, read
@@ -196,7 +197,7 @@ class Signs(threading.Thread):
         super().__init__(daemon=True)
         self.work = work
         self.first_steps: dict[str, float] = {}  # of each attempt, on the monotonic clock
-        self.beats: dict[str, dict[int, dict[str, float]]] = {}  # the newest of each attempt, by rank
+        self.beats: dict[str, dict[int, dict[str, Any]]] = {}  # the newest of each attempt, by rank
         self._stop_asked = threading.Event()
         self._before = {path.name for path in work.glob("*/attempt-*")}
         self.start()
@@ -204,16 +205,15 @@ class Signs(threading.Thread):
     def run(self) -> None:
         """Look twenty times a second."""
         while not self._stop_asked.wait(0.05):
-            for path in self.work.glob("*/attempt-*/heartbeat-*.json"):
-                try:
-                    beat = json.loads(path.read_bytes())
-                except (OSError, ValueError):
-                    continue  # it goes with the work folder
-                attempt = path.parent.name
-                if attempt not in self._before:
-                    self.beats.setdefault(attempt, {})[beat["rank"]] = beat
-                    if beat["step"]:
-                        self.first_steps.setdefault(attempt, beat["time"])
+            with contextlib.suppress(OSError):  # the work folder goes when the training is over
+                for path in self.work.glob("*/attempt-*/heartbeat-*.json"):
+                    self._note(path.parent.name, json.loads(path.read_bytes()))
+
+    def _note(self, attempt: str, beat: dict[str, Any]) -> None:
+        if attempt not in self._before:
+            self.beats.setdefault(attempt, {})[beat["rank"]] = beat
+            if beat["step"]:
+                self.first_steps.setdefault(attempt, beat["time"])
 
     def processes(self) -> dict[int, int]:
         """Return the training processes of the newest attempt, by rank."""
