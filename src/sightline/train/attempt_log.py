@@ -82,4 +82,8 @@ class AttemptLog:
 
     def _write(self, log: Log) -> None:
         self.log = log
-        write_text(self.path, log.model_dump_json(indent=1) + "\n")
+        self.write()
+
+    def write(self) -> None:
+        """Write what is known. Raises StorageError where the disk is full."""
+        write_text(self.path, self.log.model_dump_json(indent=1) + "\n")

@@ -167,7 +167,7 @@ def _note_end(log: AttemptLog, attempt: Attempt, folder: Path) -> None:
             raise
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(StorageError):
-            log.end(attempt)
+            log.write()
 
 
 def _tick(training: Training, log: AttemptLog, pulse: Pulse) -> None:
