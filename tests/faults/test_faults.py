@@ -23,7 +23,7 @@ def listed(case: Case) -> object:
     return pytest.param(case, marks=[] if case.quick else [pytest.mark.slow], id=case.name)
 
 
-@pytest.mark.parametrize("case", map(listed, CASES.values()))
+@pytest.mark.parametrize("case", [listed(each) for each in CASES.values()])
 def test_a_fault_ends_with_a_trained_model_or_one_clear_message(case: Case, tmp_path: Path, base: Path) -> None:
     stand = Stand(tmp_path / case.name, base)
     try:
