@@ -1,6 +1,6 @@
 """Plays all faults, or those that are named, one after another, and prints how each ended: `make faults`.
 
-    make faults                                     all of them: about ten minutes on two cores
+    make faults                                     all of them: about half an hour on two busy cores
     make faults ARGS="rank-killed full-disk"        these
     make faults ARGS=--list                         what there is
 
