@@ -122,6 +122,7 @@ def test_family_passes_on_photographs(
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_yolo12_trained_briefly_passes(tmp_path: Path) -> None:
     """No official checkpoint at hand: a short training, through the command line's own stages."""
     draw(tmp_path / "data")
@@ -301,7 +302,7 @@ def test_a_confident_model_is_exported_at_a_point_between_its_scores(
     assert done.returncode == 0, done.stderr
     document = read(ExportDocument, tmp_path / "export")
     before = read(ExportDocument, quickstart.folder / "export")
-    assert 0.999 < document.confidence < 1
+    assert 0.998 < document.confidence < 1
     assert document.confidence_f1 == pytest.approx(before.confidence_f1, abs=0.02)
     assert document.parity.confidence == document.confidence
     assert document.parity.matched > 100

@@ -153,7 +153,7 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         (1, True, "exit code 1: memory ran out, and the kernel killed a process in it"),
         (137, True, "memory ran out"),
         (137, False, "exit code 137: it was killed from outside (`docker kill`"),
-        (135, False, "exit code 135 (bus error): /dev/shm, in which loaders hand over images, has 284 MB and was full"),
+        (135, False, "exit code 135 (bus error): /dev/shm, in which loaders hand over images, has 269 MB and was full"),
         (3, False, "The container of train ended with exit code 3."),
     ],
 )

@@ -54,6 +54,7 @@ print(json.dumps([seen, document.epochs_completed, work.exists()]))
 """
 
 
+@pytest.mark.slow
 def test_a_result_is_kept_while_the_training_is_held_and_its_checkpoints_are_there(
     command: Callable, tmp_path: Path
 ) -> None:
