@@ -12,8 +12,6 @@ calls them.
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import math
 import random
 import time
@@ -23,18 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from sightline.atomic import write_text
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
-from sightline.train import checkpoints, divergence
-from sightline.train.engine import batches, state
+from sightline.train import checkpoints
+from sightline.train.engine import batches, finite, results, state
 from sightline.ultralytics_env import version
 
 LOOK = 50  # batches on a GPU between two looks at the loss: each look waits for the device
-
-
-class NotFinite(RuntimeError):
-    """A loss or a weight is NaN, infinite, or too large for the checkpoint that is exported."""
 
 
 class Epochs:
@@ -68,7 +61,7 @@ class Epochs:
             self._check_best()
             self.finished, self.seconds = manifest.finished, float(self.rows[-1]["time"] or 0)
             if _first():
-                _write_table(trainer.csv, self.rows)
+                results.write_table(trainer.csv, self.rows)
         trainer.start_epoch = start
         trainer.scheduler.last_epoch = start - 1
         trainer.train_loader.batch_sampler.sampler.epoch = start
@@ -130,8 +123,8 @@ def train(trainer: Any) -> None:
         _epoch(epochs, epoch)
         if trainer.stop:
             break
-    _leave_results(epochs)
     if _first():
+        results.leave(trainer, epochs.rows, epochs.best_epoch, epochs.folder)
         trainer.run_callbacks("on_train_end")
     for loader in (trainer.train_loader, trainer.test_loader):
         loader.close()
@@ -149,7 +142,7 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     trainer._model_train()
     for number, batch in enumerate(trainer.train_loader):
         _step(epochs, epoch, number, batch)
-    _check_finite(trainer, weights=True)
+    finite.check(trainer, weights=True)
     criterion = trainer.model.module.criterion if trainer.world_size > 1 else trainer.model.criterion
     if hasattr(criterion, "update"):
         criterion.update()
@@ -179,7 +172,7 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
         trainer.optimizer_step()
         epochs.last_step = count
     if trainer.device.type == "cpu" or number % LOOK == LOOK - 1:
-        _check_finite(trainer, weights=False)
+        finite.check(trainer, weights=False)
     trainer.beat.step(images)
     trainer.run_callbacks("on_train_batch_end")
 
@@ -228,32 +221,6 @@ def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return mean
 
 
-def _check_finite(trainer: Any, *, weights: bool) -> None:
-    """Raise NotFinite for a loss, or live or averaged weights, that are not finite or too large.
-
-    With mixed precision a single loss may overflow in a healthy training: then the scaler skips the step. Two in a row
-    that are looked at are no accident.
-    """
-    scaled = trainer.scaler.is_enabled()
-    if not weights:
-        trainer.overflows = 0 if bool(trainer.loss.isfinite()) else trainer.overflows + 1
-        if trainer.overflows > scaled:
-            raise NotFinite(f"the loss is {float(trainer.loss)} in epoch {trainer.epoch + 1}")
-        return
-    if not scaled:
-        waiting = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
-        if not all(bool(gradient.isfinite().all()) for gradient in waiting.values()):
-            raise NotFinite(f"a gradient is NaN or infinite after epoch {trainer.epoch + 1}")
-    moments = [
-        value for kept in trainer.optimizer.state.values() for value in kept.values() if hasattr(value, "isfinite")
-    ]
-    if not all(bool(value.isfinite().all()) for value in moments):
-        raise NotFinite(f"the optimizer's state is NaN or infinite after epoch {trainer.epoch + 1}")
-    for what, module in (("weights", trainer.model), ("averaged weights", trainer.ema.ema)):
-        if divergence.are_broken(module.state_dict()):
-            raise NotFinite(f"{what} are NaN, infinite or beyond float16 after epoch {trainer.epoch + 1}")
-
-
 def _validate(epochs: Epochs, epoch: int) -> None:
     """Score the averaged weights on val, and note the row of the epoch."""
     trainer = epochs.trainer
@@ -264,7 +231,7 @@ def _validate(epochs: Epochs, epoch: int) -> None:
     trainer.metrics, trainer.fitness = trainer.validate()
     if _first():
         if not np.isfinite(trainer.fitness):
-            raise NotFinite(f"the score on val is {trainer.fitness} in epoch {epoch + 1}")
+            raise finite.NotFinite(f"the score on val is {trainer.fitness} in epoch {epoch + 1}")
         if trainer.best_fitness == trainer.fitness:
             epochs.best_epoch = epoch + 1
         losses = trainer.label_loss_items(trainer.tloss)
@@ -272,7 +239,7 @@ def _validate(epochs: Epochs, epoch: int) -> None:
         elapsed = epochs.seconds + time.time() - trainer.train_time_start
         row = {"epoch": float(epoch + 1), "time": elapsed, **values}
         epochs.rows.append({name: float(v) if math.isfinite(v) else None for name, v in row.items()})
-        _write_table(trainer.csv, epochs.rows)
+        results.write_table(trainer.csv, epochs.rows)
         trainer.stop |= bool(trainer.stopper(epoch + 1, trainer.fitness)) or epoch + 1 >= trainer.epochs
 
 
@@ -284,54 +251,6 @@ def _agree_to_stop(trainer: Any) -> None:
         box = [trainer.stop if _first() else None]
         distributed.broadcast_object_list(box, src=0)
         trainer.stop = box[0]
-
-
-def _write_table(path: Path, rows: list[dict[str, float | None]]) -> None:
-    """Write the engine's results.csv, whole."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    table.writeheader()
-    for row in rows:
-        table.writerow({name: "nan" if value is None else f"{value:.6g}" for name, value in row.items()})
-    write_text(path, text.getvalue())
-
-
-def _leave_results(epochs: Epochs) -> None:
-    """Write best and last checkpoint in the engine's format; without an optimizer the best, which is exported."""
-    from ultralytics.utils.torch_utils import strip_optimizer
-
-    trainer = epochs.trainer
-    if not _first():
-        return
-    trainer.beat.now("checkpoint")
-    last = {name: value.clone() for name, value in trainer.ema.ema.state_dict().items()}
-    trainer.epoch = len(epochs.rows) - 1
-    trainer.metrics = {name: value for name, value in epochs.rows[-1].items() if name.startswith(("metrics/", "val/"))}
-    best = trainer.best_epoch = epochs.best_epoch or len(epochs.rows)
-    if best != len(epochs.rows):
-        trainer.ema.ema.load_state_dict(state.read(checkpoints.state_path(epochs.folder, best))["ema"])
-    _unsynchronise(trainer.ema.ema)
-    trainer.fitness = trainer.best_fitness  # then the engine writes both files
-    trainer.save_model()
-    strip_optimizer(trainer.best)
-    if best != len(epochs.rows):
-        trainer.ema.ema.load_state_dict(last)
-        trainer.fitness = None
-        trainer.save_model()
-    trainer.beat.now("end")
-
-
-def _unsynchronise(module: Any) -> None:
-    """Replace batch normalisation over all GPUs by the plain one, which every machine can run, with the same values."""
-    from torch import nn
-
-    for name, child in module.named_children():
-        if isinstance(child, nn.SyncBatchNorm):
-            plain = nn.BatchNorm2d(child.num_features, eps=child.eps, momentum=child.momentum)
-            plain.load_state_dict(child.state_dict())
-            setattr(module, name, plain.to(child.weight.device))
-        else:
-            _unsynchronise(child)
 
 
 def _first() -> bool:

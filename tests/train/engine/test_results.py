@@ -1,4 +1,4 @@
-"""Pieces of the epoch loop that need torch, in a process of their own."""
+"""What a training leaves; with torch, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 CODE = """
 import torch
 from torch import nn
-from sightline.train.engine.loop import _unsynchronise
+from sightline.train.engine.results import _unsynchronise
 
 torch.manual_seed(0)
 plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=1e-3, momentum=0.03), nn.Sequential(nn.BatchNorm2d(4)))
