@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sightline.config.run_config import (
     FORMATS,
-    Cache,
     DataConfig,
     ExportConfig,
     Format,
@@ -13,10 +12,9 @@ from sightline.config.run_config import (
     RetrainConfig,
     RunConfig,
     SampleConfig,
-    TrainConfig,
     WeightsConfig,
-    single_image_batch,
 )
+from sightline.config.train_config import Cache, TrainConfig, single_image_batch
 
 __all__ = [
     "FORMATS",

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sightline import expected, strict_yaml
-from sightline.config.run_config import Part, RunConfig
+from sightline.config.part import Part
+from sightline.config.run_config import RunConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import explain
 

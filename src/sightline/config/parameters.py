@@ -19,8 +19,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from sightline import expected
 from sightline.config import cluster_values
 from sightline.config.assignments import explained
+from sightline.config.part import Part
 from sightline.config.presets import PRESETS, preset_for, resolve
-from sightline.config.run_config import FORMATS, RETRAIN, Part, RunConfig
+from sightline.config.run_config import FORMATS, RETRAIN, RunConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 

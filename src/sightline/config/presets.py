@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sightline.config.assignments import apply
-from sightline.config.run_config import Augmentation, GateConfig, RegisterConfig, RunConfig, TrainConfig, WeightsConfig
+from sightline.config.run_config import GateConfig, RegisterConfig, RunConfig, WeightsConfig
+from sightline.config.train_config import Augmentation, TrainConfig
 from sightline.errors import ConfigError, did_you_mean
 
 
