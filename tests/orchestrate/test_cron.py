@@ -65,6 +65,7 @@ def test_a_server_in_the_same_zone_gets_the_hours_as_they_are() -> None:
         ("0 1 1 * *", "Asia/Tokyo", "February"),
         ("0 1 1 2,5 *", "Asia/Tokyo", "last one"),
         ("0 1 * 6 1", "Asia/Tokyo", "weekdays of a month"),
+        ("0 0 30 * 0", "Asia/Tokyo", "which February does not have"),
     ],
 )
 def test_what_cannot_be_read_or_sent_is_refused(fields: str, zone: str, words: str) -> None:

@@ -23,8 +23,8 @@ OPTIONS = [
 ]
 
 
-def sightline(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "SIGHTLINE_CACHE": str(folder / "cache"), **variables}
+def sightline(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "SIGHTLINE_CACHE": str(folder / "cache"), "SIGHTLINE_WORK": str(folder / "work")}
     return subprocess.Popen(
         [sys.executable, "-m", "sightline", *arguments],
         cwd=folder,
@@ -71,13 +71,13 @@ def test_a_training_killed_and_resumed_has_the_same_weights_as_one_that_was_not(
         )
     done(sightline(tmp_path, "train", "--run", "whole/run"))
     first = sightline(tmp_path, "train", "--run", "killed/run")
-    kept = tmp_path / "killed" / "work"
+    kept = tmp_path / "work"
     deadline = time.monotonic() + 100
     while not list(kept.glob("*/checkpoints/epoch-0001.json")):
         assert time.monotonic() < deadline, first.poll()
         time.sleep(0.02)
     first.send_signal(signal.SIGKILL)
-    first.wait()
+    first.communicate()
     done(sightline(tmp_path, "train", "--run", "killed/run"))
     attempts = read(TrainDocument, tmp_path / "killed" / "run" / "train").attempts
     assert [(attempt.ending, attempt.epochs) for attempt in attempts] in (

@@ -195,6 +195,8 @@ def _moved_days(cron: Cron, step: int, fields: str) -> tuple[frozenset[int], fro
         moved |= found
     months = frozenset(month for month, _ in moved)
     days = frozenset(day for _, day in moved)
+    if not cron.whole("weekdays") and len(months) < 12:  # a month without the day still has the weekdays
+        raise _unsayable(fields, "it starts on another day there, which February does not have")
     if {(month, day) for month, day in DAYS if month in months and day in days} != moved:
         raise _unsayable(fields, "it starts on another day there, in some months the last one")
     return months, days
