@@ -15,6 +15,7 @@ pytestmark = pytest.mark.timeout(300)
 TINY = ("--set", "train.epochs=1", "--set", "train.image_size=32", "--set", "train.batch=2")
 
 
+@pytest.mark.slow
 def test_one_trains_and_the_other_takes_the_result(sets: Sets, tmp_path: Path) -> None:
     data = ("--data", str(sets.yolo()), "--preset", "quickstart")
     runs = {}

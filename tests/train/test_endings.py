@@ -101,6 +101,7 @@ def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_with_its_signal_and_its_memory(start: Callable, tmp_path: Path) -> None:
     process = start()
     trained(tmp_path, process)

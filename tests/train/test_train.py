@@ -104,6 +104,7 @@ def test_a_last_batch_of_one_small_image_is_refused_in_validate_and_in_train(com
     assert single_image_batch(64, 1) == []
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_fails_and_names_the_learning_rate(command: Callable, tmp_path: Path) -> None:
     draw(tmp_path / "data")
     wild = ["train.lr0=1", "train.optimizer=SGD", "train.momentum=0.99", "train.batch=8", "train.nominal_batch=8"]
