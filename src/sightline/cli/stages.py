@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated
 
 import typer
 
@@ -20,7 +19,6 @@ from sightline.cli.options import (
     Json,
     Pictures,
     Run,
-    non_empty,
     out,
     print_document,
     print_lines,
@@ -30,43 +28,13 @@ from sightline.cli.options import (
 from sightline.cli.options import (
     device as device_of,
 )
+from sightline.cli.training_options import AUTO, MasterAddr, MasterPort, NodeRank, Resume
 from sightline.config import RunConfig
 from sightline.config.assignments import apply, parse_assignments
 from sightline.documents import EvaluateDocument, ValidateDocument, decimals, read
 from sightline.errors import ConfigError, StageInputError
 from sightline.runtime.stage_frame import NAMES
 from sightline.runtime.terminal import print_json
-
-AUTO, OFF = "auto", "off"
-
-
-def _resume(text: str) -> str:
-    if text not in (AUTO, OFF):
-        raise typer.BadParameter(f"got '{text}', expected {AUTO} or {OFF}.")
-    return text
-
-
-Resume = Annotated[
-    str,
-    typer.Option(
-        parser=_resume,
-        metavar=f"<{AUTO}|{OFF}>",
-        help="auto: go on from the newest good checkpoint of the same training, if there is one; off: train from the "
-        "start.",
-    ),
-]
-NodeRank = Annotated[
-    int | None,
-    typer.Option(metavar="<int>", help="Which of train.nodes machines this is; 0 decides. Default: PET_NODE_RANK."),
-]
-MasterAddr = Annotated[
-    str | None,
-    typer.Option(parser=non_empty, metavar="<host>", help="Address of machine 0. Default: PET_MASTER_ADDR."),
-]
-MasterPort = Annotated[
-    int | None,
-    typer.Option(metavar="<int>", help="Port on which machine 0 listens. Default: PET_MASTER_PORT, or 29500."),
-]
 
 
 def _validated(

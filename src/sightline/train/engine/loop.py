@@ -5,8 +5,8 @@
 - It never recovers by itself. The engine halves the batch in the first epoch of a single process, and loads its average
   after a loss that is not a number; here both end the process, and the supervisor decides.
 
-What is computed in between is the engine's `_do_train` (Ultralytics 8.4.190), and its callbacks are called where it
-calls them.
+What is computed in between is the engine's `_do_train` (Ultralytics 8.4.190). Its callbacks are called where it calls
+them, but for `on_model_save`, which comes last: any other may stop the training, and the state has to say so.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Epochs:
         found = checkpoints.check(path, self.job.key)
         if isinstance(found, str):
             progress.notice(
-                f"the best epoch so far, {self.best_epoch}, is lost: {found}. The best of the others counts."
+                f"the best epoch so far, {self.best_epoch}, is lost: {found}. The best from here on counts."
             )
             self.best_epoch, self.trainer.best_fitness = 0, None
 
