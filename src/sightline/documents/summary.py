@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from sightline.documents.base import Document, Part, Score, Sha256, Split, Verdict
+from sightline.documents.cause import Cause
+from sightline.documents.cost import Cost
 from sightline.documents.evaluate import ClassScores
 from sightline.documents.export import Parity
 from sightline.documents.train import BestEpoch, Ending, Hardware
@@ -136,6 +138,8 @@ class SummaryDocument(Document):
     register_: SummaryRegister | None = Field(alias="register")
     stages: list[StageOutcome]
     error: ErrorReport | None
+    cause: Cause | None = Field(None, description="Why a run on a cluster failed, as far as anything said so.")
+    cost: Cost | None = Field(None, description="What a run on a cluster took.")
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
