@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,38 @@ def error_of(store: str, folder: Path) -> ErrorReport:
         ("Failed", "pod deleted", "lost", "train lost its pod", "Retry"),
         ("Failed", "main: Error (exit code 143)", "lost", "train was ended from outside", "Retry"),
         ("Failed", LOW, "lost", "train was evicted: its node ran low on ephemeral-storage (0.5Gi left", "Retry"),
-        ("Failed", 'Usage of EmptyDir volume "tmp" exceeds the limit "20Gi".', "lost", "over its limit of 20Gi", "40Gi"),
+        (
+            "Failed",
+            'Usage of EmptyDir volume "tmp" exceeds the limit "20Gi".',
+            "lost",
+            "over its limit of 20Gi",
+            "40Gi",
+        ),
         ("Failed", TOO_LONG, "lost", "train ran into its time limit", "TRAIN_TIMEOUT"),
         ("Failed", workflow.STOPPED, "interrupted", "The run was terminated by a person while train", "Retry"),
         ("Failed", "main: Error (exit code 1)", "lost", "train ended without a result", "log says more"),
-        ("Error", 'pods "x" is forbidden: violates PodSecurity "baseline": no', "lost", "baseline refuses", "manifests/R"),
+        (
+            "Error",
+            'pods "x" is forbidden: violates PodSecurity "baseline": no',
+            "lost",
+            "baseline refuses",
+            "manifests/R",
+        ),
         ("Pending", NO_NODE, "lost", "train could not start: 0 of 1 nodes take its pod", "train_node_selector"),
-        ("Pending", QUOTA, "lost", "allows 2 requests.nvidia.com/gpu, of which 1 are in use, and it asks for 4", "train_gpus"),
-        ("Pending", NO_IMAGE, "lost", "its image registry/train:1 cannot be fetched: the registry has no", "PULL_SECRET"),
+        (
+            "Pending",
+            QUOTA,
+            "lost",
+            "allows 2 requests.nvidia.com/gpu, of which 1 are in use, and it asks for 4",
+            "train_gpus",
+        ),
+        (
+            "Pending",
+            NO_IMAGE,
+            "lost",
+            "its image registry/train:1 cannot be fetched: the registry has no",
+            "PULL_SECRET",
+        ),
     ],
 )
 def test_the_cause_and_what_to_do_stand_in_the_summary_and_its_error_says_them_in_short(
@@ -122,7 +147,7 @@ def test_only_the_last_attempt_counts_and_a_driver_is_named(kfp_server: StandIn,
         "id": "x-2",
         "name": first["name"].replace("(0)", "(1)"),
         "message": OOM,
-        "startedAt": "2026-11-28T03:00Z",
+        "startedAt": datetime.now(UTC).isoformat(),
     }
     seen(kfp_server, found | {"x-2": first | second})
     assert error_of(store, tmp_path).kind == "memory"

@@ -6,7 +6,7 @@ from sightline.documents import Ending, ErrorReport
 from sightline.documents.cause import Cause, CauseKind
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import moment
-from sightline.why.seen import Seen
+from sightline.why.seen import DERIVED, Seen
 
 GOOD = ("registered", "accepted", "unchanged")
 OUTAGES = ("storage", "tracking", "cluster")  # kinds of errors; those of exit code 1 pass by themselves
@@ -36,9 +36,9 @@ def is_good(seen: Seen) -> bool:
 
 def of_documents(seen: Seen) -> Cause | None:
     """Return the cause that the stages themselves name; None where they do not."""
-    if error := seen.error:
-        return _of_error(seen, error)
     summary = seen.summary
+    if error := seen.error or _kept_error(seen):
+        return _of_error(seen, error)
     if summary and summary.status == "rejected" and summary.rejected_by == "score" and summary.evaluate:
         reasons = "; ".join(summary.evaluate.reasons).rstrip(".")
         return _made(
@@ -52,10 +52,19 @@ def of_documents(seen: Seen) -> Cause | None:
     return None
 
 
+def _kept_error(seen: Seen) -> ErrorReport | None:
+    """Return the error of the summary, where the stage itself left none: what the run's end was found to be."""
+    error = seen.summary.error if seen.summary else None
+    if error is None or seen.errors or error.stage in seen.ended or not seen.over or error.kind in DERIVED:
+        return None
+    return error
+
+
 def of_what_is_lost(seen: Seen) -> Cause | None:
     """Return the cause that was kept while there was evidence, or that there is none; None if nothing went wrong."""
-    if seen.summary and seen.summary.cause:
-        return seen.summary.cause
+    kept = seen.summary.cause if seen.summary else None
+    if kept and kept.task not in seen.ended:
+        return kept
     error = next(iter(seen.errors.values()), None) or (seen.summary.error if seen.summary else None)
     if error is None:
         return None

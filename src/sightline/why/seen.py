@@ -24,6 +24,7 @@ from sightline.why.kfp import Server
 from sightline.why.training import Training
 
 UNEXPLAINED = ("lost", "interrupted")  # kinds of errors that say of a pod no more than that it was ended
+DERIVED = (*UNEXPLAINED, "memory")  # kinds that a summary's error has where it says the cause in short
 NO_NODE = "nodes are available"  # the scheduler's words
 GONE: dict[str, Any] = {}  # in place of what Kubernetes no longer has
 MOST = 8  # pods of a run that are looked at: those that failed, wait or run
