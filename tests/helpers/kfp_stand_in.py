@@ -84,6 +84,7 @@ class StandIn:
             ("GET", f"{api}/experiments", self.list_experiments),
             ("POST", f"{api}/experiments", self.create_experiment),
             ("POST", f"{api}/runs", self.create_run),
+            ("GET", f"{api}/runs", self.list_runs),
             ("GET", f"{api}/runs/([^/:]+)", self.get_run),
             ("POST", f"{api}/runs/([^/:]+):terminate", self.terminate),
             ("GET", f"{api}/recurringruns", self.list_recurring),
@@ -193,6 +194,11 @@ class StandIn:
         self.frames[run.run_id] = list(self.script)
         return run
 
+    def list_runs(self, *, query: dict[str, str], **_: Any) -> Any:
+        """The newest first, as runs are started one after the other."""
+        assert query["sort_by"] == "created_at desc"
+        return self._listed("runs", "V2beta1ListRunsResponse", list(self.runs.values())[::-1], query)
+
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = self._run(run_id)
         run.state = self.frames[run_id][0][0]
@@ -203,7 +209,7 @@ class StandIn:
         self._run(run_id)
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
-        manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state, "nodes": nodes}}
+        manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state.capitalize(), "nodes": nodes}}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
     def terminate(self, run_id: str, **_: Any) -> Any:

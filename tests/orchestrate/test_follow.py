@@ -149,8 +149,8 @@ def test_what_a_pod_waited_for_is_the_cause_where_the_end_overwrites_it(kfp_serv
     _, ended = followed(kfp_server, tmp_path, ("RUNNING", waits), ("FAILED", nodes(train=("Failed", workflow.STOPPED))))
     assert ended.cause
     assert ended.cause.sentence == (
-        "The run was terminated by a person while train was waiting: 0 of 1 nodes take its pod: 1 lacks the labels that "
-        "it selects."
+        "The run was terminated by a person while train was waiting: 0 of 1 nodes take its pod: 1 lacks the labels "
+        "that it selects."
     )
 
 

@@ -32,7 +32,7 @@ ENDS = {  # kind, whether running again is all that is needed, sentence
     "broken": (
         "driver",
         False,
-        'The driver of train failed: failed to resolve inputs: resolving input parameter with spec '
+        "The driver of train failed: failed to resolve inputs: resolving input parameter with spec "
         'component_input_parameter:"pipelinechannel--gpus": parent DAG does not have input parameter '
         "pipelinechannel--gpus.",
     ),
@@ -48,8 +48,8 @@ WAITS = {
     "gpus": ("unschedulable", "train is waiting: 0 of 1 nodes have a free nvidia.com/gpu."),
     "quota": (
         "quota",
-        "train is waiting: the quota sightline of its namespace allows 0 requests.nvidia.com/gpu, of which 0 are in use, "
-        "and it asks for 1.",
+        "train is waiting: the quota sightline of its namespace allows 0 requests.nvidia.com/gpu, of which 0 are in "
+        "use, and it asks for 1.",
     ),
     "selector": ("unschedulable", "train is waiting: 0 of 1 nodes take its pod: 1 lacks the label pool=gpu."),
     "taint-driver": (
@@ -61,7 +61,8 @@ WAITS = {
     "key": ("missing", "train is waiting: the ConfigMap kfp-launcher has no key NOKEY."),
     "image": (
         "image",
-        "train is waiting: its image registry.invalid/sightline-train:gone cannot be fetched: no such registry is known.",
+        "train is waiting: its image registry.invalid/sightline-train:gone cannot be fetched: no such registry is "
+        "known.",
     ),
     "runtime": (
         "runtime",

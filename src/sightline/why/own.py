@@ -7,6 +7,7 @@ from sightline.documents.cause import Cause, CauseKind
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import moment
 from sightline.why.seen import DERIVED, Seen
+from sightline.why.words import headline
 
 GOOD = ("registered", "accepted", "unchanged")
 OUTAGES = ("storage", "tracking", "cluster")  # kinds of errors; those of exit code 1 pass by themselves
@@ -90,22 +91,22 @@ def of_what_is_lost(seen: Seen) -> Cause | None:
 
 
 def _of_error(seen: Seen, error: ErrorReport) -> Cause:
-    first, *more = error.message.splitlines()
+    lines = error.message.splitlines()
     kind: CauseKind = "stage"
     if error.kind == "data-rejected":
         kind = "rejected"
     elif error.stage == "train" and seen.training and (last := seen.training.last):
         kind = OF_ATTEMPTS.get(last.ending, "stage")
     outage = error.kind in OUTAGES and error.exit_code == 1
-    sentence = f"The data gate refused the data: {first}" if kind == "rejected" else f"{error.stage} failed: {first}"
-    evidence = [line.strip().removeprefix("- ") for line in more]
+    who = "The data gate refused the data" if kind == "rejected" else f"{error.stage} failed"
+    evidence = [line.strip().removeprefix("- ") for line in lines[1:]]
     if error.stage == "train" and seen.training:
         evidence += [f"attempt {each.number} of the training ended as {each.ending}" for each in seen.training.attempts]
     return _made(
         seen,
         kind,
         error.stage,
-        sentence if sentence.endswith((".", ":")) else f"{sentence}.",
+        f"{who}: {headline(lines)}.",
         evidence,
         WAIT_OUT if outage else DO.get(error.kind, GO_ON if error.stage == "train" else CORRECT),
         again=outage,
