@@ -52,7 +52,7 @@ SETTINGS = (
     *("SIGHTLINE_STORE", "SIGHTLINE_S3_ENDPOINT", "SIGHTLINE_S3_WAIT", "AWS_REGION"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SIGHTLINE_TRACKING", "SIGHTLINE_TRACKING_WAIT"),
-    "KFP_ENDPOINT",  # conclude asks it what Kubernetes says of a stage that left nothing
+    "KFP_ENDPOINT",  # conclude asks it why a stage left nothing
 )
 SECRETS = {
     "sightline-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
