@@ -14,6 +14,8 @@ from tests.helpers.command import sightline
 from tests.helpers.finished_run import Finished, run_quickstart
 from tests.helpers.kfp_serving import serving
 from tests.helpers.kfp_stand_in import StandIn
+from tests.helpers.kubernetes_double import KubernetesDouble
+from tests.helpers.kubernetes_double import serving as kubernetes_serving
 from tests.helpers.s3_server import S3Server, s3_serving
 from tests.helpers.servers import mlflow_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
@@ -118,15 +120,25 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A stand-in for Kubeflow Pipelines, which the environment names; the user has no settings of KFP or Docker."""
+    """A stand-in for Kubeflow Pipelines, which the environment names; the user has no settings of KFP, Kubernetes or Docker."""
     for name in [name for name in os.environ if name.startswith(("KFP_", "KF_PIPELINES_", "SIGHTLINE_IMAGES"))]:
         monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    for name in ("DOCKER_CONFIG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("SIGHTLINE_STORE")
     with serving() as state:
         monkeypatch.setenv("KFP_ENDPOINT", state.address)
+        yield state
+
+
+@pytest.fixture
+def kubernetes_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesDouble]:
+    """A double of Kubernetes' API server, empty, which the user's kubeconfig names."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with kubernetes_serving() as state:
+        monkeypatch.setenv("KUBECONFIG", str(state.kubeconfig(tmp_path)))
         yield state
 
 
