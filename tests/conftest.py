@@ -120,7 +120,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A stand-in for Kubeflow Pipelines, which the environment names; the user has no settings of KFP, Kubernetes or Docker."""
+    """A stand-in for Kubeflow Pipelines, which the environment names, and nothing of the user's own settings."""
     for name in [name for name in os.environ if name.startswith(("KFP_", "KF_PIPELINES_", "SIGHTLINE_IMAGES"))]:
         monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
