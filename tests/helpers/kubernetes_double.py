@@ -1,7 +1,7 @@
 """A double of Kubernetes' API server: JSON objects over HTTP, what an account may do, and faults on purpose.
 
 It keeps what a test adds and a client creates, and answers GET, lists (with equality selectors, page by page), POST and
-DELETE as the real one does. It starts nothing: `on_create` says what a controller or a kubelet would do.
+DELETE as the real one does. It starts nothing: `on_create` and `on_request` say what a controller would do.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class KubernetesDouble:
         self.logs: dict[str, str] = {}  # by pod
         self.faults: dict[str, list[tuple[int, str] | str]] = {}  # by "METHOD /path": answers, "hang" or "drop"
         self.on_create: Callable[[KubernetesDouble, Object], None] = lambda server, created: None
+        self.on_request: Callable[[KubernetesDouble], None] = lambda server: None
         self.requests: list[str] = []
         self.pages_of = 500
 
@@ -222,6 +223,7 @@ class Handler(BaseHTTPRequestHandler):
             status, answer = refusal(401, "Unauthorized")
         else:
             with state_lock:
+                state.on_request(state)
                 status, answer = state.answer(method, parts.path, query, json.loads(data) if data else None)
         plain = isinstance(answer, str)
         sent = (str(answer) if plain else json.dumps(answer)).encode()

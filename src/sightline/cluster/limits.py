@@ -39,8 +39,9 @@ class Rules:
         """Return a container's amounts with the defaults of the LimitRanges."""
         requests = {**limits, **requests}
         for item in self.items("Container"):
-            requests = {**amounts(item.get("defaultRequest")), **requests}
-            limits = {**amounts(item.get("default")), **limits}
+            default = amounts(item.get("default"))
+            requests = {**default, **amounts(item.get("defaultRequest")), **requests}
+            limits = {**default, **limits}
         return Container(requests, limits)
 
     def items(self, kind: str) -> list[Mapping[str, Any]]:

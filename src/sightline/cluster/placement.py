@@ -150,7 +150,7 @@ def _grouped(nodes: list[Node], task: Needs, ask: Ask) -> str:
     """Count the nodes by what keeps the task off them; a node may stand under several reasons."""
     if not nodes:
         return "there is no node"
-    counts = Counter(reason for node in nodes for reason in set(node.never(task, ask)))
+    counts = Counter(reason for node in nodes for reason in dict.fromkeys(node.never(task, ask)))
     return "; ".join(f"{count} {reason}" for reason, count in counts.most_common())
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-import yaml
-
 from sightline.cluster.amounts import amount
 from sightline.cluster.needs import CPU, MEMORY, Claim, EmptyDir, Needs, Reference
 from sightline.config.parameters import PipelineParameters
@@ -37,11 +35,10 @@ class Value:
 
 def tasks(sent: Package, parameters: PipelineParameters) -> list[Needs]:
     """Return what every task asks for, in the order of the file. Raises ConfigError for amounts that are none."""
-    documents = list(yaml.safe_load_all(sent.text))
-    spec = documents[0]
+    spec, *rest = sent.documents
     settings: Mapping[str, Any] = {}
-    for document in documents[1:]:
-        platform = ((document or {}).get("platforms") or {}).get("kubernetes") or {}
+    for document in rest:
+        platform = (document.get("platforms") or {}).get("kubernetes") or {}
         settings = (platform.get("deploymentSpec") or {}).get("executors") or settings
     form = parameters.model_dump()
     start = {name: Value(form.get(name, each.get("defaultValue")), name) for name, each in sent.parameters.items()}

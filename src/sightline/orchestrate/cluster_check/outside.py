@@ -79,35 +79,40 @@ class KubernetesServer:
         api.namespace = names[0]
         if self._pipelines.through_kubernetes:
             return ""
+        leads = f"{api.who} leads to {api.address}"
+        there = self._newest_run_is_there(api)
+        if there is not None:
+            return (
+                "" if there else f"{leads}, and the run {self._pipelines.run.display_name} goes on in another cluster"
+            )
         shared = self._pipelines.server and self._pipelines.server.shared
-        homes = [HOME] if shared else list(dict.fromkeys([*names, api.namespace]))
+        homes = [HOME] if shared else names
         for name in homes:
             try:
                 api.get(f"/api/v1/namespaces/{name}/services/{SERVICE}")
             except NotThere:
                 continue
             except Denied:
-                return self._unlike_newest_run(api)
+                return ""
             api.namespace = api.namespace if shared else name
-            return self._unlike_newest_run(api)
+            return ""
         return (
-            f"{api.who} leads to {api.address}, where {' and '.join(homes)} has no service {SERVICE}: another cluster "
-            "than that of Kubeflow Pipelines"
+            f"{leads}, where {' and '.join(homes)} has no service {SERVICE}: another cluster than that of Kubeflow "
+            "Pipelines"
         )
 
-    def _unlike_newest_run(self, api: Kubernetes) -> str:
-        """Say that a run which goes on is not there: then it goes on in another cluster."""
-        workflow, run = self._pipelines.workflow, self._pipelines.run
-        if not workflow or run.state in OVER:
-            return ""
-        name = workflow["metadata"]["name"]
+    def _newest_run_is_there(self, api: Kubernetes) -> bool | None:
+        """Say whether Kubernetes has the newest run's workflow; None where that cannot be told."""
+        meta, run = self._pipelines.workflow.get("metadata") or {}, self._pipelines.run
+        if not meta.get("name"):
+            return None
         try:
-            api.get(api.path("workflows", name, group="argoproj.io", version="v1alpha1"))
-        except NotThere:
-            return f"{api.who} leads to {api.address}, where the run {run.display_name} is not: another cluster"
-        except ClusterError:
-            return ""
-        return ""
+            found = api.get(api.path("workflows", meta["name"], group="argoproj.io", version="v1alpha1"))
+        except NotThere:  # an old one is removed after a while
+            return None if run.state in OVER else False
+        except Denied:
+            return None
+        return bool(found["metadata"].get("uid") == meta.get("uid"))
 
 
 def look(

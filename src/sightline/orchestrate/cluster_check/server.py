@@ -51,7 +51,8 @@ class PipelinesServer:
         """Yield what the server says; afterwards the newest run's workflow is known."""
         try:
             self.server = self.server or Server(self._namespace)
-            yield ok("kfp", f"Kubeflow Pipelines {self.server.release} answers at {self.server.at.address}")
+            release = self.server.release if self.server.release != "unknown" else "of an unknown version"
+            yield ok("kfp", f"Kubeflow Pipelines {release} answers at {self.server.at.address}")
             experiment = self._experiment_line(self.server)
             retries = self._retries_line(self.server, tasks)
         except SightlineError as error:
@@ -86,9 +87,7 @@ class PipelinesServer:
             return unknown("retries", f"no run yet tells whether {RETRY} is in force")
         strategy = ((self.workflow["spec"].get("templateDefaults") or {}).get("retryStrategy")) or {}
         if strategy.get("retryPolicy") == "Always" and str(strategy.get("limit")) == "0":
-            return ok(
-                "retries", f"{RETRY} is in force: a task that loses its pod is repeated as its compiled file says"
-            )
+            return ok("retries", f"{RETRY} is in force: a task that loses its pod is repeated")
         wanted = [task for task in tasks if task.retries]
         if not wanted:
             return ok("retries", "no task wants to be repeated")
