@@ -78,8 +78,8 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep caches, stores and tracking of a test inside its own folder."""
+def private(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep caches, stores and tracking of a test inside its own folder, and a cluster of the user's out of it."""
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SIGHTLINE_STORE", f"file://{tmp_path}/store")
     monkeypatch.setenv("SIGHTLINE_RUNS", str(tmp_path / "runs"))
@@ -87,6 +87,8 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+    for name in () if request.node.get_closest_marker("cluster") else ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -125,8 +127,7 @@ def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stan
         monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("DOCKER_CONFIG", "KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.delenv("SIGHTLINE_STORE")
     with serving() as state:
         monkeypatch.setenv("KFP_ENDPOINT", state.address)
@@ -136,7 +137,6 @@ def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stan
 @pytest.fixture
 def kubernetes_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesDouble]:
     """A double of Kubernetes' API server, empty, which the user's kubeconfig names."""
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with kubernetes_serving() as state:
         monkeypatch.setenv("KUBECONFIG", str(state.kubeconfig(tmp_path)))
         yield state

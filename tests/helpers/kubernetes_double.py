@@ -45,6 +45,7 @@ class KubernetesDouble:
         self.on_create: Callable[[KubernetesDouble, Object], None] = lambda server, created: None
         self.on_request: Callable[[KubernetesDouble], None] = lambda server: None
         self.requests: list[str] = []
+        self.used: set[tuple[str, str, str, bool]] = set()  # rights: verb, group, plural, and whether of a namespace
         self.pages_of = 500
 
     def add(self, *objects: Object) -> None:
@@ -84,14 +85,15 @@ class KubernetesDouble:
         if {group, f"{group}/{version}"} & self.unknown:
             return refusal(404, "the server could not find the requested resource")
         plural, namespace, name = match["plural"], match["namespace"] or "", match["name"] or ""
-        if plural in REVIEWS:
-            return 201, self._reviewed(body)
         verb = "list" if method == "GET" and not name else VERBS[method]
         what = f"{plural}/{match['part']}" if match["part"] else plural
+        self.used.add((verb, group, what, bool(namespace)))
         if f"{verb} {what}" in self.forbidden:
             where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
             who = f'{plural} is forbidden: User "{self.user}" cannot {verb} resource "{plural}" in API group "{group}"'
             return refusal(403, f"{who} {where}")
+        if plural in REVIEWS:
+            return 201, self._reviewed(body)
         if match["part"] == "log":
             found = name in self.logs
             return (200, self.logs[name]) if found else refusal(404, f'pods "{name}" not found')
