@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,8 +29,9 @@ GRACE = 15.0  # seconds for which a reason has to stay the same before it is tak
 LOOK = 1.0  # seconds between two looks
 LINES = 5  # of a log in a message
 # States of a container, and of a Job's pods, that no waiting changes.
+PULLING = ("ErrImagePull", "ImagePullBackOff")  # by turns
 LASTING = (
-    "ImagePullBackOff",
+    *PULLING,
     "InvalidImageName",
     "ErrImageNeverPull",
     "CreateContainerConfigError",
@@ -47,6 +48,7 @@ class Answer:
 
     text: str = ""
     why_not: str = ""
+    left: str = ""  # why the Job could not be removed
 
 
 def body(task: Needs, tasks: Sequence[Needs], *, account: str, wait: float, question: Mapping[str, Any]) -> Object:
@@ -119,11 +121,16 @@ def run(kubernetes: Kubernetes, job: Object, *, wait: float, tell: Callable[[str
     name = job["metadata"]["name"]
     path = kubernetes.path("jobs", group="batch")
     _sweep(kubernetes)
+    left = ""
     try:
         kubernetes.create(path, job)
-        return _followed(kubernetes, name, wait, tell)
+        answer = _followed(kubernetes, name, wait, tell)
     finally:
-        kubernetes.delete(f"{path}/{name}")
+        try:
+            kubernetes.delete(f"{path}/{name}")
+        except ClusterError as error:
+            left = f"the Job {name} could not be removed, and ends by itself: {error.message}"
+    return replace(answer, left=left)
 
 
 def _sweep(kubernetes: Kubernetes) -> None:
@@ -154,7 +161,7 @@ def _followed(kubernetes: Kubernetes, name: str, wait: float, tell: Callable[[st
             tell("the pod asks")
         else:
             reason = _standing(kubernetes, pod, name)
-            if reason[0] != last[0]:
+            if reason[0] != last[0] and not {reason[0], last[0]} <= {*PULLING}:
                 last, since = reason, now
             last = reason if reason[1] else last
             tell(": ".join(filter(None, last)) or "the pod is on its way")

@@ -25,7 +25,7 @@ def namespace(kubernetes: Kubernetes, tasks: Sequence[Needs]) -> Iterator[Findin
         yield problem("namespace", f"there is no namespace {name}")
         return
     except Denied as error:
-        yield unknown("namespace", f"{name} was not looked at: {short(error)}")
+        yield unknown("namespace", f"not checked: {short(error)}")
         yield unknown("pod security", f"not checked: {short(error)}")
         return
     phase = (found.get("status") or {}).get("phase", "Active")

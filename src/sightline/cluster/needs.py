@@ -67,16 +67,6 @@ class Needs:
         by = f" ({self.chosen[resource]})" if resource in self.chosen else ""
         return f"{shown(resource, value)} of {resource}{by}"
 
-    @property
-    def placed_alike(self) -> tuple[Any, ...]:
-        """What decides where its pod can run: tasks of which this is the same are told together."""
-        return (
-            tuple(sorted(self.requests.items())),
-            tuple(sorted(self.selector.items())),
-            tuple(tuple(sorted(each.items())) for each in self.tolerations),
-            self.count,
-        )
-
 
 def named(tasks: list[Needs] | tuple[Needs, ...]) -> str:
     """Join the names of tasks for a sentence."""

@@ -7,14 +7,14 @@ pods' own affinities are not looked at: KFP's tasks have none unless somebody wr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from functools import partial
 
 from sightline.cluster.amounts import Amounts, amounts, shown, total
 from sightline.cluster.api import Denied, Kubernetes, Object
-from sightline.cluster.findings import Finding, ok, problem, unknown, warning
+from sightline.cluster.findings import Finding, Level
 from sightline.cluster.growth import Growth, growth
 from sightline.cluster.needs import Needs, named
 from sightline.cluster.questions import short
@@ -95,55 +95,55 @@ def places(kubernetes: Kubernetes, tasks: Sequence[Needs], beside: Amounts) -> I
     except Denied as error:
         unseen = short(error)
     nodes = [_node(item, tuple(users.get(item["metadata"]["name"], ()))) for item in found]
-    kinds: dict[Any, list[Needs]] = {}
+    told: dict[tuple[Level, str, bool], list[tuple[Needs, Ask]]] = {}
     for task in tasks:
-        kinds.setdefault(task.placed_alike, []).append(task)
-    fine: list[Needs] = []
-    for alike in kinds.values():
-        told = _place(kubernetes, alike, nodes, beside, unseen)
-        if told.level == "ok" and len(kinds) > 1 and alike[0].task != "train":
-            fine += alike
-        else:
-            yield told
-    if fine:
-        yield ok("nodes", f"{named(fine)}: a node could take each of them now")
+        ask = {name: value for name, value in total([task.requests, beside, {"pods": Decimal(1)}]).items() if value}
+        level, words = _place(task, ask, nodes, unseen, partial(growth, kubernetes))
+        told.setdefault((level, words, task.task == "train"), []).append((task, ask))
+    for (level, words, _), asked in sorted(told.items(), key=lambda item: not item[0][2]):
+        most = "" if level == "ok" else f". {_asked(asked)}"
+        yield Finding("nodes", level, f"{named([task for task, _ in asked])}: {words}{most}")
 
 
-def _place(kubernetes: Kubernetes, alike: list[Needs], nodes: list[Node], beside: Amounts, unseen: str) -> Finding:
-    """Say where the pods of tasks with the same needs can run."""
-    task, who = alike[0], named(alike)
-    ask = {name: value for name, value in total([task.requests, beside, {"pods": Decimal(1)}]).items() if value}
-    asked = ", ".join(task.asks(name, value) for name, value in ask.items() if name != "pods")
+def _place(task: Needs, ask: Ask, nodes: list[Node], unseen: str, grows: Callable[[], Growth]) -> tuple[Level, str]:
+    """Say where the pods of a task can run, in words that fit several tasks."""
     able = [node for node in nodes if not any(node.never(task, ask))]
+    could = f"{len(able)} of {len(nodes)} nodes could take it"
     slots = sum(node.holds(ask, node.gives) for node in able)
     if slots < task.count:
-        why = _grouped(nodes, task, ask) if not able else f"they hold {slots} of {task.count} such pods"
-        return _nowhere(growth(kubernetes), task, who, f"{len(able)} of {len(nodes)} nodes could take it: {why}", asked)
-    could = f"{who}: {len(able)} of {len(nodes)} nodes could take it"
+        why = f"they hold {slots} of {task.count} such pods" if able else _grouped(nodes, task, ask)
+        return _nowhere(grows(), task, f"{could}: {why}")
     if unseen:
-        return unknown("nodes", f"{could}; whether one has room now was not checked: {unseen}")
+        return "unknown", f"{could}; whether one has room now was not checked: {unseen}"
     free = [node for node in able if not any(node.not_now(task, ask))]
     now = sum(node.holds(ask, node.free) for node in free)
     if now >= task.count:
-        return ok("nodes", f"{could}, {len(free)} now ({', '.join(node.name for node in free[:SHOWN])})")
+        return "ok", f"{could}, {len(free)} now ({', '.join(node.name for node in free[:SHOWN])})"
     lacks = [each for node in able for each in node.not_now(task, ask)]
     enough = f"{now} of {task.count} such pods fit now" if now else "none has room now"
     words = "; ".join(lacks[:SHOWN]) + (f"; and {len(lacks) - SHOWN} more" if len(lacks) > SHOWN else "")
-    return warning("nodes", f"{could}, {enough}, so it would wait. It asks for {asked}: {words}")
+    return "warning", f"{could}, {enough}, so it would wait: {words}"
 
 
-def _nowhere(grows: Growth, task: Needs, who: str, why: str, asked: str) -> Finding:
+def _nowhere(grows: Growth, task: Needs, words: str) -> tuple[Level, str]:
     """Say that no node is there for a task, and whether the cluster may make one."""
-    words = f"{who}: {why}. It asks for {asked}"
     if pools := grows.pools_for(task.tolerations):
-        return warning("nodes", f"{words}. The cluster adds nodes by itself ({', '.join(pools[:SHOWN])}): it may")
+        return "warning", f"{words}. The cluster adds nodes by itself ({', '.join(pools[:SHOWN])}), and may add one"
     if grows.kept_out:
-        return problem(
-            "nodes", f"{words}. Pools that could grow have taints that it does not tolerate: {grows.kept_out}"
-        )
+        return "problem", f"{words}. Pools that could grow have taints that it does not tolerate: {grows.kept_out}"
     if grows.unseen:
-        return unknown("nodes", f"{words}. Whether the cluster adds nodes by itself is not known: {grows.unseen}")
-    return problem("nodes", words)
+        return "unknown", f"{words}. Whether the cluster adds nodes by itself is not known: {grows.unseen}"
+    return "problem", words
+
+
+def _asked(asked: list[tuple[Needs, Ask]]) -> str:
+    """Say what the pods of tasks ask for; of several tasks the most."""
+    most: dict[str, Decimal] = {}
+    for _, ask in asked:
+        most = {name: max(most.get(name, Decimal(0)), value) for name, value in {**most, **ask}.items()}
+    first = asked[0][0]
+    amounts = ", ".join(first.asks(name, value) for name, value in most.items() if name != "pods")
+    return f"It asks for {amounts}" if len(asked) == 1 else f"They ask for up to {amounts}"
 
 
 def _grouped(nodes: list[Node], task: Needs, ask: Ask) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from sightline.cluster import Kubernetes, job
-from sightline.cluster.findings import Finding, problem, unknown
+from sightline.cluster.findings import Finding, problem, unknown, warning
 from sightline.cluster.needs import Needs
 from sightline.cluster.questions import CANNOT, hidden, short
 from sightline.cluster.settings import references
@@ -45,6 +45,7 @@ def ask(
         return [problem(CHECK, f"a Job like a task is refused: {error.message}")]
     except ClusterError as error:
         return [hidden(CHECK, error)]
+    left = [warning(CHECK, answer.left)] if answer.left else []
     if answer.why_not:
-        return [problem(CHECK, f"{like.image}: {answer.why_not}")]
-    return [Finding(**each) for each in json.loads(answer.text)]
+        return [problem(CHECK, f"{like.image}: {answer.why_not}"), *left]
+    return [*(Finding(**each) for each in json.loads(answer.text)), *left]

@@ -9,7 +9,7 @@ from functools import cache, partial
 from sightline.cluster import Kubernetes, account, limits, namespace, placement, quotas, reach, settings
 from sightline.cluster.amounts import Amounts
 from sightline.cluster.api import Denied, NotThere, Unauthorized
-from sightline.cluster.findings import Finding, ok, problem, unknown
+from sightline.cluster.findings import Finding, Level, ok, problem, unknown
 from sightline.cluster.needs import Needs
 from sightline.cluster.questions import Questions
 from sightline.errors import ClusterError, ClusterUsageError
@@ -20,7 +20,7 @@ from sightline.orchestrate.kfp_api import Server
 
 SECONDS = 15.0  # for all questions together
 KFP_SECONDS, KUBERNETES_SECONDS = 6.0, 12.0  # of them, after which the rest goes on with what is known
-CHECK = "kubernetes"
+CHECK, IMAGES = "kubernetes", "images"
 SERVICE = "ml-pipeline"  # KFP's own, in its namespace
 
 
@@ -124,11 +124,11 @@ def look(
     kubernetes = KubernetesServer(pipelines, partial(pipelines.known.wait, KFP_SECONDS))
     questions.ask(CHECK, kubernetes.findings)
     for reference in images:
-        questions.ask("images", partial(_image, reference))
+        questions.ask(IMAGES, partial(_image, reference))
     questions.wait(CHECK, KUBERNETES_SECONDS)
     if kubernetes.api:
         _ask(questions, kubernetes.api, tasks, pipelines.account(service_account))
-    findings = questions.findings()
+    findings = list(_joined(questions.findings()))
     return Outside(findings, kubernetes.api, outage=pipelines.outage and not kubernetes.answered)
 
 
@@ -172,8 +172,21 @@ def _ask(questions: Questions, api: Kubernetes, tasks: Sequence[Needs], service_
 def _image(reference: str) -> Iterator[Finding]:
     image = registry.asked(reference)
     if image.missing:
-        yield problem("images", f"{reference} is not in its registry: push it with `make push`")
+        yield problem(IMAGES, f"{reference}: not in its registry; push it with `make push`")
     elif image.checked:
-        yield ok("images", f"{reference} is in its registry")
+        yield ok(IMAGES, f"{reference}: in its registry")
     else:
-        yield unknown("images", f"{reference} was not checked: {image.why}")
+        yield unknown(IMAGES, f"{reference}: not checked, {image.why}")
+
+
+def _joined(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Join the lines of images of which the same is to be said."""
+    alike: dict[tuple[Level, str], list[str]] = {}
+    for each in findings:
+        reference, _, words = each.words.partition(": ")
+        if each.check != IMAGES or " " in reference:  # also one whose registry did not answer in time
+            yield each
+        else:
+            alike.setdefault((each.level, words), []).append(reference)
+    for (level, words), references in alike.items():
+        yield Finding(IMAGES, level, f"{', '.join(references)}: {words}")

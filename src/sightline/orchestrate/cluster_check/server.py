@@ -40,6 +40,8 @@ class PipelinesServer:
         """Where runs may work, the likeliest first."""
         if self.server and self.server.shared:
             return [self.server.namespace]
+        if self._namespace:
+            return [self._namespace]
         seen = (self.workflow.get("metadata") or {}).get("namespace")
         return list(dict.fromkeys(name for name in (seen, HOME) if name))
 
