@@ -136,10 +136,10 @@ def start_run(server: StandIn) -> None:
             id="no GPU anywhere",
         ),
         pytest.param(
-            [node("small", cpu="2", memory="4Gi", gpus=1)],
+            [node("small", cpu="2", memory="4Gi", gpus=1), node("other", cpu="3", memory="3Gi", gpus=1)],
             GPUS,
             "problem",
-            "1 with 2 of cpu at most; 1 with 4Gi of memory at most. It asks for 4 of cpu (train_cpu), "
+            "2 with 3 of cpu at most; 2 with 4Gi of memory at most. It asks for 4 of cpu (train_cpu), "
             "16Gi of memory (train_memory), 1 of nvidia.com/gpu (train_gpus)",
             id="too small, every reason at once",
         ),

@@ -42,18 +42,18 @@ class Node:
         used = total(amount for _, amount in self.users)
         return {name: value - used.get(name, Decimal(0)) for name, value in self.gives.items()}
 
-    def never(self, task: Needs, ask: Ask) -> Iterator[str]:
-        """Yield what keeps a pod of the task off this node for good, in words that fit several nodes."""
+    def never(self, task: Needs, ask: Ask) -> Iterator[tuple[str, Decimal | None]]:
+        """Yield what keeps a pod of the task off this node for good: a label, a taint, or a resource and its amount."""
         for key, value in task.selector.items():
             if self.labels.get(key) != value:
-                yield f"without the label {key}={value}"
+                yield f"without the label {key}={value}", None
         for taint in self.taints:
             if not taint["key"].startswith(PASSING) and not tolerated(taint, task.tolerations):
-                yield f"with the taint {written(taint)}, which it does not tolerate"
+                yield f"with the taint {written(taint)}, which it does not tolerate", None
         for name, wanted in ask.items():
             there = self.gives.get(name, Decimal(0))
             if wanted > there:
-                yield f"with {shown(name, there)} of {name} at most" if there else f"without any {name}"
+                yield (name, there) if there else (f"without any {name}", None)
 
     def not_now(self, task: Needs, ask: Ask) -> Iterator[str]:
         """Yield what keeps a pod of the task off this node for the moment."""
@@ -150,8 +150,15 @@ def _grouped(nodes: list[Node], task: Needs, ask: Ask) -> str:
     """Count the nodes by what keeps the task off them; a node may stand under several reasons."""
     if not nodes:
         return "there is no node"
-    counts = Counter(reason for node in nodes for reason in dict.fromkeys(node.never(task, ask)))
-    return "; ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    counts: Counter[str] = Counter()
+    most: dict[str, Decimal] = {}
+    for node in nodes:
+        for reason, there in node.never(task, ask):
+            counts[reason] += 1
+            if there is not None:
+                most[reason] = max(most.get(reason, there), there)
+    words = {name: f"with {shown(name, value)} of {name} at most" for name, value in most.items()}
+    return "; ".join(f"{count} {words.get(reason, reason)}" for reason, count in counts.most_common())
 
 
 def _node(item: Object, users: tuple[tuple[str, Amounts], ...]) -> Node:
