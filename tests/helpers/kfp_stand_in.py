@@ -49,6 +49,7 @@ class StandIn:
             list[tuple[str, dict[str, Any]]]
         ] = []  # and of the next ones, run by run, where there are any
         self.after_end: tuple[str, dict[str, Any]] | None = None  # what a run shows once it was terminated
+        self.spec: dict[str, Any] = {}  # of every workflow
         self.logs: dict[str, str] = {}  # by pod
         self.deletions: list[dict[str, str]] = []  # the queries of deleted recurring runs
         self._client = kfp.ApiClient(kfp.Configuration())
@@ -87,6 +88,7 @@ class StandIn:
             ("GET", f"{api}/experiments", self.list_experiments),
             ("POST", f"{api}/experiments", self.create_experiment),
             ("POST", f"{api}/runs", self.create_run),
+            ("GET", f"{api}/runs", self.list_runs),
             ("GET", f"{api}/runs/([^/:]+)", self.get_run),
             ("POST", f"{api}/runs/([^/:]+):terminate", self.terminate),
             ("GET", f"{api}/recurringruns", self.list_recurring),
@@ -196,6 +198,11 @@ class StandIn:
         self.frames[run.run_id] = list(self.scripts.pop(0) if self.scripts else self.script)
         return run
 
+    def list_runs(self, *, query: dict[str, str], **_: Any) -> Any:
+        self._namespace(query.get("namespace"))
+        assert query.get("sort_by") == "created_at desc"
+        return self._listed("runs", "V2beta1ListRunsResponse", list(self.runs.values())[::-1], query)
+
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = self._run(run_id)
         run.state = self.frames[run_id][0][0]
@@ -207,6 +214,7 @@ class StandIn:
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
         manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state, "nodes": nodes}}
+        manifest |= {"spec": self.spec} if self.spec else {}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
     def terminate(self, run_id: str, **_: Any) -> Any:
