@@ -19,7 +19,7 @@ from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
 from sightline.train.launch import Torchrun, free_port, launch
-from sightline.train.nodes import Coordinator
+from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
 from sightline.train.pulse import Pulse
 from sightline.train.remote import Remote
@@ -67,6 +67,8 @@ def supervise(training: Training) -> Trained:
     stop.
     """
     log = AttemptLog(training.work.folder)
+    if training.nodes:
+        training.nodes.relay.to(training.log)
     step = _begin(training, log)
     earlier = len(log.attempts)
     while True:
@@ -135,7 +137,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
             on_tick=lambda pulse: _tick(training, log, pulse),
         )
         code = ended.exit_code
-        printed = training.log.read_bytes()[before:].decode(errors="replace")
+        printed = lines.own(training.log.read_bytes()[before:].decode(errors="replace"))
         judgement = endings.judge(ended, folder, printed, training.config, step.settings)
     except PeerLost as error:
         judgement = Judgement("lost_peer", str(error))
@@ -143,7 +145,8 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         _note_end(log, _ended(training, running, _interrupted(error), None, time.monotonic() - start), folder)
         raise
     if training.nodes:
-        judgement = by_all(judgement, training.nodes.collect(patience=REPORTS))
+        ends = training.nodes.collect(patience=REPORTS)
+        judgement = by_all(judgement, ends, training.config, step.settings)
     _note_end(log, _ended(training, running, judgement, code, time.monotonic() - start), folder)
     _push(training, log)
     return folder, judgement
@@ -231,6 +234,6 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
     if judgement.ending == "data":
         return DataError(judgement.reason)
     times = f" after {len(attempts)} attempts" if len(attempts) > 1 else ""
-    return TrainError(
-        f"Training stopped before its last epoch{times}: {judgement.reason} The engine's full log is {training.log}."
-    )
+    said = [line for rank in judgement.nodes for line in training.nodes.relay.last(rank)] if training.nodes else []
+    full = f"The engine's full log is {training.log}" + ("; the last lines of the node:" if said else ".")
+    return TrainError(f"Training stopped before its last epoch{times}: {judgement.reason} {full}", said)
