@@ -97,7 +97,8 @@ def test_validate_empties_the_run_and_leaves_a_good_set_in_the_store_and_on_its_
     done = task(validating(sets.yolo()))
     assert done.returncode == 0, done.stderr
     (snapshot, weights, config, *_, verdict, selector, tolerations), made = done.shown
-    assert (verdict, weights, selector, tolerations) == ("accepted", "architecture:yolo11n.yaml", {}, [])
+    assert (verdict, weights, selector) == ("accepted", "architecture:yolo11n.yaml", {})
+    assert {item["tolerationSeconds"] for item in tolerations} == {60}
     assert TrainConfig.model_validate_json(config).gpus == 0
     assert made["dataset"] == {"snapshot": snapshot, **COUNTED}
     records = read_records(tmp_path / "dataset")

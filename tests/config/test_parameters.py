@@ -91,6 +91,10 @@ def test_every_choice_is_one_that_the_configuration_takes_and_the_default_is_amo
             resolve(given.recipe, given.values())
 
 
+LOST_NODE = [
+    {"key": f"node.kubernetes.io/{name}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
+    for name in ("not-ready", "unreachable")
+]
 NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 
 
@@ -111,7 +115,27 @@ NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 def test_tolerations_are_those_given_or_the_usual_one_for_gpus(
     gpus: str, tolerations: str, used: list[dict[str, Any]]
 ) -> None:
-    assert PipelineParameters(train_gpus=gpus, train_tolerations=tolerations).tolerations() == used
+    found = PipelineParameters(train_gpus=gpus, train_tolerations=tolerations).tolerations()
+    assert [item for item in found if item not in LOST_NODE] == used
+    assert found == [*used, *LOST_NODE]
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"operator": "Exists"}, []),
+        ({"operator": "Exists", "effect": "NoSchedule"}, LOST_NODE),
+        ({"key": "node.kubernetes.io/unreachable", "operator": "Exists", "tolerationSeconds": 600}, LOST_NODE[:1]),
+    ],
+    ids=["everything", "another effect", "one of the two"],
+)
+def test_a_lost_node_is_left_after_a_minute_unless_a_toleration_given_bears_it(
+    given: dict[str, Any], left: list[dict[str, Any]]
+) -> None:
+    if "tolerationSeconds" in given:
+        given = {**given, "effect": "NoExecute"}
+    found = PipelineParameters(train_tolerations=json.dumps([given])).tolerations()
+    assert found == [given, *left]
 
 
 def test_the_node_selector_is_the_one_given() -> None:

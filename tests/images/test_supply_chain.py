@@ -108,4 +108,9 @@ def test_kfp_is_in_every_image_and_its_dependencies_are_not() -> None:
     for path in lock.IMAGES:
         held = lock.entries(lock.ROOT / path)
         assert "kfp" in held
-        assert not {"kubernetes", "google-cloud-storage", "kfp-server-api"} & held.keys()
+        assert not {"google-cloud-storage", "kfp-server-api"} & held.keys()
+
+
+def test_only_tasks_that_ask_kubernetes_have_its_client() -> None:
+    asks = {path for path in lock.IMAGES if "kubernetes" in lock.entries(lock.ROOT / path)}
+    assert asks == {"images/data/requirements.lock", "images/train/requirements.lock"}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sightline.config import TrainConfig
-from sightline.train import pulse
+from sightline.train import pod_end, pulse
 from sightline.train.decisions import Judgement, first
 from sightline.train.heartbeats import Heartbeat
 from sightline.train.pulse import Pulse, judge_unseen
@@ -72,3 +74,50 @@ def test_a_pulse_of_this_machine_survives_being_written() -> None:
     assert now.newest == BEAT
     assert now.boot
     assert (now.limit is None) == (now.peak is None) == (now.held is None)
+
+
+def pod(reason: str | None = None, condition: str | None = None, container: str | None = None) -> dict[str, Any]:
+    """A pod as Kubernetes shows it after its end."""
+    status: dict[str, Any] = {"phase": "Failed", "reason": reason, "message": "The node was low on resource: memory."}
+    if condition:
+        status["conditions"] = [
+            {"type": "Ready", "status": "False", "reason": "PodFailed"},
+            {"type": "DisruptionTarget", "status": "True", "reason": condition, "message": "Eviction API: evicting"},
+        ]
+    if container:
+        ended = {"terminated": {"reason": container, "exitCode": 1}}
+        status["containerStatuses"] = [
+            {"name": "wait", "state": {"terminated": {"reason": "Completed"}}},
+            {"name": "main", "state": ended},
+        ]
+    return {"metadata": {"name": "pod-1"}, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("found", "ending", "words"),
+    [
+        (pod(container="OOMKilled"), "host_memory", "its container ran over its memory limit. Lower train.batch"),
+        (pod("Evicted", container="Error"), "preempted", "it was evicted from its node"),
+        (pod(condition="EvictionByEvictionAPI", container="OOMKilled"), "preempted", "as when a node is drained"),
+        (pod(condition="PreemptionByScheduler"), "preempted", "it gave way to a pod of higher priority"),
+        (pod("DeadlineExceeded"), "preempted", "it ran longer than an attempt may (TRAIN_TIMEOUT"),
+    ],
+    ids=["memory", "evicted", "drained after a recovery", "preempted", "time limit"],
+)
+def test_what_kubernetes_says_of_the_pod_comes_before_what_can_be_inferred(
+    found: dict[str, Any], ending: str, words: str
+) -> None:
+    end = pod_end.read(found)
+    config = TrainConfig()
+    judgement = judge_unseen(POD, POD, config, first(config), end)
+    assert judgement.ending == ending
+    assert words in judgement.reason
+    assert judgement.evidence[0].startswith("Kubernetes says of its pod: ")
+    assert (
+        judgement.evidence[-1] == "memory: 3.0 GB of the container's 8.0 GB used at most, 2.0 GB of it not cached files"
+    )
+
+
+@pytest.mark.parametrize("found", [{}, {"status": {"phase": "Running"}}, pod("Unheard", container="Error")])
+def test_a_pod_whose_end_says_nothing_leaves_it_to_the_signs_of_life(found: dict[str, Any]) -> None:
+    assert pod_end.read(found) is None

@@ -23,6 +23,8 @@ UNITS = {"": 1.0, "m": 0.001} | {
 }
 LEAST_CPU, MOST_CPU = 0.1, 1024
 LEAST_MEMORY = 128 << 20  # bytes; less is a number whose unit was forgotten
+LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+LOST = 60  # seconds on a lost node, where Kubernetes by itself gives 300
 SELECTOR = 'expected a JSON object of labels, such as {"gpu": "a100"}'
 TOLERATIONS = 'expected a JSON list, such as [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]'
 
@@ -120,6 +122,16 @@ def tolerations(text: str) -> list[dict[str, Any]]:
     if problems:
         raise ValueError(f"{'; '.join(problems)}: {TOLERATIONS}")
     return whole
+
+
+def lost_node_tolerations(chosen: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the tolerations with which a pod leaves a lost node early; `chosen` ones for the same taint come first."""
+    borne = {item.get("key", "") for item in chosen if item.get("effect", "NoExecute") == "NoExecute"}
+    return [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": LOST}
+        for key in LOST_NODE
+        if not borne & {key, ""}
+    ]
 
 
 def _json(text: str, wanted: str) -> Any:

@@ -253,10 +253,15 @@ class PipelineParameters(Part):
         return cluster_values.node_selector(self.train_node_selector)
 
     def tolerations(self) -> list[dict[str, Any]]:
-        """Return the tolerations of the training's pod, in the names of Kubernetes: the usual ones, or those given."""
-        if self.train_tolerations != AUTO:
-            return cluster_values.tolerations(self.train_tolerations)
-        return [dict(NVIDIA)] if int(self.train_gpus) else []
+        """Return the tolerations of the training's pod, in the names of Kubernetes: the usual ones, or those given.
+
+        A node that is lost is borne for a minute, unless those given bear it longer.
+        """
+        if self.train_tolerations == AUTO:
+            chosen = [dict(NVIDIA)] if int(self.train_gpus) else []
+        else:
+            chosen = cluster_values.tolerations(self.train_tolerations)
+        return chosen + cluster_values.lost_node_tolerations(chosen)
 
     def totals(self) -> str:
         """Return what training gets on all nodes: `2 nodes × 4 GPUs = 8 GPUs, 16 CPUs, 64Gi`."""

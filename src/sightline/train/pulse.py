@@ -19,6 +19,7 @@ from sightline.runtime.stage_frame import moment
 from sightline.train import advice
 from sightline.train.decisions import Judgement
 from sightline.train.heartbeats import Heartbeat
+from sightline.train.pod_end import PodEnd
 
 FULL = 0.97  # of the limit: a peak from here on reached it; cached files are in the peak
 HELD = 0.75  # of the limit without cached files, which would have made room
@@ -62,15 +63,15 @@ def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
     )
 
 
-def judge_unseen(last: Pulse | None, now: Pulse, config: TrainConfig, settings: AttemptSettings) -> Judgement:
-    """Judge an attempt whose end nobody saw, by its last pulse and one that is taken `now`."""
+def judge_unseen(
+    last: Pulse | None, now: Pulse, config: TrainConfig, settings: AttemptSettings, end: PodEnd | None = None
+) -> Judgement:
+    """Judge an attempt whose end nobody saw, by its last pulse, one that is taken `now`, and the end of its pod."""
+    if end:
+        return _by_pod(end, last, config, settings)
     if last is None:
         return Judgement("killed", "Its process ended before it had said anything; nothing was left to say why.")
-    evidence = [f"last sign at {moment(last.time)}" + (f" ({last.newest})" if last.newest else "")]
-    if last.limit is not None:
-        used = size_text(last.peak) if last.peak is not None else "an unknown part"
-        held = f", {size_text(last.held)} of it not cached files" if last.held is not None else ""
-        evidence.append(f"memory: {used} of the container's {size_text(last.limit)} used at most{held}")
+    evidence = _signs(last)
     elsewhere = last.boot != now.boot or last.machine != now.machine
     grown = 0 if elsewhere else _grown(last.kills, now.kills)
     around = 0 if last.boot != now.boot else _grown(last.machine_kills, now.machine_kills)
@@ -84,6 +85,23 @@ def judge_unseen(last: Pulse | None, now: Pulse, config: TrainConfig, settings: 
         what = f"{sure}: nobody saw the training end, but {'; '.join(evidence[1:])}. "
         return Judgement("host_memory", what + advice.memory(config, settings), tuple(evidence))
     return Judgement("killed", _killed(last, now, elsewhere), tuple(evidence))
+
+
+def _by_pod(end: PodEnd, last: Pulse | None, config: TrainConfig, settings: AttemptSettings) -> Judgement:
+    """Judge by what Kubernetes says of the pod in which the attempt ran."""
+    evidence = (f"Kubernetes says of its pod: {end.said}", *(_signs(last) if last else ()))
+    cure = f" {advice.memory(config, settings)}" if end.ending == "host_memory" else ""
+    return Judgement(end.ending, f"The pod of the training was ended: {end.why}.{cure}", evidence)
+
+
+def _signs(last: Pulse) -> list[str]:
+    """Return what a pulse shows, the time first."""
+    signs = [f"last sign at {moment(last.time)}" + (f" ({last.newest})" if last.newest else "")]
+    if last.limit is not None:
+        used = size_text(last.peak) if last.peak is not None else "an unknown part"
+        held = f", {size_text(last.held)} of it not cached files" if last.held is not None else ""
+        signs.append(f"memory: {used} of the container's {size_text(last.limit)} used at most{held}")
+    return signs
 
 
 def _killed(last: Pulse, now: Pulse, elsewhere: bool) -> str:

@@ -14,7 +14,7 @@ from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
 from sightline.errors import ConfigError, DataError, StorageError, TrainError
 from sightline.runtime import progress
-from sightline.train import checkpoints, divergence, endings, heartbeats, job, pulse
+from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
@@ -102,7 +102,8 @@ def _begin(training: Training, log: AttemptLog) -> Step:
 
 def _unseen(training: Training, running: Running) -> Attempt:
     """Return an attempt whose end nobody saw, judged by the last signs of its life."""
-    judgement = pulse.judge_unseen(running.pulse, pulse.take(), training.config, running.settings)
+    end = pod_end.ended(running.pod)
+    judgement = pulse.judge_unseen(running.pulse, pulse.take(), training.config, running.settings, end)
     seen = running.pulse.time if running.pulse else _began(running)
     return _ended(training, running, judgement, None, seen - _began(running))
 
@@ -202,7 +203,7 @@ def _ended(
         kept = manifest.stat().st_mtime if epochs > running.resumed_from else 0.0
         lost = max(0.0, _began(running) + seconds - max(kept, _began(running)))
     return Attempt(
-        **running.model_dump(exclude={"pulse"}),
+        **running.model_dump(exclude={"pod", "pulse"}),
         ending=judgement.ending,
         reason=judgement.reason,
         evidence=list(judgement.evidence),
