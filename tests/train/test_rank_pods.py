@@ -14,13 +14,17 @@ from typing import Any
 
 import pytest
 
+from sightline import rank_pods
 from sightline.cluster import reach
 from sightline.cluster.pod_words import in_words
 from sightline.cluster.rank_job import job
 from sightline.cluster.ranks import Ranks, lacking
 from sightline.config import TrainConfig
+from sightline.config.presets import resolve
 from sightline.documents import AttemptSettings
-from sightline.errors import ClusterUsageError, NodesMissing, SightlineError
+from sightline.errors import ClusterUsageError, ConfigError, NodesMissing, SightlineError
+from sightline.run_store import RunStore
+from sightline.storage import open_store
 from sightline.train.decisions import Judgement
 from sightline.train.launch import free_port
 from sightline.train.nodes import Coordinator, Limits, Node, identity
@@ -28,6 +32,7 @@ from sightline.train.nodes.judging import by_all
 from sightline.train.rank import Share
 from tests.helpers.job_of_processes import Jobs, running, until
 from tests.helpers.kubernetes_double import KubernetesDouble, serving
+from tests.helpers.left_in_store import leave
 
 RUN = "8d74825c-3229-43b8-b0fb-f1b5272ffe3a"
 RECORDED = json.loads((Path(__file__).parents[1] / "helpers" / "train_pod.json").read_text())  # of a real cluster
@@ -190,6 +195,74 @@ def test_what_the_account_may_not_do_is_named(server: KubernetesDouble) -> None:
 
 PULL = {"waiting": {"reason": "ErrImagePull", "message": "no"}}
 KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+
+
+def test_without_the_right_to_start_pods_validate_ends_and_names_the_component(
+    server: KubernetesDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank_pods.check(TrainConfig(nodes=1))
+    monkeypatch.setenv("KFP_POD_NAME", RECORDED["metadata"]["name"])
+    monkeypatch.setenv("KFP_POD_UID", RECORDED["metadata"]["uid"])
+    rank_pods.check(TrainConfig(nodes=2))
+    server.rights = lambda user, asked: asked["resource"] == "pods"
+    with pytest.raises(ConfigError) as refused:
+        rank_pods.check(TrainConfig(nodes=4, batch=16))
+    assert str(refused.value).startswith("train_nodes: 4 nodes are asked for, of which train starts 3 as pods of a Job")
+    assert "may not create jobs, get jobs, list jobs, delete jobs. Install the component several-nodes" in str(
+        refused.value
+    )
+
+
+def test_a_start_removes_what_an_earlier_attempt_left_and_leaves_nothing_itself(
+    server: KubernetesDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", RECORDED["metadata"]["name"])
+    monkeypatch.setenv("KFP_POD_UID", RECORDED["metadata"]["uid"])
+    ranks().tend([1])
+    config = TrainConfig(nodes=2)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        rank_pods.started(RUN, "s3://b/5d", "architecture:yolo11n.yaml", config, "c0") as (
+            node,
+            launcher,
+        ),
+    ):
+        assert jobs_of(server) == []
+        assert node == Node(rank=0, count=2, address="127.0.0.1")
+        assert launcher
+        launcher.tend([1])
+        (made_,) = server.of("Job", "batch")
+        (container,) = made_["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == [sys.executable, "-m", "sightline.train.rank"]
+        given = Share.model_validate_json(named(container["env"])["SIGHTLINE_RANK"]["value"])
+        assert (given.config, given.address, given.code, given.silence) == (config, "127.0.0.1", "c0", 60.0)
+        raise KeyboardInterrupt
+    assert jobs_of(server) == []
+
+
+def test_conclude_removes_what_a_run_of_several_nodes_left_or_says_that_it_may_not(
+    server: KubernetesDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunStore(open_store(str(tmp_path / "store")), RUN)
+    config = resolve("fast", {"train.nodes": 2})
+    leave(run, tmp_path / "made", ["validate"], config=config)
+    ranks().tend([1])
+    server.forbidden = {"list jobs"}
+    rank_pods.sweep(run)
+    assert (
+        "may have left could not be removed, and end by themselves within a minute or two:" in capsys.readouterr().err
+    )
+    server.forbidden = set()
+    rank_pods.sweep(run)
+    assert "Removed 1 Job of other nodes that the run had left." in capsys.readouterr().out
+    assert jobs_of(server) == []
+    requests = len(server.requests)
+    alone = RunStore(run.store, "of-one-node")
+    leave(alone, tmp_path / "alone", ["validate"])
+    rank_pods.sweep(alone)
+    assert len(server.requests) == requests
+
+
 CONDITION = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: 3 Insufficient gpu."}
 
 
@@ -278,7 +351,7 @@ def test_a_rank_that_is_killed_is_replaced_named_and_judged_by_kubernetes(
         until(leader.stop, "the loss was not seen")
         ends = leader.collect(patience=0)
         assert f"Its pod {first} was ended by its memory limit (2Gi): OOMKilled, exit code 137." in ends.lost[1]
-        assert ends.out_of_memory == (1,)
+        assert ends.ends[1].ending == "host_memory"
         config = TrainConfig(nodes=2)
         settings = AttemptSettings(batch=16, accumulation=1, workers=2, cache="off", image_size=640, lr0=0.01)
         judged = by_all(Judgement("lost_peer", "a peer is gone"), ends, config, settings)

@@ -15,11 +15,6 @@ def ended(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def out_of_memory(pod: Object) -> bool:
-    """Tell whether one of its containers was ended by its memory limit."""
-    return any((_state(each).get("terminated") or {}).get("reason") == "OOMKilled" for each in _containers(pod))
-
-
 def in_words(pod: Object) -> str:
     """Say in a sentence how a pod is."""
     name, status = f"Its pod {pod['metadata']['name']}", pod.get("status", {})

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from sightline.cluster.api import Denied, Kubernetes, NotThere
-from sightline.cluster.pod_words import ended, in_words, out_of_memory
+from sightline.cluster.pod_words import ended, in_words
 from sightline.cluster.rank_job import RANK, RUN, STAGE, Object, job
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.runtime import progress
@@ -108,14 +108,14 @@ class Ranks:
         except ClusterError as error:
             return f"What Kubernetes knows of it cannot be asked: {error.message}"
 
-    def out_of_memory(self, rank: int) -> bool:
-        """Tell whether a pod of this node has been ended by its memory limit since this was last asked."""
+    def ended(self, rank: int) -> Object | None:
+        """Return the newest pod of a node that has ended since this was last asked; None without one."""
         try:
             new = [pod for pod in self._pods(rank) if ended(pod) and pod["metadata"]["uid"] not in self._ends]
         except ClusterError:
-            return False
+            return None
         self._ends |= {pod["metadata"]["uid"] for pod in new}
-        return any(map(out_of_memory, new))
+        return new[-1] if new else None
 
     def remove(self) -> None:
         """Delete what is left of this run's Jobs; where that is impossible, their pods end by themselves."""

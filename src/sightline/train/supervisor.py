@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sightline.config import TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
-from sightline.errors import ConfigError, DataError, StorageError, TrainError
+from sightline.errors import ConfigError, DataError, NodesMissing, StorageError, TrainError
 from sightline.runtime import progress
 from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse
 from sightline.train.attempt_log import AttemptLog, Running
@@ -115,22 +115,17 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     resume = newest.epoch if newest else None
     running = log.begin(step.settings, step.changed, resume or 0)
     folder = training.work.folder / f"attempt-{running.number}"
-    port, address, environment = free_port(), "127.0.0.1", job.environment(training.config)
-    if training.nodes:
-        port = training.nodes.start_attempt(running.number, {"settings": step.settings.model_dump(), "resume": resume})
-        address, environment = training.nodes.node.meeting, environment | training.nodes.environment()
-    path = job.prepare(
-        folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
-        checkpoints=training.checkpoints, resume=resume,
-    )  # fmt: skip
-    torchrun = Torchrun(
-        job=path, nodes=training.config.nodes, processes=training.config.node_processes, address=address, port=port
-    )
     start, code = time.monotonic(), None
     before = training.log.stat().st_size if training.log.exists() else 0
     try:
+        port, address, environment = _meet(training, running.number, step.settings, resume)
+        path = job.prepare(
+            folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
+            checkpoints=training.checkpoints, resume=resume,
+        )  # fmt: skip
+        nodes, processes = training.config.nodes, training.config.node_processes
         ended = launch(
-            torchrun,
+            Torchrun(job=path, nodes=nodes, processes=processes, address=address, port=port),
             training.log,
             environment,
             held=[training.work.lock.descriptor],
@@ -153,12 +148,28 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     return folder, judgement
 
 
+def _meet(
+    training: Training, number: int, settings: AttemptSettings, resume: int | None
+) -> tuple[int, str, dict[str, str]]:
+    """Wait for the other nodes, if there are some; returns port and address of torchrun, and the processes' variables.
+
+    Raises as `Coordinator.start_attempt`.
+    """
+    environment = job.environment(training.config)
+    if training.nodes is None:
+        return free_port(), "127.0.0.1", environment
+    port = training.nodes.start_attempt(number, {"settings": settings.model_dump(), "resume": resume})
+    return port, training.nodes.node.meeting, environment | training.nodes.environment()
+
+
 def _interrupted(error: BaseException) -> Judgement:
     """Judge an attempt that this process ended."""
     what = type(error).__name__ + (f": {error}" if str(error) else "")
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Judgement("preempted", "The training was told to stop.", (f"the supervisor got {what}",))
     ending: Ending = "disk_full" if FULL_DISK_MESSAGES.search(what) else "unknown"
+    if isinstance(error, NodesMissing):
+        return Judgement("lost_peer", str(error))
     return Judgement(ending, f"The supervisor could not go on: {what}.", (what,))
 
 

@@ -106,7 +106,7 @@ class _Signs:
         if beat and beat.epoch > self._epoch:
             limit = f" of {size_text(pulse.limit)}" if pulse.limit else ""
             memory = f", memory {size_text(pulse.held)}{limit}" if pulse.held else ""
-            progress.notice(f"epoch {beat.epoch} has begun; {beat.images:,} images so far{memory}.")
+            progress.notice(f"epoch {beat.epoch} has begun{memory}.")
         self._epoch = beat.epoch if beat else 0
 
     def newest(self) -> dict[str, Any]:

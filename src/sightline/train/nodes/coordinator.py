@@ -15,11 +15,13 @@ from sightline.documents import ErrorReport
 from sightline.errors import NodesMissing, SightlineError
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import error_report
+from sightline.train import pod_end
 from sightline.train.nodes.channel import Server
 from sightline.train.nodes.lines import Relay
 from sightline.train.nodes.messages import LIMITS, WAIT, Assignment, Beat, Limits, Orders, Report
 from sightline.train.nodes.node import Node, socket_variables
 from sightline.train.nodes.roll import Roll
+from sightline.train.pod_end import PodEnd
 
 USERS_FAULT = 2  # exit code of an error that a restart does not cure
 
@@ -30,7 +32,7 @@ class Collected(NamedTuple):
     reports: dict[int, Report]
     lost: dict[int, str]  # why there is no report: a sentence that names the node
     signs: dict[int, dict[str, Any]]  # what the supervisors of lost nodes last said of their ranks
-    out_of_memory: tuple[int, ...]  # lost nodes of which the cluster says so
+    ends: dict[int, PodEnd]  # how the pods of lost nodes ended, where that is known
 
 
 @dataclass
@@ -146,9 +148,10 @@ class Coordinator:
             signs = {rank: self._roll.seen[rank].beat.progress for rank in lost}
             self._assignment, self._members = None, {}
         if self.launcher is None:
-            return Collected(reports, lost, signs, ())
+            return Collected(reports, lost, signs, {})
         lost = {rank: f"{why} {self.launcher.say(rank)}".rstrip() for rank, why in lost.items()}
-        return Collected(reports, lost, signs, tuple(filter(self.launcher.out_of_memory, lost)))
+        ends = {rank: end for rank in lost if (pod := self.launcher.ended(rank)) and (end := pod_end.read(pod))}
+        return Collected(reports, lost, signs, ends)
 
     def progress(self) -> dict[int, dict[str, Any]]:
         """Return what the supervisors of the other nodes last said of their ranks, by node."""

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, Ending
 from sightline.runtime.machine import size_text
-from sightline.train import advice, pulse
+from sightline.train import pulse
 from sightline.train.decisions import Judgement
 from sightline.train.nodes.coordinator import Collected
 from sightline.train.nodes.messages import Report
@@ -42,16 +42,14 @@ def by_all(mine: Judgement, others: Collected, config: TrainConfig, settings: At
 
 
 def _lost(others: Collected, config: TrainConfig, settings: AttemptSettings) -> tuple[Ending, str]:
-    """Say why nodes are lost: for their memory, if the cluster says so or their last signs do, or for what is known."""
-    reason = " ".join(others.lost.values())
-    if others.out_of_memory:
-        return "host_memory", f"{reason} {advice.memory(config, settings)}"
-    for rank in others.lost:
-        if last := _pulse(others.signs.get(rank, {})):
-            judged = pulse.judge_unseen(last, pulse.take(), config, settings)
+    """Say why nodes are lost: for their memory, if their pods or their last signs say so, or for what is known."""
+    for rank, why in others.lost.items():
+        last, end = _pulse(others.signs.get(rank, {})), others.ends.get(rank)
+        if last or end:
+            judged = pulse.judge_unseen(last, pulse.take(), config, settings, end)
             if judged.ending == "host_memory":
-                return judged.ending, f"{others.lost[rank]} {judged.reason}"
-    return "lost_peer", reason
+                return judged.ending, f"{why} {judged.reason}"
+    return "lost_peer", " ".join(others.lost.values())
 
 
 def _signs(others: Collected) -> list[str]:
