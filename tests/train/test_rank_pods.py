@@ -220,23 +220,22 @@ def test_a_start_removes_what_an_earlier_attempt_left_and_leaves_nothing_itself(
     monkeypatch.setenv("KFP_POD_UID", RECORDED["metadata"]["uid"])
     ranks().tend([1])
     config = TrainConfig(nodes=2)
-    with (
-        pytest.raises(KeyboardInterrupt),
-        rank_pods.started(RUN, "s3://b/5d", "architecture:yolo11n.yaml", config, "c0") as (
-            node,
-            launcher,
-        ),
-    ):
-        assert jobs_of(server) == []
-        assert node == Node(rank=0, count=2, address="127.0.0.1")
-        assert launcher
-        launcher.tend([1])
-        (made_,) = server.of("Job", "batch")
-        (container,) = made_["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == [sys.executable, "-m", "sightline.train.rank"]
-        given = Share.model_validate_json(named(container["env"])["SIGHTLINE_RANK"]["value"])
-        assert (given.config, given.address, given.code, given.silence) == (config, "127.0.0.1", "c0", 60.0)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with rank_pods.started(RUN, "s3://b/5d", "architecture:yolo11n.yaml", config, "c0") as (node, launcher):
+            assert jobs_of(server) == []
+            assert node == Node(rank=0, count=2, address="127.0.0.1")
+            assert launcher
+            launcher.tend([1])
+            (made_,) = server.of("Job", "batch")
+            (container,) = made_["spec"]["template"]["spec"]["containers"]
+            assert container["command"] == [sys.executable, "-m", "sightline.train.rank"]
+            given = Share.model_validate_json(named(container["env"])["SIGHTLINE_RANK"]["value"])
+            assert (given.config, given.address, given.code, given.silence) == (config, "127.0.0.1", "c0", 60.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert jobs_of(server) == []
 
 
