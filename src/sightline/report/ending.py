@@ -6,19 +6,20 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sightline import retrain, summary
+from sightline import retrain, summary, why
 from sightline.atomic import write_text
 from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, load
+from sightline.documents.cause import Cause, CauseKind
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
-from sightline.report import evidence
 from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import NAMES
 from sightline.tracking import address, records
 
 PAGE = "report.html"
+ERRORS: dict[CauseKind, str] = {"memory": "memory", "terminated": "interrupted", "deadline": "interrupted"}
 CACHED = ("train", "export", "evaluate")  # may come from a cache: then the stage behind it leaves its record
 
 
@@ -32,21 +33,21 @@ def conclude(
     finished_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
+    cause: Cause | None = None,
     run: RunStore | None = None,
     open_record: bool = False,
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
 
-    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as
-    failed in MLflow too; with `open_record` one that failed earlier is put on record there. A store or tracking server
-    that does not answer is named, and stops nothing.
+    `cause` is why a run on a cluster failed. `finished_at`, ISO 8601, is now by default. An accepted run that ended
+    without a model version and without an error counts as failed, unless its report found tracking switched off. A run
+    that failed after its report is marked as failed in MLflow too; with `open_record` one that failed earlier is put on
+    record there. A store or tracking server that does not answer is named, and stops nothing.
     """
     result = summary.summarise(
         run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
     )
-    if finished_at:
-        result = result.model_copy(update={"finished_at": finished_at})
+    result = result.model_copy(update={"cause": cause, "finished_at": finished_at or result.finished_at})
     if result.status is None and stages:
         message = "The model was accepted, but the pipeline ended without registering it; see the log of register."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
@@ -76,10 +77,11 @@ def _tracking_uri(out: Path, *, elsewhere: bool) -> str | None:
     return uri
 
 
-def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocument:
+def finish(run: RunStore, out: Path, *, name: str | None = None, cause: Cause | None = None) -> SummaryDocument:
     """Conclude a run out of what its stages left in the store; summary and page are also put into `out`.
 
-    It can be repeated, from any machine that reaches the store; as long as it comes to the same, the times stay.
+    It can be repeated, from any machine that reaches the store; as long as it comes to the same, the times stay. What
+    an earlier call saw of the cause, or who followed the run and gives it as `cause`, is kept: evidence expires.
 
     Raises StorageError, and StageInputError for what another version left.
     """
@@ -92,7 +94,10 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         except SightlineError as problem:
             progress.notice(f"the page lacks the gallery: {problem}")
             del folders["sample"]
-    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run.run_id)
+    error = next(iter(errors.values()), None) or _lost(left)
+    if error:
+        cause, known = _cause(run, error, cause, earlier.cause if earlier else None)
+        error = _in_short(error, cause) if known else error
     stages = _outcomes(run.run_id, left, error)
     same = earlier is not None and (earlier.stages, earlier.error) == (stages, error)
     return conclude(
@@ -104,8 +109,33 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         finished_at=earlier.finished_at if earlier and same else None,
         stages=stages,
         error=error,
+        cause=cause if error else None,
         run=run,
         open_record=True,
+    )
+
+
+def _cause(
+    run: RunStore, error: ErrorReport, given: Cause | None, kept: Cause | None
+) -> tuple[Cause | None, bool]:
+    """Return why a run failed, and whether anything but its documents says so; name what could not be asked."""
+    seen = why.ask(run.run_id, run.store, lost=error)
+    for problem in seen.unasked:
+        progress.notice(f"not asked why the run ended: {problem}")
+    cause = why.better(given, why.cause(seen, kept))
+    return cause, seen.answered or (cause is not None and cause.kind != "unknown")
+
+
+def _in_short(error: ErrorReport, cause: Cause | None) -> ErrorReport:
+    """Return an error that only says that a pod was ended with what is known of the cause."""
+    if error.kind not in why.UNEXPLAINED or cause is None:
+        return error
+    stage = why.STAGES.get(cause.task or "", cause.task)
+    return ErrorReport(
+        stage=stage if stage in NAMES else error.stage,
+        kind=ERRORS.get(cause.kind, "lost"),
+        message=f"{cause.sentence} {cause.do}",
+        exit_code=1,
     )
 
 
