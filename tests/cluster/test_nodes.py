@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import yaml
 from pipelines.compile import compiled
 from pipelines.options import Options
 from tests.helpers.cluster import ROOT, Cluster, Run, overrides, wait
+from tests.helpers.cluster_faults import run_out_of_memory
 
 EPOCHS = 8
 TWO = {"train_nodes": "2", "train_cpu": "300m", "train_memory": "2Gi"}
-FILL = "dd if=/dev/zero of=/dev/shm/full bs=1M count=2050"  # memory that belongs to no process: all of them are killed
 WAIT = "SIGHTLINE_NODES_WAIT"
 
 
@@ -151,8 +150,7 @@ def test_a_train_pod_that_is_killed_for_its_memory_goes_on_with_new_nodes(
         several.server.terminate(run.run_id)
         pytest.skip("the patch kfp-retry of manifests/ is not in force")
     before = set(ranks(run, "jobs"))
-    at = ("-n", several.at.namespace, pod["metadata"]["name"], "-c", "main")
-    subprocess.run(["kubectl", "exec", *at, "--", *FILL.split()], check=False)  # it ends with the container
+    run_out_of_memory(several, pod["metadata"]["name"])
     found = document(run)
     first, *_, last = found["attempts"]
     assert (first["ending"], last["ending"]) == ("host_memory", "finished")

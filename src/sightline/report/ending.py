@@ -115,9 +115,7 @@ def finish(run: RunStore, out: Path, *, name: str | None = None, cause: Cause | 
     )
 
 
-def _cause(
-    run: RunStore, error: ErrorReport, given: Cause | None, kept: Cause | None
-) -> tuple[Cause | None, bool]:
+def _cause(run: RunStore, error: ErrorReport, given: Cause | None, kept: Cause | None) -> tuple[Cause | None, bool]:
     """Return why a run failed, and whether anything but its documents says so; name what could not be asked."""
     seen = why.ask(run.run_id, run.store, lost=error)
     for problem in seen.unasked:
