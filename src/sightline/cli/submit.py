@@ -199,6 +199,7 @@ def _sent(sent: Package, run: Order | None, images: list[Image]) -> dict[str, An
             "description": run.description,
             "experiment": run.experiment,
             "service_account": run.service_account,
+            "training": run.training,
             "parameters": dict(run.parameters),
         },
     }
@@ -253,6 +254,7 @@ def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[st
         f"run        {run.name}, in the experiment {run.experiment}",
         *(f"words      {line}" for line in run.description.splitlines()),
         *(f"parameter  {name} = {value}" for name, value in run.parameters.items()),
+        f"training   {run.training}",
         *([f"as         {run.service_account}"] if run.service_account else []),
     ]
 
@@ -261,7 +263,7 @@ def _done_lines(sent: Package, run: Order | None, images: list[Image], done: Sub
     state = "uploaded" if done.uploaded.new else "was there already: nothing was uploaded"
     lines = [f"version    {sent.name} {sent.version} {state}", *_image_lines(images)]
     if run and done.run_id:
-        lines += [f"run        {run.name}", f"see        {done.address}"]
+        lines += [f"run        {run.name}", f"training   {run.training}", f"see        {done.address}"]
         lines += [f"follow     sightline submit --follow {done.run_id}"]
     if done.outdated:
         lines.append(f"schedules  {', '.join(done.outdated)} still run another version; `make schedule` moves them")

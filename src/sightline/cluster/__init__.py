@@ -11,6 +11,9 @@ namespace   the namespace, its Pod Security, runtime class and claims
 account     the service account, and what it may do
 settings    which settings and secrets reach tasks
 job         a Job that answers from inside, and is always removed
+ranks       the pods of a training's other nodes, which the pod of the first one starts
+rank_job    their Job, made after that pod
+pod_words   how a pod is, in words
 """
 
 from sightline.cluster.api import Denied, Kubernetes, NotThere, reach
