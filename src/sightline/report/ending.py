@@ -5,16 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sightline import retrain, summary
+from sightline import cost, retrain, summary
 from sightline.atomic import write_text
-from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, load
+from sightline.cluster import api
+from sightline.documents import (
+    ErrorReport,
+    EvaluateDocument,
+    ReportDocument,
+    StageOutcome,
+    SummaryDocument,
+    ValidateDocument,
+    load,
+)
+from sightline.documents.cost import Cost
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
 from sightline.report import evidence
 from sightline.run_store import RunStore, unpack
-from sightline.runtime import progress
+from sightline.runtime import progress, workflow
 from sightline.runtime.stage_frame import NAMES
 from sightline.tracking import address, records
 
@@ -32,21 +43,22 @@ def conclude(
     finished_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
+    took: Cost | None = None,
     run: RunStore | None = None,
     open_record: bool = False,
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
 
-    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as
-    failed in MLflow too; with `open_record` one that failed earlier is put on record there. A store or tracking server
-    that does not answer is named, and stops nothing.
+    `finished_at`, ISO 8601, is now by default; `took` is what a run on a cluster took, which MLflow gets as well. An
+    accepted run that ended without a model version and without an error counts as failed, unless its report found
+    tracking switched off. A run that failed after its report is marked as failed in MLflow too; with `open_record` one
+    that failed earlier is put on record there. A store or tracking server that does not answer is named, and stops
+    nothing.
     """
     result = summary.summarise(
         run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
     )
-    if finished_at:
-        result = result.model_copy(update={"finished_at": finished_at})
+    result = result.model_copy(update={"cost": took, "finished_at": finished_at or result.finished_at})
     if result.status is None and stages:
         message = "The model was accepted, but the pipeline ended without registering it; see the log of register."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
@@ -62,7 +74,8 @@ def conclude(
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.error and (begun or open_record) and (uri := _tracking_uri(out, elsewhere=open_record)):
+    news = (result.error and (begun or open_record)) or took
+    if news and (uri := _tracking_uri(out, elsewhere=open_record)):
         records.record_end(result, folders, html, uri, open_record=open_record)
     return result
 
@@ -92,7 +105,8 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         except SightlineError as problem:
             progress.notice(f"the page lacks the gallery: {problem}")
             del folders["sample"]
-    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run.run_id)
+    seen = evidence.look(run.run_id)
+    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), seen)
     stages = _outcomes(run.run_id, left, error)
     same = earlier is not None and (earlier.stages, earlier.error) == (stages, error)
     return conclude(
@@ -104,9 +118,24 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         finished_at=earlier.finished_at if earlier and same else None,
         stages=stages,
         error=error,
+        took=cost.joined(earlier.cost if earlier else None, _cost(run.run_id, seen, left)),
         run=run,
         open_record=True,
     )
+
+
+def _cost(run_id: str, seen: Mapping[str, Any], left: Records) -> Cost | None:
+    """Return what the run took as far as its workflow and its pods still say so; None without a workflow."""
+    kubernetes = None
+    if seen:
+        try:
+            kubernetes = api.reach(workflow.namespace(seen) or None)
+        except SightlineError as problem:
+            progress.notice(f"how long pods waited for a node is not known: {problem}")
+    there = cost.pods(kubernetes, seen, run_id) if kubernetes else {}
+    validated = left["validate"].documents.get(ValidateDocument.file_name()) if "validate" in left else None
+    nodes = ValidateDocument.model_validate(validated).config.train.nodes if validated else 1
+    return cost.of(seen, there, nodes=nodes)
 
 
 def unknown(run_id: str, problem: SightlineError, out: Path, *, name: str | None = None) -> SummaryDocument:

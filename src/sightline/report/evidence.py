@@ -94,15 +94,20 @@ REASONS = (
 )
 
 
-def explained(error: ErrorReport | None, run_id: str) -> ErrorReport | None:
-    """Return the error with what Kubernetes knows of its cause, if it lacks one and the run's server can be asked."""
-    if error is None or error.kind not in UNEXPLAINED:
-        return error
+def look(run_id: str) -> Mapping[str, Any]:
+    """Return the run's Argo workflow; empty where no server is named, or it cannot be asked, which is a notice."""
     try:
-        pod = _culprit(_workflow(run_id))
+        return _workflow(run_id)
     except SightlineError as problem:
         progress.notice(f"what Kubernetes says of this run is not known: {problem}")
+        return {}
+
+
+def explained(error: ErrorReport | None, seen: Mapping[str, Any]) -> ErrorReport | None:
+    """Return the error with what Kubernetes knows of its cause by the run's workflow, if it lacks one."""
+    if error is None or error.kind not in UNEXPLAINED:
         return error
+    pod = _culprit(seen)
     return _report(pod, error) if pod else error
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 State = Literal["waiting", "running", "done", "cached", "failed", "skipped"]
 TASK, POD = "system-container-executor", "system-container-impl"  # KFP's templates; prefixes say how they are changed
+PATCH = "pod-spec-patch"  # input of a task's pod
 DRIVERS = ("system-container-driver", "system-dag-driver")
 STATES: dict[str, State] = {
     "Pending": "waiting",
@@ -41,6 +42,10 @@ class Pod:
     state: State
     message: str  # what Kubernetes says; empty where all is well
     started: datetime | None
+    finished: datetime | None = None
+    node: str = ""  # of Kubernetes, that took it
+    spec: Mapping[str, Any] = field(default_factory=dict)  # what KFP's driver decided of it: image, limits, time limit
+    used: Mapping[str, float] = field(default_factory=dict)  # by resource: what was asked, times seconds of containers
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,16 @@ def failed(workflow: Mapping[str, Any]) -> list[Pod]:
     return [pod for pod in pods(workflow) if pod.state == "failed"]
 
 
+def namespace(workflow: Mapping[str, Any]) -> str:
+    """Return the namespace in which the run's pods are; empty if that is not known."""
+    return str((workflow.get("metadata") or {}).get("namespace") or "")
+
+
+def began(workflow: Mapping[str, Any]) -> datetime | None:
+    """Return when the run began."""
+    return _time((workflow.get("status") or {}).get("startedAt"))
+
+
 def _nodes(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     return [{"templateName": "", "name": "", "id": "", **node} for node in nodes.values()]
@@ -145,7 +160,22 @@ def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
         state=STATES.get(node.get("phase", ""), "waiting"),
         message=_message(node),
         started=_time(node.get("startedAt")),
+        finished=_time(node.get("finishedAt")),
+        node=str(node.get("hostNodeName") or ""),
+        spec=_spec(node),
+        used=node.get("resourcesDuration") or {},
     )
+
+
+def _spec(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the patch of the pod's specification that KFP's driver made; empty for a driver."""
+    given = (node.get("inputs") or {}).get("parameters") or []
+    text = next((item.get("value") for item in given if item.get("name") == PATCH), None)
+    try:
+        spec = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
 
 
 def _task_name(path: str) -> str:
