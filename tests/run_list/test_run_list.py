@@ -70,10 +70,11 @@ def test_a_run_says_how_it_ended_why_and_what_it_took(store: Store, tmp_path: Pa
         store,
         summary("good", 5, cost=took(1.5)),
         summary("out", 4, **failed('The task train ran out of memory; Kubernetes says: "x. y". Give it more.')),
+        summary("wrong", 3.5, **failed("The run cannot start:\n  - No key. At all.\n  - Another.", "configuration")),
         summary("bad", 3, status="rejected", register=None, evaluate=scores(0.2, "rejected", "mAP50 is too low", "z")),
         summary("same", 2, status="unchanged", register=None, evaluate=None, unchanged=stands),
     )
-    good, out, bad, same = listed(store, tmp_path).runs
+    good, out, wrong, bad, same = listed(store, tmp_path).runs
     assert (good.name, good.status, good.verdict, good.version) == ("nightly good", "registered", "accepted", "3")
     assert (good.seconds, good.waiting_seconds, good.gpu_hours, good.map50_95) == (1800, 12, 1.5, 0.612)
     assert (good.started_at, good.finished_at, good.found_in) == (at(5), at(5.5), "store")
@@ -81,6 +82,8 @@ def test_a_run_says_how_it_ended_why_and_what_it_took(store: Store, tmp_path: Pa
     assert out.cause
     assert (out.status, out.verdict, out.cause.kind) == ("failed", None, "memory")
     assert out.cause.sentence == 'The task train ran out of memory; Kubernetes says: "x.'
+    assert wrong.cause
+    assert (wrong.cause.kind, wrong.cause.sentence) == ("configuration", "The run cannot start: No key.")
     assert bad.cause
     assert (bad.verdict, bad.cause.kind, bad.cause.sentence) == ("rejected", "rejected", "mAP50 is too low.")
     assert same.cause
@@ -120,8 +123,9 @@ def test_a_summary_of_another_version_is_counted_and_hides_no_other(store: Store
     store.put_bytes("runs/cut/summary.json", b"{")
     found = listed(store, tmp_path)
     assert ids(found) == ["good"]
-    assert found.sources[0].problem
-    assert found.sources[0].problem.startswith("2 of the runs that it has cannot be read")
+    assert found.sources[0].note == (
+        f"the store {store.uri} has runs that are not listed: 2 of another version, or damaged"
+    )
 
 
 def test_without_a_store_the_runs_of_this_machine_are_listed_and_one_that_goes_on(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +12,17 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from sightline.cli.options import Json, Runs, StoreUri, err, finish_dead, non_empty, out, styled
+from sightline.pages.formatting import hours, whole_seconds
 from sightline.runtime.terminal import print_json, visible
 
 if TYPE_CHECKING:
     from sightline.documents.run_list import RunLine, RunList
 
 WIDTH = 100  # columns
-COLUMNS = (("when", 12), ("name", 25), ("status", 10), ("verdict", 8), ("mAP50-95", 8), ("took", 12), ("GPU h", 7))
+WHEN = 11
+OTHERS = (("status", 10), ("verdict", 8), ("mAP50-95", 8), ("took", 11), ("GPU h", 6))
+NAMES = (("name", 19), ("model", 13))
+ONE_MODEL = (("name", 34),)
 RIGHT = ("mAP50-95", "took", "GPU h")
 GAP = "  "
 COLOURS = {"registered": "green", "accepted": "green", "rejected": "yellow", "failed": "red", "unfinished": "dim"}
@@ -53,10 +58,8 @@ def runs(
     else:
         _print(found)
     for source in found.sources:
-        if source.problem:
-            named = {"store": "the store", "folder": "the folder of runs", "mlflow": "MLflow"}[source.place]
-            where = f"{named} {source.address}" if source.address else named
-            err.print(styled(("note:", "yellow"), f" {where}: {source.problem}"))
+        if source.note:
+            err.print(styled(("note:", "yellow"), f" {source.note}"))
 
 
 def _print(found: RunList) -> None:
@@ -65,44 +68,43 @@ def _print(found: RunList) -> None:
         out.print(f"no runs in {visible(places)}", markup=False)
         return
     width = max(WIDTH, out.width) if out.is_terminal else WIDTH
-    out.print(_row([name for name, _ in COLUMNS], header=True), style="dim")
+    columns = (("when (UTC)", WHEN), *(ONE_MODEL if found.model_name else NAMES), *OTHERS)
+    out.print(_row({name: name for name, _ in columns}, columns), style="dim")
     for line in found.runs:
-        out.print(_row(_cells(line)))
+        out.print(_row(_cells(line), columns))
         out.print(_below(line, width))
     if any(line.status is None for line in found.runs):
         out.print()
-        out.print(
-            "unfinished: it goes on, or it ended without its last task; then `sightline report --run ID` finishes it",
-            style="dim",
-        )
+        ended = "unfinished: it goes on, or ended without its last task; then `sightline report --run ID` finishes it"
+        out.print(ended, style="dim")
 
 
-def _cells(line: RunLine) -> list[str]:
-    return [
-        line.started_at[5:16].replace("T", " "),
-        line.name or line.run_id,
-        line.status or "unfinished",
-        line.verdict or "–",
-        "–" if line.map50_95 is None else f"{line.map50_95:.3f}",
-        "–" if line.seconds is None else _duration(line.seconds),
-        "–" if line.gpu_hours is None else f"{line.gpu_hours:.2f}",
-    ]
+def _cells(line: RunLine) -> dict[str, str | None]:
+    return {
+        "when (UTC)": line.started_at[5:16].replace("T", " "),
+        "name": line.name,
+        "model": line.model_name,
+        "status": line.status or "unfinished",
+        "verdict": line.verdict,
+        "mAP50-95": None if line.map50_95 is None else f"{line.map50_95:.3f}",
+        "took": None if line.seconds is None else whole_seconds(line.seconds),
+        "GPU h": None if line.gpu_hours is None else hours(line.gpu_hours),
+    }
 
 
-def _row(cells: list[str], *, header: bool = False) -> Text:
+def _row(cells: Mapping[str, str | None], columns: Sequence[tuple[str, int]]) -> Text:
     text = Text()
-    for (name, width), cell in zip(COLUMNS, cells, strict=True):
-        shown = _fitted(visible(cell), width)
-        colour = COLOURS.get(cell, "") if name == "status" else "bold" if name == "name" and not header else ""
-        text.append(shown.rjust(width) if name in RIGHT else shown, style=colour)
-        text.append(GAP)
+    for name, width in columns:
+        cell = visible(cells[name] or "–")
+        shown = cell.rjust(width) if name in RIGHT else _fitted(cell, width)
+        text.append(shown, style=COLOURS.get(cell, "") if name == "status" else "").append(GAP)
     text.rstrip()
     return text
 
 
 def _below(line: RunLine, width: int) -> Text:
     """Return what stands below a run: its id, and why it ended as it did, as far as there is room."""
-    indent = " " * (COLUMNS[0][1] + len(GAP))
+    indent = " " * (WHEN + len(GAP))
     own_id = visible(line.run_id)
     text = Text(indent).append(own_id, style="dim")
     if line.cause:
@@ -115,9 +117,3 @@ def _below(line: RunLine, width: int) -> Text:
 def _fitted(text: str, width: int) -> str:
     """Return a text of exactly so many columns."""
     return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
-
-
-def _duration(seconds: float) -> str:
-    from sightline.pages.formatting import duration
-
-    return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)

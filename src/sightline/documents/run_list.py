@@ -43,7 +43,23 @@ class RunSource(Part):
 
     place: Place
     address: str | None = Field(description="Its address, without credentials.")
-    problem: str | None = Field(description="Why it could not be asked, or what of it could not be read.")
+    problem: str | None = Field(description="Why it was not asked, or could not be; null otherwise.")
+    unreadable: int = Field(0, description="Runs that it has and that are not listed: of another version, or damaged.")
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the list has to know of this place; None if it gave all that it has."""
+        named = {"store": "the store", "folder": "the folder of runs", "mlflow": "MLflow"}[self.place]
+        where = f"{named} {self.address}" if self.address else named
+        if self.problem:
+            return (
+                f"{where} was not asked: {self.problem}"
+                if not self.address
+                else f"{where} cannot be asked: {self.problem}"
+            )
+        if self.unreadable:
+            return f"{where} has runs that are not listed: {self.unreadable} of another version, or damaged"
+        return None
 
 
 class RunList(Part):

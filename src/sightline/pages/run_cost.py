@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sightline.documents.cost import Cost, PodCost, TaskCost
-from sightline.pages.formatting import counted, duration
+from sightline.pages.formatting import counted, hours, whole_seconds
 
 
 class Lane(NamedTuple):
@@ -57,14 +57,6 @@ def table(cost: Cost) -> Table:
     return Table(_sentence(cost), rows, _waited(pods), gpu_time, cost.unknown_waiting > 0)
 
 
-def gpu_hours(cost: Cost) -> str:
-    """Say the GPU-hours with two digits that count."""
-    hours = cost.gpu_hours
-    if hours is None:
-        return "not known"
-    return f"{hours:.2f}" if hours >= 1 or not hours else f"{hours:.2g}"
-
-
 def _sentence(cost: Cost) -> str:
     pods = [pod for task in cost.tasks for pod in task.pods]
     took = f"It took {_time(cost.seconds)}" if cost.seconds is not None else "How long it took is not known"
@@ -74,8 +66,13 @@ def _sentence(cost: Cost) -> str:
         waited = f"how long its {counted(len(pods), 'pod')} waited for nodes is not known"
     else:
         waited = f"its {counted(len(pods), 'pod')} waited {_waited(pods)} for nodes"
-    asked = f"{gpu_hours(cost)} GPU hours were" if any(task.gpus for task in cost.tasks) else "no GPU was"
-    return f"{took}; {waited}, and {asked} asked for."
+    if not any(task.gpus for task in cost.tasks):
+        asked = "no GPU was asked for"
+    elif cost.gpu_hours is None:
+        asked = "how many GPU hours were asked for is not known"
+    else:
+        asked = f"{hours(cost.gpu_hours)} GPU hours were asked for"
+    return f"{took}; {waited}, and {asked}."
 
 
 def _waited(pods: list[PodCost]) -> str:
@@ -102,7 +99,4 @@ def _lanes(task: TaskCost, cost: Cost) -> Iterator[Lane]:
 
 
 def _time(seconds: float | None) -> str:
-    """Say a time in whole seconds: Argo and Kubernetes know no others."""
-    if seconds is None:
-        return "not known"
-    return f"{seconds:.0f} s" if seconds < 60 else duration(seconds)
+    return "not known" if seconds is None else whole_seconds(seconds)

@@ -107,15 +107,12 @@ def _tracking(runs: Path, *, embedded: bool) -> Tracking | str | None:
 
 def _source(place: str, where: str, error: SightlineError | None, unreadable: int = 0) -> RunSource:
     problem = str(error) if error else None
-    if unreadable:
-        problem = (
-            f"{unreadable} of the runs that it has cannot be read: another version wrote them, or they are damaged"
-        )
-    return RunSource.model_validate({"place": place, "address": address.redact(where), "problem": problem})
+    values = {"place": place, "address": address.redact(where), "problem": problem, "unreadable": unreadable}
+    return RunSource.model_validate(values)
 
 
 def _no_runs(model_name: str, models: set[str], sources: list[RunSource]) -> ConfigError:
     known = f"models that have runs: {', '.join(sorted(models))}" if models else "no model has runs"
     places = " and ".join(source.address for source in sources if source.address)
-    unasked = [f"{source.place}: {source.problem}" for source in sources if source.problem]
+    unasked = [source.note for source in sources if source.note]
     return ConfigError(f"There are no runs of the model '{model_name}' in {places}; {known}.", unasked)

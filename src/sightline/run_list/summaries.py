@@ -27,7 +27,7 @@ from sightline.storage import MissingObject, Store, threads
 
 ARGUMENTS = "arguments.json"  # of a run on this machine
 OF_A_MACHINE = re.compile(r"-[0-9a-f]{12}$")  # what follows the id of a run on one machine, in a store
-SENTENCE = re.compile(r".+?[.!?](?=\s|$)", re.DOTALL)
+SENTENCE = re.compile(r".+?[.!?](?=\s|$)")
 
 
 class Known(NamedTuple):
@@ -130,14 +130,20 @@ def _cause(summary: SummaryDocument) -> RunCause | None:
     if summary.cause:
         return RunCause(kind=summary.cause.kind, sentence=summary.cause.sentence)
     if summary.error:
-        text = summary.error.message.partition("\n")[0]
-        first = SENTENCE.match(text)
-        return RunCause(kind=summary.error.kind, sentence=first[0] if first else text)
+        return RunCause(kind=summary.error.kind, sentence=_first_sentence(summary.error.message))
     if summary.status == "rejected" and summary.evaluate and summary.evaluate.reasons:
         return RunCause(kind="rejected", sentence=f"{summary.evaluate.reasons[0]}.")
     if summary.unchanged:
         return RunCause(kind="unchanged", sentence=summary.unchanged.sentence)
     return None
+
+
+def _first_sentence(message: str) -> str:
+    """Return how a message begins; of several problems the first."""
+    head, *problems = message.splitlines()
+    text = f"{head} {problems[0].strip().removeprefix('- ')}" if problems and head.endswith(":") else head
+    first = SENTENCE.match(text)
+    return first[0] if first else text
 
 
 def _stored(store: Store, run: str) -> RunLine | None:
