@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sightline import cost
 from sightline.pages import run_cost
+from sightline.report import took
 from tests.helpers.argo_workflow import Attempt, Made
 
 
 def table(made: Made) -> run_cost.Table:
-    found = cost.of(made.workflow, made.pods)
+    found = took.of(made.workflow, made.pods)
     assert found
     return run_cost.table(found)
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import checkpoints, config, dataset, predict, run, runs, schedule, stages, submit, validate
+from sightline.cli import checkpoints, config, dataset, predict, run, runs, schedule, stages, submit, validate, why
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
@@ -36,6 +36,7 @@ app = typer.Typer(
 for command in (
     run.run,
     submit.submit,
+    why.why,
     schedule.schedule,
     runs.runs,
     validate.validate,

@@ -130,7 +130,8 @@ def submit(
         if as_json:
             _show(result, as_json, [])
         return
-    raise typer.Exit(following.follow(Follower(server, run_id, pending=pending), run_id, result, as_json))
+    follower = Follower(server, run_id, pending=pending, kubernetes=following.kubernetes())
+    raise typer.Exit(following.follow(follower, run_id, result, as_json))
 
 
 def _check_options(

@@ -124,6 +124,18 @@ class Server(Calls):
         """Return a run."""
         return self._call(f"find the run {run_id}", self._runs.run_service_get_run, run_id)
 
+    def runs_named(self, name: str) -> list[Any]:
+        """Return the runs of a name, the newest first: several may be called the same."""
+        listed = self._listed(
+            f"list the runs called {name}",
+            "runs",
+            self._runs.run_service_list_runs,
+            filter=_equals("display_name", name),
+            sort_by="created_at desc",
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return [run for run in listed if run.display_name == name]
+
     def terminate(self, run_id: str) -> None:
         """End a run."""
         self._call(f"end the run {run_id}", self._runs.run_service_terminate_run, run_id)

@@ -20,6 +20,7 @@ from sightline.documents import (
     SummaryDocument,
     load,
 )
+from sightline.documents.cause import CauseKind
 from sightline.pages import attempts, error_analysis, run_cost
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, duration, size
@@ -34,6 +35,7 @@ WHY: dict[Chosen, str] = {
     "typical": "Typical",
     "empty": "Nothing in it",
 }
+OWN: tuple[CauseKind, ...] = ("stage", "rejected", "unknown")  # causes beside which the error says more
 WORDS = 5  # mistakes of a class that are named one by one
 
 
@@ -69,6 +71,7 @@ def context(
         "summary": summary,
         "version": __version__,
         "headline": headline(summary, evaluated),
+        "explained": summary.cause is not None and summary.cause.kind not in OWN,  # its sentence stands for the error's
         "documents": documents,
         "charts": charts,
         "cost": run_cost.table(summary.cost) if summary.cost else None,

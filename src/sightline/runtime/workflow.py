@@ -1,4 +1,4 @@
-"""What an Argo workflow tells about a run of KFP: its tasks, their pods, and what Kubernetes says about these.
+"""What an Argo workflow says about a run of KFP: its tasks, their pods, and what Kubernetes says about these.
 
 A task of KFP is a node of its own kind with a node for its pod below it, and beside it a driver, which decides whether
 it runs and with what. Groups (exit handler, conditions) have drivers too. Names of nodes are paths, joined by dots.
@@ -28,6 +28,8 @@ STATES: dict[str, State] = {
 }
 EMPTY = "0001-01-01T00:00:00Z"  # Go's time that is none
 STOPPED = "Step exceeded its deadline"  # what Argo says of what went on when the run was ended
+EXIT = "conclude"  # our exit task: once it has begun, the run has ended as far as the stages go
+OVER = ("Succeeded", "Failed", "Error")  # phases of a workflow that goes on no more
 # What Argo says of a pod on its normal way to a start.
 ON_ITS_WAY = re.compile(r"ContainerCreating|PodInitializing|Unprocessed", re.IGNORECASE)
 
@@ -110,6 +112,19 @@ def namespace(workflow: Mapping[str, Any]) -> str:
 def began(workflow: Mapping[str, Any]) -> datetime | None:
     """Return when the run began."""
     return _time((workflow.get("status") or {}).get("startedAt"))
+
+
+def deadline(workflow: Mapping[str, Any]) -> int | None:
+    """Return the seconds that the whole run may take; 0 after "Terminate", which KFP does by that; None without any."""
+    seconds = (workflow.get("spec") or {}).get("activeDeadlineSeconds")
+    return int(seconds) if isinstance(seconds, int | float) else None
+
+
+def over(workflow: Mapping[str, Any]) -> bool:
+    """Tell whether the run has ended as far as its stages go: what is left is the exit task, at most."""
+    if (workflow.get("status") or {}).get("phase") in OVER:
+        return True
+    return any(task.name == EXIT and task.state != "skipped" for task in tasks(workflow))
 
 
 def _nodes(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def _line(run: Any) -> RunLine:
         model_name=own.get("model_name"),
         status=None if status == "unfinished" else status,
         verdict=own.get("verdict"),
-        cause=RunCause(kind=own["cause"], sentence=None) if own.get("cause") else None,
+        cause=_cause(own.get("cause")),
         started_at=_moment(started),
         finished_at=_moment(ended) if ended else None,
         seconds=(ended - started) / 1000 if ended else None,
@@ -70,6 +70,12 @@ def _line(run: Any) -> RunLine:
         version=None,
         found_in="mlflow",
     )
+
+
+def _cause(tag: str | None) -> RunCause | None:
+    """Read the tag `kind: sentence`."""
+    kind, _, sentence = (tag or "").partition(": ")
+    return RunCause(kind=kind, sentence=sentence or None) if kind else None
 
 
 def _moment(milliseconds: int) -> str:

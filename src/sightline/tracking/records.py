@@ -19,6 +19,7 @@ from sightline.tracking.address import RUN_TAG, Place, database, redact
 from sightline.tracking.server import client
 
 KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
+CAUSE = "cause"  # tag of a run that failed on a cluster
 BATCH = 1000  # MLflow's own limit of metrics in one request
 NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in MLflow's database
 
@@ -126,9 +127,12 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
         metrics=[Metric(*point) for point in took(summary)],
         tags=[RunTag(*tag) for tag in tags(summary).items()],
     )
+    known = mlflow.get_run(mlflow_run)
+    if summary.cause is None and f"sightline.{CAUSE}" in known.data.tags:  # it was repeated, to another end
+        mlflow.delete_tag(mlflow_run, f"sightline.{CAUSE}")
     if os.environ.get("MLFLOW_RUN_ID"):
         return
-    state, before = _state(summary), mlflow.get_run(mlflow_run).info
+    state, before = _state(summary), known.info
     if state == "RUNNING":
         mlflow.update_run(mlflow_run, state)
     elif state != before.status or not before.end_time:
@@ -234,5 +238,6 @@ def tags(summary: SummaryDocument) -> dict[str, str]:
         "snapshot": summary.data.snapshot.rsplit("/", 1)[-1] if summary.data and summary.data.snapshot else None,
         "onnx_sha256": summary.export.sha256 if summary.export else None,
         "git_commit": summary.git_commit,
+        CAUSE: f"{summary.cause.kind}: {summary.cause.sentence}"[:VALUE_LENGTH] if summary.cause else None,
     }
     return {f"sightline.{name}": value for name, value in values.items() if value}

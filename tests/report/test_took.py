@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sightline import cost
 from sightline.documents.cost import Cost, TaskCost
+from sightline.report import took
 from tests.helpers.argo_workflow import Attempt, Made, at
 
 
 def of(made: Made, *, forgotten: bool = False, nodes: int = 1) -> Cost:
-    found = cost.of(made.workflow, {} if forgotten else made.pods, nodes=nodes)
+    found = took.of(made.workflow, {} if forgotten else made.pods, nodes=nodes)
     assert found
     return found
 
@@ -73,24 +73,24 @@ def test_a_pod_that_goes_on_has_no_end_and_no_sum_pretends_one() -> None:
 
 
 def test_an_empty_workflow_costs_nothing_known() -> None:
-    assert cost.of({}, {}) is None
-    assert cost.of(Made().workflow, {}) is None
+    assert took.of({}, {}) is None
+    assert took.of(Made().workflow, {}) is None
 
 
 def test_a_later_look_keeps_what_kubernetes_has_forgotten_since() -> None:
     made = Made().task("train", Attempt(0, 60, 160), gpus=1).task("export", Attempt(170, 171, 180))
     before = of(made)
-    assert cost.joined(before, of(made, forgotten=True)) == before
-    assert cost.joined(of(made, forgotten=True), before) == before
-    assert cost.joined(before, None) == cost.joined(None, before) == before
-    assert cost.joined(None, None) is None
+    assert took.joined(before, of(made, forgotten=True)) == before
+    assert took.joined(of(made, forgotten=True), before) == before
+    assert took.joined(before, None) == took.joined(None, before) == before
+    assert took.joined(None, None) is None
 
 
 def test_what_failed_before_retry_was_chosen_in_the_dashboard_counts_on() -> None:
     before = of(Made().task("validate", Attempt(0, 0, 20)).task("train", Attempt(30, 40, 140, "Failed"), gpus=1))
     retried = Made().task("validate", Attempt(0, 0, 20)).task("train", Attempt(1000, 1100, 1300), gpus=1)
     retried.task("export", Attempt(1310, 1310, 1320))
-    found = cost.joined(before, of(retried))
+    found = took.joined(before, of(retried))
     assert found
     assert sums(task(found, "train")) == (1270, 110, 300)
     assert (task(found, "train").attempts, task(found, "validate").attempts) == (2, 1)
@@ -102,6 +102,6 @@ def test_a_pod_of_the_same_name_that_a_retry_made_since_is_not_taken_for_the_old
     other = Made().task("train", Attempt(0, 500, 600), gpus=1)
     (pod,) = other.pods.values()
     assert pod["status"]["conditions"][0]["lastTransitionTime"] == at(500)
-    found = cost.of(made.workflow, other.pods)
+    found = took.of(made.workflow, other.pods)
     assert found
     assert found.waiting_seconds is None

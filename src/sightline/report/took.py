@@ -1,7 +1,8 @@
 """What a run on a cluster took: the times of its pods by Argo's workflow, and when nodes took them by the pods.
 
 Times are whole seconds, as Argo and Kubernetes keep them. Pods are gone some time after the run; the workflow then
-still says how long they lasted, and not how long they waited.
+still says how long they lasted, and not how long they waited. Where a pod vanishes before Argo has seen it run, Argo
+makes another one of its name: the two count as one.
 """
 
 from __future__ import annotations
@@ -10,22 +11,42 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.cluster.api import Denied, Kubernetes, NotThere
+from sightline import cluster, why
+from sightline.cluster import Kubernetes, NotThere
+from sightline.documents import ValidateDocument
 from sightline.documents.cost import Cost, PodCost, TaskCost
-from sightline.errors import ClusterError
+from sightline.documents.stage_record import Records
+from sightline.errors import ClusterError, SightlineError
 from sightline.runtime import progress, workflow
+from sightline.why import kfp
 
 GPU = "nvidia.com/gpu"
 TRAIN = "train"  # the task of which the other nodes are no pods of the workflow
-CONCLUDE = "conclude"  # is not over when it writes what the run took
+
+
+def by_now(run_id: str, left: Records, seen: why.Seen | None = None) -> Cost | None:
+    """Return what a run took, as far as its workflow and its pods still say so; None without a workflow.
+
+    `left` is what its stages left; `seen` what was seen of it already, which is not asked for again. Does not raise:
+    what cannot be asked is a notice.
+    """
+    found = seen.workflow if seen else {}
+    if not found and not (seen and seen.unasked):
+        found = _workflow(run_id)
+    pods = _pods(found, run_id, seen.pods if seen else {}) if found else {}
+    validated = left["validate"].documents.get(ValidateDocument.file_name()) if "validate" in left else None
+    nodes = ValidateDocument.model_validate(validated).config.train.nodes if validated else 1
+    return of(found, pods, nodes=nodes)
 
 
 def of(seen: Mapping[str, Any], pods: Mapping[str, Mapping[str, Any]], *, nodes: int = 1) -> Cost | None:
-    """Return what a run took by its Argo workflow; None for an empty one.
+    """Return what a run took by its Argo workflow; None for one without tasks.
+
+    conclude is left out: it is not over when it writes this.
 
     `pods` are those that are still known, as Kubernetes' objects by name. `nodes` is how many train together.
     """
-    tasks = [task for task in workflow.tasks(seen) if task.name != CONCLUDE]
+    tasks = [task for task in workflow.tasks(seen) if task.name != workflow.EXIT]
     if not tasks:
         return None
     costs = [
@@ -49,21 +70,34 @@ def joined(earlier: Cost | None, now: Cost | None) -> Cost | None:
     return _whole(tasks, min(starts, default=None), max(ends, default=None))
 
 
-def pods(kubernetes: Kubernetes, seen: Mapping[str, Any], run_id: str) -> dict[str, dict[str, Any]]:
-    """Return the pods of a run's tasks that Kubernetes still has, by name. What cannot be asked is a notice."""
-    found = {}
-    for pod in (pod for task in workflow.tasks(seen) for pod in task.pods if task.name != CONCLUDE):
-        try:
-            there = kubernetes.get(kubernetes.path("pods", pod.name))
-        except NotThere:
-            continue
-        except ClusterError as problem:
-            why = f"{kubernetes.who} may not read pods" if isinstance(problem, Denied) else str(problem)
-            progress.notice(f"how long pods waited for a node is not known: {why}")
-            break
-        if (there.get("metadata") or {}).get("labels", {}).get("pipeline/runid") == run_id:  # no other cluster's
-            found[pod.name] = there
-    return found
+def _workflow(run_id: str) -> dict[str, Any]:
+    try:
+        server = kfp.from_environment()
+        return server.workflow(run_id) if server else {}
+    except SightlineError as problem:
+        progress.notice(f"what the run took is not known: {problem}")
+        return {}
+
+
+def _pods(found: Mapping[str, Any], run_id: str, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the pods of the tasks that Kubernetes still has, by name."""
+    there = dict(known)
+    try:
+        kubernetes = cluster.reach(workflow.namespace(found) or None, wait=why.WAIT)
+        for pod in (pod for task in workflow.tasks(found) for pod in task.pods if task.name != workflow.EXIT):
+            if kubernetes and pod.name not in there and (one := _get(kubernetes, pod.name)):
+                there[pod.name] = one
+    except ClusterError as problem:
+        progress.notice(f"how long pods waited for a node is not known: {problem}")
+    ours = {"pipeline/runid": run_id}  # and not of another cluster, which the kubeconfig names
+    return {name: pod for name, pod in there.items() if ours.items() <= pod["metadata"].get("labels", {}).items()}
+
+
+def _get(kubernetes: Kubernetes, name: str) -> dict[str, Any] | None:
+    try:
+        return kubernetes.get(kubernetes.path("pods", name))
+    except NotThere:
+        return None
 
 
 def _pod(pod: workflow.Pod, there: Mapping[str, Any] | None, nodes: int) -> PodCost:
