@@ -45,6 +45,9 @@ class StandIn:
         self.recurring: dict[str, Any] = {}
         self.frames: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # what each look at a run shows; the last stays
         self.script: list[tuple[str, dict[str, Any]]] = [("SUCCEEDED", {})]  # the frames of new runs
+        self.scripts: list[
+            list[tuple[str, dict[str, Any]]]
+        ] = []  # and of the next ones, run by run, where there are any
         self.after_end: tuple[str, dict[str, Any]] | None = None  # what a run shows once it was terminated
         self.logs: dict[str, str] = {}  # by pod
         self.deletions: list[dict[str, str]] = []  # the queries of deleted recurring runs
@@ -190,7 +193,7 @@ class StandIn:
         self._check_start(run)
         run.run_id, run.created_at, run.state = str(uuid.uuid4()), TIME, "PENDING"
         self.runs[run.run_id] = run
-        self.frames[run.run_id] = list(self.script)
+        self.frames[run.run_id] = list(self.scripts.pop(0) if self.scripts else self.script)
         return run
 
     def get_run(self, run_id: str, **_: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sightline.cluster import Kubernetes
     from sightline.documents.cause import Cause
     from sightline.orchestrate.follow import Change, Ended, Follower
+    from sightline.orchestrate.resubmit import Resubmission
 
 WAIT = 5.0  # seconds for a question to Kubernetes
 COLOURS = {"done": "green", "cached": "green", "failed": "red", "waiting": "yellow"}
@@ -31,8 +33,38 @@ def kubernetes() -> Kubernetes | None:
     return None
 
 
-def follow(follower: Follower, run_id: str, result: dict[str, Any], as_json: bool) -> int:
-    """Print what happens until the run is over; returns the exit code. Ctrl-C leaves the run alone."""
+def follow(
+    follower: Callable[[str], Follower],
+    run_id: str,
+    result: dict[str, Any],
+    as_json: bool,
+    again: Resubmission | None = None,
+) -> int:
+    """Print what happens until the run is over, and the runs that follow it; returns the exit code of the last one.
+
+    `follower` makes what follows a run. Ctrl-C leaves the run alone.
+    """
+    while True:
+        ended = _to_its_end(follower(run_id), run_id, result, as_json)
+        if ended is None:
+            return 0
+        following = again.start(ended) if again else None
+        if as_json and not following:
+            print_json(json.dumps(result | _ended(ended) | ({"resubmitted": again.earlier} if again else {}), indent=2))
+        elif not as_json:
+            _print_ended(ended)
+        if again is None or following is None:
+            return _exit_code(ended)
+        run_id = following
+        count = f"{len(again.earlier)} of {again.most}"
+        lines = [f"again      started again ({count}): {again.earlier[-1]['why']}"]
+        lines += [f"see        {again.server.run_address(run_id)}", f"follow     sightline submit --follow {run_id}"]
+        for line in lines:
+            (err if as_json else out).print(line, markup=False, highlight=False)
+
+
+def _to_its_end(follower: Follower, run_id: str, result: dict[str, Any], as_json: bool) -> Ended | None:
+    """Print what happens until the run is over; returns how it ended, or None after Ctrl-C."""
     console = err if as_json else out
     try:
         with console.status("following the run") if console.is_terminal else contextlib.nullcontext():
@@ -42,17 +74,12 @@ def follow(follower: Follower, run_id: str, result: dict[str, Any], as_json: boo
         if as_json:
             print_json(json.dumps(result | {"run_id": run_id}, indent=2))
         err.print(f"The run goes on. Follow it again: sightline submit --follow {run_id}", markup=False)
-        return 0
+        return None
     except ClusterError as error:
         if not follower.found:
             raise
         raise type(error)(f"{error.message} The run goes on: sightline submit --follow {run_id}") from None
-    ended = follower.ended()
-    if as_json:
-        print_json(json.dumps(result | _ended(ended), indent=2))
-    else:
-        _print_ended(ended)
-    return _exit_code(ended)
+    return follower.ended()
 
 
 def _change_line(change: Change) -> Text:

@@ -77,6 +77,17 @@ Pending = Annotated[
         parser=seconds, metavar="<30m>", help="While following: end the run if a pod has not started after this time."
     ),
 ]
+Resubmit = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=20,
+        metavar="<3>",
+        help="With --wait: start the run again, so many times at most, when the cluster ended it: a lost, evicted or "
+        "drained pod, a memory or time limit of training, an outage. Its training goes on.",
+        show_default=False,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
 
 
@@ -91,6 +102,7 @@ def submit(
     wait: Wait = False,
     follow: Follow = None,
     pending: Pending = None,
+    resubmit: Resubmit = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -103,12 +115,16 @@ def submit(
     sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
     """
     _check_options(param, run_name, no_run, wait, follow, pending, dry_run)
+    if resubmit and not wait:
+        raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
     from sightline.orchestrate import registry, versions
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
+    from sightline.orchestrate.resubmit import Resubmission
     from sightline.orchestrate.submit import assigned, order, submit
 
     result: dict[str, Any] = {}
+    again: Resubmission | None = None
     if follow is None:
         sent = versions.package(pipeline)
         run = order(sent, assigned(param), name=run_name, experiment=experiment, service_account=service_account)
@@ -124,14 +140,20 @@ def submit(
         if not as_json:
             print_lines(_done_lines(sent, wanted, images, done))
         run_id = done.run_id
+        again = Resubmission(server, done.uploaded, run, resubmit) if resubmit else None
     else:
         server, run_id = Server(namespace), follow
     if run_id is None or not (wait or follow):
         if as_json:
             _show(result, as_json, [])
         return
-    follower = Follower(server, run_id, pending=pending, kubernetes=following.kubernetes())
-    raise typer.Exit(following.follow(follower, run_id, result, as_json))
+
+    kubernetes = following.kubernetes()
+
+    def follower(followed: str) -> Follower:
+        return Follower(server, followed, pending=pending, kubernetes=kubernetes)
+
+    raise typer.Exit(following.follow(follower, run_id, result, as_json, again))
 
 
 def _check_options(

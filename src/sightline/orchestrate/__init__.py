@@ -26,6 +26,7 @@ registry_api    asks a container registry, with the logins of Docker and Podman
 versions        the package that is sent, and its upload by content
 submit          a run
 follow          a run to its end
+resubmit        starts a run again that the cluster ended
 cluster_results what a run left in the store
 schedule_file   the file that declares recurring runs
 cron            its times, as KFP's server reads them

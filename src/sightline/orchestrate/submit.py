@@ -73,16 +73,7 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     Raises ClusterUsageError and ClusterError; what was done until then is found by the next call.
     """
     uploaded = versions.upload(server, sent)
-    run_id = None
-    if run:
-        run_id = server.create_run(
-            name=run.name,
-            description=run.description,
-            experiment_id=server.experiment(run.experiment),
-            version=uploaded.version,
-            parameters=dict(run.parameters),
-            service_account=run.service_account,
-        ).run_id
+    run_id = start(server, uploaded, run) if run else None
     outdated: tuple[str, ...] = ()
     unknown = ""
     try:
@@ -90,6 +81,19 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     except ClusterError as error:  # the run is on its way: whoever may not see schedules may still submit
         unknown = str(error)
     return Submitted(uploaded, run_id, server.run_address(run_id) if run_id else None, outdated, unknown)
+
+
+def start(server: Server, uploaded: versions.Uploaded, run: Order) -> str:
+    """Start a run of a version, and return its id. Raises ClusterUsageError and ClusterError."""
+    started = server.create_run(
+        name=run.name,
+        description=run.description,
+        experiment_id=server.experiment(run.experiment),
+        version=uploaded.version,
+        parameters=dict(run.parameters),
+        service_account=run.service_account,
+    )
+    return str(started.run_id)
 
 
 def assigned(texts: Sequence[str]) -> dict[str, str]:
