@@ -213,7 +213,9 @@ class StandIn:
         self._run(run_id)
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
-        manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state, "nodes": nodes}}
+        metadata = {"name": "sightline-train-x7", "namespace": "kubeflow"}
+        status = {"phase": state, "startedAt": "2026-11-28T02:00:00Z", "nodes": nodes}
+        manifest = {"metadata": metadata, "status": status}
         manifest |= {"spec": self.spec} if self.spec else {}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
