@@ -19,7 +19,7 @@ from tests.helpers.cluster import SIGHTLINE, SMALL, Cluster, Run, overrides, wai
 from tests.helpers.cluster_faults import drain, force_delete, run_out_of_memory, train_pod
 
 EPOCH = re.compile(r"^(\S+) epoch (\d+)/\d+: val mAP50", re.MULTILINE)
-EPOCHS = 120  # of about a second
+EPOCHS = 40  # of about a second
 FAULTS: dict[str, Callable[[Cluster, str], None]] = {
     "drained": drain,
     "out of memory": run_out_of_memory,

@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import checkpoints, config, dataset, predict, run, schedule, stages, submit, validate, why
+from sightline.cli import (
+    checkpoints,
+    cluster,
+    config,
+    dataset,
+    predict,
+    run,
+    runs,
+    schedule,
+    stages,
+    submit,
+    validate,
+    why,
+)
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
@@ -38,6 +51,7 @@ for command in (
     submit.submit,
     why.why,
     schedule.schedule,
+    runs.runs,
     validate.validate,
     stages.train,
     stages.export,
@@ -51,6 +65,7 @@ for command in (
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(cluster.app, name="cluster")
 
 
 @app.callback(epilog=EXITS, invoke_without_command=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
 from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
+    from sightline.cluster.findings import Finding
     from sightline.orchestrate.registry import Image
     from sightline.orchestrate.submit import Order, Submitted
     from sightline.orchestrate.versions import Package
@@ -88,6 +91,7 @@ Resubmit = Annotated[
         show_default=False,
     ),
 ]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Start the run whatever the cluster says of it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
 
 
@@ -104,6 +108,7 @@ def submit(
     pending: Pending = None,
     resubmit: Resubmit = 0,
     dry_run: DryRun = False,
+    no_check: NoCheck = False,
     as_json: Json = False,
 ) -> None:
     """Upload the pipeline to Kubeflow Pipelines if it is new, and start a run of it.
@@ -114,10 +119,8 @@ def submit(
 
     sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
     """
-    _check_options(param, run_name, no_run, wait, follow, pending, dry_run)
-    if resubmit and not wait:
-        raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
-    from sightline.orchestrate import registry, versions
+    _check_options(param, run_name, no_run, wait, follow, pending, resubmit, dry_run)
+    from sightline.orchestrate import cluster_check, registry, versions
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
     from sightline.orchestrate.resubmit import Resubmission
@@ -126,8 +129,8 @@ def submit(
     result: dict[str, Any] = {}
     again: Resubmission | None = None
     if follow is None:
-        sent = versions.package(pipeline)
-        run = order(sent, assigned(param), name=run_name, experiment=experiment, service_account=service_account)
+        sent, values = versions.package(pipeline), assigned(param)
+        run = order(sent, values, name=run_name, experiment=experiment, service_account=service_account)
         wanted = None if no_run else run
         server = None if dry_run else Server(namespace)
         images = registry.check(sent.images)
@@ -135,6 +138,11 @@ def submit(
         if server is None:
             _show(result, as_json, _dry_lines(sent, wanted, images))
             return
+        if wanted and not no_check:
+            notes = cluster_check.refuse(server, sent, values, service_account=service_account)
+            result["cluster"] = [asdict(note) for note in notes]
+            if not as_json:
+                print_lines(_cluster_lines(notes))
         done = submit(server, sent, wanted)
         result |= _done(done)
         if not as_json:
@@ -163,6 +171,7 @@ def _check_options(
     wait: bool,
     follow: str | None,
     pending: float | None,
+    resubmit: int,
     dry_run: bool,
 ) -> None:
     """Refuse options that say nothing together."""
@@ -170,6 +179,8 @@ def _check_options(
         raise typer.BadParameter("--follow starts nothing; leave --param, --run-name, --no-run and --dry-run out.")
     if no_run and (wait or param or run_name):
         raise typer.BadParameter("--no-run starts nothing; leave --wait, --param and --run-name out.")
+    if resubmit and not wait:
+        raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
     if pending is not None and not (wait or follow):
         raise typer.BadParameter("--pending needs --wait or --follow: who else would end the run?")
 
@@ -188,6 +199,7 @@ def _sent(sent: Package, run: Order | None, images: list[Image]) -> dict[str, An
             "description": run.description,
             "experiment": run.experiment,
             "service_account": run.service_account,
+            "training": run.training,
             "parameters": dict(run.parameters),
         },
     }
@@ -217,6 +229,16 @@ def _image_lines(images: list[Image]) -> list[str]:
     ]
 
 
+def _cluster_lines(notes: Sequence[Finding]) -> list[str]:
+    """Write what may stand in the way, and in one line what could not be asked."""
+    lines = [f"cluster    {note.check}: {note.words}" for note in notes if note.level == "warning"]
+    hidden = dict.fromkeys(note.words.removeprefix("not checked: ") for note in notes if note.level == "unknown")
+    if hidden:
+        first, *more = hidden
+        lines.append(f"cluster    not checked: {first}{f', and {len(more)} more reasons' if more else ''}")
+    return lines
+
+
 def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[str]:
     lines = [
         f"pipeline   {sent.name}",
@@ -232,6 +254,7 @@ def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[st
         f"run        {run.name}, in the experiment {run.experiment}",
         *(f"words      {line}" for line in run.description.splitlines()),
         *(f"parameter  {name} = {value}" for name, value in run.parameters.items()),
+        f"training   {run.training}",
         *([f"as         {run.service_account}"] if run.service_account else []),
     ]
 
@@ -240,7 +263,7 @@ def _done_lines(sent: Package, run: Order | None, images: list[Image], done: Sub
     state = "uploaded" if done.uploaded.new else "was there already: nothing was uploaded"
     lines = [f"version    {sent.name} {sent.version} {state}", *_image_lines(images)]
     if run and done.run_id:
-        lines += [f"run        {run.name}", f"see        {done.address}"]
+        lines += [f"run        {run.name}", f"training   {run.training}", f"see        {done.address}"]
         lines += [f"follow     sightline submit --follow {done.run_id}"]
     if done.outdated:
         lines.append(f"schedules  {', '.join(done.outdated)} still run another version; `make schedule` moves them")

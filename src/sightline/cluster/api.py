@@ -29,6 +29,10 @@ class Denied(ClusterUsageError):
     """The account may not do this."""
 
 
+class Unauthorized(Denied):
+    """The server does not know the account, or its credentials are wrong or have expired."""
+
+
 class NotThere(ClusterUsageError):
     """There is no such object, or the server does not know its kind."""
 
@@ -190,7 +194,7 @@ class Kubernetes:
         status = int(error.status or 0)
         said = _words(error.body or error.reason)
         if status in (401, 403):
-            return Denied(f"{self.who} may not {method.lower()} {path}: {said}")
+            return (Unauthorized if status == 401 else Denied)(f"{self.who} may not {method.lower()} {path}: {said}")
         if status == 404:
             return NotThere(f"Kubernetes at {self.address} has no {path}: {said}")
         if 400 <= status < 500 and status not in (408, 429):

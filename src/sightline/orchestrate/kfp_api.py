@@ -97,7 +97,25 @@ class Server(Calls):
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created if there is none of this name."""
-        return str((self._experiment(name) or self._new_experiment(name)).experiment_id)
+        return str((self.found_experiment(name) or self._new_experiment(name)).experiment_id)
+
+    def found_experiment(self, name: str) -> Any | None:
+        """Return an experiment by its name."""
+        listed = self._listed(
+            f"list the experiments called {name}",
+            "experiments",
+            self._experiments.experiment_service_list_experiments,
+            filter=_equals("display_name", name),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return next((experiment for experiment in listed if experiment.display_name == name), None)
+
+    def newest_runs(self, count: int) -> list[Any]:
+        """Return the runs that were started last, the newest first."""
+        call = self._runs.run_service_list_runs
+        where = {"namespace": self.namespace} if self.namespace else {}
+        found = self._call("list the newest runs", call, page_size=count, sort_by="created_at desc", **where)
+        return list(found.runs or [])
 
     def create_run(
         self,
@@ -218,20 +236,10 @@ class Server(Calls):
             pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
         )
 
-    def _experiment(self, name: str) -> Any | None:
-        listed = self._listed(
-            f"list the experiments called {name}",
-            "experiments",
-            self._experiments.experiment_service_list_experiments,
-            filter=_equals("display_name", name),
-            **({"namespace": self.namespace} if self.namespace else {}),
-        )
-        return next((experiment for experiment in listed if experiment.display_name == name), None)
-
     def _new_experiment(self, name: str) -> Any:
         return self._created(
             f"create the experiment {name}",
-            lambda: self._experiment(name),
+            lambda: self.found_experiment(name),
             self._experiments.experiment_service_create_experiment,
             self.kfp.V2beta1Experiment(display_name=name, namespace=self.namespace or None),
         )

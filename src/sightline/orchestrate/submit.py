@@ -28,6 +28,7 @@ class Order:
     experiment: str
     parameters: Mapping[str, Any]
     service_account: str | None
+    training: str  # what training gets, on all nodes
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def order(
 ) -> Order:
     """Return the run to start; its name is by default the time and the preset. Raises ConfigError."""
     checked = versions.given(parameters, sent)
-    recipe = PipelineParameters.given(parameters).recipe
+    form = PipelineParameters.given(parameters)
     return Order(
-        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe}",
+        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{form.recipe}",
         description=description(sent),
         experiment=experiment or EXPERIMENT,
         parameters=checked,
         service_account=service_account,
+        training=form.totals(),
     )
 
 

@@ -21,7 +21,7 @@ from sightline.documents import (
     load,
 )
 from sightline.documents.cause import CauseKind
-from sightline.pages import attempts, error_analysis
+from sightline.pages import attempts, error_analysis, run_cost
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, duration, size
 from sightline.pages.run_charts import score_charts, training_charts
@@ -74,6 +74,7 @@ def context(
         "explained": summary.cause is not None and summary.cause.kind not in OWN,  # its sentence stands for the error's
         "documents": documents,
         "charts": charts,
+        "cost": run_cost.table(summary.cost) if summary.cost else None,
         "attempts": attempts.timeline(documents.train) if documents.train else None,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],

@@ -47,6 +47,7 @@ class Pod:
     finished: datetime | None = None
     node: str = ""  # of Kubernetes, that took it
     spec: Mapping[str, Any] = field(default_factory=dict)  # what KFP's driver decided of it: image, limits, time limit
+    used: Mapping[str, float] = field(default_factory=dict)  # by resource: what was asked, times seconds of containers
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,11 @@ def failed(workflow: Mapping[str, Any]) -> list[Pod]:
 def namespace(workflow: Mapping[str, Any]) -> str:
     """Return the namespace in which the run's pods are; empty if that is not known."""
     return str((workflow.get("metadata") or {}).get("namespace") or "")
+
+
+def began(workflow: Mapping[str, Any]) -> datetime | None:
+    """Return when the run began."""
+    return _time((workflow.get("status") or {}).get("startedAt"))
 
 
 def deadline(workflow: Mapping[str, Any]) -> int | None:
@@ -172,6 +178,7 @@ def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
         finished=_time(node.get("finishedAt")),
         node=str(node.get("hostNodeName") or ""),
         spec=_spec(node),
+        used=node.get("resourcesDuration") or {},
     )
 
 

@@ -124,6 +124,8 @@ def _without_a_pod(seen: Seen) -> Cause | None:
     kind: CauseKind = "unknown"
     if ended is not None and (ended == 0 or "deadline" in message.lower()):
         kind = "deadline" if ended else "terminated"
+    if kind == "unknown" and (lost := own.of_what_is_lost(seen)):
+        return lost
     says = {
         "terminated": "The run was terminated by a person before anything of it had started",
         "deadline": f"The run's deadline of {duration(ended or 0)} passed before anything of it had started",

@@ -23,6 +23,8 @@ DO = {
     "configuration": CORRECT,
     "data": CORRECT,
     "weights": CORRECT,
+    "nodes": "Make room for all nodes of the training, and start a new run, which goes on from the last checkpoint; or "
+    "set train_nodes lower.",
     "internal": "This is a fault of the program or of its surroundings; the log of the task has the traceback.",
 }
 WAIT_OUT = "This is an outage: run again once what it names answers."
