@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import checkpoints, config, dataset, predict, run, schedule, stages, submit, validate
+from sightline.cli import checkpoints, config, dataset, predict, run, schedule, stages, submit, trigger, validate
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
@@ -37,6 +37,7 @@ for command in (
     run.run,
     submit.submit,
     schedule.schedule,
+    trigger.trigger,
     validate.validate,
     stages.train,
     stages.export,

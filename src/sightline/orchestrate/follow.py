@@ -15,12 +15,11 @@ from typing import Any
 from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import cluster_results
-from sightline.orchestrate.kfp_api import Server
+from sightline.orchestrate.kfp_api import OVER, Server
 from sightline.report import evidence
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import NAMES
 
-OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed
 FIRST, LONGEST = 1.0, 10.0  # seconds between two looks: few runs are over soon, most go on for hours
 SHOWN = 20  # lines of a failed task's log
