@@ -29,6 +29,7 @@ class Watch:
         self.failed: SightlineError | None = None  # why the last look did not work
         self._next, self._looked = 0.0, -math.inf
         self._event = math.inf  # when the first event came that no listing has followed yet
+        self._heard = -math.inf  # when an event was logged
         self._seen: Listing | None = None
         self._since = 0.0  # since when the prefix is known to hold what was seen
         self._said = ""  # the state that was logged last
@@ -48,8 +49,10 @@ class Watch:
 
     def hint(self, place: str) -> None:
         """Look soon: something happened to the object at this address."""
-        if self._event == math.inf:
-            self._event = time.monotonic()
+        now = time.monotonic()
+        self._event = min(self._event, now)
+        if now - self._heard > self.trigger.every:  # an upload makes thousands
+            self._heard = now
             log.info("%s: an event for %s brings the listing forward", self.trigger.name, place)
 
     def look(self) -> None:
@@ -110,7 +113,9 @@ class Watch:
         if self.failed is None:
             self._began = time.monotonic()
         if str(self.failed) != str(error):
-            log.warning("%s: %s Trying again.", self.trigger.name, error)
+            # What to do about an outage is meant for somebody who runs a command.
+            words = str(error) if error.exit_code == 2 else f"{str(error).partition('. ')[0].rstrip('.')}."
+            log.warning("%s: %s Trying again.", self.trigger.name, words)
         self.failed = error
         pause, self._pause = self._pause, min(2 * self._pause, LONGEST)
         return pause
