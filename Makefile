@@ -90,8 +90,9 @@ submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start 
 schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.yaml (ARGS=--dry-run)
 	@$(BIN)/sightline schedule $(COMPILED) $(ARGS)
 
-trigger: $(TOOLS)/.installed ## give pipelines/triggers.yaml and the pipeline to the service that watches buckets (NAMESPACE=kubeflow)
-	@KUBECTL="$${KUBECTL:-$(TOOLS)/bin/kubectl}" manifests/trigger.sh pipelines/triggers.yaml $(or $(wildcard build/train.yaml),pipelines/compiled/train.yaml)
+trigger: $(STAMP) $(TOOLS)/.installed ## hand pipelines/triggers.yaml and build/train.yaml to the service on the cluster (NAMESPACE=kubeflow)
+	@$(BIN)/sightline trigger --dry-run $(COMPILED)
+	@KUBECTL="$${KUBECTL:-$(TOOLS)/bin/kubectl}" manifests/trigger.sh pipelines/triggers.yaml build/train.yaml
 
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
 	@$(BIN)/python -m tests.bench $(ARGS)

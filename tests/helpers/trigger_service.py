@@ -22,6 +22,7 @@ from tests.helpers import compiled
 from tests.helpers.servers import free_port
 
 TOKEN = "a-secret-of-the-tests"
+SIGHTLINE = (sys.executable, "-m", "sightline")
 OPTIONS = ("--file", "triggers.yaml", "--pipeline", "small.yaml")
 
 
@@ -71,7 +72,7 @@ class Service:
         seen = self.log.count("listens on")
         with open(self.folder / "service.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sightline", "trigger", *OPTIONS, "--port", str(self.port)],
+                [*SIGHTLINE, "trigger", *OPTIONS, "--port", str(self.port)],
                 cwd=self.folder, env=variables, stdout=log, stderr=log,
             )  # fmt: skip
         self.wait(lambda: self.log.count("listens on") > seen)
@@ -81,10 +82,14 @@ class Service:
         path = self.folder / "service.log"
         return path.read_text() if path.is_file() else ""
 
-    def once(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run it with --once, by another command if one is given."""
-        words = [*(command or (sys.executable, "-m", "sightline")), "trigger", *OPTIONS, "--once"]
-        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
+    def command(
+        self, *options: str, program: tuple[str, ...] = SIGHTLINE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command with these options to its end."""
+        return subprocess.run(
+            [*program, "trigger", *OPTIONS, *options],
+            cwd=self.folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
 
     def wait_for(self, words: str) -> None:
         """Wait until the log has these words."""

@@ -15,7 +15,6 @@ import pytest
 from minio import Minio
 
 from images import lock
-from tests.helpers.command import sightline
 from tests.helpers.kfp_stand_in import StandIn
 from tests.helpers.trigger_service import TOKEN, Service, declare, put, s3_event
 
@@ -60,7 +59,7 @@ def test_it_needs_no_package_that_the_data_image_lacks(service: Service, client:
     put(client, s3, "cells/a.jpg")
     code = "import sys; from sightline.cli import main; sys.argv[0] = 'sightline'\ntry: main()\n"
     code += "finally: print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
-    done = service.once(sys.executable, "-c", code)
+    done = service.command("--once", program=(sys.executable, "-c", code))
     started, loaded = done.stdout.splitlines()
     assert "started trigger-cells-" in started
     of = packages_distributions()
@@ -97,12 +96,9 @@ def test_it_ends_at_once_whoever_is_connected(
     assert "Traceback" not in service.log
 
 
-def test_what_the_command_cannot_start_with_is_one_message(
-    service: Service, tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_command_cannot_start_with_is_one_message(service: Service, tmp_path: Path, s3: str) -> None:
     def refused(*arguments: str, **environment: str) -> str:
-        options = ("--file", "triggers.yaml", "--pipeline", "small.yaml", *arguments)
-        done = sightline("trigger", *options, cwd=tmp_path, **environment)
+        done = service.command(*arguments, **environment)
         assert (done.returncode, done.stdout) == (2, "")
         return " ".join(done.stderr.split())
 
@@ -112,6 +108,15 @@ def test_what_the_command_cannot_start_with_is_one_message(
         message = refused("--port", str(service.port), SIGHTLINE_TRIGGER_TOKEN=TOKEN)
     assert message == (
         f"error: Cannot listen on port {service.port} of 127.0.0.1: address already in use. See --host and --port."
+    )
+    done = service.command("--dry-run")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            f"cells: s3://{s3}/cells, listed every 1 s; a run once it has been quiet for 1 s",
+            f"  data = s3://{s3}/cells",
+            "  retrain = changed",
+        ],
     )
     declare(tmp_path, cells=f"s3://{s3}")
     assert "every run would be new data" in refused(SIGHTLINE_TRIGGER_TOKEN=TOKEN)

@@ -143,8 +143,8 @@ def test_once_looks_at_each_prefix_and_ends(
 ) -> None:
     declare(tmp_path, cells=f"s3://{s3}/cells", none=f"s3://{s3}/none")
     put(client, s3, "cells/1.jpg")
-    service.wait(lambda: "started" in service.once().stdout)
-    done = service.once()
+    service.wait(lambda: "started" in service.command("--once").stdout)
+    done = service.command("--once")
     assert (done.returncode, done.stderr) == (0, "")
     assert "none: nothing lies below" in done.stdout
     assert f"submitted as {names(kfp_server)[0]}" in done.stdout

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sightline.cli.options import non_empty, non_empty_path
-from sightline.cli.submit import Experiment, Namespace, Pipeline, ServiceAccount
+from sightline.cli.options import non_empty, non_empty_path, print_lines
+from sightline.cli.submit import DryRun, Experiment, Namespace, Pipeline, ServiceAccount
 
 File = Annotated[Path, typer.Option(parser=non_empty_path, metavar="<path>", help="Declares the triggers.")]
 Once = Annotated[bool, typer.Option("--once", help="Look once at every prefix, and end: no service, for cron.")]
@@ -25,6 +25,7 @@ def trigger(
     namespace: Namespace = None,
     service_account: ServiceAccount = None,
     pipeline: Pipeline = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Start a run when new data has arrived in a bucket and has been quiet for a while; one for each state of it.
 
@@ -41,9 +42,12 @@ def trigger(
     from sightline.trigger.runs import Runs
     from sightline.trigger.watch import Watch, Watching
 
-    secret = "" if once else service.token()
+    secret = "" if once or dry_run else service.token()
     sent, store = versions.package(pipeline), default_store()
     declared = trigger_file.read(file, sent, store)
+    if dry_run:
+        print_lines([line for each in declared for line in each.lines()])
+        return
     runs = Runs(sent, store, namespace=namespace, experiment=experiment, service_account=service_account)
     watching = Watching([Watch(each, runs) for each in declared])
     service.log_lines()

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 TOKEN = "SIGHTLINE_TRIGGER_TOKEN"
 MOST = 8 << 20  # bytes of a body: SeaweedFS names up to ten thousand parts of a file, twice
 PATIENCE = 10  # seconds for a body to arrive
-CONNECTIONS = 100
+CONNECTIONS = 1000
 AGAIN, KINDS = 3600, 1000  # the same is logged once an hour, and so many kinds of it are told apart
 
 
@@ -90,6 +90,7 @@ def serve(watching: Watching, secret: str, at: socket.socket) -> None:
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="error",  # it warns of every request that is no HTTP
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,

@@ -57,6 +57,13 @@ class Trigger(Strict):
         """Return the parameters of its runs: those of the file, trained on its data if that has changed."""
         return {"data": self.prefix, "retrain": "changed"} | self.parameters
 
+    def lines(self) -> list[str]:
+        """Say what it watches, and what it runs."""
+        return [
+            f"{self.name}: {self.prefix}, listed every {self.every} s; a run once it has been quiet for {self.quiet} s",
+            *(f"  {name} = {value}" for name, value in self.run.items()),
+        ]
+
 
 class TriggerFile(Strict):
     """All triggers."""
