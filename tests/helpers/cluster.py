@@ -17,8 +17,7 @@ from typing import Any
 import yaml
 from minio.error import S3Error
 
-from sightline.orchestrate.follow import OVER
-from sightline.orchestrate.kfp_api import Server
+from sightline.orchestrate.kfp_api import OVER, Server
 from sightline.runtime import workflow
 from tests.helpers.bucket import Bucket
 from tests.helpers.cluster_place import Place

@@ -32,6 +32,10 @@ root:
         defaultValue: quickstart
         isOptional: true
         parameterType: STRING
+      retrain:
+        defaultValue: always
+        isOptional: true
+        parameterType: STRING
       train_epochs:
         defaultValue: preset
         isOptional: true

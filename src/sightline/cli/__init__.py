@@ -24,6 +24,7 @@ from sightline.cli import (
     schedule,
     stages,
     submit,
+    trigger,
     validate,
     why,
 )
@@ -52,6 +53,7 @@ for command in (
     why.why,
     schedule.schedule,
     runs.runs,
+    trigger.trigger,
     validate.validate,
     stages.train,
     stages.export,

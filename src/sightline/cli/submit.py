@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import typer
 
 from sightline.cli import following
 from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
+from sightline.config import cluster_values
 from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from sightline.orchestrate.submit import Order, Submitted
     from sightline.orchestrate.versions import Package
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 def seconds(text: str | float) -> float:
     """Read a time such as 90s, 30m, 2h or 1d."""
-    match = re.fullmatch(r"(\d{1,9})([smhd])", str(text).strip())
-    if match is None:
+    found = cluster_values.seconds(str(text).strip())
+    if found is None:
         raise typer.BadParameter(f"got '{text}', expected a time such as 90s, 30m, 2h or 1d.")
-    return int(match[1]) * UNITS[match[2]]
+    return found
 
 
 Pipeline = Annotated[

@@ -17,13 +17,12 @@ from sightline.cluster import Kubernetes
 from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import cluster_results
-from sightline.orchestrate.kfp_api import Server
+from sightline.orchestrate.kfp_api import OVER, Server
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import NAMES
 from sightline.why import Cause, Seen
 from sightline.why.words import duration, own_lines
 
-OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed
 FIRST, LONGEST = 1.0, 10.0  # seconds between two looks: few runs are over soon, most go on for hours
 SHOWN = 20  # lines of a failed task's log

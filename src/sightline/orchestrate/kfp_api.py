@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from sightline.errors import ConfigError
-from sightline.orchestrate.kfp_calls import Calls
+from sightline.orchestrate.kfp_calls import PAGE, Calls
 from sightline.runtime import workflow
+
+OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")  # states of a run that has ended
 
 
 class Server(Calls):
@@ -154,6 +156,18 @@ class Server(Calls):
         )
         return [run for run in listed if run.display_name == name]
 
+    def runs_with(self, word: str) -> list[Any]:
+        """Return the newest runs whose names hold a word, a page of them, the newest first."""
+        page = self._call(
+            f"list the runs called {word}…",
+            self._runs.run_service_list_runs,
+            page_size=PAGE,
+            sort_by="created_at desc",
+            filter=_predicate("IS_SUBSTRING", "display_name", word),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return page.runs or []
+
     def terminate(self, run_id: str) -> None:
         """End a run."""
         self._call(f"end the run {run_id}", self._runs.run_service_terminate_run, run_id)
@@ -247,4 +261,8 @@ class Server(Calls):
 
 def _equals(key: str, value: str) -> str:
     """Return a filter for what is called exactly so."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "string_value": value}]})
+    return _predicate("EQUALS", key, value)
+
+
+def _predicate(operation: str, key: str, value: str) -> str:
+    return json.dumps({"predicates": [{"operation": operation, "key": key, "string_value": value}]})

@@ -15,8 +15,7 @@ from sightline.cluster.questions import Questions
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import registry
 from sightline.orchestrate.cluster_check.server import HOME, PipelinesServer
-from sightline.orchestrate.follow import OVER
-from sightline.orchestrate.kfp_api import Server
+from sightline.orchestrate.kfp_api import OVER, Server
 
 SECONDS = 15.0  # for all questions together
 KFP_SECONDS, KUBERNETES_SECONDS = 6.0, 12.0  # of them, after which the rest goes on with what is known
