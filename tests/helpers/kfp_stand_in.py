@@ -46,7 +46,11 @@ class StandIn:
         self.recurring: dict[str, Any] = {}
         self.frames: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # what each look at a run shows; the last stays
         self.script: list[tuple[str, dict[str, Any]]] = [("SUCCEEDED", {})]  # the frames of new runs
+        self.scripts: list[
+            list[tuple[str, dict[str, Any]]]
+        ] = []  # and of the next ones, run by run, where there are any
         self.after_end: tuple[str, dict[str, Any]] | None = None  # what a run shows once it was terminated
+        self.spec: dict[str, Any] = {}  # of every workflow
         self.logs: dict[str, str] = {}  # by pod
         self.deletions: list[dict[str, str]] = []  # the queries of deleted recurring runs
         self._client = kfp.ApiClient(kfp.Configuration())
@@ -84,8 +88,8 @@ class StandIn:
             ("GET", f"{api}/pipelines/([^/]+)/versions", self.list_versions),
             ("GET", f"{api}/experiments", self.list_experiments),
             ("POST", f"{api}/experiments", self.create_experiment),
-            ("GET", f"{api}/runs", self.list_runs),
             ("POST", f"{api}/runs", self.create_run),
+            ("GET", f"{api}/runs", self.list_runs),
             ("GET", f"{api}/runs/([^/:]+)", self.get_run),
             ("POST", f"{api}/runs/([^/:]+):terminate", self.terminate),
             ("GET", f"{api}/recurringruns", self.list_recurring),
@@ -195,16 +199,15 @@ class StandIn:
         run.run_id, run.state = str(uuid.uuid4()), "PENDING"
         run.created_at = datetime.fromisoformat(TIME) + timedelta(seconds=len(self.runs))
         self.runs[run.run_id] = run
-        self.frames[run.run_id] = list(self.script)
+        self.frames[run.run_id] = list(self.scripts.pop(0) if self.scripts else self.script)
         return run
 
     def list_runs(self, *, query: dict[str, str], **_: Any) -> Any:
         self._namespace(query.get("namespace"))
         for run_id in self.runs:
             self.get_run(run_id)
-        assert query.get("sort_by") in (None, "created_at desc")
-        items = sorted(self.runs.values(), key=lambda run: run.created_at, reverse="sort_by" in query)
-        return self._listed("runs", "V2beta1ListRunsResponse", items, query)
+        assert query.get("sort_by") == "created_at desc"
+        return self._listed("runs", "V2beta1ListRunsResponse", list(self.runs.values())[::-1], query)
 
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = self._run(run_id)
@@ -216,7 +219,10 @@ class StandIn:
         self._run(run_id)
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
-        manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state, "nodes": nodes}}
+        metadata = {"name": "sightline-train-x7", "namespace": "kubeflow"}
+        status = {"phase": state, "startedAt": "2026-11-28T02:00:00Z", "nodes": nodes}
+        manifest = {"metadata": metadata, "status": status}
+        manifest |= {"spec": self.spec} if self.spec else {}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
     def terminate(self, run_id: str, **_: Any) -> Any:

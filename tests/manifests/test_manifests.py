@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sightline.cluster.ranks import NEEDED
 from tests.helpers.manifests import ROOT, Objects, container, named, rendered
 
 MANIFESTS = ROOT / "manifests"
@@ -68,6 +69,18 @@ def test_every_image_names_its_version(overlay: str) -> None:
     for kind, name in (("Deployment", "mlflow"), ("StatefulSet", "postgres"), ("Job", "bucket")):
         image = container(objects, kind, f"sightline-{name}")["image"]
         assert image.rpartition(":")[2] not in {image, "latest"}
+
+
+def test_several_nodes_bring_the_least_rights_and_let_the_nodes_reach_each_other_alone(tmp_path: Path) -> None:
+    objects = kustomized(tmp_path, [MANIFESTS / "base"], ["several-nodes"])
+    role = named(objects, "Role", "sightline-several-nodes")
+    allowed = {(verb, kind) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {(verb, kind) for verb, kind, _ in NEEDED}
+    policy = named(objects, "NetworkPolicy", "sightline-several-nodes")["spec"]
+    nodes = {"matchExpressions": [{"key": "sightline.ml/stage", "operator": "In", "values": ["train", "rank"]}]}
+    assert policy["podSelector"] == nodes
+    assert policy["ingress"] == [{"from": [{"podSelector": nodes}]}]
+    assert policy["egress"] == [{"to": [{"podSelector": nodes}]}]
 
 
 def test_base_and_components_name_no_version() -> None:

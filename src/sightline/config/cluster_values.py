@@ -77,6 +77,12 @@ def seconds(text: str) -> int | None:
     return int(match[1]) * TIMES[match[2]] if match else None
 
 
+def times(text: str, count: int) -> str:
+    """Return so many times an amount, in its unit: twice 32Gi is 64Gi."""
+    match = AMOUNT.fullmatch(text)
+    return f"{float(match['number']) * count:.12g}{match['unit'] or ''}" if match else text
+
+
 def cpu(text: str) -> str:
     """Return an amount of CPUs as it is. Raises ValueError."""
     found = amount(text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from sightline.errors import ConfigError
@@ -99,7 +101,25 @@ class Server(Calls):
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created if there is none of this name."""
-        return str((self._experiment(name) or self._new_experiment(name)).experiment_id)
+        return str((self.found_experiment(name) or self._new_experiment(name)).experiment_id)
+
+    def found_experiment(self, name: str) -> Any | None:
+        """Return an experiment by its name."""
+        listed = self._listed(
+            f"list the experiments called {name}",
+            "experiments",
+            self._experiments.experiment_service_list_experiments,
+            filter=_equals("display_name", name),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return next((experiment for experiment in listed if experiment.display_name == name), None)
+
+    def newest_runs(self, count: int) -> list[Any]:
+        """Return the runs that were started last, the newest first."""
+        call = self._runs.run_service_list_runs
+        where = {"namespace": self.namespace} if self.namespace else {}
+        found = self._call("list the newest runs", call, page_size=count, sort_by="created_at desc", **where)
+        return list(found.runs or [])
 
     def create_run(
         self,
@@ -126,17 +146,13 @@ class Server(Calls):
         """Return a run."""
         return self._call(f"find the run {run_id}", self._runs.run_service_get_run, run_id)
 
-    def newest_runs(self, word: str) -> list[Any]:
+    def runs_named(self, name: str) -> list[Any]:
+        """Return the runs of a name, the newest first: several may be called the same."""
+        return [run for run in self._runs_found("EQUALS", name) if run.display_name == name]
+
+    def runs_like(self, word: str) -> list[Any]:
         """Return the newest runs whose names hold a word, a page of them, the newest first."""
-        page = self._call(
-            f"list the runs called {word}…",
-            self._runs.run_service_list_runs,
-            page_size=PAGE,
-            sort_by="created_at desc",
-            filter=_predicate("IS_SUBSTRING", "display_name", word),
-            **({"namespace": self.namespace} if self.namespace else {}),
-        )
-        return page.runs or []
+        return list(islice(self._runs_found("IS_SUBSTRING", word), PAGE))
 
     def terminate(self, run_id: str) -> None:
         """End a run."""
@@ -215,25 +231,25 @@ class Server(Calls):
 
     # --- what these share
 
+    def _runs_found(self, operation: str, word: str) -> Iterator[Any]:
+        return self._listed(
+            f"list the runs called {word}",
+            "runs",
+            self._runs.run_service_list_runs,
+            filter=_predicate(operation, "display_name", word),
+            sort_by="created_at desc",
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+
     def _reference(self, version: Any) -> Any:
         return self.kfp.V2beta1PipelineVersionReference(
             pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
         )
 
-    def _experiment(self, name: str) -> Any | None:
-        listed = self._listed(
-            f"list the experiments called {name}",
-            "experiments",
-            self._experiments.experiment_service_list_experiments,
-            filter=_equals("display_name", name),
-            **({"namespace": self.namespace} if self.namespace else {}),
-        )
-        return next((experiment for experiment in listed if experiment.display_name == name), None)
-
     def _new_experiment(self, name: str) -> Any:
         return self._created(
             f"create the experiment {name}",
-            lambda: self._experiment(name),
+            lambda: self.found_experiment(name),
             self._experiments.experiment_service_create_experiment,
             self.kfp.V2beta1Experiment(display_name=name, namespace=self.namespace or None),
         )

@@ -28,6 +28,7 @@ class Order:
     experiment: str
     parameters: Mapping[str, Any]
     service_account: str | None
+    training: str  # what training gets, on all nodes
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def order(
 ) -> Order:
     """Return the run to start; its name is by default the time and the preset. Raises ConfigError."""
     checked = versions.given(parameters, sent)
-    recipe = PipelineParameters.given(parameters).recipe
+    form = PipelineParameters.given(parameters)
     return Order(
-        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe}",
+        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{form.recipe}",
         description=description(sent),
         experiment=experiment or EXPERIMENT,
         parameters=checked,
         service_account=service_account,
+        training=form.totals(),
     )
 
 
@@ -65,18 +67,6 @@ def description(sent: versions.Package) -> str:
     """Return what a run says about where it comes from: runs have no tags."""
     lines = [f"Version {sent.version}, commit {sent.commit or 'unknown'}.", *sent.images]
     return "\n".join(lines)
-
-
-def start(server: Server, version: Any, run: Order) -> Any:
-    """Start a run of a version on the server; returns KFP's record. Raises ClusterUsageError and ClusterError."""
-    return server.create_run(
-        name=run.name,
-        description=run.description,
-        experiment_id=server.experiment(run.experiment),
-        version=version,
-        parameters=dict(run.parameters),
-        service_account=run.service_account,
-    )
 
 
 def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitted:
@@ -87,7 +77,7 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     from sightline.orchestrate import schedules  # the data image, which starts runs, cannot read their times
 
     uploaded = versions.upload(server, sent)
-    run_id = start(server, uploaded.version, run).run_id if run else None
+    run_id = start(server, uploaded, run) if run else None
     outdated: tuple[str, ...] = ()
     unknown = ""
     try:
@@ -95,6 +85,19 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     except ClusterError as error:  # the run is on its way: whoever may not see schedules may still submit
         unknown = str(error)
     return Submitted(uploaded, run_id, server.run_address(run_id) if run_id else None, outdated, unknown)
+
+
+def start(server: Server, uploaded: versions.Uploaded, run: Order) -> str:
+    """Start a run of a version, and return its id. Raises ClusterUsageError and ClusterError."""
+    started = server.create_run(
+        name=run.name,
+        description=run.description,
+        experiment_id=server.experiment(run.experiment),
+        version=uploaded.version,
+        parameters=dict(run.parameters),
+        service_account=run.service_account,
+    )
+    return str(started.run_id)
 
 
 def assigned(texts: Sequence[str]) -> dict[str, str]:
