@@ -53,7 +53,7 @@ SETTINGS = (
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SIGHTLINE_TRACKING", "SIGHTLINE_TRACKING_WAIT"),
     "SIGHTLINE_NODES_WAIT",  # seconds in which all nodes of a training must be there
-    "KFP_ENDPOINT",  # conclude asks it what Kubernetes says of a stage that left nothing
+    "KFP_ENDPOINT",  # conclude asks it why a stage left nothing
 )
 SECRETS = {
     "sightline-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),

@@ -3,19 +3,27 @@
 KFP reads annotations itself: this module cannot have them as texts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kfp import compiler, dsl, kubernetes
 
+ROOT = Path(__file__).parents[2]
 Change = Callable[[dsl.PipelineTask], object]
 GROW = "python3 -c \"b = bytearray(400 << 20); b[::4096] = b'x' * len(b[::4096]); print(len(b))\""
 MAP = (
     "python3 -c \"import mmap; f = open('/dev/shm/x', 'w+b'); f.truncate(64 << 20); "
     'm = mmap.mmap(f.fileno(), 0); [m.__setitem__(i, 1) for i in range(0, 64 << 20, 4096)]"'
 )
+FILL = "head -c 60000000 /dev/zero > /tmp/x; sleep 600"
 SLEEP = "sleep 600"
+
+
+def objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a manifest."""
+    yield from yaml.safe_load_all((ROOT / path).read_text())
 
 
 def shell(name: str, image: str, command: str) -> Any:

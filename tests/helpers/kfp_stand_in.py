@@ -88,8 +88,8 @@ class StandIn:
             ("GET", f"{api}/pipelines/([^/]+)/versions", self.list_versions),
             ("GET", f"{api}/experiments", self.list_experiments),
             ("POST", f"{api}/experiments", self.create_experiment),
-            ("POST", f"{api}/runs", self.create_run),
             ("GET", f"{api}/runs", self.list_runs),
+            ("POST", f"{api}/runs", self.create_run),
             ("GET", f"{api}/runs/([^/:]+)", self.get_run),
             ("POST", f"{api}/runs/([^/:]+):terminate", self.terminate),
             ("GET", f"{api}/recurringruns", self.list_recurring),
@@ -206,8 +206,9 @@ class StandIn:
         self._namespace(query.get("namespace"))
         for run_id in self.runs:
             self.get_run(run_id)
-        assert query.get("sort_by") == "created_at desc"
-        return self._listed("runs", "V2beta1ListRunsResponse", list(self.runs.values())[::-1], query)
+        assert query.get("sort_by") in (None, "created_at desc")
+        items = sorted(self.runs.values(), key=lambda run: run.created_at, reverse="sort_by" in query)
+        return self._listed("runs", "V2beta1ListRunsResponse", items, query)
 
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = self._run(run_id)
@@ -220,7 +221,7 @@ class StandIn:
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
         metadata = {"name": "sightline-train-x7", "namespace": "kubeflow"}
-        status = {"phase": state, "startedAt": "2026-11-28T02:00:00Z", "nodes": nodes}
+        status = {"phase": state.capitalize(), "startedAt": "2026-11-28T02:00:00Z", "nodes": nodes}
         manifest = {"metadata": metadata, "status": status}
         manifest |= {"spec": self.spec} if self.spec else {}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_only_the_last_attempt_counts_and_a_driver_is_named(kfp_server: StandIn,
         "id": "x-2",
         "name": first["name"].replace("(0)", "(1)"),
         "message": OOM,
-        "startedAt": "2026-11-28T03:00Z",
+        "startedAt": datetime.now(UTC).isoformat(),
     }
     seen(kfp_server, found | {"x-2": first | second})
     assert error_of(store, tmp_path).kind == "memory"

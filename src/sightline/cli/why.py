@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.storage import Store
     from sightline.why import Cause, Seen
 
+KFP_HOME = "kubeflow"  # where Kubeflow Pipelines is installed, and runs work where it has one namespace
 Source = TypeVar("Source")
 RunText = Annotated[
     str,
@@ -46,7 +47,9 @@ def why(run: RunText, namespace: Namespace = None, as_json: Json = False) -> Non
     unasked: list[str] = []
     server = _source("Kubeflow Pipelines", unasked, lambda: Server(namespace))
     store = _source("the store", unasked, _store)
-    kubernetes = _source("Kubernetes", unasked, lambda: cluster.reach(wait=following.WAIT))
+    kubernetes = _source("Kubernetes", unasked, lambda: cluster.reach(namespace, wait=following.WAIT))
+    if kubernetes and kubernetes.namespace == "default":  # the context names none; a workflow names the right one
+        kubernetes = kubernetes.within(KFP_HOME)
     if kubernetes is None and not any(line.startswith("Kubernetes") for line in unasked):
         unasked.append("Kubernetes: there is no kubeconfig here, so its pods and events were not asked")
     if server is None and store is None and kubernetes is None:

@@ -71,16 +71,16 @@ def amount(text: str) -> float | None:
     return float(match["number"]) * UNITS[match["unit"] or ""] if match else None
 
 
-def seconds(text: str) -> int | None:
-    """Return the seconds of a time such as 90s, 30m, 2h or 1d; None for any other text."""
-    match = TIME.fullmatch(text)
-    return int(match[1]) * TIMES[match[2]] if match else None
-
-
 def times(text: str, count: int) -> str:
     """Return so many times an amount, in its unit: twice 32Gi is 64Gi."""
     match = AMOUNT.fullmatch(text)
     return f"{float(match['number']) * count:.12g}{match['unit'] or ''}" if match else text
+
+
+def seconds(text: str) -> int | None:
+    """Return the seconds of a time such as 90s, 30m, 2h or 1d; None for any other text."""
+    match = TIME.fullmatch(text)
+    return int(match[1]) * TIMES[match[2]] if match else None
 
 
 def cpu(text: str) -> str:

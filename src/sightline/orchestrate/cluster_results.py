@@ -45,8 +45,9 @@ def summary(
             found = SummaryDocument.model_validate_json(run.store.get_bytes(run.key(SUMMARY)))
         except MissingObject:
             return _finished(run, name, given_up, cause)
-        kept = why.better(found.cause, cause)
-        return found if found.error is None or kept == found.cause else _finished(run, name, None, cause)
+        if found.error is None or found.error.kind not in why.DERIVED or why.better(found.cause, cause) == found.cause:
+            return found
+        return _finished(run, name, None, cause)
     except ValidationError:
         raise NoSummary(
             f"The run's summary, runs/{run_id}/{SUMMARY} in the store {store.uri}, is one of another version."

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from sightline.errors import ConfigError
@@ -148,11 +146,27 @@ class Server(Calls):
 
     def runs_named(self, name: str) -> list[Any]:
         """Return the runs of a name, the newest first: several may be called the same."""
-        return [run for run in self._runs_found("EQUALS", name) if run.display_name == name]
+        listed = self._listed(
+            f"list the runs called {name}",
+            "runs",
+            self._runs.run_service_list_runs,
+            filter=_equals("display_name", name),
+            sort_by="created_at desc",
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return [run for run in listed if run.display_name == name]
 
-    def runs_like(self, word: str) -> list[Any]:
+    def runs_with(self, word: str) -> list[Any]:
         """Return the newest runs whose names hold a word, a page of them, the newest first."""
-        return list(islice(self._runs_found("IS_SUBSTRING", word), PAGE))
+        page = self._call(
+            f"list the runs called {word}…",
+            self._runs.run_service_list_runs,
+            page_size=PAGE,
+            sort_by="created_at desc",
+            filter=_predicate("IS_SUBSTRING", "display_name", word),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return page.runs or []
 
     def terminate(self, run_id: str) -> None:
         """End a run."""
@@ -230,16 +244,6 @@ class Server(Calls):
         self._found(f"remove the schedule {name}", call, recurring_run_id, propagation_policy=policy)
 
     # --- what these share
-
-    def _runs_found(self, operation: str, word: str) -> Iterator[Any]:
-        return self._listed(
-            f"list the runs called {word}",
-            "runs",
-            self._runs.run_service_list_runs,
-            filter=_predicate(operation, "display_name", word),
-            sort_by="created_at desc",
-            **({"namespace": self.namespace} if self.namespace else {}),
-        )
 
     def _reference(self, version: Any) -> Any:
         return self.kfp.V2beta1PipelineVersionReference(

@@ -40,7 +40,7 @@ class Resubmission:
         why = "" if ended.given_up else reason(ended.cause, ended.summary)
         if not why or len(self.earlier) >= self.most:
             return None
-        run_id = submit.start(self.server, self.uploaded, self.order)
+        run_id = str(submit.start(self.server, self.uploaded.version, self.order).run_id)
         self.earlier.append({"run_id": ended.run_id, "why": why})
         return run_id
 

@@ -69,6 +69,18 @@ def description(sent: versions.Package) -> str:
     return "\n".join(lines)
 
 
+def start(server: Server, version: Any, run: Order) -> Any:
+    """Start a run of a version on the server; returns KFP's record. Raises ClusterUsageError and ClusterError."""
+    return server.create_run(
+        name=run.name,
+        description=run.description,
+        experiment_id=server.experiment(run.experiment),
+        version=version,
+        parameters=dict(run.parameters),
+        service_account=run.service_account,
+    )
+
+
 def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitted:
     """Upload the version unless the server has it, and start the run, if there is one to start.
 
@@ -77,7 +89,7 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     from sightline.orchestrate import schedules  # the data image, which starts runs, cannot read their times
 
     uploaded = versions.upload(server, sent)
-    run_id = start(server, uploaded, run) if run else None
+    run_id = start(server, uploaded.version, run).run_id if run else None
     outdated: tuple[str, ...] = ()
     unknown = ""
     try:
@@ -85,19 +97,6 @@ def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitt
     except ClusterError as error:  # the run is on its way: whoever may not see schedules may still submit
         unknown = str(error)
     return Submitted(uploaded, run_id, server.run_address(run_id) if run_id else None, outdated, unknown)
-
-
-def start(server: Server, uploaded: versions.Uploaded, run: Order) -> str:
-    """Start a run of a version, and return its id. Raises ClusterUsageError and ClusterError."""
-    started = server.create_run(
-        name=run.name,
-        description=run.description,
-        experiment_id=server.experiment(run.experiment),
-        version=uploaded.version,
-        parameters=dict(run.parameters),
-        service_account=run.service_account,
-    )
-    return str(started.run_id)
 
 
 def assigned(texts: Sequence[str]) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Runs:
         """
         server, name = self.reach(), run_name(trigger, seen)
         ours = re.compile(re.escape(run_name(trigger)) + f"[0-9a-f]{{{DIGITS}}}")
-        known = [run for run in server.runs_like(run_name(trigger)) if ours.fullmatch(run.display_name or "")]
+        known = [run for run in server.runs_with(run_name(trigger)) if ours.fullmatch(run.display_name or "")]
         found = next((run for run in _newest(known, last) if run.display_name == name), None)
         busy = next((run for run in known if run.state not in OVER), None)
         if there := found or busy:
@@ -97,7 +97,7 @@ class Runs:
             experiment=self._experiment,
             service_account=self._service_account,
         )
-        started = server.run(submit.start(server, versions.upload(server, self._sent), order))
+        started = submit.start(server, versions.upload(server, self._sent).version, order)
         return Step("started", started, server.run_address(started.run_id))
 
     def keep(self, trigger: Trigger, seen: Listing, run: Any) -> None:

@@ -20,10 +20,23 @@ from sightline.errors import SightlineError
 from sightline.storage import Store
 from sightline.why import kfp, own
 from sightline.why.causes import STAGES, better, cause, hindrances
-from sightline.why.seen import UNEXPLAINED, Seen, documents, further, look
+from sightline.why.seen import DERIVED, UNEXPLAINED, Seen, documents, further, look
 from sightline.why.state import standing
 
-__all__ = ["STAGES", "UNEXPLAINED", "Cause", "Seen", "ask", "better", "cause", "hindrances", "look", "own", "standing"]
+__all__ = [
+    "DERIVED",
+    "STAGES",
+    "UNEXPLAINED",
+    "Cause",
+    "Seen",
+    "ask",
+    "better",
+    "cause",
+    "hindrances",
+    "look",
+    "own",
+    "standing",
+]
 
 WAIT = 4.0  # seconds for each question to Kubernetes from a pod
 

@@ -69,12 +69,15 @@ def _last(seen: Seen) -> list[workflow.Pod]:
 def _of_pods(seen: Seen, earlier: Cause | None) -> Cause | None:
     if not seen.over and any(pod.state in ("waiting", "running") for pod in _last(seen)):
         return next(iter(hindrances(seen)), None)
-    found = _of_end(seen, earlier)
-    return better(earlier, found) if found and earlier and earlier.ended and _same_end(seen, earlier) else found
+    kept = earlier if earlier and earlier.ended and _same_end(seen, earlier) else None
+    found = _of_end(seen, None if earlier and earlier.ended else earlier)
+    return better(kept, found) if found else None
 
 
 def _same_end(seen: Seen, earlier: Cause) -> bool:
     """Tell whether nothing of the run has begun since a cause was seen: "Retry" makes another end."""
+    if earlier.task in seen.ended:
+        return False
     seen_at = datetime.fromisoformat(earlier.seen_at)
     return not any(pod.started and pod.started > seen_at for pod in _last(seen) if pod.task != workflow.EXIT)
 
@@ -121,6 +124,8 @@ def _without_a_pod(seen: Seen) -> Cause | None:
     kind: CauseKind = "unknown"
     if ended is not None and (ended == 0 or "deadline" in message.lower()):
         kind = "deadline" if ended else "terminated"
+    if kind == "unknown" and (lost := own.of_what_is_lost(seen)):
+        return lost
     says = {
         "terminated": "The run was terminated by a person before anything of it had started",
         "deadline": f"The run's deadline of {duration(ended or 0)} passed before anything of it had started",
@@ -144,6 +149,8 @@ def _stopped(case: Case, earlier: Cause | None) -> Cause:
     inner = _while_waiting(case, earlier)
     if inner:
         at = f"{case.who} was waiting: {_what(inner)}"
+    elif case.pod.driver:
+        at = f"{case.pod.task} was being prepared"
     elif case.started or case.placed:
         at = f"{case.who} was at work"
     else:

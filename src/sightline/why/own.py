@@ -6,7 +6,8 @@ from sightline.documents import Ending, ErrorReport
 from sightline.documents.cause import Cause, CauseKind
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import moment
-from sightline.why.seen import Seen
+from sightline.why.seen import DERIVED, Seen
+from sightline.why.words import headline
 
 GOOD = ("registered", "accepted", "unchanged")
 OUTAGES = ("storage", "tracking", "cluster")  # kinds of errors; those of exit code 1 pass by themselves
@@ -38,9 +39,9 @@ def is_good(seen: Seen) -> bool:
 
 def of_documents(seen: Seen) -> Cause | None:
     """Return the cause that the stages themselves name; None where they do not."""
-    if error := seen.error:
-        return _of_error(seen, error)
     summary = seen.summary
+    if error := seen.error or _kept_error(seen):
+        return _of_error(seen, error)
     if summary and summary.status == "rejected" and summary.rejected_by == "score" and summary.evaluate:
         reasons = "; ".join(summary.evaluate.reasons).rstrip(".")
         return _made(
@@ -54,10 +55,19 @@ def of_documents(seen: Seen) -> Cause | None:
     return None
 
 
+def _kept_error(seen: Seen) -> ErrorReport | None:
+    """Return the error of the summary, where the stage itself left none: what the run's end was found to be."""
+    error = seen.summary.error if seen.summary else None
+    if error is None or seen.errors or error.stage in seen.ended or not seen.over or error.kind in DERIVED:
+        return None
+    return error
+
+
 def of_what_is_lost(seen: Seen) -> Cause | None:
     """Return the cause that was kept while there was evidence, or that there is none; None if nothing went wrong."""
-    if seen.summary and seen.summary.cause:
-        return seen.summary.cause
+    kept = seen.summary.cause if seen.summary else None
+    if kept and kept.task not in seen.ended:
+        return kept
     error = next(iter(seen.errors.values()), None) or (seen.summary.error if seen.summary else None)
     if error is None:
         return None
@@ -83,22 +93,22 @@ def of_what_is_lost(seen: Seen) -> Cause | None:
 
 
 def _of_error(seen: Seen, error: ErrorReport) -> Cause:
-    first, *more = error.message.splitlines()
+    lines = error.message.splitlines()
     kind: CauseKind = "stage"
     if error.kind == "data-rejected":
         kind = "rejected"
     elif error.stage == "train" and seen.training and (last := seen.training.last):
         kind = OF_ATTEMPTS.get(last.ending, "stage")
     outage = error.kind in OUTAGES and error.exit_code == 1
-    sentence = f"The data gate refused the data: {first}" if kind == "rejected" else f"{error.stage} failed: {first}"
-    evidence = [line.strip().removeprefix("- ") for line in more]
+    who = "The data gate refused the data" if kind == "rejected" else f"{error.stage} failed"
+    evidence = [line.strip().removeprefix("- ") for line in lines[1:]]
     if error.stage == "train" and seen.training:
         evidence += [f"attempt {each.number} of the training ended as {each.ending}" for each in seen.training.attempts]
     return _made(
         seen,
         kind,
         error.stage,
-        sentence if sentence.endswith((".", ":")) else f"{sentence}.",
+        f"{who}: {headline(lines)}.",
         evidence,
         WAIT_OUT if outage else DO.get(error.kind, GO_ON if error.stage == "train" else CORRECT),
         again=outage,

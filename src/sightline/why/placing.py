@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from sightline.why.case import Case, Found
-from sightline.why.words import bytes_of, clause, joined
+from sightline.why.words import TABLE, bytes_of, clause, joined
 
 COUNTS = re.compile(r"(?P<fit>\d+)/(?P<all>\d+) nodes are available: (?P<why>.*)", re.DOTALL)
 COUNT = re.compile(r"(\d+) (.+?)(?=, \d+ |$)")
@@ -21,6 +21,7 @@ RESOURCES = {"memory": "of memory", "ephemeral-storage": "of disk", "cpu": "of C
 QUOTA = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
 )
+FIELDS = {"cpu": "train_cpu", "memory": "train_memory", "nvidia.com/gpu": "train_gpus"}  # of the form
 TAINT_EFFECTS = ("NoSchedule", "NoExecute")
 
 
@@ -44,7 +45,7 @@ def placing(case: Case, found: Found) -> dict[str, str] | None:
     """Say on how many nodes which resource, taint or label is in the way."""
     read = counted(found.text)
     if read is None:
-        return {"what": clause(found.text.partition("Unschedulable: ")[2] or found.text), "do": ""}
+        return {"what": clause(found.text.partition("Unschedulable: ")[2] or found.text), "do": _do(case, [])}
     total, groups = read
     short = [group for group in groups if group.reason.startswith("Insufficient ")]
     rest = [_others(case, group) for group in groups if group not in short]
@@ -111,19 +112,18 @@ def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
 
 def _do(case: Case, groups: list[Nodes]) -> str:
     """Say what to change, by what is in the way."""
-    if not case.training:
-        return ""
-    fields = []
-    for _, reason in groups:
-        if reason.startswith("Insufficient "):
-            name = reason.removeprefix("Insufficient ")
-            fields.append({"cpu": "train_cpu", "memory": "train_memory"}.get(name, "train_gpus"))
-        elif "taint" in reason:
-            fields.append("train_tolerations")
-        elif "selector" in reason:
-            fields.append("train_node_selector")
-    fields = [field for field in dict.fromkeys(fields) if field != "train_gpus" or case.request("nvidia.com/gpu")]
-    return f"Change {joined(fields)} in the form, wait until a node is free, or add one." if fields else ""
+    fields: dict[str, None] = {}
+    for group in groups:
+        if group.reason.startswith("Insufficient "):
+            fields[FIELDS.get(group.reason.removeprefix("Insufficient "), "")] = None
+        elif "taint" in group.reason:
+            fields["train_tolerations"] = None
+        elif "selector" in group.reason:
+            fields["train_node_selector"] = None
+    named = joined([name for name in fields if name])
+    if case.training and named:
+        return f"Change {named} in the form, wait until a node is free, or add one."
+    return f"Wait until a node is free, add one, or change what {case.pod.task} asks for in {TABLE}."
 
 
 # --- quota

@@ -7,6 +7,8 @@ again, so that a run's last task ends in time.
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,15 +20,18 @@ from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import ClusterError, SightlineError
 from sightline.run_store import RunStore
 from sightline.runtime import workflow
+from sightline.runtime.pipeline_pod import KFP
 from sightline.storage import Store
 from sightline.why import training
 from sightline.why.kfp import Server
 from sightline.why.training import Training
 
 UNEXPLAINED = ("lost", "interrupted")  # kinds of errors that say of a pod no more than that it was ended
+DERIVED = (*UNEXPLAINED, "memory")  # kinds that a summary's error has where it says the cause in short
 NO_NODE = "nodes are available"  # the scheduler's words
 GONE: dict[str, Any] = {}  # in place of what Kubernetes no longer has
 MOST = 8  # pods of a run that are looked at: those that failed, wait or run
+OWN = re.compile(r"(.+?-[bcdfghjklmnpqrstvwxz2456789]{5})-.*system-container-impl-\d+$")  # a pod's name, of KFP
 RUN = "pipeline/runid"  # KFP's label of a run's pods and workflow
 
 Object = dict[str, Any]
@@ -150,8 +155,15 @@ class Asked:
 
 
 def _workflow(kubernetes: Kubernetes, run_id: str) -> Object:
-    """Return the workflow of a run, where KFP's server does not hand it out."""
+    """Return the workflow of a run, where KFP's server does not hand it out.
+
+    A run's own account may get the workflow that its pod is named after, and list none.
+    """
     path = kubernetes.path("workflows", group="argoproj.io", version="v1alpha1")
+    if name := OWN.match(os.environ.get(KFP[0], "")):
+        found = kubernetes.get(f"{path}/{name[1]}")
+        if (found.get("metadata", {}).get("labels") or {}).get(RUN) == run_id:
+            return found
     return next(kubernetes.items(path, labelSelector=f"{RUN}={run_id}"), {})
 
 

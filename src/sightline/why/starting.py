@@ -7,7 +7,7 @@ import re
 from sightline.why.case import Case, Found
 from sightline.why.words import clause
 
-IMAGE = re.compile(r'(?:image|ref(?:erence)?|manifests? for) [\\]?"?(?P<image>[\w.:@/-]+[\w])')
+IMAGE = re.compile(r'(?:image|ref(?:erence)?|manifests? for) [\\]?"?(?P<image>[\w.:@/-]*\w)')
 ANSWERS = (  # of a registry, or of the way to it; the first that fits
     ("InvalidImageName|invalid reference format|couldn't parse image", "that is no name of an image"),
     ("ErrImageNeverPull", "it is not on the node, and its pull policy is Never"),
@@ -21,7 +21,7 @@ ANSWERS = (  # of a registry, or of the way to it; the first that fits
 )
 KEYS = (  # of what is missing
     re.compile(
-        r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>[\w.-]+\w)", re.IGNORECASE
+        r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>[\w.-]*\w)", re.IGNORECASE
     ),
     re.compile(r"(?P<kind>secret|configmap|persistentvolumeclaim|serviceaccount) \"(?P<name>[^\"]+)\" not found"),
     re.compile(r"no (?P<kind>PriorityClass) with name (?P<name>\S+) was found"),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from sightline.why.case import Case, Found
-from sightline.why.words import clause, doubled, duration
+from sightline.why.words import TABLE, clause, doubled, duration, headline
 
-TABLE = "pipelines/resources.py"
 AWAY = re.compile(
     r"connection refused|i/o timeout|no such host|no route to host|[Uu]navailable|deadline exceeded|connection reset"
 )
@@ -117,7 +116,7 @@ def driver(case: Case, found: Found) -> dict[str, str] | None:
 
 def own_error(case: Case, found: Found) -> dict[str, str] | None:
     """Give the error that a task printed, where it could leave none in the store."""
-    return {"words": clause(found.groups["words"])}
+    return {"words": headline([line.text for line in case.lines if line.source == "log"])}
 
 
 def killed(case: Case, found: Found) -> dict[str, str] | None:

@@ -177,7 +177,7 @@ ROWS = (
     ),
     Row(
         "stage",
-        r"^log: (?P<words>.+)",
+        r"^log: .",
         "failed: {words}",
         "Correct what the message names, and start a new run; the log says more.",
         parse=struck.own_error,

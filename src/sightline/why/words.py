@@ -17,6 +17,7 @@ PYTHON = re.compile(r"^[\w.]*(?:Error|Exception|Interrupt)\b.*$", re.MULTILINE)
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)((?:[KMGTPE]i?|k|m)?)")
 UNITS = {"": 1, "m": 1e-3, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
 UNITS |= {f"{letter}i": 1024.0 ** (place + 1) for place, letter in enumerate("KMGTPE")}
+TABLE = "pipelines/resources.py"  # what every task asks for
 WORDS = 600  # characters of somebody's own words: the scheduler counts nodes by each of their reasons
 LINES = 12  # of an error that a task printed
 
@@ -52,7 +53,16 @@ def shortened(text: str) -> str:
 
 def clause(text: str) -> str:
     """Return words as the end of a sentence, whose period follows."""
-    return shortened(text).rstrip(".")
+    return shortened(text).rstrip(".:")
+
+
+def headline(lines: Sequence[str]) -> str:
+    """Return an error's first line and, where that announces a list, the first of its problems."""
+    first, *problems = [line.strip().removeprefix("- ") for line in lines if line.strip()] or [""]
+    if not first.endswith(":") or not problems:
+        return clause(first)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{clause(first)}: {clause(problems[0])}{more}"
 
 
 def joined(parts: Sequence[str]) -> str:
