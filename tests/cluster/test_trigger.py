@@ -79,7 +79,7 @@ def test_one_run_for_each_state_of_the_data_though_the_service_is_killed(
     beginning = f"trigger-{trigger(ready)}-"
 
     def runs() -> list[Any]:
-        return sorted(ready.server.newest_runs(beginning), key=lambda run: run.created_at)
+        return sorted(ready.server.runs_with(beginning), key=lambda run: run.created_at)
 
     wait(lambda: serving(ready), "the service is ready")
     ready.bucket.put_folder(bad, watched)
