@@ -30,6 +30,7 @@ from sightline.train.launch import free_port
 from sightline.train.nodes import Coordinator, Limits, Node, identity
 from sightline.train.nodes.judging import by_all
 from sightline.train.rank import Share
+from tests.helpers.command import sightline
 from tests.helpers.job_of_processes import Jobs, running, until
 from tests.helpers.kubernetes_double import KubernetesDouble, serving
 from tests.helpers.left_in_store import leave
@@ -117,6 +118,16 @@ def test_what_the_account_may_not_do_is_named(server: KubernetesDouble) -> None:
     assert lacking(kubernetes) == []
     server.rights = lambda user, asked: asked["verb"] == "get"
     assert lacking(kubernetes) == ["create jobs", "list jobs", "delete jobs", "list pods"]
+
+
+def test_a_pipeline_on_this_machine_refuses_several_nodes_before_it_starts(tmp_path: Path) -> None:
+    done = sightline("run", "--set", "train.nodes=2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: train.nodes: got 2, expected 1 for a pipeline on one machine, which is one node."
+    )
+    assert "sightline submit --param train_nodes=" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_right_to_start_pods_validate_ends_and_names_the_component(
@@ -260,7 +271,9 @@ def test_a_start_without_all_ranks_ends_with_kubernetes_words_and_their_last_lin
         Coordinator(Node(rank=0, count=2, address="127.0.0.1", port=port), SAME, limits, launcher) as leader,
     ):
         leader.start_attempt(1, {})
-    assert str(missing.value).startswith("Node 0 waited 2 s for all 2 nodes, and not all came. SIGHTLINE_NODES_WAIT")
+    assert str(missing.value).startswith(
+        "Node 0 waited 2 s (SIGHTLINE_NODES_WAIT) for all 2 nodes, and 1 did not come:"
+    )
     assert "node 1 has not been heard of (its pod sightline-ranks-8d74825c-db0d0-1-0-" in str(missing.value)
     assert "ended (Error, exit code 3)" in str(missing.value)
 
