@@ -60,7 +60,9 @@ def installed(cluster: Cluster, folder: Path) -> list[dict[str, Any]]:
 def declare(cluster: Cluster, folder: Path, prefix: str) -> None:
     """What `make trigger` does."""
     declared = {"name": trigger(cluster), "prefix": prefix, "enabled": True, "quiet": "5s", "every": "10s"}
-    (folder / "triggers.yaml").write_text(yaml.safe_dump({"triggers": [declared | {"parameters": {"preset": "fast"}}]}))
+    (folder / "triggers.yaml").write_text(
+        yaml.safe_dump({"triggers": [declared | {"parameters": {"preset": "quickstart"}}]})
+    )
     (folder / "train.yaml").write_text(compiled(Options(deadline=HOUR)))
     subprocess.run(
         [ROOT / "manifests" / "trigger.sh", folder / "triggers.yaml", folder / "train.yaml"],
