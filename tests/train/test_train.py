@@ -181,3 +181,21 @@ def test_history_is_read_row_by_row(tmp_path: Path) -> None:
     first, second = read_history(tmp_path / "results.csv")
     assert (first.epoch, first.seconds, first.map50) == (1, 10.5, 0.3)
     assert (second.epoch, second.seconds, second.val_box_loss) == (2, 8.5, 2.1)
+
+
+@pytest.mark.slow
+def test_the_document_has_what_auto_chose(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    asked = [
+        "train.optimizer=auto",
+        "train.multi_scale=0.5",
+        "train.class_weight_power=0.5",
+        "train.augment.cutmix=0.5",
+    ]
+    options = [text for value in (*asked, "train.epochs=1") for text in ("--set", value)]
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, *options, cwd=tmp_path)
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    assert document.config.optimizer == "auto"
+    assert (document.optimizer.name, document.optimizer.lr0, document.optimizer.momentum) == ("AdamW", 0.001429, 0.9)

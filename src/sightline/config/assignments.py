@@ -9,8 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sightline import expected, strict_yaml
+from sightline.config.consequences import chosen_by_auto
+from sightline.config.elsewhere import ours
 from sightline.config.part import Part
 from sightline.config.run_config import RunConfig
+from sightline.config.train_config import TrainConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import explain
 
@@ -69,13 +72,14 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     problems = []
     for key, value in values.items():
         if key not in known:
-            problems.append(f"unknown key '{key}'{did_you_mean(key, known)}")
+            problems.append(_unknown(key, known))
             continue
         *parents, leaf = key.split(".")
         node = tree
         for parent in parents:
             node = node[parent]
         node[leaf] = value
+    problems += chosen_by_auto(tree["train"], values)
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
@@ -83,6 +87,13 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     if problems:
         raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
     return config
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    """Say that there is no such key, and which one is meant by a name of the engine or of YOLOv5."""
+    other = ours(TrainConfig, "train.", yolov5=True).get(key.rpartition(".")[2].replace("-", "_"))
+    hint = f"; did you mean '{other}'?" if other and key.startswith("train.") else did_you_mean(key, known)
+    return f"unknown key '{key}'{hint}"
 
 
 def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:

@@ -85,6 +85,15 @@ class BestEpoch(Part):
     map50_95: float
 
 
+class OptimizerUsed(Part):
+    """What a training was optimized with, also where `train.optimizer` left the choice to the engine."""
+
+    name: str
+    lr0: float = Field(description="Learning rate after warm-up, as the last attempt began.")
+    momentum: float = Field(description="Momentum, or beta1 of the Adam family.")
+    warmup_bias_lr: float = Field(description="Learning rate of biases where warm-up began.")
+
+
 class Hardware(Part):
     """The machine that trained."""
 
@@ -120,6 +129,7 @@ class TrainDocument(Document):
     config: TrainConfig = Field(description="The configuration that was trained with.")
     seed: int
     world_size: int
+    optimizer: OptimizerUsed
     device: Literal["cpu", "cuda"]
     epochs_completed: int
     best: BestEpoch

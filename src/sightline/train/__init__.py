@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
-from sightline.config import TrainConfig, single_image_batch
+from sightline.config import TrainConfig
 from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
@@ -134,8 +134,7 @@ def _train(
     seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
     data = fetch(snapshot, splits=preflight.LOADED)
     seen = preflight.check_cache(config, size, out, work.folder, data, seen)
-    if config.last_batch(data.count("train")) == 1:
-        _refuse(single_image_batch(config.image_size, config.batch))
+    _refuse(config.single_image_left(data.count("train")))
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
@@ -146,7 +145,7 @@ def _train(
     best = history[made.pop("best_epoch") - 1]
     if divergence.found_nothing(best):
         what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
-        _refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
+        _refuse([divergence.reason(config, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
     return TrainDocument(

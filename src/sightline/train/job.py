@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline.config import TrainConfig
+from sightline.config.elsewhere import handed_on
 from sightline.documents import AttemptSettings, Part
 from sightline.runtime import machine
 
@@ -78,28 +79,16 @@ def engine_options(
     The batch is that of the configuration, whatever the settings say: smaller passes are parts of it.
     """
     return {
+        **handed_on(config),
         "model": model,
         "data": str(data_yaml),
         "save_dir": str(save_dir),
         "device": ",".join(str(index) for index in range(config.gpus)) or "cpu",
-        "epochs": config.epochs,
         "imgsz": settings.image_size,
-        "batch": config.batch,
-        "seed": config.seed,
-        "optimizer": config.optimizer,
         "lr0": settings.lr0,
-        "lrf": config.lrf,
-        "momentum": config.momentum,
-        "weight_decay": config.weight_decay,
-        "warmup_epochs": config.warmup_epochs,
-        "nbs": config.nominal_batch,
-        "cos_lr": config.cosine,
-        "patience": config.patience,
+        "warmup_bias_lr": config.bias_rate,
         "freeze": config.freeze or None,
-        "amp": config.amp,
         "cache": False if settings.cache == "off" else settings.cache,
-        **config.augment.model_dump(),
-        "deterministic": True,
         "plots": False,
         "exist_ok": True,
         "verbose": False,

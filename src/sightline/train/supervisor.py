@@ -227,7 +227,7 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
         what = judgement.reason.rstrip(".") + tried
         return ConfigError(
             "This network cannot be trained as configured:",
-            [divergence.reason(config.optimizer, config.lr0, config.momentum, what)],
+            [divergence.reason(config, what)],
         )
     if judgement.ending == "data":
         return DataError(judgement.reason)

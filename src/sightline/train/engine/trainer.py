@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import pickle
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 from sightline.config import single_image_batch
 from sightline.runtime import machine
-from sightline.train.engine import batches, group_check, loop
+from sightline.train.engine import batches, group_check, loop, optimizer
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
@@ -116,20 +115,13 @@ def trainer_class() -> Any:
             self.train_loader = self.get_dataloader(self.data["train"], share, LOCAL_RANK, "train")
             order = self.train_loader.batch_sampler.sampler
             if len(order.order(0)) % order.batch == 1 or min(order.batch, self.job.images) == 1:
-                refuse(self.save_dir, single_image_batch(self.args.imgsz, self.args.batch, self.stride))
+                scale = self.args.multi_scale
+                refuse(
+                    self.save_dir,
+                    single_image_batch(self.args.imgsz, self.args.batch, self.stride, multi_scale=scale),
+                )
             self.test_loader = self.get_dataloader(self.data["val"], 2 * share, LOCAL_RANK, "val")
-            accumulate = max(round(self.args.nbs / self.batch_size), 1)
-            decay = self.args.weight_decay * self.batch_size * accumulate / self.args.nbs
-            self.accumulate = min(accumulate, len(self.train_loader) * self.epochs)
-            images = len(self.train_loader.dataset)
-            self.optimizer = self.build_optimizer(
-                model=self.model,
-                name=self.args.optimizer,
-                lr=self.args.lr0,
-                momentum=self.args.momentum,
-                decay=decay,
-                iterations=math.ceil(images / max(self.batch_size, self.args.nbs)) * self.epochs,
-            )
+            self.optimizer = optimizer.build(self)
             self._setup_scheduler()
             datasets = {"train": self.train_loader.dataset, "val": self.test_loader.dataset}
             DetectionValidator._check_max_det(self.args, datasets)

@@ -1,0 +1,127 @@
+"""Trainers that are set up and do not train: what the engine made of settings, in a process that prepared it.
+
+`look` starts this module once for many settings: a JSON list of them on standard input, a list of facts on its last
+line of output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sightline.config.assignments import apply
+from sightline.config.presets import quickstart
+from sightline.datasets.synthetic import draw
+
+ROOT = Path(__file__).parents[2]
+IMAGES = {"train": 24, "val": 8}
+BASE = {"train.epochs": 4, "train.image_size": 64, "train.batch": 8, "train.nominal_batch": 8}
+
+
+def small(folder: Path) -> Path:
+    """Draw a set of a few images, and return its data.yaml."""
+    draw(folder)
+    for split, count in IMAGES.items():
+        for path in sorted((folder / "images" / split).iterdir())[count:]:
+            path.unlink()
+            (folder / "labels" / split / f"{path.stem}.txt").unlink()
+    return folder / "data.yaml"
+
+
+def look(folder: Path, cases: dict[str, dict[str, Any]], model: str = "yolo11n.yaml") -> dict[str, dict[str, Any]]:
+    """Return what the engine made of each case's settings."""
+    asked = [
+        {"config": apply(quickstart(), {**BASE, **values}).train.model_dump(), "folder": str(folder / f"case-{number}")}
+        for number, values in enumerate(cases.values())
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.built_trainer", str(small(folder / "drawn")), model],
+        input=json.dumps(asked),
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-2000:]
+    return dict(zip(cases, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def facts(trainer: Any) -> dict[str, Any]:
+    """Return what can be seen of a trainer that is set up."""
+    import torch
+    from ultralytics.data.augment import CutMix, Format, Mosaic, RandomPerspective
+
+    from sightline.train.engine import loop, optimizer
+
+    dataset = trainer.train_loader.dataset
+    inside = list(_flat(dataset.transforms))
+    found = {
+        type(item).__name__: vars(item) for item in inside if isinstance(item, CutMix | Mosaic | RandomPerspective)
+    }
+    batch = next(iter(trainer.train_loader))
+    sizes = [trainer.preprocess_batch({"img": batch["img"].clone()})["img"].shape[2:] for _ in range(12)]
+    epochs = loop.Epochs(trainer)
+    rates = []
+    for count in (0, epochs.warmup):
+        loop._warm_up(epochs, count, 0)
+        rates.append({_name(group): group["lr"] for group in trainer.optimizer.param_groups})
+        rates[-1]["momentum"] = trainer.optimizer.param_groups[0].get("momentum")
+    torch.manual_seed(0)
+    _, items = trainer.model(trainer.preprocess_batch(batch))
+    weights = getattr(trainer.model, "class_weights", None)
+    return {
+        "optimizer": type(trainer.optimizer).__name__,
+        "betas": trainer.optimizer.param_groups[0].get("betas"),
+        "used": optimizer.used(trainer),
+        "warm_up": rates,
+        "affine": {name: found["RandomPerspective"][name] for name in ("degrees", "shear", "perspective")},
+        "mixes": {"cutmix": found["CutMix"]["p"], "mosaic": found["Mosaic"]["p"]},
+        "bgr": next(item.bgr for item in inside if isinstance(item, Format)),
+        "sizes": sorted({tuple(size) for size in sizes}),
+        "losses": {name: float(value) for name, value in items.items()},
+        "class_weights": None if weights is None else weights.tolist(),
+        "class_counts": trainer.get_class_counts().tolist(),
+        "frozen": [name for name, value in trainer.model.named_parameters() if not value.requires_grad],
+        "patience": str(trainer.stopper.patience),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _name(group: dict[str, Any]) -> str:
+    return str(group["param_group"])
+
+
+def _flat(transforms: Any) -> Any:
+    for item in transforms.transforms:
+        yield from _flat(item) if hasattr(item, "transforms") and type(item).__name__ == "Compose" else [item]
+
+
+def main(data_yaml: Path, model: str) -> None:
+    """Build a trainer for each case on standard input, and print what it is made of."""
+    from sightline import ultralytics_env
+    from sightline.config import TrainConfig
+    from sightline.train import decisions, job
+    from sightline.train.engine.beat import Beat
+    from sightline.train.engine.trainer import trainer_class
+
+    ultralytics_env.prepare()
+    kind, found = trainer_class(), []
+    for case in json.load(sys.stdin):
+        config, folder = TrainConfig.model_validate(case["config"]), Path(case["folder"])
+        path = job.prepare(
+            folder, "0" * 64, "0" * 64, config, decisions.first(config), data_yaml, model,
+            checkpoints=folder / "checkpoints", resume=None,
+        )  # fmt: skip
+        trainer = kind(job.read(path), Beat(folder, 0))
+        trainer._setup_train()
+        trainer._model_train()
+        found.append(facts(trainer))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
