@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+KINDS = {
+    **{"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"},
+    "object": "names with values",
+}
 
 
 def describe(model: type[BaseModel], name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sightline.config.assignments import apply
 from sightline.config.presets import quickstart
-from sightline.datasets.synthetic import draw
+from sightline.datasets.synthetic import CLASSES, draw
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {"train": 24, "val": 8}
@@ -32,14 +32,21 @@ def small(folder: Path) -> Path:
     return folder / "data.yaml"
 
 
-def look(folder: Path, cases: dict[str, dict[str, Any]], model: str = "yolo11n.yaml") -> dict[str, dict[str, Any]]:
-    """Return what the engine made of each case's settings."""
+def look(folder: Path, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return what the engine made of each case's settings, with an untrained yolo11n.
+
+    Cases that set `train.cls_remap` start from a checkpoint that has the same classes in another order.
+    """
     asked = [
-        {"config": apply(quickstart(), {**BASE, **values}).train.model_dump(), "folder": str(folder / f"case-{number}")}
+        {
+            "config": apply(quickstart(), {**BASE, **values}).train.model_dump(),
+            "folder": str(folder / f"case-{number}"),
+            "permuted": "train.cls_remap" in values,
+        }
         for number, values in enumerate(cases.values())
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.helpers.built_trainer", str(small(folder / "drawn")), model],
+        [sys.executable, "-m", "tests.helpers.built_trainer", str(small(folder / "drawn"))],
         input=json.dumps(asked),
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
         capture_output=True,
@@ -48,6 +55,20 @@ def look(folder: Path, cases: dict[str, dict[str, Any]], model: str = "yolo11n.y
     )
     assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-2000:]
     return dict(zip(cases, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+def permuted(path: Path) -> str:
+    """Leave a checkpoint that knows the drawn classes in another order; its class biases are 0, 1 and 2."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    model = DetectionModel("yolo11n.yaml", nc=len(CLASSES), verbose=False)
+    model.names = dict(enumerate(reversed(CLASSES)))
+    with torch.no_grad():
+        for branch in model.model[-1].cv3:
+            branch[-1].bias.copy_(torch.arange(len(CLASSES)))
+    torch.save({"model": model}, path)
+    return str(path)
 
 
 def facts(trainer: Any) -> dict[str, Any]:
@@ -86,6 +107,8 @@ def facts(trainer: Any) -> dict[str, Any]:
         "class_weights": None if weights is None else weights.tolist(),
         "class_counts": trainer.get_class_counts().tolist(),
         "frozen": [name for name, value in trainer.model.named_parameters() if not value.requires_grad],
+        "val": {name: getattr(trainer.validator.args, name) for name in ("agnostic_nms", "conf", "iou", "max_det")},
+        "rows": trainer.model.model[-1].cv3[0][-1].bias.tolist(),
         "patience": str(trainer.stopper.patience),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }
@@ -100,7 +123,7 @@ def _flat(transforms: Any) -> Any:
         yield from _flat(item) if hasattr(item, "transforms") and type(item).__name__ == "Compose" else [item]
 
 
-def main(data_yaml: Path, model: str) -> None:
+def main(data_yaml: Path) -> None:
     """Build a trainer for each case on standard input, and print what it is made of."""
     from sightline import ultralytics_env
     from sightline.config import TrainConfig
@@ -112,6 +135,7 @@ def main(data_yaml: Path, model: str) -> None:
     kind, found = trainer_class(), []
     for case in json.load(sys.stdin):
         config, folder = TrainConfig.model_validate(case["config"]), Path(case["folder"])
+        model = permuted(data_yaml.with_name("permuted.pt")) if case["permuted"] else "yolo11n.yaml"
         path = job.prepare(
             folder, "0" * 64, "0" * 64, config, decisions.first(config), data_yaml, model,
             checkpoints=folder / "checkpoints", resume=None,
@@ -124,4 +148,4 @@ def main(data_yaml: Path, model: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import explain
 
 POLICY = ("data", "policy")
+ENGINE = "train.engine."  # and a name of the engine: one of its settings
 TEXTS: tuple[Any, ...] = (str, str | None)  # types of keys whose values are text, whatever YAML would make of it
 
 
@@ -71,6 +72,9 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     known = list(keys())
     problems = []
     for key, value in values.items():
+        if key.startswith(ENGINE):
+            tree["train"]["engine"] = {**tree["train"]["engine"], key.removeprefix(ENGINE): value}
+            continue
         if key not in known:
             problems.append(_unknown(key, known))
             continue
@@ -114,7 +118,7 @@ def explained(item: Mapping[str, Any], whole: type[BaseModel] = RunConfig) -> li
         return explain(item, POLICY)
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "value_error":
-        return [f"{key}: {item['msg'].removeprefix('Value error, ')}"]
+        return [f"{key}: {line}" for line in item["msg"].removeprefix("Value error, ").splitlines()]
     model: Any = whole
     for part in item["loc"][:-1]:
         model = next(field.annotation for name, field in model.model_fields.items() if part in (name, field.alias))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sightline import expected
+from sightline.config import elsewhere, engine_settings
 from sightline.config.augmentation import Augmentation
 from sightline.config.elsewhere import Elsewhere
 from sightline.config.part import Fraction, Part
@@ -114,6 +115,11 @@ class TrainConfig(Part):
         0.0,
         description="Weight classes in their loss by their inverse frequency to this power: 0 not at all, 1 fully.",
     )
+    cls_remap: Annotated[bool, Elsewhere("cls_remap")] = Field(
+        True,
+        description="A class begins with what the starting weights know of a class of the same name, wherever that "
+        "stands in their list.",
+    )
     freeze: Annotated[int, Elsewhere("freeze", "freeze")] = Field(
         0, ge=0, le=10_000, description="Leading layers whose weights stay as they are; the last is never one of them."
     )
@@ -142,6 +148,11 @@ class TrainConfig(Part):
         "found in the working directory, by PYTHONPATH or among installed packages, in a container within its image.",
     )
     augment: Augmentation = Field(default_factory=lambda: Augmentation(), description="Image augmentation.")
+    engine: dict[str, Any] = Field(
+        {},
+        description="Other settings of the engine by its own names, such as {max_det: 500}: those that say something "
+        "about training boxes and have no key here.",
+    )
 
     @property
     def node_processes(self) -> int:
@@ -159,6 +170,14 @@ class TrainConfig(Part):
         if self.warmup_bias_lr is not None:
             return self.warmup_bias_lr
         return 0.0 if self.optimizer in ZERO_BIAS_RATE else 0.1
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _of_the_engine(cls, value: Any, info: ValidationInfo) -> Any:
+        names = elsewhere.ours(cls, "train.", yolov5=True)
+        if found := engine_settings.problems(value, names, gpus=info.data.get("gpus", 0)):
+            raise ValueError("\n".join(found))
+        return value
 
     @model_validator(mode="after")
     def _one_kind_of_processes(self) -> TrainConfig:

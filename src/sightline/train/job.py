@@ -80,6 +80,7 @@ def engine_options(
     """
     return {
         **handed_on(config),
+        **config.engine,
         "model": model,
         "data": str(data_yaml),
         "save_dir": str(save_dir),

@@ -23,6 +23,9 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "scales": {"train.multi_scale": 0.5},
     "weighted": {"train.class_weight_power": 1.0, "train.patience": 0, "train.deterministic": False},
+    "engine": {"train.engine": {"conf": 0.2, "iou": 0.5, "max_det": 77, "agnostic_nms": True}},
+    "remapped": {"train.cls_remap": True},
+    "in order": {"train.cls_remap": False},
 }
 
 
@@ -92,3 +95,15 @@ def test_patience_zero_never_stops_a_training_early(built: dict[str, dict[str, A
 
 def test_operations_are_deterministic_unless_that_is_switched_off(built: dict[str, dict[str, Any]]) -> None:
     assert (built["plain"]["deterministic"], built["weighted"]["deterministic"]) == (True, False)
+
+
+def test_settings_of_the_engine_reach_val(built: dict[str, dict[str, Any]]) -> None:
+    assert built["engine"]["val"] == {"conf": 0.2, "iou": 0.5, "max_det": 77, "agnostic_nms": True}
+    assert built["plain"]["val"] == {"conf": 0.001, "iou": 0.7, "max_det": 300, "agnostic_nms": False}
+
+
+def test_a_class_begins_with_the_weights_of_its_name_unless_that_is_switched_off(
+    built: dict[str, dict[str, Any]],
+) -> None:
+    assert built["remapped"]["rows"] == [2, 1, 0]
+    assert built["in order"]["rows"] == [0, 1, 2]
