@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.config import RunConfig, TrainConfig, sides, single_image_batch
+from sightline.config import RunConfig, TrainConfig, freezing, sides, single_image_batch
 from sightline.config.assignments import keys, parse_assignments
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
@@ -85,7 +85,14 @@ def test_values_are_yaml_scalars() -> None:
         ("train.mosaic=1", "unknown key 'train.mosaic'; did you mean 'train.augment.mosaic'?"),
         (f"train.nominal_batch={10**38}", "expected a whole number, at least 1 and at most 65536"),
         (f"train.augment.close_mosaic={10**38}", "expected a whole number, at least 0 and at most 10000"),
-        (f"train.freeze={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        (f"train.freeze={10**38}", "expected a whole number of leading layers, or a list of layers and names"),
+        ("train.freeze=-1", "train.freeze: got -1, expected a whole number of leading layers"),
+        ("train.freeze=true", "train.freeze: got true, expected a value, not a switch"),
+        ("train.freeze=[]", "train.freeze: got [], expected a whole number of leading layers"),
+        ("train.freeze=22.cv2", "train.freeze: got '22.cv2', expected a whole number of leading layers, or a list"),
+        ("train.freeze=[model.22]", "names of parts such as [0, 1, 22.cv2]; layers count from 0"),
+        ("train.freeze=[1, true]", "train.freeze: got [1, True], expected"),
+        ("train.freeze=[-1]", "train.freeze: got [-1], expected"),
         ("export.tolerance=1e-300", "export.tolerance: got 1e-300, expected a number, at least 0.001 and at most 1"),
         ("train.epochs=1:30", "train.epochs: got '1:30', expected a whole number"),
         ("train.lr0=1:30.5", "train.lr0: got '1:30.5', expected a number"),
@@ -204,3 +211,37 @@ def test_sides_of_a_training_at_several_scales_are_multiples_of_the_stride() -> 
     [problem] = single_image_batch(96, 11, multi_scale=0.5)
     assert "got 96 with train.batch 11 and train.multi_scale 0.5" in problem
     assert single_image_batch(96, 11, multi_scale=0.25) == []
+
+
+def test_layers_are_frozen_by_count_index_or_name() -> None:
+    for freeze in (0, 10, [0], [3, "22.cv2", "5"]):
+        config = resolve("fast", {"train.freeze": freeze})
+        assert config.train.freeze == freeze
+        assert RunConfig.model_validate_json(config.json_text()) == config
+    assert resolve("fast", parse_assignments(["train.freeze=[0, 22.cv2]"])).train.freeze == [0, "22.cv2"]
+
+
+def test_a_network_is_asked_for_what_is_to_be_frozen() -> None:
+    names = [f"model.{layer}.{part}.conv.weight" for layer in range(4) for part in ("cv1", "cv2")]
+    names.append("model.3.dfl.conv.weight")
+    assert freezing.beyond(3, 4, "it") == freezing.unmatched(3, names) == []
+    assert freezing.beyond([4, "9.cv2", 0], 4, "it") == ["train.freeze: got 4, 9.cv2, but it has 4 layers, 0 to 3"]
+    assert freezing.beyond([0, 1, 2, "3"], 4, "it") == [
+        "train.freeze: got all 4 layers of it, which leaves nothing to train"
+    ]
+    assert freezing.unmatched(["3.cv9", "3.cv2", "2.cv1.con"], names) == [
+        "train.freeze: '3.cv9' fits no parameter of the network; did you mean '3.cv2'?",
+        "train.freeze: '2.cv1.con' fits no parameter of the network; did you mean '2.cv1.conv'?",
+    ]
+    assert freezing.unmatched([0, 1, 2, "3.cv1", "3.cv2"], names) == [
+        "train.freeze: everything is frozen, which leaves nothing to train"
+    ]
+
+
+def test_rect_ends_a_presets_mixes_and_refuses_those_that_are_asked_for() -> None:
+    augment = resolve("accurate", {"train.rect": True}).train.augment
+    assert (augment.mosaic, augment.mixup, augment.cutmix) == (0, 0, 0)
+    with pytest.raises(ConfigError, match=r"train: rect is true beside augment\.mosaic, which it ends: expected 0"):
+        resolve("accurate", {"train.rect": True, "train.augment.mosaic": 0.5})
+    with pytest.raises(ConfigError, match="rect is true with 2 processes: expected one process"):
+        resolve("fast", {"train.rect": True, "train.cpu_processes": 2})

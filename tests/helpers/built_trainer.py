@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from sightline.config.assignments import apply
 from sightline.config.presets import quickstart
 from sightline.datasets.synthetic import CLASSES, draw
@@ -23,12 +25,16 @@ BASE = {"train.epochs": 4, "train.image_size": 64, "train.batch": 8, "train.nomi
 
 
 def small(folder: Path) -> Path:
-    """Draw a set of a few images, and return its data.yaml."""
+    """Draw a set of a few images, a third of them half as high, and return its data.yaml."""
     draw(folder)
     for split, count in IMAGES.items():
         for path in sorted((folder / "images" / split).iterdir())[count:]:
             path.unlink()
             (folder / "labels" / split / f"{path.stem}.txt").unlink()
+        for path in sorted((folder / "images" / split).iterdir())[::3]:
+            with Image.open(path) as image:
+                flat = image.resize((image.width, image.height // 2))  # labels are fractions of it
+            flat.save(path)
     return folder / "data.yaml"
 
 
@@ -83,6 +89,12 @@ def facts(trainer: Any) -> dict[str, Any]:
     found = {
         type(item).__name__: vars(item) for item in inside if isinstance(item, CutMix | Mosaic | RandomPerspective)
     }
+    shapes, orders = [], []
+    for _ in range(2):
+        batches = list(trainer.train_loader)
+        shapes.append([list(batch["img"].shape[2:]) for batch in batches])
+        orders.append([Path(path).stem for batch in batches for path in batch["im_file"]])
+    trainer.train_loader.batch_sampler.sampler.epoch = 0
     batch = next(iter(trainer.train_loader))
     sizes = [trainer.preprocess_batch({"img": batch["img"].clone()})["img"].shape[2:] for _ in range(12)]
     epochs = loop.Epochs(trainer)
@@ -92,7 +104,11 @@ def facts(trainer: Any) -> dict[str, Any]:
         rates.append({_name(group): group["lr"] for group in trainer.optimizer.param_groups})
         rates[-1]["momentum"] = trainer.optimizer.param_groups[0].get("momentum")
     torch.manual_seed(0)
-    _, items = trainer.model(trainer.preprocess_batch(batch))
+    loss, items = trainer.model(trainer.preprocess_batch(batch))
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    trainer.scaler.scale(loss.sum()).backward()
+    trainer.optimizer_step()
+    moved = {name for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])}
     weights = getattr(trainer.model, "class_weights", None)
     return {
         "optimizer": type(trainer.optimizer).__name__,
@@ -106,9 +122,12 @@ def facts(trainer: Any) -> dict[str, Any]:
         "losses": {name: float(value) for name, value in items.items()},
         "class_weights": None if weights is None else weights.tolist(),
         "class_counts": trainer.get_class_counts().tolist(),
-        "frozen": [name for name, value in trainer.model.named_parameters() if not value.requires_grad],
+        "shapes": shapes,
+        "orders": orders,
+        "moved": sorted(moved),
+        "still": sorted(before.keys() - moved),
         "val": {name: getattr(trainer.validator.args, name) for name in ("agnostic_nms", "conf", "iou", "max_det")},
-        "rows": trainer.model.model[-1].cv3[0][-1].bias.tolist(),
+        "rows": before["model.23.cv3.0.2.bias"].tolist(),
         "patience": str(trainer.stopper.patience),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }

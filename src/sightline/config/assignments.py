@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sightline import expected, strict_yaml
-from sightline.config.consequences import chosen_by_auto
+from sightline.config.consequences import chosen_by_auto, without_mixes
 from sightline.config.elsewhere import ours
 from sightline.config.part import Part
 from sightline.config.run_config import RunConfig
@@ -84,6 +84,7 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
             node = node[parent]
         node[leaf] = value
     problems += chosen_by_auto(tree["train"], values)
+    without_mixes(tree["train"], values)
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:

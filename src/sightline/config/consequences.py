@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sightline.config.augmentation import MIXES
+from sightline.config.train_config import TrainConfig
+
 CHOSEN = ("train.lr0", "train.momentum", "train.warmup_bias_lr")  # what the engine's auto sets by itself
 
 
@@ -16,4 +19,20 @@ def chosen_by_auto(train: Mapping[str, Any], values: Mapping[str, Any]) -> list[
         f"{key}: got {values[key]}, but train.optimizer auto chooses it: leave it out, or name the optimizer"
         for key in CHOSEN
         if values.get(key) is not None
+    ]
+
+
+def without_mixes(train: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """End a preset's mosaic, mixup and cutmix with `rect`; those that a person has given are refused later."""
+    if train["rect"] is True:
+        train["augment"].update({name: 0.0 for name in MIXES if f"train.augment.{name}" not in values})
+
+
+def notes(config: TrainConfig) -> list[str]:
+    """Return what settings mean for a training beyond themselves, for its document and page."""
+    if not config.rect:
+        return []
+    return [
+        "train.rect: in every epoch images came in the order of their shapes, without shuffling, mosaic, mixup and "
+        "cutmix."
     ]

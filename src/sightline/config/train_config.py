@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sightline import expected
-from sightline.config import elsewhere, engine_settings
-from sightline.config.augmentation import Augmentation
+from sightline.config import elsewhere, engine_settings, freezing
+from sightline.config.augmentation import MIXES, Augmentation
 from sightline.config.elsewhere import Elsewhere
+from sightline.config.freezing import Freeze
 from sightline.config.part import Fraction, Part
 
 Optimizer = Literal["auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop"]
@@ -120,8 +121,15 @@ class TrainConfig(Part):
         description="A class begins with what the starting weights know of a class of the same name, wherever that "
         "stands in their list.",
     )
-    freeze: Annotated[int, Elsewhere("freeze", "freeze")] = Field(
-        0, ge=0, le=10_000, description="Leading layers whose weights stay as they are; the last is never one of them."
+    freeze: Annotated[Freeze, Elsewhere("freeze", "freeze")] = Field(
+        0,
+        json_schema_extra={"expected": freezing.WORDS},
+        description="Weights that stay as they are: those of so many leading layers, or of a list of layers and names.",
+    )
+    rect: Annotated[bool, Elsewhere("rect", "rect")] = Field(
+        False,
+        description="Batches of images of one shape, padded no more than needed, in one process; it ends shuffling, "
+        "mosaic, mixup and cutmix.",
     )
     amp: Annotated[bool, Elsewhere("amp")] = Field(
         True, description="Mixed precision on GPUs; the CPU always computes in float32."
@@ -192,6 +200,17 @@ class TrainConfig(Part):
     def _sync_bn_on_gpus(self) -> TrainConfig:
         if self.sync_bn and not self.gpus:
             raise ValueError("sync_bn is true and gpus 0: expected false, since torch synchronizes it on GPUs alone")
+        return self
+
+    @model_validator(mode="after")
+    def _rect_alone(self) -> TrainConfig:
+        if self.rect and self.world_size > 1:
+            raise ValueError(
+                f"rect is true with {self.world_size} processes: expected one process, since several would get "
+                "different numbers of batches and wait for each other for ever"
+            )
+        if self.rect and (mixes := [f"augment.{name}" for name in MIXES if getattr(self.augment, name)]):
+            raise ValueError(f"rect is true beside {' and '.join(mixes)}, which it ends: expected 0, or rect false")
         return self
 
     def last_batch(self, images: int) -> int:

@@ -127,6 +127,7 @@ class TrainDocument(Document):
     weights: str = Field(description="URI of the pinned starting weights, or the architecture trained from scratch.")
     weights_sha256: Sha256 | None
     config: TrainConfig = Field(description="The configuration that was trained with.")
+    notes: list[str] = Field([], description="What settings meant for this training, in words.")
     seed: int
     world_size: int
     optimizer: OptimizerUsed

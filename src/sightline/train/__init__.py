@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
-from sightline.config import TrainConfig
+from sightline.config import TrainConfig, consequences
 from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
@@ -153,6 +153,7 @@ def _train(
         weights=weights.start,
         weights_sha256=weights.sha256,
         config=config.model_copy(update={"image_size": settings.image_size}),
+        notes=consequences.notes(config),
         seed=config.seed,
         world_size=config.world_size,
         epochs_completed=len(history),

@@ -26,6 +26,9 @@ CASES: dict[str, dict[str, Any]] = {
     "engine": {"train.engine": {"conf": 0.2, "iou": 0.5, "max_det": 77, "agnostic_nms": True}},
     "remapped": {"train.cls_remap": True},
     "in order": {"train.cls_remap": False},
+    "frozen": {"train.freeze": [0, 3, "23.cv2"]},
+    "backbone": {"train.freeze": 23},
+    "rect": {"train.rect": True},
 }
 
 
@@ -107,3 +110,21 @@ def test_a_class_begins_with_the_weights_of_its_name_unless_that_is_switched_off
 ) -> None:
     assert built["remapped"]["rows"] == [2, 1, 0]
     assert built["in order"]["rows"] == [0, 1, 2]
+
+
+def test_what_is_frozen_does_not_move_and_all_else_does(built: dict[str, dict[str, Any]]) -> None:
+    frozen, whole = built["frozen"], {*built["plain"]["moved"], *built["plain"]["still"]}
+    chosen = {name for name in whole if name.startswith(("model.0.", "model.3.", "model.23.cv2.", "model.23.dfl."))}
+    assert (set(frozen["still"]), set(frozen["moved"])) == (chosen, whole - chosen)
+    assert {name.split(".")[1] for name in built["backbone"]["moved"]} == {"23"}
+    assert len(set(built["plain"]["moved"]) & chosen) > 20
+
+
+def test_rect_batches_have_one_shape_and_come_in_the_order_of_shapes(built: dict[str, dict[str, Any]]) -> None:
+    assert built["rect"]["shapes"] == [[[32, 64], [64, 64], [64, 64]]] * 2
+    first, second = built["rect"]["orders"]
+    assert first == second
+    assert len(set(first)) == 24
+    mixed, other = built["plain"]["orders"]
+    assert mixed != other
+    assert sorted(mixed) == sorted(first)

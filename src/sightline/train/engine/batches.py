@@ -75,8 +75,11 @@ class EpochBatches:
     DistributedSampler, the first come again where they do not share evenly.
     """
 
-    def __init__(self, *, images: int, batch: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, *, images: int, batch: int, seed: int, rank: int = 0, world_size: int = 1, shuffled: bool = True
+    ) -> None:
         """Draw from `images`, `batch` at a time in each of `world_size` processes."""
+        self.shuffled = shuffled
         self.images, self.batch, self.seed, self.rank, self.world_size = images, batch, seed, rank, world_size
         self.epoch = 0  # of the next iteration
         self.loaders = 1  # of the configuration, which take the batches in turn
@@ -101,6 +104,8 @@ class EpochBatches:
 
     def order(self, epoch: int) -> list[int]:
         """Return the images of this process in an epoch."""
+        if not self.shuffled:
+            return list(range(self.images))
         order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(self.images).tolist()
         whole = self._share() * self.world_size
         order += (order * -(-whole // self.images))[: whole - self.images]

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline.config import single_image_batch
+from sightline.config import freezing, single_image_batch
 from sightline.runtime import machine
 from sightline.train.engine import batches, group_check, loop, optimizer
 from sightline.train.engine.beat import Beat
@@ -55,7 +55,7 @@ def trainer_class() -> Any:
                 state = super().setup_model()
             except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
                 refuse(self.save_dir, [f"the starting weights cannot be loaded: {type(error).__name__}: {error}"])
-            refuse(self.save_dir, unfit(self.model, self.args.freeze or 0, self.args.imgsz))
+            refuse(self.save_dir, unfit(self.model, self.job.config.freeze, self.args.imgsz))
             if self.job.config.sync_bn and self.world_size > 1:
                 self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
             return state
@@ -68,6 +68,8 @@ def trainer_class() -> Any:
                 img_path=img_path,
                 imgsz=self.args.imgsz,
                 batch_size=batch,
+                rect=self.args.rect,
+                pad=0.0,
                 augment=True,
                 hyp=self.args,
                 cache=self.args.cache or None,
@@ -95,6 +97,7 @@ def trainer_class() -> Any:
                 seed=self.args.seed,
                 rank=max(RANK, 0),
                 world_size=max(self.world_size, 1),
+                shuffled=not self.args.rect,  # whose shapes belong to images that stand together
             )
             workers = min(self.args.workers, len(order) if len(order) > 1 else 0)
             # As configured, not as there are: a machine with few cores, or fewer loaders after a fault, change nothing.
@@ -178,14 +181,12 @@ def _cpu_parallel() -> Iterator[None]:
         nn.parallel.DistributedDataParallel = parallel
 
 
-def unfit(model: Any, freeze: int, image_size: int) -> list[str]:
+def unfit(model: Any, freeze: int | list[int | str], image_size: int) -> list[str]:
     """Say which settings the network cannot follow; validate finds most of them, but not for every checkpoint."""
     layers, stride = len(model.model), int(max(model.stride))
-    problems = []
-    if freeze >= layers:
-        problems.append(
-            f"train.freeze: got {freeze}, but the network has {layers} layers; expected at most {layers - 1}"
-        )
+    problems = freezing.beyond(freeze, layers, "the network")
+    if not problems:
+        problems = freezing.unmatched(freeze, [name for name, _ in model.named_parameters()])
     if image_size % stride:
         problems.append(f"train.image_size: got {image_size}, expected a multiple of this network's stride, {stride}")
     return problems
