@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
 from sightline.cli.options import fraction, non_empty
+from sightline.errors import ConfigError
+from sightline.runtime import devices
 
 ConfigFile = Annotated[
     str | None,
@@ -22,6 +25,14 @@ Batch = Annotated[int | None, typer.Option(metavar="<int>", help="Images of a st
 ImageSize = Annotated[
     int | None, typer.Option(metavar="<int>", help="Side of the square network input in pixels, a multiple of 32.")
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<2,3>",
+        help="GPUs to train on, by their numbers in nvidia-smi or their UUIDs, within CUDA_VISIBLE_DEVICES.",
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="<int>", help="Seed of weights, order and augmentation.")]
 MinMap50 = Annotated[
     float | None,
@@ -35,3 +46,16 @@ ModelName = Annotated[str | None, typer.Option(parser=non_empty, metavar="<str>"
 Alias = Annotated[
     str | None, typer.Option(parser=non_empty, metavar="<str>", help="Alias that a registered version receives.")
 ]
+
+
+def choose_devices(chosen: str | None, named: Mapping[str, Any]) -> dict[str, int]:
+    """Let the run see the GPUs of --devices alone; returns `train.gpus` for them, nothing without the option.
+
+    Raises DeviceError for GPUs that are not there, and ConfigError where `named` has another number of GPUs.
+    """
+    if chosen is None:
+        return {}
+    count = devices.choose(chosen)
+    if named.get("train.gpus", count) != count:
+        raise ConfigError(f"--devices names {count} GPUs, and train.gpus is {named['train.gpus']}: leave one out.")
+    return {"train.gpus": count}

@@ -16,12 +16,14 @@ from sightline.cli.form_options import (
     Alias,
     Batch,
     ConfigFile,
+    Devices,
     Epochs,
     ImageSize,
     MinMap50,
     MinMap5095,
     ModelName,
     Seed,
+    choose_devices,
 )
 from sightline.cli.options import (
     Assign,
@@ -111,6 +113,7 @@ def run(
     image_size: ImageSize = None,
     seed: Seed = None,
     gpus: Gpus = None,
+    devices: Devices = None,
     min_map50: MinMap50 = None,
     min_map50_95: MinMap5095 = None,
     model_name: ModelName = None,
@@ -158,6 +161,7 @@ def run(
         },
     )
     _check_retrain(no_cache, named)
+    named |= choose_devices(devices, named)
     if "train.gpus" not in named:
         named["train.gpus"] = _gpus(named)
     _check_machine(preset, named, runs)
