@@ -72,6 +72,8 @@ def test_values_are_yaml_scalars() -> None:
         ("train.warmup_bias_lr=2", "train.warmup_bias_lr: got 2, expected a number, at least 0 and at most 1"),
         ("train.warmup_momentum=1", "train.warmup_momentum: got 1, expected a number, at least 0 and below 1"),
         ("train.box=-1", "train.box: got -1, expected a number, at least 0 and at most 100"),
+        ("train.max_hours=0", "train.max_hours: got 0, expected a number, above 0 and at most 10000"),
+        ("train.engine={time: 3}", "train.engine: time: is train.max_hours here"),
         ("train.multi_scale=1.5", "train.multi_scale: got 1.5, expected a number, at least 0 and at most 1"),
         ("train.class_weight_power=2", "train.class_weight_power: got 2, expected a number, at least 0 and at most 1"),
         ("train.deterministic=often", "train.deterministic: got 'often', expected true or false"),

@@ -176,6 +176,7 @@ def train(epochs: int = 40) -> TrainDocument:
         epochs_completed=epochs,
         best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
         history=history,
+        stopped_by="epochs",
         attempts=[
             Attempt(number=1, exit_code=-9, seconds=312.0, reason="killed by signal 9; resumed from epoch 12"),
             Attempt(number=2, exit_code=0, seconds=604.4, reason="finished"),

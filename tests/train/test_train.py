@@ -230,3 +230,16 @@ def test_rect_trains_on_one_shape_a_batch_and_the_document_says_what_it_ended(
     document = read(TrainDocument, tmp_path / "run" / "train")
     assert document.config.augment.mosaic == 0
     assert "without shuffling, mosaic, mixup and cutmix" in document.notes[0]
+
+
+def test_a_training_ends_with_the_epoch_in_which_its_time_is_over(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    done = command("train", "--run", "run", "--set", "train.max_hours=0.0001", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    assert (document.stopped_by, document.cut_short, document.epochs_completed) == ("max_hours", True, 1)
+    assert document.notes == [
+        "train.max_hours: 0.0001 hours were over after epoch 1 of 2, before the learning rate had fallen to its end. "
+        "This model stands for no other training."
+    ]

@@ -28,11 +28,17 @@ def without_mixes(train: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         train["augment"].update({name: 0.0 for name in MIXES if f"train.augment.{name}" not in values})
 
 
-def notes(config: TrainConfig) -> list[str]:
-    """Return what settings mean for a training beyond themselves, for its document and page."""
-    if not config.rect:
-        return []
-    return [
-        "train.rect: in every epoch images came in the order of their shapes, without shuffling, mosaic, mixup and "
-        "cutmix."
-    ]
+def notes(config: TrainConfig, *, epochs: int, cut_short: bool) -> list[str]:
+    """Return what settings meant for a training of so many epochs beyond themselves, for its document and page."""
+    found = []
+    if config.rect:
+        found.append(
+            "train.rect: in every epoch images came in the order of their shapes, without shuffling, mosaic, mixup and "
+            "cutmix."
+        )
+    if cut_short:
+        found.append(
+            f"train.max_hours: {config.max_hours:g} hours were over after epoch {epochs} of {config.epochs}, before "
+            "the learning rate had fallen to its end. This model stands for no other training."
+        )
+    return found

@@ -107,6 +107,13 @@ class TrainConfig(Part):
     patience: Annotated[int, Elsewhere("patience", "patience")] = Field(
         100, ge=0, le=10_000, description="Epochs without a better val fitness before training stops; 0: never."
     )
+    max_hours: Annotated[float | None, Elsewhere("time", handed_on=False)] = Field(
+        None,
+        gt=0,
+        le=10_000,
+        description="Hours, over all attempts, after which training ends with the running epoch; the learning rate "
+        "falls as for all epochs.",
+    )
     box: Annotated[float, Elsewhere("box", "box")] = Field(7.5, ge=0, le=100, description="Weight of the box loss.")
     cls: Annotated[float, Elsewhere("cls", "cls")] = Field(0.5, ge=0, le=100, description="Weight of the class loss.")
     dfl: Annotated[float, Elsewhere("dfl")] = Field(
@@ -171,6 +178,11 @@ class TrainConfig(Part):
     def world_size(self) -> int:
         """Processes that train together, on all nodes."""
         return self.nodes * self.node_processes
+
+    @property
+    def own_result(self) -> bool:
+        """Whether it may end in another model than was asked for, which is then the result of that run alone."""
+        return self.max_hours is not None or self.recover == "all"
 
     @property
     def bias_rate(self) -> float:

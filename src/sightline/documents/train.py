@@ -28,6 +28,7 @@ Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follow
     "unknown",
 ]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
+StoppedBy = Literal["epochs", "patience", "max_hours", "callback"]
 
 
 class Epoch(Part):
@@ -135,6 +136,7 @@ class TrainDocument(Document):
     epochs_completed: int
     best: BestEpoch
     history: list[Epoch]
+    stopped_by: StoppedBy = Field(description="What ended it: its last epoch, patience, max_hours, or a callback.")
     attempts: list[Attempt]
     checkpoint: str = Field(description="File name of the best checkpoint in this folder.")
     checkpoint_sha256: Sha256
@@ -146,6 +148,11 @@ class TrainDocument(Document):
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether time ran out before its end, so that it stands for no other training."""
+        return self.stopped_by == "max_hours"
 
     @property
     def asked_image_size(self) -> int:

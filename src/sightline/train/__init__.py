@@ -153,7 +153,7 @@ def _train(
         weights=weights.start,
         weights_sha256=weights.sha256,
         config=config.model_copy(update={"image_size": settings.image_size}),
-        notes=consequences.notes(config),
+        notes=consequences.notes(config, epochs=len(history), cut_short=made["stopped_by"] == "max_hours"),
         seed=config.seed,
         world_size=config.world_size,
         epochs_completed=len(history),

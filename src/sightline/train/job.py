@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,18 @@ class Job(Part):
     engine: dict[str, Any]  # the engine's own options
     checkpoints: str  # the folder in which rank 0 reads and writes them
     resume: int | None = None  # the checkpoint, by its finished epochs, to go on from
+    began: float = 0.0  # seconds since 1970
+    spent: float = 0.0  # seconds of earlier attempts
 
     @property
     def images(self) -> int:
         """Images of a forward pass in each process."""
         return max(1, self.settings.batch // self.config.world_size)
+
+    def out_of_time(self) -> bool:
+        """Whether all attempts together have taken `max_hours`."""
+        hours = self.config.max_hours
+        return hours is not None and self.spent + time.time() - self.began >= hours * 3600
 
 
 def read(path: Path) -> Job:
@@ -48,8 +56,9 @@ def prepare(
     *,
     checkpoints: Path,
     resume: int | None,
+    spent: float = 0.0,
 ) -> Path:
-    """Write the job of an attempt into its folder, and return the file."""
+    """Write the job of an attempt into its folder, and return the file; `spent` are the seconds of earlier ones."""
     folder.mkdir(parents=True, exist_ok=True)
     job = Job(
         key=key,
@@ -59,6 +68,8 @@ def prepare(
         engine=engine_options(config, settings, data_yaml, model, folder),
         checkpoints=str(checkpoints),
         resume=resume,
+        began=time.time(),
+        spent=spent,
     )
     (folder / FILE).write_text(job.model_dump_json(), encoding="utf-8")
     return folder / FILE

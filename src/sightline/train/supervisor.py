@@ -119,7 +119,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         address, environment = training.nodes.node.meeting, environment | training.nodes.environment()
     path = job.prepare(
         folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
-        checkpoints=training.checkpoints, resume=resume,
+        checkpoints=training.checkpoints, resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
     )  # fmt: skip
     torchrun = Torchrun(
         job=path, nodes=training.config.nodes, processes=training.config.node_processes, address=address, port=port

@@ -101,6 +101,7 @@ def run(job: Job, folder: Path) -> None:
             "engine": ultralytics_env.version(),
             "best_epoch": trainer.best_epoch,
             "optimizer": optimizer.used(trainer),
+            "stopped_by": trainer.stopped_by,
         }
         write_text(folder / RESULT, json.dumps(result))
 
