@@ -6,6 +6,7 @@ line of output.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from sightline.config.assignments import apply
@@ -21,7 +23,18 @@ from sightline.datasets.synthetic import CLASSES, draw
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {"train": 24, "val": 8}
+STRANGE = (".npy", ".cache")  # what the engine would leave beside images and labels
 BASE = {"train.epochs": 4, "train.image_size": 64, "train.batch": 8, "train.nominal_batch": 8}
+
+
+class Trap:
+    """Leaves a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path(self.path),)
 
 
 def small(folder: Path) -> Path:
@@ -35,6 +48,8 @@ def small(folder: Path) -> Path:
             with Image.open(path) as image:
                 flat = image.resize((image.width, image.height // 2))  # labels are fractions of it
             flat.save(path)
+    with (folder / "labels" / "train.cache").open("wb") as file:  # where the engine would load it
+        np.save(file, np.array(Trap(str(folder / "sprung")), dtype=object))
     return folder / "data.yaml"
 
 
@@ -84,14 +99,16 @@ def facts(trainer: Any) -> dict[str, Any]:
 
     from sightline.train.engine import loop, optimizer
 
-    dataset = trainer.train_loader.dataset
+    dataset, folder = trainer.train_loader.dataset, Path(trainer.job.cache)
     inside = list(_flat(dataset.transforms))
     found = {
         type(item).__name__: vars(item) for item in inside if isinstance(item, CutMix | Mosaic | RandomPerspective)
     }
-    shapes, orders = [], []
+    shapes, orders, pixels = [], [], hashlib.sha256()
     for _ in range(2):
         batches = list(trainer.train_loader)
+        for seen in batches:
+            pixels.update(seen["img"].numpy().tobytes() + seen["bboxes"].numpy().tobytes())
         shapes.append([list(batch["img"].shape[2:]) for batch in batches])
         orders.append([Path(path).stem for batch in batches for path in batch["im_file"]])
     trainer.train_loader.batch_sampler.sampler.epoch = 0
@@ -122,6 +139,11 @@ def facts(trainer: Any) -> dict[str, Any]:
         "losses": {name: float(value) for name, value in items.items()},
         "class_weights": None if weights is None else weights.tolist(),
         "class_counts": trainer.get_class_counts().tolist(),
+        "pixels": pixels.hexdigest(),
+        "kept": sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()),
+        "beside": [path.name for path in Path(dataset.im_files[0]).parents[2].rglob("*") if path.suffix in STRANGE],
+        "sprung": (Path(dataset.im_files[0]).parents[2] / "sprung").exists(),
+        "in_memory": isinstance(dataset.ims, dataset._ImageCache),
         "shapes": shapes,
         "orders": orders,
         "moved": sorted(moved),
@@ -157,7 +179,7 @@ def main(data_yaml: Path) -> None:
         model = permuted(data_yaml.with_name("permuted.pt")) if case["permuted"] else "yolo11n.yaml"
         path = job.prepare(
             folder, "0" * 64, "0" * 64, config, decisions.first(config), data_yaml, model,
-            checkpoints=folder / "checkpoints", resume=None,
+            checkpoints=folder / "checkpoints", cache=folder / "cache" / ("0" * 64), resume=None,
         )  # fmt: skip
         trainer = kind(job.read(path), Beat(folder, 0))
         trainer._setup_train()

@@ -146,8 +146,8 @@ class TrainConfig(Part):
     )
     cache: Annotated[Cache, BeforeValidator(_off), Elsewhere("cache", "cache")] = Field(
         "off",
-        description="Keep decoded images: in each process's memory at image_size (ram), or in full size beside the "
-        "fetched images, once for all processes and later trainings (disk).",
+        description="Keep decoded images: in each process's memory at image_size (ram), or in full size in the folder "
+        "where the training works, once for all processes of a node (disk).",
     )
     recover: Annotated[Recover, BeforeValidator(_off)] = Field(
         "batch",

@@ -112,6 +112,7 @@ class Preflight(Part):
     gpus: int = Field(description="NVIDIA GPUs that were there.")
     memory_free_bytes: int = Field(description="Within the container's limit, if it has one.")
     memory_needed_bytes: int = Field(description="By all processes on the machine, a cache of images included.")
+    cache: Cache = Field("off", description="Where decoded images are kept: off where memory has no room for them now.")
     shm_free_bytes: int | None = Field(description="Of /dev/shm; null where there is none.")
     shm_needed_bytes: int = Field(description="By the batches that loaders prepare for train.")
     disk_free_bytes: int | None = Field(description="Of the disk with least to spare; null where it has no size.")

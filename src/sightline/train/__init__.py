@@ -133,12 +133,13 @@ def _train(
     start = work.folder / START
     seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
     data = fetch(snapshot, splits=preflight.LOADED)
-    seen = preflight.check_cache(config, size, out, work.folder, data, seen)
+    digest = PurePosixPath(snapshot).name
+    seen = preflight.check_cache(config, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
     _refuse(config.single_image_left(data.count("train")))
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
-        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, remote, others)
+        Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache)
     )
     history = read_history(folder / "results.csv")
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ class Job(Part):
     settings: AttemptSettings
     engine: dict[str, Any]  # the engine's own options
     checkpoints: str  # the folder in which rank 0 reads and writes them
+    cache: str  # the folder of decoded images and of what is known of the labels, which this training alone writes
     resume: int | None = None  # the checkpoint, by its finished epochs, to go on from
     began: float = 0.0  # seconds since 1970
     spent: float = 0.0  # seconds of earlier attempts
@@ -55,6 +56,7 @@ def prepare(
     model: str,
     *,
     checkpoints: Path,
+    cache: Path,
     resume: int | None,
     spent: float = 0.0,
 ) -> Path:
@@ -67,6 +69,7 @@ def prepare(
         settings=settings,
         engine=engine_options(config, settings, data_yaml, model, folder),
         checkpoints=str(checkpoints),
+        cache=str(cache),
         resume=resume,
         began=time.time(),
         spent=spent,

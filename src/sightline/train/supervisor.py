@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline.config import TrainConfig
+from sightline.config import Cache, TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
 from sightline.errors import ConfigError, DataError, StorageError, TrainError
 from sightline.runtime import progress
@@ -23,7 +23,7 @@ from sightline.train.nodes import Coordinator
 from sightline.train.nodes.judging import by_all
 from sightline.train.pulse import Pulse
 from sightline.train.remote import Remote
-from sightline.train.work_folder import WorkFolder
+from sightline.train.work_folder import WorkFolder, cache_folder
 
 REPORTS = 15.0  # seconds in which other nodes say how an attempt ended for them
 
@@ -52,6 +52,7 @@ class Training(NamedTuple):
     log: Path  # what the processes print
     remote: Remote | None = None  # keeps checkpoints in the store
     nodes: Coordinator | None = None  # the other machines
+    cache: Cache | None = None  # what the preflight leaves of `train.cache`; None: all of it
 
     @property
     def checkpoints(self) -> Path:
@@ -91,7 +92,8 @@ def _begin(training: Training, log: AttemptLog) -> Step:
     if log.log.running:
         log.end(_unseen(training, log.log.running))
     if not log.attempts:
-        return Step(first(training.config))
+        settings = first(training.config)
+        return Step(settings.model_copy(update={"cache": training.cache}) if training.cache else settings)
     last = log.attempts[-1]
     assert last.settings
     step = decide(training.config, log.attempts[-1:]) or Step(last.settings)
@@ -119,7 +121,8 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         address, environment = training.nodes.node.meeting, environment | training.nodes.environment()
     path = job.prepare(
         folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
-        checkpoints=training.checkpoints, resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
+        checkpoints=training.checkpoints, cache=cache_folder(training.work.folder, training.snapshot), resume=resume,
+        spent=sum(attempt.seconds for attempt in log.attempts),
     )  # fmt: skip
     torchrun = Torchrun(
         job=path, nodes=training.config.nodes, processes=training.config.node_processes, address=address, port=port

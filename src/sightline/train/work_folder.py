@@ -57,14 +57,24 @@ class WorkFolder(NamedTuple):
     lock: Lock
 
 
+def cache_folder(work: Path, snapshot: str) -> Path:
+    """Return where a training keeps decoded images of a snapshot, by its digest, and what it knows of the labels."""
+    return work / "cache" / snapshot
+
+
 def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str) -> str:
     """Return the sha256 that equal trainings share.
 
     `snapshot` is the URI of a snapshot, of which only the digest counts; `weights` a sha256 or an architecture; `code`
-    the digest of the code that trains. How long a training may take is no part of it: what it computes until then is
-    the same, and one that was cut short stands for no other.
+    the digest of the code that trains. Where decoded images are kept is no part of it, nor is how long a training may
+    take: what it computes until then is the same, and one that was cut short stands for no other.
     """
-    parts = [PurePosixPath(snapshot).name, weights, config.model_dump(mode="json", exclude={"max_hours"}), code]
+    parts = [
+        PurePosixPath(snapshot).name,
+        weights,
+        config.model_dump(mode="json", exclude={"cache", "max_hours"}),
+        code,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers.built_trainer import look
 
+MIXED = {"train.augment.mosaic": 1.0, "train.augment.mixup": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "auto": {"train.optimizer": "auto"},
@@ -29,6 +30,9 @@ CASES: dict[str, dict[str, Any]] = {
     "frozen": {"train.freeze": [0, 3, "23.cv2"]},
     "backbone": {"train.freeze": 23},
     "rect": {"train.rect": True},
+    "uncached": MIXED,
+    "ram": {**MIXED, "train.cache": "ram"},
+    "disk": {**MIXED, "train.cache": "disk"},
 }
 
 
@@ -128,3 +132,20 @@ def test_rect_batches_have_one_shape_and_come_in_the_order_of_shapes(built: dict
     mixed, other = built["plain"]["orders"]
     assert mixed != other
     assert sorted(mixed) == sorted(first)
+
+
+def test_images_that_are_kept_decoded_give_the_same_training(built: dict[str, dict[str, Any]]) -> None:
+    assert built["uncached"]["pixels"] == built["ram"]["pixels"] == built["disk"]["pixels"]
+    assert built["uncached"]["pixels"] != built["plain"]["pixels"]
+    assert [built[name]["in_memory"] for name in ("uncached", "ram", "disk")] == [False, True, False]
+
+
+def test_what_is_kept_lies_in_the_folder_of_the_training_alone(built: dict[str, dict[str, Any]]) -> None:
+    assert built["ram"]["kept"] == built["plain"]["kept"] == ["train.cache", "val.cache"]
+    arrays = [name for name in built["disk"]["kept"] if name.endswith(".npy")]
+    assert (len(arrays), {name.partition("/")[0] for name in arrays}) == (32, {"train", "val"})
+    assert built["disk"]["beside"] == ["train.cache"]  # the trap that was there
+
+
+def test_no_pickle_of_others_is_loaded(built: dict[str, dict[str, Any]]) -> None:
+    assert not any(facts["sprung"] for facts in built.values())

@@ -12,7 +12,7 @@ from typing import Any
 
 from sightline.config import freezing, single_image_batch
 from sightline.runtime import machine
-from sightline.train.engine import batches, group_check, loop, optimizer
+from sightline.train.engine import batches, dataset, group_check, loop, optimizer
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
@@ -32,8 +32,6 @@ def trainer_class() -> Any:
     from ultralytics.utils import LOCAL_RANK, RANK, WORLD_SIZE, colorstr
     from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
-    dataset_class = batches.dataset_class()
-
     class GroupTrainer(DetectionTrainer):  # type: ignore[misc]
         """Trains as one rank of the group described by torchrun's environment."""
 
@@ -43,6 +41,7 @@ def trainer_class() -> Any:
         def __init__(self, job: Job, beat: Beat) -> None:
             super().__init__(overrides=job.engine)
             self.job, self.beat = job, beat
+            self.datasets = dict(zip(("val", "train"), dataset.classes(Path(job.cache)), strict=True))
             self.args.workers = job.settings.workers  # the engine sets none on CPUs
             if WORLD_SIZE > 1:
                 # The engine takes the length of the device list as the world size; torchrun knows better.
@@ -61,20 +60,19 @@ def trainer_class() -> Any:
             return state
 
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-            """Read the labels; training images come with seeded augmentation."""
-            if mode != "train":
-                return super().build_dataset(img_path, mode, batch)
-            return dataset_class(
+            """Read the labels as `build_yolo_dataset` does; training images come with seeded augmentation."""
+            training = mode == "train"
+            return self.datasets[mode](
                 img_path=img_path,
                 imgsz=self.args.imgsz,
                 batch_size=batch,
-                rect=self.args.rect,
-                pad=0.0,
-                augment=True,
+                rect=self.args.rect or not training,
+                pad=0.0 if training else 0.5,
+                augment=training,
                 hyp=self.args,
                 cache=self.args.cache or None,
                 stride=max(int(unwrap_model(self.model).stride.max()), 32),
-                prefix=colorstr("train: "),
+                prefix=colorstr(f"{mode}: "),
                 task=self.args.task,
                 data=self.data,
             )
@@ -82,18 +80,18 @@ def trainer_class() -> Any:
         def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
             """Return the loader of a split. Validation takes two passes' images at a time, whatever the batch is."""
             with torch_distributed_zero_first(rank):  # the first process writes the label cache for the others
-                dataset = self.build_dataset(dataset_path, mode, batch_size)
+                images = self.build_dataset(dataset_path, mode, batch_size)
             if mode != "train":
                 # A divisor: images are padded to one shape in groups of `batch_size`, and no pass may mix two shapes.
                 most = min(batch_size, 2 * self.job.images)
                 passed = next(size for size in range(most, 0, -1) if batch_size % size == 0)
                 workers = min(2 * self.args.workers, machine.cores())
                 return build_dataloader(
-                    dataset, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
+                    images, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
                 )
             order = batches.EpochBatches(
-                images=len(dataset),
-                batch=min(batch_size, len(dataset)),
+                images=len(images),
+                batch=min(batch_size, len(images)),
                 seed=self.args.seed,
                 rank=max(RANK, 0),
                 world_size=max(self.world_size, 1),
@@ -103,12 +101,12 @@ def trainer_class() -> Any:
             # As configured, not as there are: a machine with few cores, or fewer loaders after a fault, change nothing.
             order.loaders = max(1, min(self.job.config.workers, len(order)))
             return InfiniteDataLoader(
-                dataset=dataset,
+                dataset=images,
                 batch_sampler=order,
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
-                collate_fn=dataset.collate_fn,
+                collate_fn=images.collate_fn,
                 generator=torch.Generator().manual_seed(self.args.seed),  # else it would draw from the main one
             )
 
