@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from sightline.checkpoint_pickle import ENGINE_LICENCE, read_checkpoint
-from sightline.config import RunConfig, WeightsConfig
+from sightline.config import RunConfig, WeightsConfig, freezing
 from sightline.documents import Architecture, PinnedWeights, Weights, WeightsReference
 from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
 from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
@@ -55,11 +55,8 @@ class FoundWeights:
     def unsupported_settings(self, config: RunConfig) -> list[str]:
         """Return a message for each setting that this network does not support."""
         problems = []
-        if self.layers is not None and config.train.freeze >= self.layers:
-            problems.append(
-                f"train.freeze: got {config.train.freeze}, but {self.source} has {self.layers} layers; expected "
-                f"at most {self.layers - 1}, which leaves the head to train"
-            )
+        if self.layers is not None:
+            problems += freezing.beyond(config.train.freeze, self.layers, self.source)
         if config.export.nms_free and not self.nms_free:
             problems.append(
                 f"export.nms_free: got true, but {self.source} has no one-to-one head; of the official models "
