@@ -1,6 +1,6 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the table of rules
+python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, tables of rules, networks
 python -m pipelines.compile --check    fail if a committed file differs
 python -m pipelines.compile --shm 8Gi  with options of your own: write build/train.yaml, and leave the others alone
 python -m pipelines.compile --digests  the same with the images at hand: what one uploads in the dashboard
@@ -18,7 +18,7 @@ import typer
 import yaml
 from kfp import compiler
 
-from pipelines import options
+from pipelines import engine, options
 from pipelines.options import Options
 from pipelines.train import sightline_train
 from sightline.config.parameters import PipelineParameters
@@ -71,7 +71,7 @@ def derived() -> dict[str, str]:
     before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     texts[RULES_PAGE] = before + BEGIN + rules() + END + after
-    return texts
+    return texts | engine.files((ROOT / engine.PAGE).read_text(encoding="utf-8"))
 
 
 def form() -> str:

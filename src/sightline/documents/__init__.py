@@ -84,6 +84,7 @@ from sightline.documents.validate import (
 )
 from sightline.documents.weights import (
     Architecture,
+    PinnedArchitecture,
     PinnedWeights,
     WeightsReference,
     parse_weights,
@@ -119,6 +120,7 @@ __all__ = [
     "JudgedStatus",
     "Parity",
     "Part",
+    "PinnedArchitecture",
     "PinnedWeights",
     "PredictionsFile",
     "Preflight",
