@@ -151,10 +151,11 @@ def test_a_wrong_configuration_replaces_what_an_earlier_attempt_left(
 def test_a_pipeline_on_one_machine_has_one_node_and_in_a_pod_as_many_as_its_account_may_start(
     run: RunStore, sets: Sets, task: Callable[..., Task]
 ) -> None:
-    here = task(validating(sets.yolo(), train_nodes="2"), KFP_POD_NAME=None)
+    asked = validating(sets.yolo(), train_nodes="2")
+    here = task(asked, KFP_POD_NAME=None)
     assert here.returncode == 2
     assert here.stderr.startswith("error: train.nodes: got 2, expected 1 for a pipeline on one machine")
-    in_pod = task(validating(sets.yolo(), train_nodes="2"), KUBECONFIG="/nowhere")
+    in_pod = task(asked, KUBECONFIG="/nowhere")
     assert in_pod.returncode == 2
     assert "this pod has no account for Kubernetes' API. Install the component several-nodes" in in_pod.stderr
     assert run.errors()["validate"].kind == "configuration"
