@@ -1,7 +1,7 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
 python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the tables of rules, of
-                                       settings and of the engine's own settings
+                                       settings, of the engine's own settings and networks
 python -m pipelines.compile --check    fail if a committed file differs
 python -m pipelines.compile --shm 8Gi  with options of your own: write build/train.yaml, and leave the others alone
 python -m pipelines.compile --digests  the same with the images at hand: what one uploads in the dashboard
@@ -19,7 +19,7 @@ import typer
 import yaml
 from kfp import compiler
 
-from pipelines import engine_table, options, options_page
+from pipelines import engine, engine_table, options, options_page
 from pipelines.options import Options
 from pipelines.train import sightline_train
 from sightline.config import engine_settings
@@ -75,7 +75,7 @@ def derived() -> dict[str, str]:
     texts[ENGINE_TABLE] = engine_table.text()
     tables = options_page.rendered(engine_settings.parse(texts[ENGINE_TABLE]))
     texts[SETTINGS_PAGE] = _between(SETTINGS_PAGE, options_page.BEGIN, tables, options_page.END)
-    return texts
+    return texts | engine.files((ROOT / engine.PAGE).read_text(encoding="utf-8"))
 
 
 def _between(page: str, begin: str, text: str, end: str) -> str:

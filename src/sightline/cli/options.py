@@ -87,13 +87,15 @@ Weights = Annotated[
     typer.Option(
         parser=non_empty,
         metavar="<str>",
-        help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml).",
+        help="Path, s3:// URI, official name (yolo11n.pt), or architecture from scratch (yolo11n.yaml, your own).",
     ),
 ]
 WeightsSha256 = Annotated[
     str | None, typer.Option(parser=non_empty, metavar="<str>", help="The sha256 that the weights must have.")
 ]
-TrustWeights = Annotated[bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known.")]
+TrustWeights = Annotated[
+    bool, typer.Option("--trust-weights", help="Load a checkpoint whose sha256 is not known, or a network of your own.")
+]
 Download = Annotated[bool, typer.Option("--download", help="Fetch an official checkpoint over the network.")]
 Pictures = Annotated[
     str | None,
@@ -106,7 +108,9 @@ Pictures = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        parser=non_empty, metavar="<str>", help="Recipe: quickstart, fast, balanced (the default) or accurate."
+        parser=non_empty,
+        metavar="<str>",
+        help="Recipe: quickstart, fast, balanced (the default), accurate or finetune.",
     ),
 ]
 Assign = Annotated[

@@ -66,7 +66,7 @@ PresetForData = Annotated[
     typer.Option(
         parser=non_empty,
         metavar="<str>",
-        help="Recipe: quickstart, fast, balanced (default for real data) or accurate.",
+        help="Recipe: quickstart, fast, balanced (default for real data), accurate or finetune.",
     ),
 ]
 Gpus = Annotated[

@@ -85,6 +85,7 @@ from sightline.documents.validate import (
 )
 from sightline.documents.weights import (
     Architecture,
+    PinnedArchitecture,
     PinnedWeights,
     WeightsReference,
     parse_weights,
@@ -121,6 +122,7 @@ __all__ = [
     "OptimizerUsed",
     "Parity",
     "Part",
+    "PinnedArchitecture",
     "PinnedWeights",
     "PredictionsFile",
     "Preflight",

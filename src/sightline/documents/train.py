@@ -126,7 +126,7 @@ class TrainDocument(Document):
     """What training did; the checkpoints lie beside it."""
 
     snapshot: str
-    weights: str = Field(description="URI of the pinned starting weights, or the architecture trained from scratch.")
+    weights: str = Field(description="URI of the pinned starting weights or description, or the engine's architecture.")
     weights_sha256: Sha256 | None
     config: TrainConfig = Field(description="The configuration that was trained with.")
     notes: list[str] = Field([], description="What settings meant for this training, in words.")

@@ -16,6 +16,11 @@ from sightline.train.engine import batches, dataset, group_check, loop, optimize
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
+# What building a network raises that cannot be built, and loading weights that cannot be loaded.
+UNUSABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, SyntaxError),
+    *(TypeError, ValueError, pickle.UnpicklingError),
+)
 GROUP_TIMEOUT = timedelta(hours=3)  # of torch's own watch; the supervisor's, which knows what progress is, comes first
 
 
@@ -29,6 +34,7 @@ def trainer_class() -> Any:
     from torch import distributed
     from ultralytics.data.build import InfiniteDataLoader, build_dataloader
     from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+    from ultralytics.nn.tasks import yaml_model_load
     from ultralytics.utils import LOCAL_RANK, RANK, WORLD_SIZE, colorstr
     from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
@@ -52,12 +58,19 @@ def trainer_class() -> Any:
             """Build the network, and refuse what it cannot follow before any epoch."""
             try:
                 state = super().setup_model()
-            except (AttributeError, ImportError, KeyError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-                refuse(self.save_dir, [f"the starting weights cannot be loaded: {type(error).__name__}: {error}"])
+            except UNUSABLE as error:
+                what = "starting weights cannot be loaded" if self.model.endswith(".pt") else "network cannot be built"
+                refuse(self.save_dir, [f"the {what}: {type(error).__name__}: {error}"])
             refuse(self.save_dir, unfit(self.model, self.job.config.freeze, self.args.imgsz))
             if self.job.config.sync_bn and self.world_size > 1:
                 self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
             return state
+
+        def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+            """Build the network; one of the engine's own out of its own file, whatever the working directory holds."""
+            if isinstance(cfg, str) and "/" not in cfg:
+                cfg = {**yaml_model_load(f"cfg/models/*/{cfg}"), "yaml_file": cfg}
+            return super().get_model(cfg, weights, verbose)
 
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
             """Read the labels as `build_yolo_dataset` does; training images come with seeded augmentation."""
