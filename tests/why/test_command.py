@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def runs(kfp_server: StandIn) -> list[str]:
         ("RUNNING", nodes(validate="Succeeded", train=("Pending", UNSCHEDULABLE))),
     ]
     for run_id, frame in zip(IDS, frames, strict=True):
-        kfp_server.runs[run_id] = kfp.V2beta1Run(run_id=run_id, display_name="nightly", experiment_id="e")
+        day = datetime(2026, 11, 20, tzinfo=UTC) + timedelta(days=len(kfp_server.runs))
+        made = kfp.V2beta1Run(run_id=run_id, display_name="nightly", experiment_id="e", created_at=day)
+        kfp_server.runs[run_id] = made
         kfp_server.frames[run_id] = [frame]
     return IDS
 

@@ -1,6 +1,7 @@
 """Why a run on a cluster ended as it did, or does not go on.
 
     seen        all that can be seen: documents in the store, the workflow, pods, events, logs
+    looking     asks for it
     causes      the one cause out of that
     table       which words mean what, how it is said, what to do
     kfp         Kubeflow Pipelines' server, asked without its client
@@ -20,7 +21,8 @@ from sightline.errors import SightlineError
 from sightline.storage import Store
 from sightline.why import kfp, own
 from sightline.why.causes import STAGES, better, cause, hindrances
-from sightline.why.seen import DERIVED, UNEXPLAINED, Seen, documents, further, look
+from sightline.why.looking import documents, further, look
+from sightline.why.seen import DERIVED, UNEXPLAINED, Seen
 from sightline.why.state import standing
 
 __all__ = [

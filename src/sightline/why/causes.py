@@ -6,31 +6,23 @@ fail for good; while the run goes on, one that does not start, is being lost, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sightline.documents.cause import Cause, CauseKind
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import moment
 from sightline.why import own
-from sightline.why.case import Case, Line, attempts_of
+from sightline.why.case import Case, attempts_of
+from sightline.why.naming import capital, evidence, fitting, made
 from sightline.why.pods import from_kubernetes
 from sightline.why.seen import Seen
-from sightline.why.table import AGAIN, ROWS, Facts, Row, matches
+from sightline.why.standstill import hindrance
+from sightline.why.table import AGAIN, ROWS
 from sightline.why.words import duration
 
 STAGES = {"gate": "validate", "refuse": "validate", "verdict": "evaluate"}  # tasks that are no stages
-PATIENCE = timedelta(minutes=2)  # for a pod that does not start, and of which nothing says why
-SILENCE = timedelta(minutes=10)  # without a sign from a task that runs
-SHOWN = 10  # lines of evidence
 WEAK: tuple[CauseKind, ...] = ("unknown", "vanished")
 LATE: tuple[CauseKind, ...] = ("timeout", "deadline", "terminated", "deleted")  # may hide what came before
-HANGS = (
-    "Nothing is repeated before its pod is gone, and that goes with its Node object, which an administrator removes: "
-    "kubectl delete node."
-)
-REPEATED = "Wait: it gets a new pod where Kubeflow Pipelines repeats it, else the run ends in a moment."
-LOSING: tuple[CauseKind, ...] = ("preempted", "node_lost", "deleted", "evicted")
 
 
 def cause(seen: Seen, earlier: Cause | None = None) -> Cause | None:
@@ -46,7 +38,7 @@ def cause(seen: Seen, earlier: Cause | None = None) -> Cause | None:
 
 def hindrances(seen: Seen) -> list[Cause]:
     """Return what each pod of a run that goes on waits for, or is in trouble by."""
-    return list(filter(None, (_of_standstill(seen, pod) for pod in _last(seen))))
+    return list(filter(None, (hindrance(seen, pod) for pod in _last(seen))))
 
 
 def better(old: Cause | None, new: Cause | None) -> Cause | None:
@@ -94,22 +86,22 @@ def _of_end(seen: Seen, earlier: Cause | None) -> Cause | None:
     if culprit is None:
         culprit = next((pod for pod in last if pod.task == workflow.EXIT and pod.state != "done"), None)
         if culprit and culprit.state != "failed":
-            return _of_standstill(seen, culprit)
+            return hindrance(seen, culprit)
     if culprit is None:
         return _without_a_pod(seen)
     case = Case(seen, culprit, attempts_of(seen, culprit))
     if culprit.message.startswith(workflow.STOPPED) or "with strategy" in culprit.message:
         return _stopped(case, earlier)
-    row, facts, line = _fitting(case, ROWS)
+    row, facts, line = fitting(case, ROWS)
     if row.kind == "timeout" and (inner := _while_waiting(case, earlier)):
         limit = facts["limit"].removeprefix(" of ")
-        sentence = f"{_capital(case.who)} never started, and its time limit{f' of {limit}' if limit else ''} ended it: "
+        sentence = f"{capital(case.who)} never started, and its time limit{f' of {limit}' if limit else ''} ended it: "
         return inner.model_copy(
-            update={"sentence": f"{sentence}{_what(inner)}.", "ended": True, "evidence": _evidence(case, inner)}
+            update={"sentence": f"{sentence}{_what(inner)}.", "ended": True, "evidence": evidence(case, inner)}
         )
     if row.waits:
         facts = facts | {"says": f"could not start: {row.says.format_map(facts)}"}
-    return _made(case, row, facts, line)
+    return made(case, row, facts, line)
 
 
 def _without_a_pod(seen: Seen) -> Cause | None:
@@ -162,7 +154,7 @@ def _stopped(case: Case, earlier: Cause | None) -> Cause:
         kind="terminated" if by_hand else inner.kind if inner else "deadline",
         task=case.pod.task,
         sentence=f"{who} while {at}.",
-        evidence=_evidence(case, inner),
+        evidence=evidence(case, inner),
         do=do,
         again=by_hand and inner is None,
         seen_at=moment(case.seen.at.timestamp()),
@@ -173,119 +165,12 @@ def _while_waiting(case: Case, earlier: Cause | None) -> Cause | None:
     """Return what kept a task from starting before its end overwrote that."""
     if case.started:
         return None
-    row, facts, line = _fitting(case, [row for row in ROWS if row.waits])
+    row, facts, line = fitting(case, [row for row in ROWS if row.waits])
     if row.waits:
-        return _made(case, row, facts | {"says": f"is waiting: {row.says.format_map(facts)}"}, line)
+        return made(case, row, facts | {"says": f"is waiting: {row.says.format_map(facts)}"}, line)
     return earlier if earlier and not earlier.ended and earlier.task == case.pod.task else None
 
 
 def _what(inner: Cause) -> str:
     """Return what stands in the way, out of `train is waiting: …`."""
     return inner.sentence.partition("is waiting: ")[2].rstrip(".") or inner.sentence.rstrip(".")
-
-
-# --- a run that goes on
-
-
-def _of_standstill(seen: Seen, pod: workflow.Pod) -> Cause | None:
-    """Return what a pod waits for, or that it is being lost or silent; None for one that is on its way or at work."""
-    case = Case(seen, pod, attempts_of(seen, pod))
-    if pod.state == "waiting":
-        row, facts, line = _fitting(case, [row for row in ROWS if row.waits])
-        if row.waits:
-            made = _made(case, row, facts | {"says": f"is waiting: {row.says.format_map(facts)}"}, line)
-            return made.model_copy(update={"ended": False, "again": False})
-        return _unexplained(case)
-    if pod.state != "running":
-        return None
-    row, facts, line = _fitting(case, [row for row in ROWS if row.kind in LOSING])
-    if row.kind in LOSING:
-        made = _made(case, row._replace(do=HANGS if row.kind == "node_lost" else REPEATED, again=False), facts, line)
-        return made.model_copy(update={"ended": False})
-    return _silent(case)
-
-
-def _unexplained(case: Case) -> Cause | None:
-    waited = case.seen.at - case.since if case.since else timedelta()
-    if waited < PATIENCE:
-        return None
-    stage = "for its image and volumes" if case.placed else "for a node"
-    return Cause(
-        kind="unknown",
-        task=case.pod.task,
-        sentence=f"{_capital(case.who)} has been waiting {stage} for {duration(waited.total_seconds())}, and nothing "
-        "says why.",
-        evidence=_evidence(case, None),
-        do=f"Its events may say it: kubectl describe pod {case.pod.name}.",
-        again=False,
-        ended=False,
-        seen_at=moment(case.seen.at.timestamp()),
-    )
-
-
-def _silent(case: Case) -> Cause | None:
-    """Return that a task gives no sign; None for one that does, or of which no signs can be seen."""
-    sign = case.seen.training.sign if case.training and case.seen.training else None
-    last = sign.at if sign else case.seen.signs.get(case.pod.name)
-    if last is None or case.seen.at - last < SILENCE:
-        return None
-    for_long = duration((case.seen.at - last).total_seconds())
-    limit = f" Its time limit of {duration(case.timeout)} ends it." if case.timeout else ""
-    return Cause(
-        kind="silent",
-        task=case.pod.task,
-        sentence=f"{_capital(case.who)} runs, and has given no sign for {for_long}.",
-        evidence=[*_evidence(case, None), *([] if sign else [f"log: last line at {last:%Y-%m-%d %H:%M:%S} UTC"])],
-        do=f'Look at its log; if it stands still, choose "Terminate" and start the run again.{limit}',
-        again=False,
-        ended=False,
-        seen_at=moment(case.seen.at.timestamp()),
-    )
-
-
-# --- the table
-
-
-def _fitting(case: Case, rows: Iterable[Row]) -> tuple[Row, Facts, Line]:
-    """Return the first row that fits a line, with its facts; the last row and the last line where none does."""
-    lines = case.lines or (Line("workflow", case.pod.message or "no message"),)
-    for row in rows:
-        for line in lines:
-            found = matches(row, line)
-            if found and (facts := row.parse(case, found)) is not None:
-                return row, {"do": ""} | dict(found.groups) | facts, line
-    return ROWS[-1], {"do": "", "words": case.pod.message or "nothing says how"}, lines[-1]
-
-
-def _made(case: Case, row: Row, facts: Facts, line: Line) -> Cause:
-    says = facts.get("says") or row.says.format_map(facts)
-    again = bool(facts["again"]) if "again" in facts else row.again
-    return Cause(
-        kind=row.kind,
-        task=case.pod.task,
-        sentence=f"{_capital(case.who)} {says}.",
-        evidence=_evidence(case, None, line),
-        do=row.do.format_map(facts) or AGAIN,
-        again=again,
-        seen_at=moment(case.seen.at.timestamp()),
-    )
-
-
-def _evidence(case: Case, inner: Cause | None, *first: Line) -> list[str]:
-    """Return what shows the cause: the line that says it, the others about the pod, and earlier attempts."""
-    shown = list(inner.evidence if inner else [])
-    for line in (*first, *case.lines):
-        if len(shown) < SHOWN and not any(line.text in other for other in shown):
-            shown.append(str(line))
-    number = len(case.attempts)
-    for place, pod in enumerate(case.attempts, start=1):
-        if pod.name != case.pod.name and pod.state == "failed":
-            shown.append(f"attempt {place} of {number}: {pod.message or 'failed'}")
-    if case.pod.name in case.seen.gone and case.placed:
-        shown.append(f"Kubernetes no longer has the pod {case.pod.name}")
-    return shown
-
-
-def _capital(who: str) -> str:
-    """Start a sentence with it; names of tasks stay as they are."""
-    return who[0].upper() + who[1:] if who.startswith("the ") else who
