@@ -111,6 +111,17 @@ def test_validate_empties_the_run_and_leaves_a_good_set_in_the_store_and_on_its_
     assert run.errors() == {}
 
 
+def test_a_training_that_may_stand_for_no_other_is_not_taken_from_the_clusters_cache(
+    sets: Sets, task: Callable[..., Task]
+) -> None:
+    source = sets.yolo()
+    for overrides, ends in (('{"train.max_hours": 1}', "#r1"), ('{"train.recover": "all"}', "#r1"), ("{}", "")):
+        done = task(validating(source, overrides=overrides))
+        assert done.returncode == 0, done.stderr
+        code = done.shown[0][6]
+        assert (code[64:], len(code[:64].strip("0123456789abcdef"))) == (ends, 0)
+
+
 def test_a_refused_set_ends_validate_well_and_the_run_in_refuse_with_the_same_words(
     run: RunStore, sets: Sets, tmp_path: Path, task: Callable[..., Task]
 ) -> None:
@@ -151,10 +162,11 @@ def test_a_wrong_configuration_replaces_what_an_earlier_attempt_left(
 def test_a_pipeline_on_one_machine_has_one_node_and_in_a_pod_as_many_as_its_account_may_start(
     run: RunStore, sets: Sets, task: Callable[..., Task]
 ) -> None:
-    here = task(validating(sets.yolo(), train_nodes="2"), KFP_POD_NAME=None)
+    asked = validating(sets.yolo(), train_nodes="2")
+    here = task(asked, KFP_POD_NAME=None)
     assert here.returncode == 2
     assert here.stderr.startswith("error: train.nodes: got 2, expected 1 for a pipeline on one machine")
-    in_pod = task(validating(sets.yolo(), train_nodes="2"), KUBECONFIG="/nowhere")
+    in_pod = task(asked, KUBECONFIG="/nowhere")
     assert in_pod.returncode == 2
     assert "this pod has no account for Kubernetes' API. Install the component several-nodes" in in_pod.stderr
     assert run.errors()["validate"].kind == "configuration"

@@ -45,7 +45,7 @@ def main(question: str) -> None:
         ("store", store),
         ("cache", lambda: cache(bool(asked["claims"]))),
         ("tracking", lambda: tracking(asked["register"])),
-        ("rights", rights),
+        ("rights", lambda: rights(bool(asked["several"]))),
         ("ending", ending),
     ):
         found += answered(check, part)
@@ -121,8 +121,8 @@ def tracking(register: Mapping[str, Any]) -> Iterator[Finding]:
         yield ok("tracking", f"MLflow at {redact(uri)} answers for experiment and model")
 
 
-def rights() -> Iterator[Finding]:
-    """Ask what this pod's account may do."""
+def rights(several: bool) -> Iterator[Finding]:
+    """Ask what this pod's account may do; a training on several nodes does more."""
     kubernetes = reach()
     if kubernetes is None:
         yield problem("rights", "Kubernetes gives this pod no account, and KFP and Argo need one in every task")
@@ -130,6 +130,7 @@ def rights() -> Iterator[Finding]:
     yield from account.missing(
         "the account of this pod",
         lambda right: kubernetes.may(right.verb, right.plural, group=right.group, name=right.name),
+        several=several,
     )
 
 

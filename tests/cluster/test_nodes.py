@@ -175,7 +175,7 @@ def test_a_start_without_a_place_for_all_ends_with_the_schedulers_words(several:
         set_wait(several, None)
     assert run.exit_code == 1
     assert run.summary["error"]["kind"] == "nodes"
-    assert "for all 2 nodes, and not all came. SIGHTLINE_NODES_WAIT sets the time" in message
+    assert "(SIGHTLINE_NODES_WAIT) for all 2 nodes, and 1 did not come:" in message
     assert "node 1 has not been heard of (no node takes its pod sightline-ranks-" in message
     assert "Insufficient cpu" in message
     assert ranks(run) == []

@@ -60,7 +60,9 @@ def installed(cluster: Cluster, folder: Path) -> list[dict[str, Any]]:
 def declare(cluster: Cluster, folder: Path, prefix: str) -> None:
     """What `make trigger` does."""
     declared = {"name": trigger(cluster), "prefix": prefix, "enabled": True, "quiet": "5s", "every": "10s"}
-    (folder / "triggers.yaml").write_text(yaml.safe_dump({"triggers": [declared | {"parameters": {"preset": "fast"}}]}))
+    (folder / "triggers.yaml").write_text(
+        yaml.safe_dump({"triggers": [declared | {"parameters": {"preset": "quickstart"}}]})
+    )
     (folder / "train.yaml").write_text(compiled(Options(deadline=HOUR)))
     subprocess.run(
         [ROOT / "manifests" / "trigger.sh", folder / "triggers.yaml", folder / "train.yaml"],
@@ -79,7 +81,7 @@ def test_one_run_for_each_state_of_the_data_though_the_service_is_killed(
     beginning = f"trigger-{trigger(ready)}-"
 
     def runs() -> list[Any]:
-        return sorted(ready.server.newest_runs(beginning), key=lambda run: run.created_at)
+        return sorted(ready.server.runs_with(beginning), key=lambda run: run.created_at)
 
     wait(lambda: serving(ready), "the service is ready")
     ready.bucket.put_folder(bad, watched)

@@ -16,11 +16,11 @@ import pytest
 from onnx import numpy_helper
 
 from sightline.config import DataConfig, RunConfig, TrainConfig, WeightsConfig
-from sightline.datasets.synthetic import draw
 from sightline.documents import ExportDocument, read
 from sightline.storage import sha256_file
 from sightline.validate import run as validate
 from tests.helpers import documents
+from tests.helpers.export_stage import run_stage
 from tests.helpers.finished_run import Finished
 
 pytestmark = pytest.mark.timeout(300)
@@ -77,27 +77,6 @@ def finished_training(checkpoint: Path, folder: Path, snapshot: str, size: int) 
     return folder
 
 
-def run_stage(train: Path, snapshot: str, out: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """Run the stage in a process of its own; the engine keeps state, and warns, in the one it is imported into."""
-    code = (
-        "import json, sys\n"
-        "from pathlib import Path\n"
-        "from sightline.config import ExportConfig\n"
-        "from sightline.errors import SightlineError\n"
-        "from sightline.export import run\n"
-        "train, snapshot, out, options = sys.argv[1:]\n"
-        "try:\n"
-        "    run(train=Path(train), snapshot=snapshot, config=ExportConfig(**json.loads(options)),"
-        " out=Path(out))\n"
-        "except SightlineError as error:\n"
-        "    sys.exit(f'{type(error).__name__}: {error}')\n"
-    )
-    arguments = [str(train), snapshot, str(out), json.dumps(options)]
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "nms_free"), [("yolov8n.pt", False), ("yolo11n.pt", False), ("yolo26n.pt", False), ("yolo26n.pt", True)]
 )
@@ -121,31 +100,6 @@ def test_family_passes_on_photographs(
     ]
 
 
-@pytest.mark.e2e
-@pytest.mark.slow
-def test_yolo12_trained_briefly_passes(tmp_path: Path) -> None:
-    """No official checkpoint at hand: a short training, through the command line's own stages."""
-    draw(tmp_path / "data")
-    sets = ["train.epochs=5", "train.image_size=96", "train.batch=8", "train.nominal_batch=8", "train.lr0=0.004"]
-    sets += ["train.augment.mosaic=0", "train.warmup_epochs=1"]
-    options = [text for value in sets for text in ("--set", value)]
-    commands = [
-        ["validate", "--data", "data", "--weights", "yolo12n.yaml", *options],
-        ["train"],
-        ["export"],
-    ]
-    for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "sightline", *command, "--run", "run"],
-            cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    document = read(ExportDocument, tmp_path / "run" / "export")
-    assert document.architecture == "yolo12n"
-    assert document.parity.passed
-    assert document.parity.matched > 0
-
-
 def test_same_checkpoint_gives_the_same_bytes_without_dates_or_paths(
     quickstart: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,7 +120,7 @@ def test_nms_free_head_of_a_family_without_one_is_refused(
     snapshot = quickstart.summary["data"]["snapshot"]
     done = run_stage(quickstart.folder / "train", snapshot, tmp_path / "export", nms_free=True)
     assert done.returncode == 1
-    assert "only yolo26 has one" in done.stderr
+    assert "only yolov10 and yolo26 have one" in done.stderr
     assert not (tmp_path / "export").exists()
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from pipelines.compile import compiled
 from pipelines.options import Options
-from sightline.cluster.account import RIGHTS
+from sightline.cluster.account import RANKS, RIGHTS, Right
 from sightline.cluster.findings import Finding, ok
 from sightline.cluster.questions import Questions
 from sightline.orchestrate import cluster_check, versions
@@ -416,8 +416,11 @@ def test_what_the_account_lacks_is_named(check: Check, kubernetes_server: Kubern
     assert only(check(), "account")[0] == "problem"
 
 
-def test_rights_are_those_that_the_manifests_give() -> None:
-    objects = yaml.safe_load_all((ROOT / "manifests" / "base" / "account.yaml").read_text())
+@pytest.mark.parametrize(
+    ("file", "rights"), [("base/account.yaml", RIGHTS), ("components/several-nodes/role.yaml", RANKS)]
+)
+def test_rights_are_those_that_the_manifests_give(file: str, rights: tuple[Right, ...]) -> None:
+    objects = yaml.safe_load_all((ROOT / "manifests" / file).read_text())
     role = next(each for each in objects if each["kind"] == "Role")
     given = {
         (verb, plural, group, name)
@@ -427,7 +430,25 @@ def test_rights_are_those_that_the_manifests_give() -> None:
         for group in rule["apiGroups"]
         for name in rule.get("resourceNames", [""])
     }
-    assert given == {tuple(right) for right in RIGHTS}
+    assert given == {tuple(right) for right in rights}
+
+
+def test_a_training_on_several_nodes_needs_room_and_rights_for_all_of_them(
+    check: Check, kubernetes_server: KubernetesDouble
+) -> None:
+    usual(kubernetes_server, node("gpu-1", gpus=1), node("gpu-2", gpus=1))
+    three = {**GPUS, "train_nodes": "3", "train_batch": "12"}
+    kubernetes_server.rights = lambda user, attributes: attributes["resource"] != "jobs"
+    assert only(check(**GPUS), "rights")[0] == "ok"
+    found = check(**three)
+    assert "may not create jobs, get jobs, list jobs, delete jobs, so that a training" in only(found, "rights")[1]
+    level, words = said(found, "nodes")[0]
+    assert (level, "2 of 2 nodes could take it: they hold 2 of 3 such pods" in words) == ("problem", True)
+    kubernetes_server.add(node("gpu-3", gpus=2))
+    assert said(check(**three), "nodes")[0][0] == "ok"
+    kubernetes_server.add(pod("notebook-0", "gpu-2", nvidia="1"), pod("notebook-1", "gpu-3", nvidia="1"))
+    level, words = said(check(**three), "nodes")[0]
+    assert (level, "2 of 3 such pods fit now" in words) == ("warning", True)
 
 
 def test_settings_without_which_validate_refuses_a_run_are_problems(

@@ -1,4 +1,4 @@
-"""The pods of a training's other nodes: what they are made of, and that each is looked after and none is left."""
+"""The pods of a training's other nodes: each is looked after, and none is left."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 
 from sightline import rank_pods
 from sightline.cluster import reach
-from sightline.cluster.pod_words import in_words
-from sightline.cluster.rank_job import job
 from sightline.cluster.ranks import Ranks, lacking
 from sightline.config import TrainConfig
 from sightline.config.presets import resolve
+from sightline.config.train_config import Augmentation
 from sightline.documents import AttemptSettings
+from sightline.documents.stage_record import read_records
 from sightline.errors import ClusterUsageError, ConfigError, NodesMissing, SightlineError
 from sightline.run_store import RunStore
 from sightline.storage import open_store
@@ -30,6 +30,7 @@ from sightline.train.launch import free_port
 from sightline.train.nodes import Coordinator, Limits, Node, identity
 from sightline.train.nodes.judging import by_all
 from sightline.train.rank import Share
+from tests.helpers.command import sightline
 from tests.helpers.job_of_processes import Jobs, running, until
 from tests.helpers.kubernetes_double import KubernetesDouble, serving
 from tests.helpers.left_in_store import leave
@@ -40,82 +41,8 @@ SAME = {"snapshot": "5" * 64}
 QUICK = Limits(beat=0.1, answer=5, silent=2, grace=0.5, ending=3, gather=20, leader=3, remind=1)
 
 
-def made(pod: dict[str, Any], **variables: str) -> dict[str, Any]:
-    return job(pod, "ranks", run_id=RUN, count=3, command=["python", "-m", "a"], variables=variables)
-
-
 def named(items: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in items}
-
-
-def test_a_rank_gets_what_train_was_given_and_nothing_of_argos_or_kfps() -> None:
-    found = made(RECORDED, SIGHTLINE_RUN_ID=RUN)
-    ours = {"sightline.ml/stage": "rank", "sightline.ml/run": RUN}
-    template, spec = found["spec"]["template"], found["spec"]["template"]["spec"]
-    assert found["metadata"]["labels"] == template["metadata"]["labels"] == ours
-    assert set(template["metadata"]["annotations"]) == {
-        "cluster-autoscaler.kubernetes.io/safe-to-evict", "karpenter.sh/do-not-disrupt", "sidecar.istio.io/inject"
-    }  # fmt: skip
-    (owner,) = found["metadata"]["ownerReferences"]
-    assert (owner["kind"], owner["name"], owner["uid"]) == (
-        "Pod", RECORDED["metadata"]["name"], RECORDED["metadata"]["uid"]
-    )  # fmt: skip
-    (main,) = spec["containers"]
-    (train,) = [each for each in RECORDED["spec"]["containers"] if each["name"] == "main"]
-    assert [main[key] for key in ("image", "resources", "securityContext")] == [
-        train[key] for key in ("image", "resources", "securityContext")
-    ]
-    assert "initContainers" not in spec
-    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("sightline", False)
-    assert (spec["restartPolicy"], spec["tolerations"]) == ("Never", RECORDED["spec"]["tolerations"])
-    mounts = {each["mountPath"] for each in main["volumeMounts"]}
-    assert mounts == {"/tmp", "/dev/shm", "/gcs", "/s3", "/minio", "/.local", "/.cache", "/.config"}
-    assert {each["name"] for each in spec["volumes"]} == {each["name"] for each in main["volumeMounts"]}
-    assert named(spec["volumes"])["shm"] == named(RECORDED["spec"]["volumes"])["shm"]
-
-
-def test_its_environment_is_trains_with_references_kept_and_the_run_as_a_value() -> None:
-    pod = copy.deepcopy(RECORDED)
-    (train,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
-    pod["metadata"]["annotations"]["sightline.ml/words"] = "some"
-    reference = {"fieldRef": {"fieldPath": "metadata.annotations['sightline.ml/words']"}}
-    train["env"].append({"name": "OF_AN_ANNOTATION", "valueFrom": reference})
-    (main,) = made(pod, SIGHTLINE_RUN_ID=RUN, SIGHTLINE_RANK='{"hook": "$(HOME)"}')["spec"]["template"]["spec"][
-        "containers"
-    ]
-    env = named(main["env"])
-    assert len(env) == len(main["env"])
-    assert env["SIGHTLINE_RUN_ID"] == {"name": "SIGHTLINE_RUN_ID", "value": RUN}
-    assert env["OF_AN_ANNOTATION"]["value"] == "some"
-    assert env["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]["name"] == "sightline-s3"
-    assert env["SIGHTLINE_STORE"]["valueFrom"]["configMapKeyRef"]["key"] == "SIGHTLINE_STORE"
-    assert env["KFP_POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
-    assert env["SIGHTLINE_RANK"]["value"] == '{"hook": "$$(HOME)"}'  # as Kubernetes escapes what it would replace
-    assert not [name for name in env if name.startswith("ARGO_")]
-
-
-def test_queue_claim_and_placement_reach_the_ranks() -> None:
-    pod = copy.deepcopy(RECORDED)
-    pod["metadata"]["labels"] |= {"kueue.x-k8s.io/queue-name": "gpus", "sightline.ml/owner": "team"}
-    pod["spec"]["volumes"].append({"name": "cache", "persistentVolumeClaim": {"claimName": "datasets"}})
-    (train,) = [each for each in pod["spec"]["containers"] if each["name"] == "main"]
-    train["volumeMounts"].append({"name": "cache", "mountPath": "/tmp/sightline"})
-    placement = {
-        "nodeSelector": {"gpu": "a100"},
-        "runtimeClassName": "nvidia",
-        "priorityClassName": "low",
-        "imagePullSecrets": [{"name": "registry"}],
-    }
-    pod["spec"] |= placement
-    found = made(pod)
-    labels, template = found["metadata"]["labels"], found["spec"]["template"]
-    assert labels["kueue.x-k8s.io/queue-name"] == "gpus"
-    assert "kueue.x-k8s.io/queue-name" not in template["metadata"]["labels"]  # Kueue admits the Job as a whole
-    assert labels["sightline.ml/owner"] == template["metadata"]["labels"]["sightline.ml/owner"] == "team"
-    assert {key: template["spec"][key] for key in placement} == placement
-    assert named(template["spec"]["volumes"])["cache"]["persistentVolumeClaim"] == {"claimName": "datasets"}
-    assert found["spec"]["completions"] == found["spec"]["parallelism"] == 3
-    assert found["spec"]["activeDeadlineSeconds"] == RECORDED["spec"]["activeDeadlineSeconds"]
 
 
 @pytest.fixture
@@ -193,8 +120,14 @@ def test_what_the_account_may_not_do_is_named(server: KubernetesDouble) -> None:
     assert lacking(kubernetes) == ["create jobs", "list jobs", "delete jobs", "list pods"]
 
 
-PULL = {"waiting": {"reason": "ErrImagePull", "message": "no"}}
-KILLED = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+def test_a_pipeline_on_this_machine_refuses_several_nodes_before_it_starts(tmp_path: Path) -> None:
+    done = sightline("run", "--set", "train.nodes=2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "error: train.nodes: got 2, expected 1 for a pipeline on one machine, which is one node."
+    )
+    assert "sightline submit --param train_nodes=" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_right_to_start_pods_validate_ends_and_names_the_component(
@@ -260,44 +193,6 @@ def test_conclude_removes_what_a_run_of_several_nodes_left_or_says_that_it_may_n
     leave(alone, tmp_path / "alone", ["validate"])
     rank_pods.sweep(alone)
     assert len(server.requests) == requests
-
-
-CONDITION = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available: 3 Insufficient gpu."}
-
-
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        ({"phase": "Pending", "conditions": [CONDITION]}, "No node takes its pod p: 0/3 nodes are available: 3 Insuff"),
-        (
-            {"phase": "Pending", "containerStatuses": [{"state": PULL}]},
-            "Its pod p waits (ErrImagePull): no.",
-        ),
-        ({"phase": "Pending"}, "Its pod p starts on a."),
-        ({"phase": "Running"}, "Its pod p runs on a."),
-        (
-            {"phase": "Failed", "containerStatuses": [{"state": KILLED}]},
-            "Its pod p was ended by its memory limit (2Gi): OOMKilled, exit code 137.",
-        ),
-        (
-            {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
-            "Its pod p ended (Evicted): The node was low on resource: memory.",
-        ),
-        (
-            {
-                "phase": "Failed",
-                "containerStatuses": [
-                    {"state": {"terminated": {"reason": "Error", "exitCode": 2, "message": "train.gpus: got 8"}}}
-                ],
-            },
-            "Its pod p ended (Error, exit code 2): train.gpus: got 8.",
-        ),
-    ],
-)  # fmt: skip
-def test_a_pod_is_described_in_kubernetes_words(status: dict[str, Any], said: str) -> None:
-    container = {"name": "main", "resources": {"limits": {"memory": "2Gi"}}}
-    pod = {"metadata": {"name": "p"}, "spec": {"nodeName": "a", "containers": [container]}, "status": status}
-    assert in_words(pod).startswith(said)
 
 
 def test_a_job_without_a_pod_says_why_as_far_as_it_may_be_known(server: KubernetesDouble) -> None:
@@ -376,7 +271,9 @@ def test_a_start_without_all_ranks_ends_with_kubernetes_words_and_their_last_lin
         Coordinator(Node(rank=0, count=2, address="127.0.0.1", port=port), SAME, limits, launcher) as leader,
     ):
         leader.start_attempt(1, {})
-    assert str(missing.value).startswith("Node 0 waited 2 s for all 2 nodes, and not all came. SIGHTLINE_NODES_WAIT")
+    assert str(missing.value).startswith(
+        "Node 0 waited 2 s (SIGHTLINE_NODES_WAIT) for all 2 nodes, and 1 did not come:"
+    )
     assert "node 1 has not been heard of (its pod sightline-ranks-8d74825c-db0d0-1-0-" in str(missing.value)
     assert "ended (Error, exit code 3)" in str(missing.value)
 
@@ -416,3 +313,36 @@ def test_a_rank_that_cannot_train_tells_node_0_why(sets: Any, validate: Callable
     assert str(told.value).startswith("Node 1 (")
     assert uri.rpartition("/")[2] in str(told.value)
     assert uri.rpartition("/")[2] in said
+
+
+@pytest.mark.slow
+def test_the_task_train_trains_on_two_nodes_and_leaves_nothing(
+    server: KubernetesDouble, tmp_path: Path, sets: Any, validate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = validate(sets.yolo()).snapshot
+    monkeypatch.delenv("SIGHTLINE_RUNS")
+    monkeypatch.setenv("SIGHTLINE_RUN_ID", RUN)
+    monkeypatch.setenv("KFP_POD_NAME", RECORDED["metadata"]["name"])
+    monkeypatch.setenv("KFP_POD_UID", RECORDED["metadata"]["uid"])
+    augment = Augmentation(mosaic=0)
+    config = TrainConfig(nodes=2, epochs=2, image_size=64, batch=2, workers=0, augment=augment)
+    given = {
+        "snapshot": snapshot,
+        "weights": "architecture:yolo11n.yaml",
+        "config": config.model_dump_json(),
+        "code": "c0" * 32,
+    }
+    artifact = f"class Made: path, metadata = {str(tmp_path / 'made')!r}, {{}}"
+    code = f"from sightline import tasks\n{artifact}\ntasks.train(**{given!r}, checkpoint=Made)"
+    with running(server) as jobs:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        until(lambda: not jobs.pods(), "a rank is left")
+    assert len(jobs.ended) == 1  # it ended by itself, or train removed it first
+    assert jobs_of(server) == []
+    record = read_records(tmp_path / "made")["train"].documents["train.json"]
+    assert (record["world_size"], record["epochs_completed"], len(record["attempts"])) == (2, 2, 1)
+    assert "node 1: process 1 of 2: " in done.stdout
+    digests = [line.split()[-1] for line in done.stdout.splitlines() if "ends with weights" in line]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1

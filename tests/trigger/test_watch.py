@@ -123,6 +123,23 @@ def test_runs_of_others_do_not_count(
     }
 
 
+def test_a_server_of_several_users_gets_the_token_of_the_pod_also_after_it_was_renewed(
+    service: Service, client: Minio, kfp_server: StandIn, s3: str, tmp_path: Path
+) -> None:
+    kfp_server.multi_user, kfp_server.token = True, "first"
+    token = tmp_path / "token"
+    token.write_text("first")
+    put(client, s3, "cells/1.jpg")
+    service.start(KFP_NAMESPACE="team-a", KF_PIPELINES_SA_TOKEN_PATH=str(token))
+    service.wait(lambda: record(client, s3))
+    kfp_server.token = "second"
+    token.write_text("second")
+    put(client, s3, "cells/2.jpg")
+    service.wait(lambda: len(kfp_server.runs) == 2)
+    assert {experiment.namespace for experiment in kfp_server.experiments.values()} == {"team-a"}
+    assert "Trying again." not in service.log
+
+
 def test_an_event_brings_the_listing_forward(
     service: Service, client: Minio, kfp_server: StandIn, s3: str, tmp_path: Path
 ) -> None:

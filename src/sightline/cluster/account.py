@@ -1,6 +1,6 @@
 """The service account of a run's pods: that it is there, and may do what KFP and Argo do under it.
 
-The rights are those of the Role in manifests/base/account.yaml.
+The rights are those of the Roles in manifests/base/account.yaml and manifests/components/several-nodes.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ RIGHTS = (
     Right("get", "configmaps", name="kfp-launcher"),
     Right("get", "secrets", name="mlpipeline-minio-artifact"),
 )
+RANKS = (  # what starts, watches and removes the other nodes of a training
+    *(Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")),
+    *(Right(verb, "pods") for verb in ("get", "list")),
+)
 
 
 def account(kubernetes: Kubernetes, name: str) -> Iterator[Finding]:
@@ -50,21 +54,31 @@ def account(kubernetes: Kubernetes, name: str) -> Iterator[Finding]:
     yield ok("account", f"the service account {name} is there")
 
 
-def rights(kubernetes: Kubernetes, name: str) -> Iterator[Finding]:
-    """Yield what an account lacks, as Kubernetes decides it; takes the right to ask for other accounts."""
+def rights(kubernetes: Kubernetes, name: str, *, several: bool) -> Iterator[Finding]:
+    """Yield what an account lacks, as Kubernetes decides it; takes the right to ask for other accounts.
+
+    `several` says whether training takes several nodes.
+    """
     user = f"system:serviceaccount:{kubernetes.namespace}:{name}"
-    yield from missing(f"the account {name}", lambda right: _may(kubernetes, user, right))
+    yield from missing(f"the account {name}", lambda right: _may(kubernetes, user, right), several=several)
 
 
-def missing(who: str, may: Callable[[Right], bool]) -> Iterator[Finding]:
-    """Yield which of the rights that KFP and Argo use an account lacks."""
+def missing(who: str, may: Callable[[Right], bool], *, several: bool) -> Iterator[Finding]:
+    """Yield which of the rights that KFP, Argo and a training on several nodes use an account lacks."""
     lacks = [right for right in RIGHTS if not may(right)]
     if needed := [right.words for right in lacks if not right.name]:
         yield problem("rights", f"{who} may not {', '.join(needed)}: a run fails under it. manifests/base has a Role")
     if named := [right.words for right in lacks if right.name]:
         yield warning("rights", f"{who} may not {', '.join(named)}, where KFP keeps its settings unless told otherwise")
-    if not lacks:
-        yield ok("rights", f"{who} may do what KFP and Argo do under it")
+    ranks = [right.words for right in RANKS if not may(right)] if several else []
+    if ranks:
+        yield problem(
+            "rights",
+            f"{who} may not {', '.join(ranks)}, so that a training cannot start its other nodes. "
+            "manifests/components/several-nodes has a Role",
+        )
+    if not lacks and not ranks:
+        yield ok("rights", f"{who} may do what a run does under it")
 
 
 def _may(kubernetes: Kubernetes, user: str, right: Right) -> bool:

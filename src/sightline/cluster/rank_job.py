@@ -29,7 +29,8 @@ OF_CONTAINER = ("image", "imagePullPolicy", "env", "envFrom", "resources", "secu
 THEIRS = ("/var/run/argo", "/argo", "/kfp-launcher", "/var/run/secrets/kubernetes.io")  # where they mount
 BY_ARGO = "ARGO_"  # how its variables begin
 META = re.compile(r"metadata\.(labels|annotations)\['(.+)'\]")
-FAILURES = 6  # pods that the Job replaces, each after twice the time, from 10 s on
+# Pods that the Job replaces, each after twice the time, from 10 s on; also one that hangs in deletion on a lost node.
+FAILURES = 6
 DEADLINE = 3 * 86400  # seconds, where train's pod has none
 KEPT = 600  # seconds for which a Job that is over stays: long enough to read why
 GRACE = 10  # seconds from SIGTERM to SIGKILL; a rank keeps nothing that it would have to save

@@ -137,8 +137,8 @@ class PipelineParameters(Part):
     )
     preset: Annotated[str, Choices((AUTO, *PRESETS))] = Field(
         AUTO,
-        description="Recipe for all that is left to it: quickstart, fast, balanced or accurate; auto takes quickstart "
-        "for the drawn set and balanced for yours.",
+        description="Recipe for all that is left to it: quickstart, fast, balanced, accurate or finetune; auto takes "
+        "quickstart for the drawn set and balanced for yours.",
     )
     register_alias: Annotated[Text, Sets("register.alias")] = Field(
         PRESET, description="Alias that a registered version receives, such as champion; the preset's is candidate."

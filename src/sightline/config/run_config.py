@@ -61,12 +61,14 @@ class WeightsConfig(Part):
         "yolo11n.pt",
         min_length=1,
         description="A path, an s3:// URI, an official name (yolo11n.pt), or an architecture to train from scratch "
-        "(yolo11n.yaml).",
+        "(yolo11n.yaml, or a file that describes your own).",
     )
     sha256: Annotated[str | None, AfterValidator(_digest)] = Field(
         None, description="The sha256 that the file must have; official names bring theirs."
     )
-    trust: bool = Field(False, description="Unpickle a checkpoint whose sha256 is not known.")
+    trust: bool = Field(
+        False, description="Unpickle a checkpoint whose sha256 is not known, or build a network of your own."
+    )
     download: bool = Field(False, description="Fetch an official name over the network if no cache has it.")
 
 
@@ -74,7 +76,7 @@ class ExportConfig(Part):
     """How the checkpoint becomes the file that ships."""
 
     opset: int = Field(18, ge=17, le=20, description="ONNX operator set.")
-    nms_free: bool = Field(False, description="Use the one-to-one head of yolo26, which needs no NMS.")
+    nms_free: bool = Field(False, description="Use the one-to-one head of yolov10 and yolo26, which needs no NMS.")
     iou: Fraction = Field(0.7, description="Overlap (IoU) above which NMS drops the weaker of two boxes of a class.")
     max_det: int = Field(300, ge=1, le=3000, description="Most detections per image.")
     tolerance: float = Field(

@@ -73,6 +73,7 @@ from sightline.documents.train import (
     Ending,
     Epoch,
     Hardware,
+    OptimizerUsed,
     Preflight,
     TrainDocument,
 )
@@ -84,6 +85,7 @@ from sightline.documents.validate import (
 )
 from sightline.documents.weights import (
     Architecture,
+    PinnedArchitecture,
     PinnedWeights,
     WeightsReference,
     parse_weights,
@@ -117,8 +119,10 @@ __all__ = [
     "Hardware",
     "Histogram",
     "JudgedStatus",
+    "OptimizerUsed",
     "Parity",
     "Part",
+    "PinnedArchitecture",
     "PinnedWeights",
     "PredictionsFile",
     "Preflight",

@@ -23,7 +23,7 @@ class Weights(Part):
 
     @property
     def sha256(self) -> str | None:
-        """Digest of the checkpoint; null when training from scratch."""
+        """Digest of the checkpoint, or of a network of the user's own; null for one of the engine's, from scratch."""
         return self.reference.sha256
 
 

@@ -11,7 +11,7 @@ from sightline.documents.base import Part, Sha256
 from sightline.errors import WeightsError, shortened
 
 ARCHITECTURE = re.compile(r"architecture:([\w-]+\.yaml)")
-PINNED = re.compile(r"((?:file|s3)://.+)#sha256=([0-9a-f]{64})")
+PINNED = re.compile(r"(architecture:)?((?:file|s3)://.+)#sha256=([0-9a-f]{64})")
 
 
 class Architecture(Part):
@@ -33,6 +33,22 @@ class Architecture(Part):
         return f"architecture:{self.architecture}"
 
 
+class PinnedArchitecture(Part):
+    """A network that the user describes, in a store, trained from scratch."""
+
+    architecture_uri: str = Field(pattern=r"^(file|s3)://", description="Where the description lies in the store.")
+    sha256: Sha256 = Field(description="Digest of the description.")
+
+    @property
+    def start(self) -> str:
+        """What a document of the training names it by."""
+        return self.architecture_uri
+
+    def text(self) -> str:
+        """Return the form that `parse` reads."""
+        return f"architecture:{self.architecture_uri}#sha256={self.sha256}"
+
+
 class PinnedWeights(Part):
     """A checkpoint in a store, identified by the digest of its bytes."""
 
@@ -49,15 +65,23 @@ class PinnedWeights(Part):
         return f"{self.uri}#sha256={self.sha256}"
 
 
+KINDS = {"architecture": Architecture, "description": PinnedArchitecture, "checkpoint": PinnedWeights}
+
+
 def _kind(value: Any) -> str:
-    """Tell which of the two a value means, so that a mistake in it is named as that one's."""
-    if isinstance(value, Architecture | PinnedWeights):
-        return "architecture" if isinstance(value, Architecture) else "checkpoint"
-    return "architecture" if isinstance(value, dict) and "architecture" in value else "checkpoint"
+    """Tell which of the three a value means, so that a mistake in it is named as that one's."""
+    for kind, made in KINDS.items():
+        if isinstance(value, made):
+            return kind
+    keys = value if isinstance(value, dict) else ()
+    return "architecture" if "architecture" in keys else "description" if "architecture_uri" in keys else "checkpoint"
 
 
 WeightsReference = Annotated[
-    Annotated[Architecture, Tag("architecture")] | Annotated[PinnedWeights, Tag("checkpoint")], Discriminator(_kind)
+    Annotated[Architecture, Tag("architecture")]
+    | Annotated[PinnedArchitecture, Tag("description")]
+    | Annotated[PinnedWeights, Tag("checkpoint")],
+    Discriminator(_kind),
 ]
 
 
@@ -66,8 +90,12 @@ def parse_weights(text: str) -> WeightsReference:
     if found := ARCHITECTURE.fullmatch(text):
         return Architecture(architecture=found[1])
     if found := PINNED.fullmatch(text):
-        return PinnedWeights(uri=found[1], sha256=found[2])
+        described, uri, sha256 = found.groups()
+        if described:
+            return PinnedArchitecture(architecture_uri=uri, sha256=sha256)
+        return PinnedWeights(uri=uri, sha256=sha256)
     raise WeightsError(
         f"weights: got '{shortened(text)}', expected what validate returns: architecture:NAME.yaml, or "
-        "URI#sha256=DIGEST with the 64 digits of the checkpoint's sha256."
+        "URI#sha256=DIGEST with the 64 digits of the sha256 of a checkpoint, or of a description with architecture: "
+        "before the URI."
     )

@@ -33,7 +33,9 @@ def select_head(model: Any, nms_free: bool, max_det: int = 300) -> None:
     Raises ConfigError if the model has no nms-free head and one is asked for.
     """
     if nms_free and getattr(model.model[-1], "one2one_cv2", None) is None:
-        raise ConfigError("export.nms_free: got true, but this model has no one-to-one head; only yolo26 has one.")
+        raise ConfigError(
+            "export.nms_free: got true, but this model has no one-to-one head; only yolov10 and yolo26 have one."
+        )
     model.end2end = nms_free
     model.model[-1].max_det = max_det
 

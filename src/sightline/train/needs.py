@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from sightline.config import TrainConfig
+from sightline.config import TrainConfig, sides
 from sightline.runtime.shared_memory import CHANNELS, TRAIN_AHEAD
+from sightline.weights.official import LEAST_PARAMETERS
 
-# Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190 on yolov8, 11,
-# 12 and 26; of each size the leanest architecture counts, so that nothing is refused that could work.
+# Memory of a training on the CPU in float32, in bytes, measured with torch 2.13 and Ultralytics 8.4.190; of each size
+# the leanest architecture counts, so that nothing is refused that could work.
 LIBRARIES = 380_000_000  # once: code that all processes share
 PROCESS = 500_000_000  # each process, with a nano model, before any image
 MODEL = {"n": 0, "s": 180_000_000, "m": 400_000_000, "l": 500_000_000, "x": 1_100_000_000}  # each process, beyond that
-IMAGE = {"n": 250_000_000, "s": 420_000_000, "m": 800_000_000, "l": 1_000_000_000, "x": 1_400_000_000}  # at 640 pixels
+IMAGE = {"n": 225_000_000, "s": 400_000_000, "m": 770_000_000, "l": 975_000_000, "x": 1_400_000_000}  # at 640 pixels
 LOADER = 80_000_000  # each process that loads images
 SIDE = 640
 
-# Of the leanest official model of each size: half the bytes of its file, which holds float16.
-PARAMETERS = {"n": 2_600_000, "s": 9_300_000, "m": 20_000_000, "l": 25_300_000, "x": 56_900_000}
+PARAMETERS = LEAST_PARAMETERS
 HALF, SINGLE = 2, 4  # bytes of a number in float16 and float32
 CHECKPOINTS = 4  # in the work folder at once: the newest two, the best, and the next one while it is written
 RESULT = 4 * HALF  # bytes of a parameter in best.pt and last.pt together: weights in both, in one the optimizer's means
@@ -36,8 +36,8 @@ def memory(config: TrainConfig, size: str, cores: int) -> int:
     need = LIBRARIES + processes * (PROCESS + loaders(config, cores) * LOADER)
     if config.gpus:  # the images of a batch lie in the GPU's memory
         return need
-    images = config.batch // config.nodes
-    return need + processes * MODEL[size] + round(images * IMAGE[size] * (config.image_size / SIDE) ** 2)
+    images, side = config.batch // config.nodes, sides(config.image_size, config.multi_scale)[1]
+    return need + processes * MODEL[size] + round(images * IMAGE[size] * (side / SIDE) ** 2)
 
 
 def batch(config: TrainConfig) -> int:

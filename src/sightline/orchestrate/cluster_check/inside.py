@@ -35,6 +35,7 @@ def ask(
         "environment": [asdict(each) for each in references(tasks)],
         "register": config.register_.model_dump(mode="json"),
         "claims": [claim.name for claim in like.claims],
+        "several": any(task.count > 1 for task in tasks),
     }
     made = job.body(like, tasks, account=account, wait=wait, question=question)
     try:

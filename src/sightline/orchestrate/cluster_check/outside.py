@@ -151,7 +151,8 @@ def _ask(questions: Questions, api: Kubernetes, tasks: Sequence[Needs], service_
     """Start the questions about what tasks need of the namespace and the nodes."""
     questions.ask("namespace", partial(namespace.namespace, api, tasks))
     questions.ask("account", partial(account.account, api, service_account))
-    questions.ask("rights", partial(account.rights, api, service_account))
+    several = any(task.count > 1 for task in tasks)
+    questions.ask("rights", partial(account.rights, api, service_account, several=several))
     questions.ask("settings", partial(settings.config_maps, api, tasks))
     rules = cache(partial(limits.rules, api))
 

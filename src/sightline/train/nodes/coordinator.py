@@ -180,8 +180,8 @@ class Coordinator:
         wait.complete = wait.complete if away else now
         if now - wait.complete > self.limits.gather:
             raise NodesMissing(
-                f"Node 0 waited {now - wait.complete:.0f} s for all {self.node.count} nodes, and not all came. "
-                + (f"{WAIT} sets the time. What is known of them:" if self.launcher else self._advice()),
+                f"Node 0 waited {now - wait.complete:.0f} s ({WAIT}) for all {self.node.count} nodes, and "
+                f"{len(away)} did not come{self._advice()}",
                 [text for rank in away for text in (self._why_away(rank), *self.relay.last(rank))],
             )
         if now - wait.reminded > self.limits.remind:
@@ -190,10 +190,9 @@ class Coordinator:
             progress.notice(f"waiting for {self.node.count} nodes, {now - wait.since:.0f} s so far: {names}.")
 
     def _advice(self) -> str:
-        return (
-            f"Start `sightline train` on each of them; they need a way to {self.node.address}:{self.node.port}. {WAIT} "
-            "sets the time. What is known of them:"
-        )
+        if self.launcher:
+            return ":"
+        return f". Start `sightline train` on each of them; they need a way to {self.node.address}:{self.node.port}:"
 
     def _why_away(self, rank: int) -> str:
         """Say why an attempt cannot start with a node, in the cluster's words too."""
