@@ -25,7 +25,7 @@ export SIGHTLINE_IMAGES := $(IMAGES)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check manifests secrets format compile submit schedule bench faults lock images push test-images test-cluster wheel clean
+.PHONY: help install run test check manifests secrets format compile submit schedule trigger bench faults lock images push test-images test-cluster wheel clean
 
 help: ## list the targets
 	@echo "Sightline: labelled images in; a registered ONNX detector out."
@@ -89,6 +89,10 @@ submit: $(STAMP) ## upload the pipeline to the server at KFP_ENDPOINT and start 
 
 schedule: $(STAMP) ## make the recurring runs there match pipelines/schedules.yaml (ARGS=--dry-run)
 	@$(BIN)/sightline schedule $(COMPILED) $(ARGS)
+
+trigger: $(STAMP) $(TOOLS)/.installed ## hand pipelines/triggers.yaml and build/train.yaml to the service on the cluster (NAMESPACE=kubeflow)
+	@$(BIN)/sightline trigger --dry-run $(COMPILED)
+	@KUBECTL="$${KUBECTL:-$(TOOLS)/bin/kubectl}" manifests/trigger.sh pipelines/triggers.yaml build/train.yaml
 
 bench: $(STAMP) ## measure time and memory against plain Ultralytics (needs SIGHTLINE_TEST_DATA)
 	@$(BIN)/python -m tests.bench $(ARGS)

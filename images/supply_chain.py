@@ -32,6 +32,7 @@ CLASSIFIERS = {  # what packages without an SPDX expression say
 }
 BY_HAND = {  # read in the package, whose metadata says nothing or says it in other words
     "faster-coco-eval": "Apache-2.0",
+    "kfp-server-api": "Apache-2.0",
     "onnxruntime": "MIT",  # of the CPU variant; the tests install onnxruntime-gpu
     "protobuf": "BSD-3-Clause",
     "torchvision": "BSD-3-Clause",

@@ -25,8 +25,12 @@ WITHOUT_SCHEMA = {
     "admissionregistration.k8s.io/v1beta1 MutatingAdmissionPolicyBinding": (OLDEST, "1.33"),
 }
 # What the patches change belongs to KFP and Argo: deployment and container stand in for theirs.
-OF_OTHERS = {"kfp-retry": ("ml-pipeline", "ml-pipeline-api-server"), "argo-requeue": ("workflow-controller",) * 2}
-IMAGES = ["quay.io/minio/mc"]  # overlays name versions; this one is in none
+OF_OTHERS = {
+    "kfp-retry": ("ml-pipeline", "ml-pipeline-api-server"),
+    "argo-requeue": ("workflow-controller",) * 2,
+    "trigger-seaweedfs": ("seaweedfs",) * 2,
+}
+IMAGES = ["quay.io/minio/mc", "ghcr.io/sightline-ml/sightline-data"]  # overlays name versions; these are in none
 BUILDS_ON = {"gpu-v1beta1": ["gpu"]}
 
 
@@ -142,8 +146,9 @@ def _unknown_kinds(without: dict[str, set[str]]) -> list[str]:
 
 
 def by_linter(files: dict[str, Path]) -> list[str]:
-    """Check what teams install with checkov: the overlays, and the component that is in none of them."""
-    chosen = [file for name, file in files.items() if not name.startswith("component-") or name.endswith("-minio")]
+    """Check what teams install with checkov: the overlays, and the components with servers that are in none of them."""
+    others = ("component-bucket-minio", "component-trigger")
+    chosen = [file for name, file in files.items() if not name.startswith("component-") or name in others]
     names = [part for file in chosen for part in ("-f", file)]
     done = command("checkov", *names, "--config-file", HERE / "checkov.yaml", "--output", "json")
     report = json.loads(done.stdout)

@@ -13,6 +13,7 @@ secrets=(
   "sightline-mlflow MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD"
   "sightline-postgres POSTGRES_PASSWORD"
   "sightline-minio MINIO_ROOT_USER MINIO_ROOT_PASSWORD"
+  "sightline-trigger SIGHTLINE_TRIGGER_TOKEN"
 )
 
 made=() missing=()

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from kfp import dsl
 
-from sightline.config.cluster_values import DOMAIN, NAME, amount
+from sightline.config.cluster_values import DOMAIN, NAME, amount, seconds
 from sightline.config.presets import PRESETS
 from sightline.runtime.shared_memory import shm_bytes
 
 MIB = 1 << 20
 HOUR, DAY = 3600, 86400  # seconds
-SECONDS = {"s": 1, "m": 60, "h": HOUR, "d": DAY}
 LONGEST = 2**31 - 1  # seconds, in KFP's own terms
 MOST_RETRIES = 10  # the pauses between them double, to 85 minutes in all
 
@@ -58,11 +57,10 @@ def size(text: str) -> int:
 
 def duration(text: str) -> int:
     """Read a time such as 90m, 12h or 3d, in seconds. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,9})([smhd])", text)
-    seconds = int(match[1]) * SECONDS[match[2]] if match else 0
-    if not 0 < seconds <= LONGEST:
+    found = seconds(text) or 0
+    if not 0 < found <= LONGEST:
         raise ValueError(f"got '{text}', expected a time such as 90m, 12h or 3d")
-    return seconds
+    return found
 
 
 def retries(text: str) -> int:

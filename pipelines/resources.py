@@ -52,7 +52,8 @@ SETTINGS = (
     *("SIGHTLINE_STORE", "SIGHTLINE_S3_ENDPOINT", "SIGHTLINE_S3_WAIT", "AWS_REGION"),
     *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "SIGHTLINE_TRACKING", "SIGHTLINE_TRACKING_WAIT"),
-    "KFP_ENDPOINT",  # conclude asks it what Kubernetes says of a stage that left nothing
+    "SIGHTLINE_NODES_WAIT",  # seconds in which all nodes of a training must be there
+    "KFP_ENDPOINT",  # conclude asks it why a stage left nothing
 )
 SECRETS = {
     "sightline-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
@@ -105,7 +106,10 @@ def request(
 
 
 def _as_chosen(task: dsl.PipelineTask, options: Options, chosen: Mapping[str, Any]) -> None:
-    """Give training what the form asks for, shared memory, and a pod that no autoscaler moves."""
+    """Give training what the form asks for, shared memory, and a pod that no autoscaler moves.
+
+    This is one node's share: the pods of the other nodes are made after this one (`sightline.cluster.rank_job`).
+    """
     task.set_cpu_request(chosen["cpu"]).set_cpu_limit(chosen["cpu"])
     task.set_memory_request(chosen["memory"]).set_memory_limit(chosen["memory"])
     task.set_accelerator_type(GPU).set_accelerator_limit(chosen["gpus"])

@@ -14,6 +14,8 @@ from tests.helpers.command import sightline
 from tests.helpers.finished_run import Finished, run_quickstart
 from tests.helpers.kfp_serving import serving
 from tests.helpers.kfp_stand_in import StandIn
+from tests.helpers.kubernetes_double import KubernetesDouble
+from tests.helpers.kubernetes_double import serving as kubernetes_serving
 from tests.helpers.s3_server import S3Server, s3_serving
 from tests.helpers.servers import mlflow_serving
 from tests.helpers.sets import refuse, rejected, sets, validate  # noqa: F401  fixtures of many folders
@@ -76,8 +78,8 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep caches, stores and tracking of a test inside its own folder."""
+def private(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep caches, stores and tracking of a test inside its own folder, and a cluster of the user's out of it."""
     monkeypatch.setenv("SIGHTLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SIGHTLINE_STORE", f"file://{tmp_path}/store")
     monkeypatch.setenv("SIGHTLINE_RUNS", str(tmp_path / "runs"))
@@ -85,6 +87,8 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
+    for name in () if request.node.get_closest_marker("cluster") else ("KUBECONFIG", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -118,7 +122,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """A stand-in for Kubeflow Pipelines, which the environment names; the user has no settings of KFP or Docker."""
+    """A stand-in for Kubeflow Pipelines, which the environment names, and nothing of the user's own settings."""
     for name in [name for name in os.environ if name.startswith(("KFP_", "KF_PIPELINES_", "SIGHTLINE_IMAGES"))]:
         monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
@@ -127,6 +131,14 @@ def kfp_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stan
     monkeypatch.delenv("SIGHTLINE_STORE")
     with serving() as state:
         monkeypatch.setenv("KFP_ENDPOINT", state.address)
+        yield state
+
+
+@pytest.fixture
+def kubernetes_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesDouble]:
+    """A double of Kubernetes' API server, empty, which the user's kubeconfig names."""
+    with kubernetes_serving() as state:
+        monkeypatch.setenv("KUBECONFIG", str(state.kubeconfig(tmp_path)))
         yield state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from sightline.config.assignments import flat
 from sightline.config.presets import quickstart
 from sightline.documents import (
+    DataDocument,
     ErrorReport,
     RegisterDocument,
     StageOutcome,
@@ -22,6 +24,7 @@ from sightline.documents import (
 from sightline.errors import StageInputError
 from sightline.summary import summarise
 from tests.helpers.documents import CLASSES, write_run
+from tests.helpers.sets import Sets
 
 STANDS = Unchanged(run_id="r0", name="night", status="registered", version="3", why="All is the same.")
 STARTED = "2026-11-21T08:07:11+00:00"
@@ -106,6 +109,18 @@ def test_parts_that_were_not_reached_are_null(tmp_path: Path) -> None:
     assert result.data
     assert result.data.classes == list(CLASSES)
     assert result.error == OUT_OF_MEMORY
+
+
+def test_the_model_is_named_also_where_the_data_gate_refused_what_it_was_to_train_on(
+    tmp_path: Path, sets: Sets, rejected: Callable[..., DataDocument]
+) -> None:
+    assert summary(write_run(tmp_path / "whole")).model_name == "quickstart-smear"
+    folder = sets.yolo()
+    (next(folder.rglob("train/*.txt"))).write_text("x 0.5 0.5 0.2 0.2")
+    rejected(folder)
+    refused = summary({"validate": tmp_path / "out"}, DATA_REJECTED)
+    assert (refused.rejected_by, refused.model_name) == ("data", "detector")
+    assert summary({}, OUT_OF_MEMORY).model_name is None
 
 
 def test_outcomes_of_the_orchestrator_are_kept_and_the_document_reads_back(tmp_path: Path) -> None:

@@ -159,13 +159,16 @@ def test_a_wrong_configuration_replaces_what_an_earlier_attempt_left(
     assert not (tmp_path / "dataset").exists()
 
 
-def test_several_nodes_are_for_the_train_command_and_not_for_the_pipeline(
+def test_a_pipeline_on_one_machine_has_one_node_and_in_a_pod_as_many_as_its_account_may_start(
     run: RunStore, sets: Sets, task: Callable[..., Task]
 ) -> None:
-    done = task(validating(sets.yolo(), overrides='{"train.nodes": 2}'))
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: train.nodes: got 2, expected 1 in a pipeline: ")
-    assert "Several nodes train with `sightline train`, started on each of them" in done.stderr
+    asked = validating(sets.yolo(), train_nodes="2")
+    here = task(asked, KFP_POD_NAME=None)
+    assert here.returncode == 2
+    assert here.stderr.startswith("error: train.nodes: got 2, expected 1 for a pipeline on one machine")
+    in_pod = task(asked, KUBECONFIG="/nowhere")
+    assert in_pod.returncode == 2
+    assert "this pod has no account for Kubernetes' API. Install the component several-nodes" in in_pod.stderr
     assert run.errors()["validate"].kind == "configuration"
 
 

@@ -101,6 +101,12 @@ class TrainError(SightlineError):
     kind = "train"
 
 
+class NodesMissing(TrainError):
+    """Not all nodes of a training came in time, or some went and did not come back."""
+
+    kind = "nodes"
+
+
 class ExportError(SightlineError):
     """The exported file does not compute what the checkpoint computes, or could not be written."""
 

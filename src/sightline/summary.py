@@ -55,6 +55,7 @@ def summarise(
     return SummaryDocument(
         run_id=run_id,
         name=name,
+        model_name=_model_name(documents),
         status=status,
         rejected_by=rejected_by,
         started_at=started_at or (documents.validate.started_at if documents.validate else moment()),
@@ -98,6 +99,13 @@ def _status(
     if documents.evaluate and not tracked:
         return "accepted", None
     return None, None
+
+
+def _model_name(documents: Documents) -> str | None:
+    """Return what the model would be called; of refused data the data report says it."""
+    if documents.config:
+        return documents.config.register_.model_name
+    return documents.data.model_name if documents.data else None
 
 
 def _data(document: ValidateDocument | DataDocument | None) -> SummaryData | None:

@@ -6,6 +6,7 @@ renders are the objects passed in. What travels from task to task, and what stay
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -13,12 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from sightline import rank_pods
 from sightline.atomic import write_text
 from sightline.config import ExportConfig, GateConfig, SampleConfig, TrainConfig
-from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.documents import EvaluateDocument, ValidateDocument, parse_weights
 from sightline.documents.stage_record import Records, StoredFile
-from sightline.errors import DataRejected, SightlineError
+from sightline.errors import DataRejected, SightlineError, StorageError
 from sightline.runtime import machine, progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 from sightline.runtime.stage_frame import error_report
@@ -62,7 +64,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
     with task("validate", first=True) as this:
         given, wrong = PipelineParameters.read(parameters)
         config = stage.resolve(given.recipe, given.values(), given.data, wrong)
-        refuse_several_nodes(config)
+        rank_pods.check(config.train)
         for line in given.warnings() if in_pipeline_pod() else ():
             print(f"warning: {line}")
         out = this.folder("validate")
@@ -121,15 +123,18 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
         fresh = bool(os.environ.get(NO_CACHE))  # on one machine, where no task is repeated: a new pod always resumes
         shared = SharedTraining(this, key, snapshot=snapshot, weights=start, config=settings, fresh=fresh)
-        document = shared.finished() or stage.run(
-            snapshot=snapshot,
-            config=settings,
-            weights=start,
-            code=code,
-            out=this.folder("train"),
-            resume=not fresh,
-            results=shared,
-        )
+        with rank_pods.started(this.run_id, snapshot, weights, settings, code) as (node, launcher):
+            document = shared.finished() or stage.run(
+                snapshot=snapshot,
+                config=settings,
+                weights=start,
+                code=code,
+                out=this.folder("train"),
+                resume=not fresh,
+                results=shared,
+                node=node,
+                launcher=launcher,
+            )
         assert shared.record
         this.hand_on(shared.record, checkpoint.path)
         best = document.best
@@ -270,6 +275,8 @@ def conclude(*, name: str, state: str, page: str) -> None:
         except SightlineError as problem:
             summary = stage.unknown(this.run_id, problem, out, name=name)
         shutil.copyfile(out / stage.PAGE, page)
+        with contextlib.suppress(StorageError):  # of which the summary speaks
+            rank_pods.sweep(this.run)
         why = f", in {summary.error.stage}: {summary.error.message}" if summary.error else ""
         print(f"status: {summary.status}{why}")
     if summary.status == "failed" and state in SUCCEEDED:

@@ -163,8 +163,11 @@ def test_a_run_whose_last_task_did_not_run_gets_its_summary_from_the_command_tha
     (run_id,) = kfp_server.runs
     summary = json.loads((store / "runs" / run_id / "summary.json").read_text())
     assert (summary["status"], summary["error"]["stage"]) == ("failed", "train")
-    assert "Unschedulable: 0/3 nodes are available" in summary["error"]["message"]
+    assert "so `sightline submit --pending` ended the run: 0/3 nodes are available." in summary["error"]["message"]
+    assert (summary["cause"]["kind"], summary["cause"]["task"]) == ("unschedulable", "train")
     assert "FAILED in train" in done.stdout
+    assert "train is waiting: 0/3 nodes are available." in done.stdout
+    assert "evidence   workflow: Unschedulable: 0/3 nodes are available" in done.stdout
     assert (store / "runs" / run_id / "report.html").exists()
 
 

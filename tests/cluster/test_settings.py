@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.helpers import cluster_gpus
 from tests.helpers.cluster import ROOT, SMALL, Cluster, Run, overrides, wait
+from tests.helpers.cluster_gpus import GPU
 
-GPU = "nvidia.com/gpu"
 POOL = "sightline.ml/tests"
 
 
@@ -44,31 +45,15 @@ def gpu_node(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     components = [os.path.relpath(ROOT / "manifests" / "components" / name, folder.resolve()) for name in names]
     (folder / "kustomization.yaml").write_text(yaml.safe_dump({"components": components}))
     policy = ready.rendered(folder)
-    (node, *_) = json.loads(ready.kubectl("get", "nodes", "-o", "json"))["items"]
-    name = node["metadata"]["name"]
+    name = cluster_gpus.a_node(ready)
     ready.apply(policy)
     ready.kubectl("label", "node", name, f"{POOL}=gpu", "--overwrite")
-    gpus(ready, name, "add", "1")
-    quota(ready, "1")
     try:
-        yield name
+        with cluster_gpus.claimed(ready, name), cluster_gpus.allowed(ready):
+            yield name
     finally:
-        quota(ready, "0")
-        gpus(ready, name, "remove", "1")
         ready.kubectl("label", "node", name, f"{POOL}-")
         ready.remove(policy)
-
-
-def gpus(cluster: Cluster, node: str, what: str, count: str) -> None:
-    """Let a node claim GPUs, or no longer."""
-    path = f"/status/capacity/{GPU.replace('/', '~1')}"
-    patch = [{"op": what, "path": path, "value": count}]
-    cluster.kubectl("patch", "node", node, "--subresource=status", "--type=json", "-p", json.dumps(patch))
-
-
-def quota(cluster: Cluster, gpus: str) -> None:
-    patch = {"spec": {"hard": {f"requests.{GPU}": gpus}}}
-    cluster.kubectl("patch", "resourcequota", "sightline", "-p", json.dumps(patch))
 
 
 def test_gpus_selector_tolerations_and_runtime_arrive_on_train_alone(ready: Cluster, gpu_node: str) -> None:

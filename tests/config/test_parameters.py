@@ -179,3 +179,20 @@ def test_text_that_looks_like_a_placeholder_passes_as_it_is(value: Any) -> None:
     assert "{{" not in text
     assert "'" not in text
     assert json.loads(text) == {"register.experiment": value}
+
+
+@pytest.mark.parametrize(
+    ("given", "totals"),
+    [
+        ({}, "1 CPU, 3Gi"),
+        ({"train_gpus": "4", "train_cpu": "16", "train_memory": "64Gi"}, "4 GPUs, 16 CPUs, 64Gi"),
+        (
+            {"train_nodes": "2", "train_gpus": "4", "train_cpu": "8", "train_memory": "32Gi"},
+            "2 nodes × 4 GPUs = 8 GPUs, 16 CPUs, 64Gi",
+        ),
+        ({"train_nodes": "3", "train_cpu": "500m", "train_memory": "1.5Gi"}, "3 nodes, together 1.5 CPUs, 4.5Gi"),
+        ({"overrides": '{"train.nodes": 2}', "train_gpus": "1"}, "2 nodes × 1 GPU = 2 GPUs, 2 CPUs, 6Gi"),
+    ],
+)
+def test_what_training_gets_is_added_up_over_its_nodes(given: dict[str, str], totals: str) -> None:
+    assert PipelineParameters(**given).totals() == totals

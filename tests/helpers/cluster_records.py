@@ -6,8 +6,7 @@ import contextlib
 from typing import Any
 
 from sightline.errors import ClusterError
-from sightline.orchestrate.follow import OVER
-from sightline.orchestrate.kfp_api import Server
+from sightline.orchestrate.kfp_api import OVER, Server
 from sightline.tracking.address import RUN_TAG
 from tests.helpers.cluster import Cluster
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ root:
     parameters:
       data:
         defaultValue: quickstart
+        isOptional: true
+        parameterType: STRING
+      retrain:
+        defaultValue: always
         isOptional: true
         parameterType: STRING
       train_epochs:
@@ -65,15 +70,18 @@ def pod_of(task: str, kind: str = IMPL) -> str:
 def nodes(**tasks: tuple[str, str] | str) -> dict[str, Any]:
     """Return the nodes of a workflow: each task's phase and message, or its phase alone; "Cached" has no pod.
 
-    Every template is repeated where KFP's API server is left as it comes, so that every name has an attempt: (0).
+    Every template is repeated where KFP's API server is left as it comes, so that every name has an attempt: (0). The
+    tasks began within the last minute, one second after the other, and took 12 seconds.
     """
     made: dict[str, Any] = {}
-    for minute, (task, value) in enumerate(tasks.items()):
+    first = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+    for second, (task, value) in enumerate(tasks.items()):
         phase, message = value if isinstance(value, tuple) else (value, "")
         base = f"{RUN}(0).root(0).exit-handler-1(0).{task}"
-        times = {"startedAt": f"2026-11-28T02:0{minute}:00Z"}
+        began = first + timedelta(seconds=second)
+        times = {"startedAt": began.isoformat()}
         if phase not in ("Pending", "Running"):
-            times["finishedAt"] = f"2026-11-28T02:0{minute}:12Z"
+            times["finishedAt"] = (began + timedelta(seconds=12)).isoformat()
         whole = {"Pending": "Running", "Cached": "Succeeded"}.get(phase, phase)
         _add(made, f"{base}-driver", "Retry", DRIVER, "Succeeded", times)
         _add(made, f"{base}-driver(0)", "Pod", DRIVER, "Succeeded", times)

@@ -49,6 +49,10 @@ class Handler(BaseHTTPRequestHandler):
                 fault = faults.pop(0)
                 if fault == "hang":
                     time.sleep(30)
+                elif fault == "lost":  # what was asked for is done, and its answer does not arrive
+                    state.answer(method, parts.path, query, self._body(data))
+                    self.close_connection = True
+                    return
                 elif fault == "drop":
                     self.close_connection = True
                     return

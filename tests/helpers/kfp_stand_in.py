@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -45,7 +46,11 @@ class StandIn:
         self.recurring: dict[str, Any] = {}
         self.frames: dict[str, list[tuple[str, dict[str, Any]]]] = {}  # what each look at a run shows; the last stays
         self.script: list[tuple[str, dict[str, Any]]] = [("SUCCEEDED", {})]  # the frames of new runs
+        self.scripts: list[
+            list[tuple[str, dict[str, Any]]]
+        ] = []  # and of the next ones, run by run, where there are any
         self.after_end: tuple[str, dict[str, Any]] | None = None  # what a run shows once it was terminated
+        self.spec: dict[str, Any] = {}  # of every workflow
         self.logs: dict[str, str] = {}  # by pod
         self.deletions: list[dict[str, str]] = []  # the queries of deleted recurring runs
         self._client = kfp.ApiClient(kfp.Configuration())
@@ -83,6 +88,7 @@ class StandIn:
             ("GET", f"{api}/pipelines/([^/]+)/versions", self.list_versions),
             ("GET", f"{api}/experiments", self.list_experiments),
             ("POST", f"{api}/experiments", self.create_experiment),
+            ("GET", f"{api}/runs", self.list_runs),
             ("POST", f"{api}/runs", self.create_run),
             ("GET", f"{api}/runs/([^/:]+)", self.get_run),
             ("POST", f"{api}/runs/([^/:]+):terminate", self.terminate),
@@ -113,8 +119,10 @@ class StandIn:
         """Return a page of what fits the filter."""
         for predicate in json.loads(query.get("filter") or "{}").get("predicates", []):
             wanted = self.read("V2beta1Predicate", predicate)
-            assert wanted.operation == "EQUALS"
-            items = [item for item in items if getattr(item, wanted.key) == wanted.string_value]
+            word, whole = wanted.string_value, wanted.operation == "EQUALS"
+            assert whole or wanted.operation == "IS_SUBSTRING"
+            values = [(item, getattr(item, wanted.key)) for item in items]
+            items = [item for item, value in values if (value == word if whole else word in value)]
         size = min(int(query.get("page_size") or 20), self.pages_of)
         start = int(query.get("page_token") or 0)
         rest = str(start + size) if start + size < len(items) else ""
@@ -188,10 +196,19 @@ class StandIn:
         if not run.display_name:
             raise Refusal(400, "The run name is empty. Please specify a valid name")
         self._check_start(run)
-        run.run_id, run.created_at, run.state = str(uuid.uuid4()), TIME, "PENDING"
+        run.run_id, run.state = str(uuid.uuid4()), "PENDING"
+        run.created_at = datetime.fromisoformat(TIME) + timedelta(seconds=len(self.runs))
         self.runs[run.run_id] = run
-        self.frames[run.run_id] = list(self.script)
+        self.frames[run.run_id] = list(self.scripts.pop(0) if self.scripts else self.script)
         return run
+
+    def list_runs(self, *, query: dict[str, str], **_: Any) -> Any:
+        self._namespace(query.get("namespace"))
+        for run_id in self.runs:
+            self.get_run(run_id)
+        assert query.get("sort_by") in (None, "created_at desc")
+        items = sorted(self.runs.values(), key=lambda run: run.created_at, reverse="sort_by" in query)
+        return self._listed("runs", "V2beta1ListRunsResponse", items, query)
 
     def get_run(self, run_id: str, **_: Any) -> Any:
         run = self._run(run_id)
@@ -203,7 +220,10 @@ class StandIn:
         self._run(run_id)
         frames = self.frames[run_id]
         state, nodes = frames.pop(0) if len(frames) > 1 else frames[0]
-        manifest = {"metadata": {"name": "sightline-train-x7"}, "status": {"phase": state, "nodes": nodes}}
+        metadata = {"name": "sightline-train-x7", "namespace": "kubeflow"}
+        status = {"phase": state.capitalize(), "startedAt": "2026-11-28T02:00:00Z", "nodes": nodes}
+        manifest = {"metadata": metadata, "status": status}
+        manifest |= {"spec": self.spec} if self.spec else {}
         return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": json.dumps(manifest)}}
 
     def terminate(self, run_id: str, **_: Any) -> Any:

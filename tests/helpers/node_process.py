@@ -16,7 +16,7 @@ from typing import Any
 from sightline.errors import DeviceError, SightlineError, TrainError
 from sightline.train.nodes import Assignment, Coordinator, Follower, Limits, Node, Report
 
-LIMITS = Limits(beat=0.1, answer=5, silent=2, grace=0.5, ending=3, gather=5, remind=1)
+LIMITS = Limits(beat=0.1, answer=5, silent=2, grace=0.5, ending=3, gather=5, leader=5, remind=1)
 
 
 def say(event: str, **fields: Any) -> None:
@@ -43,7 +43,7 @@ def lead(node: Node, settings: dict[str, Any]) -> None:
             say("started", number=number, port=port, environment=coordinator.environment())
             own = ranks(commands[0], coordinator.stop)
             say("progress", of=coordinator.progress())
-            reports, lost = coordinator.collect(patience=2)
+            reports, lost, *_ = coordinator.collect(patience=2)
             codes = {0: own.exit_code} | {rank: report.exit_code for rank, report in reports.items()}
             say("ended", codes=codes, lost=lost, evidence={rank: report.evidence for rank, report in reports.items()})
             if not lost and not any(codes.values()):

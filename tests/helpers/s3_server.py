@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import socket
 import subprocess
@@ -37,6 +38,7 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         """Choose its ports, and write down who may use it."""
         self.folder = folder
+        self.environment: dict[str, str] = {}
         identities = [
             {"name": key, "credentials": [{"accessKey": key, "secretKey": secret}], "actions": rights}
             for key, (secret, rights) in USERS.items()
@@ -60,7 +62,14 @@ class S3Server:
             *("-s3.port.iceberg=0", "-s3.port.lance=0"),
         ]
         with open(self.folder / "server.log", "ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env={**os.environ, **self.environment}, stdout=log, stderr=log
+            )
+
+    def send_events(self, address: str, token: str) -> None:
+        """Send every change to this address, from the next start on."""
+        names = {"ENABLED": "true", "ENDPOINT": address, "BEARER_TOKEN": token, "MAX_RETRIES": "0"}
+        self.environment = {f"WEED_NOTIFICATION_WEBHOOK_{name}": value for name, value in names.items()}
 
     def wait(self) -> None:
         """Wait until it stores an object and gives it back."""
@@ -111,9 +120,11 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_serving(folder: Path) -> Iterator[S3Server]:
-    """Run an S3 server with its data in `folder`."""
+def s3_serving(folder: Path, events_to: tuple[str, str] | None = None) -> Iterator[S3Server]:
+    """Run an S3 server with its data in `folder`; it sends every change to this address, with this bearer token."""
     server = S3Server(folder)
+    if events_to:
+        server.send_events(*events_to)
     server.start()
     try:
         server.wait()

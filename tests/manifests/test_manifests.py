@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sightline.cluster.ranks import NEEDED
 from tests.helpers.manifests import ROOT, Objects, container, named, rendered
 
 MANIFESTS = ROOT / "manifests"
@@ -70,6 +71,18 @@ def test_every_image_names_its_version(overlay: str) -> None:
         assert image.rpartition(":")[2] not in {image, "latest"}
 
 
+def test_several_nodes_bring_the_least_rights_and_let_the_nodes_reach_each_other_alone(tmp_path: Path) -> None:
+    objects = kustomized(tmp_path, [MANIFESTS / "base"], ["several-nodes"])
+    role = named(objects, "Role", "sightline-several-nodes")
+    allowed = {(verb, kind) for rule in role["rules"] for kind in rule["resources"] for verb in rule["verbs"]}
+    assert allowed == {(verb, kind) for verb, kind, _ in NEEDED}
+    policy = named(objects, "NetworkPolicy", "sightline-several-nodes")["spec"]
+    nodes = {"matchExpressions": [{"key": "sightline.ml/stage", "operator": "In", "values": ["train", "rank"]}]}
+    assert policy["podSelector"] == nodes
+    assert policy["ingress"] == [{"from": [{"podSelector": nodes}]}]
+    assert policy["egress"] == [{"to": [{"podSelector": nodes}]}]
+
+
 def test_base_and_components_name_no_version() -> None:
     for path in [*MANIFESTS.glob("base/*.yaml"), *MANIFESTS.glob("components/*/*.yaml")]:
         lines = [line.split("#")[0].split() for line in path.read_text().splitlines()]
@@ -101,6 +114,7 @@ spec:
             '{"templateDefaults":{"retryStrategy":{"limit":"0","retryPolicy":"Always"}}}',
         ),
         ("argo-requeue", "workflow-controller", "workflow-controller", "DEFAULT_REQUEUE_TIME", "1s"),
+        ("trigger-seaweedfs", "seaweedfs", "seaweedfs", "WEED_NOTIFICATION_WEBHOOK_ENABLED", "true"),
     ],
 )
 def test_a_patch_adds_its_variable_to_what_kfp_and_argo_run(
@@ -108,7 +122,8 @@ def test_a_patch_adds_its_variable_to_what_kfp_and_argo_run(
 ) -> None:
     (tmp_path / "theirs.yaml").write_text(THEIRS.replace("NAME", deployment).replace("CONTAINER", name))
     patched = container(kustomized(tmp_path, [tmp_path / "theirs.yaml"], [component]), "Deployment", deployment)
-    assert {each["name"]: each["value"] for each in patched["env"]} == {"THEIRS": "kept", variable: value}
+    values = {each["name"]: each.get("value") for each in patched["env"]}
+    assert (values["THEIRS"], values[variable]) == ("kept", value)
 
 
 def test_the_policy_for_gpus_has_a_form_for_older_clusters(tmp_path: Path) -> None:

@@ -106,11 +106,18 @@ def test_a_log_that_is_gone_leaves_what_kubernetes_says(kfp_server: StandIn, tmp
 
 
 @pytest.mark.parametrize(
-    "message",
-    [UNSCHEDULABLE, 'pods "x" is forbidden: exceeded quota: gpus', 'ErrImagePull: Back-off pulling image "a/b:1"'],
+    ("message", "what"),
+    [
+        (UNSCHEDULABLE, "0 of 1 nodes take its pod: 1 lacks the labels that it selects"),
+        (
+            "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+            "0 of 3 nodes have a free nvidia.com/gpu",
+        ),
+        ('ErrImagePull: Back-off pulling image "a/b:1"', "its image a/b:1 cannot be fetched"),
+    ],
 )
-def test_a_pod_that_does_not_start_is_told_and_ends_the_run_after_the_time_given(
-    kfp_server: StandIn, tmp_path: Path, message: str
+def test_a_pod_that_does_not_start_is_said_and_ends_the_run_after_the_time_given(
+    kfp_server: StandIn, tmp_path: Path, message: str, what: str
 ) -> None:
     changes, ended = followed(
         kfp_server,
@@ -119,18 +126,32 @@ def test_a_pod_that_does_not_start_is_told_and_ends_the_run_after_the_time_given
         ("RUNNING", nodes(validate="Succeeded", train=("Pending", message))),
         pending=0.0,
     )
-    assert f"train waiting {message}" in words(changes)
+    assert f"train waiting train is waiting: {what}." in words(changes)
     assert ended.state == "FAILED"
     assert ended.given_up.endswith(message.rstrip("."))
     assert ended.given_up.startswith("the pod of train has not started for ")
     assert [request for request in kfp_server.requests if request.endswith(":terminate")]
+    assert ended.cause
+    because = f"train did not start within 0 s, so `sightline submit --pending` ended the run: {what}."
+    assert (ended.cause.sentence, ended.cause.ended) == (because, True)
 
 
-def test_without_a_limit_a_pod_that_waits_is_only_told_once(kfp_server: StandIn, tmp_path: Path) -> None:
-    waits = [("RUNNING", nodes(train=("Pending", reason))) for reason in ("ErrImagePull: x", "ImagePullBackOff: y") * 3]
+def test_without_a_limit_a_pod_that_waits_is_only_said_once(kfp_server: StandIn, tmp_path: Path) -> None:
+    reasons = ('ErrImagePull: rpc error: image "a/b:1"', 'ImagePullBackOff: Back-off pulling image "a/b:1"')
+    waits = [("RUNNING", nodes(train=("Pending", reason))) for reason in reasons * 3]
     changes, ended = followed(kfp_server, tmp_path, *waits, ("SUCCEEDED", nodes(train="Succeeded")))
-    assert words(changes) == ["train waiting ErrImagePull: x", "train waiting ImagePullBackOff: y", "train done"]
-    assert ended.given_up == ""
+    assert words(changes) == ["train waiting train is waiting: its image a/b:1 cannot be fetched.", "train done"]
+    assert (ended.given_up, ended.cause) == ("", None)
+
+
+def test_what_a_pod_waited_for_is_the_cause_where_the_end_overwrites_it(kfp_server: StandIn, tmp_path: Path) -> None:
+    waits = nodes(train=("Pending", UNSCHEDULABLE))
+    _, ended = followed(kfp_server, tmp_path, ("RUNNING", waits), ("FAILED", nodes(train=("Failed", workflow.STOPPED))))
+    assert ended.cause
+    assert ended.cause.sentence == (
+        "The run was terminated by a person while train was waiting: 0 of 1 nodes take its pod: 1 lacks the labels "
+        "that it selects."
+    )
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: StandIn, tmp_path: Path) -> None:
@@ -170,6 +191,8 @@ def test_a_workflow_without_patch_or_with_attempts_is_read_alike() -> None:
     assert workflow.tasks({}) == workflow.pods({"status": None}) == []
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3700, "1 h 1 min")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min"), (90, "1 min 30 s"), (86400, "1 d"), (3700, "1 h 1 min")]
+)
 def test_times_are_written_for_people(seconds: float, text: str) -> None:
     assert follow.duration(seconds) == text

@@ -240,6 +240,7 @@ def test_a_run_that_never_reached_report_has_one_mlflow_run_that_says_why(
     assert only.info.run_name == long[:250]
     assert only.data.tags["sightline.status"] == "failed"
     assert (only.data.tags["sightline.run_id"], only.data.tags["sightline.name"]) == ("r1", long)
+    assert only.data.tags["sightline.cause"] == "stage: train failed: out of memory."
     assert only.data.params["train.epochs"] == "20"
     assert load_dict(f"runs:/{only.info.run_id}/summary.json")["error"]["message"] == "out of memory"
     assert "The run stopped in train." in load_text(f"runs:/{only.info.run_id}/report.html")
@@ -250,6 +251,8 @@ def test_a_run_that_never_reached_report_has_one_mlflow_run_that_says_why(
     folders = leave(run, tmp_path / "retried", UNREPORTED, config=config)
     document = report.run(run_id="r1", name=long, folders=folders, out=tmp_path / "retried" / "report")
     assert document.run_id == only.info.run_id
+    (again,) = [each for each in recorded(mlflow_server, "lost runs") if each.info.run_id == only.info.run_id]
+    assert "sightline.cause" not in again.data.tags
     run.leave([pack("report", tmp_path / "retried" / "report", run.store, "r1")])
     lost = finish(run, tmp_path)
     assert end(lost) == ("failed", "register", "lost")

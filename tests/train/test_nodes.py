@@ -225,7 +225,7 @@ def test_a_start_without_all_nodes_says_for_whom_it_waits_and_fails_in_the_end(s
     leader, follower = start(0, [SHORT, SHORT, SHORT], count=3), start(1, count=3)
     assert (leader.end(), follower.end()) == (1, 1)
     message = leader.wait_for("failed")["message"]
-    assert "for all 3 nodes, and not all came" in message
+    assert "for all 3 nodes, and 1 did not come. Start `sightline train` on each" in message
     assert message.endswith("- node 2 has not been heard of")
     assert any("s so far: node 2 has not been heard of; node 1" in note or "node 2" in note for note in leader.notes)
 

@@ -10,6 +10,7 @@ from sightline.config import TrainConfig
 from sightline.train import pod_end, pulse
 from sightline.train.decisions import Judgement, first
 from sightline.train.heartbeats import Heartbeat
+from sightline.train.pod_end import Pod
 from sightline.train.pulse import Pulse, judge_unseen
 
 GB = 10**9
@@ -19,6 +20,8 @@ LAST = Pulse(
     kills=4, machine_kills=4, refusals=None,
 )  # fmt: skip
 POD = LAST.model_copy(update={"machine": "pod-1", "limit": 8 * GB, "peak": 3 * GB, "held": 2 * GB, "kills": 0})
+
+AGAIN = POD.model_copy(update={"pod": Pod(name="pod-1", uid="a")})
 
 
 def judged(last: Pulse | None, **now: object) -> Judgement:
@@ -34,9 +37,18 @@ def judged(last: Pulse | None, **now: object) -> Judgement:
         (LAST, {"kills": 5, "machine_kills": 5}, "host_memory", "killed 1 process in this control group for memory"),
         (LAST, {"machine_kills": 6}, "host_memory", "killed 2 processes on this machine for memory"),
         (POD, {"machine": "pod-2", "boot": "b2", "kills": 7}, "killed", "was on pod-1 and gave its last sign at 2027"),
+        (AGAIN, {"pod": Pod(name="pod-1", uid="b")}, "killed", "was on pod-1 and gave its last sign at 2027"),
         (POD, {"machine": "pod-2", "machine_kills": 5}, "killed", "that machine or container was stopped or lost"),
     ],
-    ids=["same machine", "restarted", "own group", "machine", "lost node", "another pod was killed for memory"],
+    ids=[
+        "same machine",
+        "restarted",
+        "own group",
+        "machine",
+        "lost node",
+        "pod of the same name",
+        "another pod was killed for memory",
+    ],
 )
 def test_an_unseen_end_is_named_as_far_as_that_can_be_known(
     last: Pulse, now: dict[str, object], ending: str, words: str

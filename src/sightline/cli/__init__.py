@@ -13,7 +13,21 @@ from typing import Annotated
 import typer
 
 from sightline import __version__
-from sightline.cli import checkpoints, config, dataset, predict, run, schedule, stages, submit, validate
+from sightline.cli import (
+    checkpoints,
+    cluster,
+    config,
+    dataset,
+    predict,
+    run,
+    runs,
+    schedule,
+    stages,
+    submit,
+    trigger,
+    validate,
+    why,
+)
 from sightline.cli.options import err, out, styled
 from sightline.errors import SightlineError, from_os_error
 from sightline.runtime import machine, terminal
@@ -36,7 +50,10 @@ app = typer.Typer(
 for command in (
     run.run,
     submit.submit,
+    why.why,
     schedule.schedule,
+    runs.runs,
+    trigger.trigger,
     validate.validate,
     stages.train,
     stages.export,
@@ -50,6 +67,7 @@ for command in (
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(cluster.app, name="cluster")
 
 
 @app.callback(epilog=EXITS, invoke_without_command=True)

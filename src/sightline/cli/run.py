@@ -45,7 +45,7 @@ from sightline.cli.options import (
     values,
 )
 from sightline.config import settings_file
-from sightline.config.parameters import PipelineParameters, placeholder_free_json
+from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
 from sightline.config.presets import preset_for, resolve
 from sightline.config.run_config import RETRAIN
 from sightline.errors import ConfigError
@@ -219,11 +219,17 @@ def _gpus(named: Mapping[str, Any]) -> int:
 
 
 def _check_machine(preset: str, named: Mapping[str, Any], runs: Path) -> None:
-    """Refuse a training that this machine cannot do. Raises DeviceError, or StorageError for a full disk."""
+    """Refuse a training that this machine cannot do.
+
+    Raises ConfigError for several nodes, DeviceError, or StorageError for a full disk.
+    """
     from sightline.storage.work_root import work_root
     from sightline.train import preflight
     from sightline.weights import model_size
 
+    wanted = None
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
         wanted = resolve(preset, named)
+    if wanted:
+        refuse_several_nodes(wanted.train.nodes)
         preflight.check(wanted.train, model_size(wanted.weights.source), runs, work_root(runs))

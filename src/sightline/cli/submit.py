@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,22 +12,22 @@ import typer
 
 from sightline.cli import following
 from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
+from sightline.config import cluster_values
 from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
+    from sightline.cluster.findings import Finding
     from sightline.orchestrate.registry import Image
     from sightline.orchestrate.submit import Order, Submitted
     from sightline.orchestrate.versions import Package
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 def seconds(text: str | float) -> float:
     """Read a time such as 90s, 30m, 2h or 1d."""
-    match = re.fullmatch(r"(\d{1,9})([smhd])", str(text).strip())
-    if match is None:
+    found = cluster_values.seconds(str(text).strip())
+    if found is None:
         raise typer.BadParameter(f"got '{text}', expected a time such as 90s, 30m, 2h or 1d.")
-    return int(match[1]) * UNITS[match[2]]
+    return found
 
 
 Pipeline = Annotated[
@@ -77,6 +78,18 @@ Pending = Annotated[
         parser=seconds, metavar="<30m>", help="While following: end the run if a pod has not started after this time."
     ),
 ]
+Resubmit = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=20,
+        metavar="<3>",
+        help="With --wait: start the run again, so many times at most, when the cluster ended it: a lost, evicted or "
+        "drained pod, a memory or time limit of training, an outage. Its training goes on.",
+        show_default=False,
+    ),
+]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Start the run whatever the cluster says of it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent, and send nothing.")]
 
 
@@ -91,7 +104,9 @@ def submit(
     wait: Wait = False,
     follow: Follow = None,
     pending: Pending = None,
+    resubmit: Resubmit = 0,
     dry_run: DryRun = False,
+    no_check: NoCheck = False,
     as_json: Json = False,
 ) -> None:
     """Upload the pipeline to Kubeflow Pipelines if it is new, and start a run of it.
@@ -102,16 +117,18 @@ def submit(
 
     sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
     """
-    _check_options(param, run_name, no_run, wait, follow, pending, dry_run)
-    from sightline.orchestrate import registry, versions
+    _check_options(param, run_name, no_run, wait, follow, pending, resubmit, dry_run)
+    from sightline.orchestrate import cluster_check, registry, versions
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
+    from sightline.orchestrate.resubmit import Resubmission
     from sightline.orchestrate.submit import assigned, order, submit
 
     result: dict[str, Any] = {}
+    again: Resubmission | None = None
     if follow is None:
-        sent = versions.package(pipeline)
-        run = order(sent, assigned(param), name=run_name, experiment=experiment, service_account=service_account)
+        sent, values = versions.package(pipeline), assigned(param)
+        run = order(sent, values, name=run_name, experiment=experiment, service_account=service_account)
         wanted = None if no_run else run
         server = None if dry_run else Server(namespace)
         images = registry.check(sent.images)
@@ -119,18 +136,30 @@ def submit(
         if server is None:
             _show(result, as_json, _dry_lines(sent, wanted, images))
             return
+        if wanted and not no_check:
+            notes = cluster_check.refuse(server, sent, values, service_account=service_account)
+            result["cluster"] = [asdict(note) for note in notes]
+            if not as_json:
+                print_lines(_cluster_lines(notes))
         done = submit(server, sent, wanted)
         result |= _done(done)
         if not as_json:
             print_lines(_done_lines(sent, wanted, images, done))
         run_id = done.run_id
+        again = Resubmission(server, done.uploaded, run, resubmit) if resubmit else None
     else:
         server, run_id = Server(namespace), follow
     if run_id is None or not (wait or follow):
         if as_json:
             _show(result, as_json, [])
         return
-    raise typer.Exit(following.follow(Follower(server, run_id, pending=pending), run_id, result, as_json))
+
+    kubernetes = following.kubernetes()
+
+    def follower(followed: str) -> Follower:
+        return Follower(server, followed, pending=pending, kubernetes=kubernetes)
+
+    raise typer.Exit(following.follow(follower, run_id, result, as_json, again))
 
 
 def _check_options(
@@ -140,6 +169,7 @@ def _check_options(
     wait: bool,
     follow: str | None,
     pending: float | None,
+    resubmit: int,
     dry_run: bool,
 ) -> None:
     """Refuse options that say nothing together."""
@@ -147,6 +177,8 @@ def _check_options(
         raise typer.BadParameter("--follow starts nothing; leave --param, --run-name, --no-run and --dry-run out.")
     if no_run and (wait or param or run_name):
         raise typer.BadParameter("--no-run starts nothing; leave --wait, --param and --run-name out.")
+    if resubmit and not wait:
+        raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
     if pending is not None and not (wait or follow):
         raise typer.BadParameter("--pending needs --wait or --follow: who else would end the run?")
 
@@ -165,6 +197,7 @@ def _sent(sent: Package, run: Order | None, images: list[Image]) -> dict[str, An
             "description": run.description,
             "experiment": run.experiment,
             "service_account": run.service_account,
+            "training": run.training,
             "parameters": dict(run.parameters),
         },
     }
@@ -194,6 +227,16 @@ def _image_lines(images: list[Image]) -> list[str]:
     ]
 
 
+def _cluster_lines(notes: Sequence[Finding]) -> list[str]:
+    """Write what may stand in the way, and in one line what could not be asked."""
+    lines = [f"cluster    {note.check}: {note.words}" for note in notes if note.level == "warning"]
+    hidden = dict.fromkeys(note.words.removeprefix("not checked: ") for note in notes if note.level == "unknown")
+    if hidden:
+        first, *more = hidden
+        lines.append(f"cluster    not checked: {first}{f', and {len(more)} more reasons' if more else ''}")
+    return lines
+
+
 def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[str]:
     lines = [
         f"pipeline   {sent.name}",
@@ -209,6 +252,7 @@ def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[st
         f"run        {run.name}, in the experiment {run.experiment}",
         *(f"words      {line}" for line in run.description.splitlines()),
         *(f"parameter  {name} = {value}" for name, value in run.parameters.items()),
+        f"training   {run.training}",
         *([f"as         {run.service_account}"] if run.service_account else []),
     ]
 
@@ -217,7 +261,7 @@ def _done_lines(sent: Package, run: Order | None, images: list[Image], done: Sub
     state = "uploaded" if done.uploaded.new else "was there already: nothing was uploaded"
     lines = [f"version    {sent.name} {sent.version} {state}", *_image_lines(images)]
     if run and done.run_id:
-        lines += [f"run        {run.name}", f"see        {done.address}"]
+        lines += [f"run        {run.name}", f"training   {run.training}", f"see        {done.address}"]
         lines += [f"follow     sightline submit --follow {done.run_id}"]
     if done.outdated:
         lines.append(f"schedules  {', '.join(done.outdated)} still run another version; `make schedule` moves them")

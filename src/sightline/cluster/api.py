@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,32 @@ class Denied(ClusterUsageError):
     """The account may not do this."""
 
 
+class Unauthorized(Denied):
+    """The server does not know the account, or its credentials are wrong or have expired."""
+
+
 class NotThere(ClusterUsageError):
     """There is no such object, or the server does not know its kind."""
 
 
-def reach(namespace: str | None = None) -> Kubernetes | None:
+def reach(namespace: str | None = None, *, wait: float | None = None) -> Kubernetes | None:
     """Return Kubernetes' API as this process reaches it; None where there is no account of a pod and no kubeconfig.
 
-    Without a `namespace` it is the pod's own or that of the kubeconfig's context. Nothing is sent yet. Raises
-    ClusterUsageError for a kubeconfig that cannot be used.
+    Without a `namespace` it is the pod's own or that of the kubeconfig's context. With `wait` no question takes longer
+    than so many seconds, and none is asked again. Nothing is sent yet. Raises ClusterUsageError for a kubeconfig that
+    cannot be used.
     """
+    found = _reach(namespace, retries=2 if wait is None else 0)
+    if found and wait is not None:
+        found.wait = (min(CONNECT, wait), wait)
+    return found
+
+
+def _reach(namespace: str | None, retries: int) -> Kubernetes | None:
     from kubernetes import client, config
 
     configuration = client.Configuration()
-    configuration.retries = urllib3.Retry(total=2, read=0, status=0, other=0, allowed_methods=None)
+    configuration.retries = urllib3.Retry(total=retries, read=0, status=0, other=0, allowed_methods=None)
     if os.environ.get("KUBERNETES_SERVICE_HOST") and (MOUNTED / "token").exists() and not os.environ.get("KUBECONFIG"):
         config.load_incluster_config(client_configuration=configuration)
         home = (MOUNTED / "namespace").read_text(encoding="utf-8").strip()
@@ -76,6 +89,13 @@ class Kubernetes:
         self._client = client
         self.namespace, self.who = namespace, who
         self.address = str(client.configuration.host)
+        self.wait: tuple[float, float] = (CONNECT, ANSWER)
+
+    def within(self, namespace: str) -> Kubernetes:
+        """Return the same API for another namespace."""
+        other = copy(self)
+        other.namespace = namespace
+        return other
 
     def path(
         self, plural: str, name: str = "", *, group: str = "", version: str = "v1", namespaced: bool = True
@@ -111,9 +131,17 @@ class Kubernetes:
         with contextlib.suppress(NotThere):
             self._call("DELETE", path, {}, options)
 
-    def log(self, pod: str, container: str = "main", *, lines: int | None = None, previous: bool = False) -> str:
-        """Return the log of a container of a pod in our namespace, or its last lines."""
-        query = {"container": container, "previous": str(previous).lower()}
+    def log(
+        self,
+        pod: str,
+        container: str = "main",
+        *,
+        lines: int | None = None,
+        previous: bool = False,
+        timestamps: bool = False,
+    ) -> str:
+        """Return the log of a container of a pod in our namespace, or its last lines, each after its time if wanted."""
+        query = {"container": container, "previous": str(previous).lower(), "timestamps": str(timestamps).lower()}
         if lines is not None:
             query["tailLines"] = str(lines)
         return str(self._send("GET", self.path("pods", f"{pod}/log"), query, None).data.decode("utf-8", "replace"))
@@ -153,7 +181,7 @@ class Kubernetes:
                 body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
-                _request_timeout=(CONNECT, ANSWER),
+                _request_timeout=self.wait,
             )
         except ApiException as error:
             raise self._refusal(method, path, error) from None
@@ -166,7 +194,7 @@ class Kubernetes:
         status = int(error.status or 0)
         said = _words(error.body or error.reason)
         if status in (401, 403):
-            return Denied(f"{self.who} may not {method.lower()} {path}: {said}")
+            return (Unauthorized if status == 401 else Denied)(f"{self.who} may not {method.lower()} {path}: {said}")
         if status == 404:
             return NotThere(f"Kubernetes at {self.address} has no {path}: {said}")
         if 400 <= status < 500 and status not in (408, 429):

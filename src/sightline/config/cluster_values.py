@@ -21,6 +21,7 @@ UNITS = {"": 1.0, "m": 0.001} | {
     for base, units in ((1000, ("k", "M", "G", "T")), (1024, ("Ki", "Mi", "Gi", "Ti")))
     for power, unit in enumerate(units, 1)
 }
+TIME, TIMES = re.compile(r"(\d{1,9})([smhd])"), {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LEAST_CPU, MOST_CPU = 0.1, 1024
 LEAST_MEMORY = 128 << 20  # bytes; less is a number whose unit was forgotten
 LOST_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
@@ -68,6 +69,18 @@ def amount(text: str) -> float | None:
     """Return what an amount such as 500m, 1.5, 4Gi stands for; None for any other text."""
     match = AMOUNT.fullmatch(text)
     return float(match["number"]) * UNITS[match["unit"] or ""] if match else None
+
+
+def times(text: str, count: int) -> str:
+    """Return so many times an amount, in its unit: twice 32Gi is 64Gi."""
+    match = AMOUNT.fullmatch(text)
+    return f"{float(match['number']) * count:.12g}{match['unit'] or ''}" if match else text
+
+
+def seconds(text: str) -> int | None:
+    """Return the seconds of a time such as 90s, 30m, 2h or 1d; None for any other text."""
+    match = TIME.fullmatch(text)
+    return int(match[1]) * TIMES[match[2]] if match else None
 
 
 def cpu(text: str) -> str:

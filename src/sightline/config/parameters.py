@@ -21,7 +21,7 @@ from sightline.config import cluster_values
 from sightline.config.assignments import explained
 from sightline.config.part import Part
 from sightline.config.presets import PRESETS, preset_for, resolve
-from sightline.config.run_config import FORMATS, RETRAIN, RunConfig
+from sightline.config.run_config import FORMATS, RETRAIN
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 
@@ -157,27 +157,32 @@ class PipelineParameters(Part):
         "or a mounted path.",
     )
     train_batch: Annotated[WholeOrPreset, Sets("train.batch", int)] = Field(
-        PRESET, description="Images of a step over all GPUs."
+        PRESET, description="Images of a step over all GPUs of all nodes."
     )
     train_cpu: Annotated[Text, AfterValidator(cluster_values.cpu)] = Field(
-        "1", description="CPUs that training gets, such as 8 or 500m."
+        "1", description="CPUs that training gets on each node, such as 8 or 500m."
     )
     train_epochs: Annotated[WholeOrPreset, Sets("train.epochs", int)] = Field(
         PRESET, description="Passes over the training split."
     )
     train_gpus: Whole = Field(
-        "0", description="GPUs of one node that training gets; with 0 it runs on the CPU, which suits a trial only."
+        "0", description="GPUs of each node that training gets; with 0 it runs on the CPU, which suits a trial only."
     )
     train_image_size: Annotated[WholeOrPreset, Sets("train.image_size", int)] = Field(
         PRESET, description="Side of the square network input in pixels, a multiple of 32."
     )
     train_memory: Annotated[Text, AfterValidator(cluster_values.memory)] = Field(
-        "3Gi", description="Memory that training gets, such as 32Gi; shared memory is part of it."
+        "3Gi", description="Memory that training gets on each node, such as 32Gi; shared memory is part of it."
     )
     train_node_selector: Annotated[str, AfterValidator(_selector)] = Field(
         "{}",
         description='Labels of the nodes on which training may run, as a JSON object such as {"gpu": "a100"}; {} means '
         "any node.",
+    )
+    train_nodes: Annotated[Whole, Sets("train.nodes", int)] = Field(
+        "1",
+        description="Nodes that train together, each with its GPUs, CPUs and memory; more than 1 on a cluster that has "
+        "the component several-nodes of manifests/.",
     )
     train_seed: Annotated[Whole, Sets("train.seed", int)] = Field(
         "0", description="Seed of weights, order and augmentation."
@@ -258,6 +263,16 @@ class PipelineParameters(Part):
             chosen = cluster_values.tolerations(self.train_tolerations)
         return chosen + cluster_values.lost_node_tolerations(chosen)
 
+    def totals(self) -> str:
+        """Return what training gets on all nodes: `2 nodes × 4 GPUs = 8 GPUs, 16 CPUs, 64Gi`."""
+        nodes, gpus = int(self.values()["train.nodes"]), int(self.train_gpus)
+        cpus = nodes * (cluster_values.amount(self.train_cpu) or 0)
+        words = [f"{cpus:g} CPU{'s' * (cpus != 1)}", cluster_values.times(self.train_memory, nodes)]
+        if gpus:
+            words.insert(0, _gpus(nodes * gpus))
+        many = (f"{nodes} nodes × {_gpus(gpus)} = " if gpus else f"{nodes} nodes, together ") if nodes > 1 else ""
+        return many + ", ".join(words)
+
     def warnings(self) -> list[str]:
         """Return what is allowed on a cluster, and hardly meant."""
         if int(self.train_gpus):
@@ -275,6 +290,10 @@ class PipelineParameters(Part):
         ]
 
 
+def _gpus(count: int) -> str:
+    return f"{count} GPU{'s' * (count != 1)}"
+
+
 def _default(name: str) -> str:
     return str(PipelineParameters.model_fields[name].default)
 
@@ -289,13 +308,13 @@ def choices() -> dict[str, tuple[str, ...]]:
     }
 
 
-def refuse_several_nodes(config: RunConfig) -> None:
-    """Refuse what the pipeline cannot start yet. Raises ConfigError."""
-    if config.train.nodes > 1:
+def refuse_several_nodes(nodes: int) -> None:
+    """Refuse several nodes for a pipeline that runs on one machine. Raises ConfigError."""
+    if nodes > 1:
         raise ConfigError(
-            f"train.nodes: got {config.train.nodes}, expected 1 in a pipeline: its train task is one process on one "
-            "node. Several nodes train with `sightline train`, started on each of them by something else, such as "
-            "Kubeflow Trainer, after `sightline validate`; the other stages follow on one of them."
+            f"train.nodes: got {nodes}, expected 1 for a pipeline on one machine, which is one node. Submit it to a "
+            "cluster (`sightline submit --param train_nodes=…`), set train.gpus or train.cpu_processes for several "
+            "processes here, or start `sightline train` on each of several machines."
         )
 
 

@@ -28,6 +28,7 @@ CauseKind = Literal[
     "node_lost",
     "deleted",  # the pod was deleted or drained
     "driver",  # KFP's own driver failed
+    "silent",  # a task that runs and gives no sign
     "vanished",  # the pod is gone, and nothing says why
     "unknown",
 ]

@@ -94,6 +94,7 @@ class DataDocument(Document):
         return "sightline validate"
 
     source: str
+    model_name: str | None = Field(None, description="Name in the registry of the model that was to train on it.")
     format: Format
     policy: Policy
     verdict: Verdict

@@ -119,6 +119,9 @@ class SummaryDocument(Document):
 
     run_id: str = Field(description="Identity of the run: its folder's name on one machine, the job's id on a cluster.")
     name: str | None = Field(None, description="What people call the run; several may be called the same.")
+    model_name: str | None = Field(
+        None, description="Name in the registry of the model it was to make; null if it ended before that was known."
+    )
     status: Status | None = Field(
         description="Null while the run goes on: an accepted model is `registered` once the registry holds it, and "
         "`accepted` where tracking is switched off."

@@ -25,7 +25,9 @@ registry        the references that a cluster can fetch, and whether the images 
 registry_api    asks a container registry, with the logins of Docker and Podman
 versions        the package that is sent, and its upload by content
 submit          a run
+cluster_check   whether a cluster can do a run, asked before it costs anything
 follow          a run to its end
+resubmit        starts a run again that the cluster ended
 cluster_results what a run left in the store
 schedule_file   the file that declares recurring runs
 cron            its times, as KFP's server reads them

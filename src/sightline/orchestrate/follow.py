@@ -1,34 +1,35 @@
 """Follows a run on a cluster to its end, and says how it ended.
 
-While it goes on, its Argo workflow tells the stages and what keeps a pod from starting. At its end the run's own
+While it goes on, its Argo workflow says how the stages go, and `why` what stands in the way. At its end the run's own
 summary in the store counts; without access to the store, the states of the tasks do.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
+from sightline import why
+from sightline.cluster import Kubernetes
 from sightline.documents import ErrorReport, SummaryDocument
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import cluster_results
-from sightline.orchestrate.kfp_api import Server
-from sightline.report import evidence
+from sightline.orchestrate.kfp_api import OVER, Server
 from sightline.runtime import workflow
 from sightline.runtime.stage_frame import NAMES
+from sightline.why import Cause, Seen
+from sightline.why.words import duration, own_lines
 
-OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
 PATIENCE = 600.0  # seconds for which a server may not answer while a run is followed
 FIRST, LONGEST = 1.0, 10.0  # seconds between two looks: few runs are over soon, most go on for hours
 SHOWN = 20  # lines of a failed task's log
 ENDING = 60.0  # seconds for a run to end once it was told to
-# What in a log is not the task's: lines of KFP's launcher and of Argo, what the server writes for a log that it lacks,
-# and what KFP says in Python before the task begins, with all of its inputs and outputs.
-NOISE = re.compile(r'[IWEF]\d{4} [\d:.]+ +\d+ \w+\.go:\d+\]|\{"error_message"|time=\S+ level=.* argo=true')
-PREAMBLE = re.compile(r"^\[KFP Executor .*\n(?:\{\n(?:.*\n)*?\}\n)?", re.MULTILINE)
+LOOK, LONG_LOOK = 60.0, 300.0  # seconds between looks at pods and events: where nothing says why it waits; always
+
+__all__ = ["Change", "Ended", "Follower", "Log", "duration"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Change:
     state: workflow.State | None
     words: str
     seconds: float | None = None
+    cause: Cause | None = None  # what stands in the way, of which `words` are the sentence
 
 
 @dataclass(frozen=True)
@@ -62,22 +64,36 @@ class Ended:
     no_summary: str  # why there is none
     logs: tuple[Log, ...]
     given_up: str  # why we ended it: what Kubernetes says of the pod that did not start
+    cause: Cause | None = None  # why it failed
+    unasked: tuple[str, ...] = ()  # what could not be asked of that
 
 
 class Follower:
     """Looks at a run again and again."""
 
     def __init__(
-        self, server: Server, run_id: str, *, pending: float | None = None, patience: float = PATIENCE
+        self,
+        server: Server,
+        run_id: str,
+        *,
+        pending: float | None = None,
+        patience: float = PATIENCE,
+        kubernetes: Kubernetes | None = None,
     ) -> None:
-        """Follow a run; it is ended when one of its pods has not started `pending` seconds after we first saw it."""
+        """Follow a run; it is ended when one of its pods has not started `pending` seconds after we first saw it.
+
+        `kubernetes` is asked for pods and events, where there is one.
+        """
         self._patience = patience
         self._server = server
         self._run_id = run_id
         self._pending = pending
-        self._states: dict[str, workflow.State] = {}  # of each task, as last told
+        self._kubernetes = kubernetes
+        self._states: dict[str, workflow.State] = {}  # of each task, as last said
         self._reasons: set[tuple[str, str]] = set()  # task and reason: pods go to and fro between two of them
         self._waits: dict[str, float] = {}  # since when each pod waits
+        self._looked = time.monotonic()
+        self._seen: Cause | None = None  # what stood in the way last
         self._given_up = ""
         self._stuck = ""  # the task for whose pod it was given up
         self.found = False  # whether the server has shown the run
@@ -106,10 +122,10 @@ class Follower:
             yield from self._news(seen)
             if run.state in OVER:
                 return
-            if ending is None and (why := self._overdue(seen)):
-                self._given_up, ending = why, time.monotonic()
+            if ending is None and (overdue := self._overdue(seen)):
+                self._given_up, ending = overdue, time.monotonic()
                 self._server.terminate(self._run_id)
-                yield Change("", None, f"ending the run: {why}")
+                yield Change("", None, f"ending the run: {overdue}")
             elif ending is not None and time.monotonic() - ending > ENDING:
                 return
             sleep(pause)
@@ -118,41 +134,78 @@ class Follower:
     def ended(self, store: str | None = None) -> Ended:
         """Return how the run ended, out of its summary and the server's records."""
         run = self._server.run(self._run_id)
-        seen = self._server.workflow(self._run_id)
-        summary, why = None, ""
+        found = self._server.workflow(self._run_id)
+        summary, no_summary, place = None, "", None
         try:
-            summary = cluster_results.summary(
-                store, self._run_id, name=run.display_name, given_up=self._given_up_report()
-            )
+            place = cluster_results.place(store)
         except cluster_results.NoSummary as reason:
-            why = str(reason)
+            no_summary = str(reason)
+        seen = why.look(self._run_id, store=place, kubernetes=self._kubernetes, server=self._server)
+        cause = self._cause(seen)
+        if place:
+            try:
+                summary = cluster_results.summary(
+                    place, self._run_id, name=run.display_name, given_up=self._given_up_report(), cause=cause
+                )
+                cause = summary.cause or cause
+            except cluster_results.NoSummary as reason:
+                no_summary = str(reason)
         return Ended(
             run_id=self._run_id,
             name=run.display_name,
             state=run.state or "",
-            tasks=tuple(workflow.tasks(seen)),
+            tasks=tuple(workflow.tasks(found)),
             summary=summary,
-            no_summary=why,
-            logs=tuple(self._logs(seen)),
+            no_summary=no_summary,
+            logs=tuple(self._logs(found)),
             given_up=self._given_up,
+            cause=cause,
+            unasked=seen.unasked,
         )
 
-    def _news(self, seen: dict[str, Any]) -> Iterator[Change]:
-        """Yield the tasks that go on in another way, and the pods that do not start, each for each reason once."""
-        for task in workflow.tasks(seen):
-            told = self._states.get(task.name) == task.state
-            if not told or self._new_reason(task.name, task.message):
-                self._new_reason(task.name, task.message)
-                self._states[task.name] = task.state
-                yield Change(task.name, task.state, task.message, task.seconds)
-        for pod in workflow.waiting(seen):
-            if self._new_reason(pod.task, pod.message):
-                yield Change(pod.task, pod.state, pod.message)
+    def _cause(self, seen: Seen) -> Cause | None:
+        """Return why the run failed; where it was ended from here, what its pod waited for."""
+        if not self._given_up or self._seen is None:
+            return why.cause(seen, self._seen)
+        waited = self._given_up.partition(" has not started for ")[2].partition(":")[0]
+        reason = self._seen.sentence.partition("is waiting: ")[2] or self._seen.sentence
+        sentence = (
+            f"{self._stuck} did not start within {waited}, so `sightline submit --pending` ended the run: {reason}"
+        )
+        return self._seen.model_copy(update={"sentence": sentence, "ended": True})
 
-    def _new_reason(self, task: str, message: str) -> bool:
-        """Tell whether a task's message has a reason, its first word, that was not told yet; now it is."""
-        reason = (task, message.partition(":")[0])
-        if not message or reason in self._reasons:
+    def _news(self, found: dict[str, Any]) -> Iterator[Change]:
+        """Yield the tasks that go on in another way, and what stands in their way, each reason once."""
+        causes = {cause.task: cause for cause in self._hindrances(found)}
+        for task in workflow.tasks(found):
+            cause = causes.pop(task.name, None)
+            words = cause.sentence if cause else task.message
+            same = self._states.get(task.name) == task.state
+            if not same or self._new_reason(task.name, words, cause):
+                self._new_reason(task.name, words, cause)
+                self._states[task.name] = task.state
+                yield Change(task.name, task.state, words, task.seconds, cause)
+        for name, cause in causes.items():  # of a driver: its task has not begun
+            if name and self._new_reason(name, cause.sentence, cause):
+                yield Change(name, "waiting", cause.sentence, cause=cause)
+
+    def _hindrances(self, found: dict[str, Any]) -> list[Cause]:
+        """Return what stands in the way, by the workflow; by pods and events too where that says nothing for long."""
+        seen = Seen(self._run_id, datetime.now(UTC), workflow=found)
+        if workflow.over(found):
+            return []
+        causes = why.hindrances(seen)
+        silent = any(pod.state == "waiting" and not pod.message for pod in workflow.pods(found))
+        if self._kubernetes and time.monotonic() - self._looked > (LOOK if silent else LONG_LOOK):
+            self._looked = time.monotonic()
+            causes = why.hindrances(why.look(self._run_id, kubernetes=self._kubernetes, server=self._server))
+        self._seen = next(iter(causes), self._seen)
+        return causes
+
+    def _new_reason(self, task: str, words: str, cause: Cause | None) -> bool:
+        """Tell whether a task's reason, a cause's kind or a message's first word, is new; from now on it is not."""
+        reason = (task, cause.kind if cause else words.partition(":")[0])
+        if not words or reason in self._reasons:
             return False
         self._reasons.add(reason)
         return True
@@ -164,14 +217,14 @@ class Follower:
         self._waits = {name: self._waits.get(name, now) for name in pods}
         for name, since in self._waits.items():
             if self._pending is not None and now - since >= self._pending:
-                why = pods[name].message.rstrip(".") or "Kubernetes gives no reason"
+                said = pods[name].message.rstrip(".") or "Kubernetes gives no reason"
                 self._stuck = pods[name].task
-                return f"the pod of {self._stuck} has not started for {duration(now - since)}: {why}"
+                return f"the pod of {self._stuck} has not started for {duration(now - since)}: {said}"
         return ""
 
     def _given_up_report(self) -> ErrorReport | None:
         """Return why the run was ended from here, as the error of the stage that did not start, if it was one."""
-        stage = evidence.STAGES.get(self._stuck, self._stuck)
+        stage = why.STAGES.get(self._stuck, self._stuck)
         if stage not in NAMES:
             return None
         message = f"`sightline submit --pending` ended the run: {self._given_up}."
@@ -186,16 +239,6 @@ class Follower:
                 text = self._server.log(self._run_id, pod.name)
             except ClusterError:
                 text = ""  # no archive, and the pod is gone: what Kubernetes says of it stands alone
-            kept = PREAMBLE.sub("", text).splitlines()
-            lines = [line.rstrip() for line in kept if line.strip() and not NOISE.match(line)]
+            lines = own_lines(text)
             if lines or not self._given_up:  # a run that was ended takes pods with it that never started
                 yield Log(f"{pod.task}'s driver" if pod.driver else pod.task, pod.message, tuple(lines[-SHOWN:]))
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

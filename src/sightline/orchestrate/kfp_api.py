@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from sightline.errors import ConfigError
-from sightline.orchestrate.kfp_calls import Calls
+from sightline.orchestrate.kfp_calls import PAGE, Calls
 from sightline.runtime import workflow
+
+OVER = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")  # states of a run that has ended
 
 
 class Server(Calls):
@@ -97,7 +99,25 @@ class Server(Calls):
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created if there is none of this name."""
-        return str((self._experiment(name) or self._new_experiment(name)).experiment_id)
+        return str((self.found_experiment(name) or self._new_experiment(name)).experiment_id)
+
+    def found_experiment(self, name: str) -> Any | None:
+        """Return an experiment by its name."""
+        listed = self._listed(
+            f"list the experiments called {name}",
+            "experiments",
+            self._experiments.experiment_service_list_experiments,
+            filter=_equals("display_name", name),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return next((experiment for experiment in listed if experiment.display_name == name), None)
+
+    def newest_runs(self, count: int) -> list[Any]:
+        """Return the runs that were started last, the newest first."""
+        call = self._runs.run_service_list_runs
+        where = {"namespace": self.namespace} if self.namespace else {}
+        found = self._call("list the newest runs", call, page_size=count, sort_by="created_at desc", **where)
+        return list(found.runs or [])
 
     def create_run(
         self,
@@ -123,6 +143,30 @@ class Server(Calls):
     def run(self, run_id: str) -> Any:
         """Return a run."""
         return self._call(f"find the run {run_id}", self._runs.run_service_get_run, run_id)
+
+    def runs_named(self, name: str) -> list[Any]:
+        """Return the runs of a name, the newest first: several may be called the same."""
+        listed = self._listed(
+            f"list the runs called {name}",
+            "runs",
+            self._runs.run_service_list_runs,
+            filter=_equals("display_name", name),
+            sort_by="created_at desc",
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return [run for run in listed if run.display_name == name]
+
+    def runs_with(self, word: str) -> list[Any]:
+        """Return the newest runs whose names hold a word, a page of them, the newest first."""
+        page = self._call(
+            f"list the runs called {word}…",
+            self._runs.run_service_list_runs,
+            page_size=PAGE,
+            sort_by="created_at desc",
+            filter=_predicate("IS_SUBSTRING", "display_name", word),
+            **({"namespace": self.namespace} if self.namespace else {}),
+        )
+        return page.runs or []
 
     def terminate(self, run_id: str) -> None:
         """End a run."""
@@ -206,20 +250,10 @@ class Server(Calls):
             pipeline_id=version.pipeline_id, pipeline_version_id=version.pipeline_version_id
         )
 
-    def _experiment(self, name: str) -> Any | None:
-        listed = self._listed(
-            f"list the experiments called {name}",
-            "experiments",
-            self._experiments.experiment_service_list_experiments,
-            filter=_equals("display_name", name),
-            **({"namespace": self.namespace} if self.namespace else {}),
-        )
-        return next((experiment for experiment in listed if experiment.display_name == name), None)
-
     def _new_experiment(self, name: str) -> Any:
         return self._created(
             f"create the experiment {name}",
-            lambda: self._experiment(name),
+            lambda: self.found_experiment(name),
             self._experiments.experiment_service_create_experiment,
             self.kfp.V2beta1Experiment(display_name=name, namespace=self.namespace or None),
         )
@@ -227,4 +261,8 @@ class Server(Calls):
 
 def _equals(key: str, value: str) -> str:
     """Return a filter for what is called exactly so."""
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": key, "string_value": value}]})
+    return _predicate("EQUALS", key, value)
+
+
+def _predicate(operation: str, key: str, value: str) -> str:
+    return json.dumps({"predicates": [{"operation": operation, "key": key, "string_value": value}]})

@@ -32,6 +32,7 @@ class Calls:
 
         self.kfp = kfp_server_api
         self.at: Connection = connect(namespace)
+        self.release = ""  # as it calls itself
         self.shared = self._identify()
 
     def _identify(self) -> bool:
@@ -43,10 +44,11 @@ class Calls:
             raise ClusterUsageError(
                 f"What answers at {self.at.address} {speaks}; expected one of KFP {MAJOR}. See KFP_ENDPOINT."
             )
-        version = re.match(r"v?(\d+)\.", str(health.get("tag_name")))  # "unknown" where the server was built by hand
+        self.release = str(health.get("tag_name"))  # "unknown" where the server was built by hand
+        version = re.match(r"v?(\d+)\.", self.release)
         if version and int(version[1]) != MAJOR:
             raise ClusterUsageError(
-                f"The server at {self.at.address} is KFP {health['tag_name']}; expected one of KFP {MAJOR}."
+                f"The server at {self.at.address} is KFP {self.release}; expected one of KFP {MAJOR}."
             )
         return bool(health["multi_user"])
 

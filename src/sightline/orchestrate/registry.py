@@ -10,8 +10,6 @@ from sightline.errors import ConfigError
 from sightline.orchestrate import images
 from sightline.orchestrate.registry_api import UnreachableError, ask
 
-MISSING = "missing"  # what `_problem` says of an image that its registry does not have
-
 
 @dataclass(frozen=True)
 class Image:
@@ -20,6 +18,7 @@ class Image:
     reference: str
     checked: bool
     why: str = ""  # it was not checked
+    missing: bool = False
 
 
 def references() -> dict[str, str]:
@@ -49,14 +48,26 @@ def by_digest(found: Mapping[str, str], built: images.Built) -> dict[str, str]:
 
 def check(references: Iterable[str]) -> list[Image]:
     """Ask the registries for images. Raises ConfigError for those that are not there."""
-    found = {reference: _problem(reference) for reference in references}
-    if missing := [reference for reference, problem in found.items() if problem == MISSING]:
+    found = [asked(reference) for reference in references]
+    if missing := [image.reference for image in found if image.missing]:
         raise ConfigError(
             "These images are not in their registry (push them with `make push`, or name others with "
             f"{images.VARIABLE}):",
             missing,
         )
-    return [Image(reference, not problem, problem) for reference, problem in found.items()]
+    return found
+
+
+def asked(reference: str) -> Image:
+    """Ask the registry for an image."""
+    try:
+        status = ask(reference).status
+    except UnreachableError as error:
+        return Image(reference, checked=False, why=f"its registry cannot be reached from here ({error})")
+    if status in (404, 200):
+        return Image(reference, checked=True, missing=status == 404)
+    wants = "its registry wants other credentials" if status in (401, 403) else f"its registry answers {status}"
+    return Image(reference, checked=False, why=wants)
 
 
 def _by_digest(reference: str, digest: str) -> str:
@@ -66,14 +77,3 @@ def _by_digest(reference: str, digest: str) -> str:
     match = images.REFERENCE.fullmatch(reference)
     assert match is not None
     return f"{match['repository']}@{digest}"
-
-
-def _problem(reference: str) -> str:
-    """Say why an image could not be asked for, or MISSING; nothing if it is there."""
-    try:
-        status = ask(reference).status
-    except UnreachableError as error:
-        return f"its registry cannot be reached from here ({error})"
-    if status in (404, 200):
-        return MISSING if status == 404 else ""
-    return "its registry wants other credentials" if status in (401, 403) else f"its registry answers {status}"

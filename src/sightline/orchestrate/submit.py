@@ -13,7 +13,7 @@ from typing import Any
 
 from sightline.config.parameters import PipelineParameters
 from sightline.errors import ClusterError, ConfigError
-from sightline.orchestrate import schedules, versions
+from sightline.orchestrate import versions
 from sightline.orchestrate.kfp_api import Server
 
 EXPERIMENT = "sightline"  # in which runs are grouped where no other is named
@@ -28,6 +28,7 @@ class Order:
     experiment: str
     parameters: Mapping[str, Any]
     service_account: str | None
+    training: str  # what training gets, on all nodes
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ def order(
 ) -> Order:
     """Return the run to start; its name is by default the time and the preset. Raises ConfigError."""
     checked = versions.given(parameters, sent)
-    recipe = PipelineParameters.given(parameters).recipe
+    form = PipelineParameters.given(parameters)
     return Order(
-        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe}",
+        name=name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{form.recipe}",
         description=description(sent),
         experiment=experiment or EXPERIMENT,
         parameters=checked,
         service_account=service_account,
+        training=form.totals(),
     )
 
 
@@ -67,22 +69,27 @@ def description(sent: versions.Package) -> str:
     return "\n".join(lines)
 
 
+def start(server: Server, version: Any, run: Order) -> Any:
+    """Start a run of a version on the server; returns KFP's record. Raises ClusterUsageError and ClusterError."""
+    return server.create_run(
+        name=run.name,
+        description=run.description,
+        experiment_id=server.experiment(run.experiment),
+        version=version,
+        parameters=dict(run.parameters),
+        service_account=run.service_account,
+    )
+
+
 def submit(server: Server, sent: versions.Package, run: Order | None) -> Submitted:
     """Upload the version unless the server has it, and start the run, if there is one to start.
 
     Raises ClusterUsageError and ClusterError; what was done until then is found by the next call.
     """
+    from sightline.orchestrate import schedules  # the data image, which starts runs, cannot read their times
+
     uploaded = versions.upload(server, sent)
-    run_id = None
-    if run:
-        run_id = server.create_run(
-            name=run.name,
-            description=run.description,
-            experiment_id=server.experiment(run.experiment),
-            version=uploaded.version,
-            parameters=dict(run.parameters),
-            service_account=run.service_account,
-        ).run_id
+    run_id = start(server, uploaded.version, run).run_id if run else None
     outdated: tuple[str, ...] = ()
     unknown = ""
     try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Package:
     description: str
     tags: Mapping[str, str]
     commit: str | None  # of the source tree, or of the images
+    documents: Sequence[Mapping[str, Any]] = field(repr=False, compare=False)  # of the text: pipeline and platform
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def package(file: Path | None = None) -> Package:
         description=_description(spec, parameters),
         tags={name: value[:LONGEST_TAG] for name, value in tags.items()},
         commit=commit,
+        documents=documents,
     )
 
 

@@ -35,6 +35,16 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def whole_seconds(value: float) -> str:
+    """Say a duration of which no part of a second is known, as Argo and Kubernetes keep them."""
+    return f"{value:.0f} s" if value < 60 else duration(value)
+
+
+def hours(value: float) -> str:
+    """Say a number of hours with two decimals, small ones with two digits that count."""
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
+
+
 def size(value: float) -> str:
     """Say a number of bytes in the unit it is read in."""
     for unit in ("bytes", "kB", "MB"):

@@ -20,7 +20,8 @@ from sightline.documents import (
     SummaryDocument,
     load,
 )
-from sightline.pages import attempts, error_analysis
+from sightline.documents.cause import CauseKind
+from sightline.pages import attempts, error_analysis, run_cost
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, duration, size
 from sightline.pages.run_charts import score_charts, training_charts
@@ -34,6 +35,7 @@ WHY: dict[Chosen, str] = {
     "typical": "Typical",
     "empty": "Nothing in it",
 }
+OWN: tuple[CauseKind, ...] = ("stage", "rejected", "unknown")  # causes beside which the error says more
 WORDS = 5  # mistakes of a class that are named one by one
 
 
@@ -69,8 +71,10 @@ def context(
         "summary": summary,
         "version": __version__,
         "headline": headline(summary, evaluated),
+        "explained": summary.cause is not None and summary.cause.kind not in OWN,  # its sentence stands for the error's
         "documents": documents,
         "charts": charts,
+        "cost": run_cost.table(summary.cost) if summary.cost else None,
         "attempts": attempts.timeline(documents.train) if documents.train else None,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],

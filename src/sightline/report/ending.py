@@ -6,19 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from sightline import retrain, summary
+from sightline import retrain, summary, why
 from sightline.atomic import write_text
 from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, load
+from sightline.documents.cause import Cause, CauseKind
+from sightline.documents.cost import Cost
 from sightline.documents.stage_record import Records
 from sightline.errors import SightlineError
 from sightline.pages import run_page
-from sightline.report import evidence
+from sightline.report import took
 from sightline.run_store import RunStore, unpack
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import NAMES
 from sightline.tracking import address, records
 
 PAGE = "report.html"
+ERRORS: dict[CauseKind, str] = {"memory": "memory", "terminated": "interrupted", "deadline": "interrupted"}
 CACHED = ("train", "export", "evaluate")  # may come from a cache: then the stage behind it leaves its record
 
 
@@ -32,21 +35,24 @@ def conclude(
     finished_at: str | None = None,
     stages: Sequence[StageOutcome] = (),
     error: ErrorReport | None = None,
+    cause: Cause | None = None,
+    cost: Cost | None = None,
     run: RunStore | None = None,
     open_record: bool = False,
 ) -> SummaryDocument:
     """Write the final `summary.json` and `report.html` of a whole run into `out` and, with `run`, into the store.
 
-    `finished_at`, ISO 8601, is now by default. An accepted run that ended without a model version and without an error
-    counts as failed, unless its report found tracking switched off. A run that failed after its report is marked as
-    failed in MLflow too; with `open_record` one that failed earlier is put on record there. A store or tracking server
-    that does not answer is named, and stops nothing.
+    `cause` is why a run on a cluster failed, and `cost` what it took. `finished_at`, ISO 8601, is now by default. An
+    accepted run that ended without a model version and without an error counts as failed, unless its report found
+    tracking switched off. A run that failed after its report is marked as failed in MLflow too; with `open_record` one
+    that failed earlier is put on record there. A store or tracking server that does not answer is named, and stops
+    nothing.
     """
     result = summary.summarise(
         run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
     )
-    if finished_at:
-        result = result.model_copy(update={"finished_at": finished_at})
+    known = {"cause": cause, "cost": cost, "finished_at": finished_at or result.finished_at}
+    result = result.model_copy(update=known)
     if result.status is None and stages:
         message = "The model was accepted, but the pipeline ended without registering it; see the log of register."
         error = ErrorReport(stage="register", kind="internal", message=message, exit_code=1)
@@ -62,7 +68,8 @@ def conclude(
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
     begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
-    if result.error and (begun or open_record) and (uri := _tracking_uri(out, elsewhere=open_record)):
+    news = (result.error and (begun or open_record)) or cost
+    if news and (uri := _tracking_uri(out, elsewhere=open_record)):
         records.record_end(result, folders, html, uri, open_record=open_record)
     return result
 
@@ -76,10 +83,11 @@ def _tracking_uri(out: Path, *, elsewhere: bool) -> str | None:
     return uri
 
 
-def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocument:
+def finish(run: RunStore, out: Path, *, name: str | None = None, cause: Cause | None = None) -> SummaryDocument:
     """Conclude a run out of what its stages left in the store; summary and page are also put into `out`.
 
-    It can be repeated, from any machine that reaches the store; as long as it comes to the same, the times stay.
+    It can be repeated, from any machine that reaches the store; as long as it comes to the same, the times stay. What
+    an earlier call saw of the cause, or who followed the run and gives it as `cause`, is kept: evidence expires.
 
     Raises StorageError, and StageInputError for what another version left.
     """
@@ -92,7 +100,11 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         except SightlineError as problem:
             progress.notice(f"the page lacks the gallery: {problem}")
             del folders["sample"]
-    error = evidence.explained(next(iter(errors.values()), None) or _lost(left), run.run_id)
+    error, seen = next(iter(errors.values()), None) or _lost(left), None
+    if error:
+        seen = why.ask(run.run_id, run.store, lost=error)
+        cause, known = _cause(seen, cause, earlier.cause if earlier else None)
+        error = _in_short(error, cause) if known else error
     stages = _outcomes(run.run_id, left, error)
     same = earlier is not None and (earlier.stages, earlier.error) == (stages, error)
     return conclude(
@@ -104,8 +116,31 @@ def finish(run: RunStore, out: Path, *, name: str | None = None) -> SummaryDocum
         finished_at=earlier.finished_at if earlier and same else None,
         stages=stages,
         error=error,
+        cause=cause if error else None,
+        cost=took.joined(earlier.cost if earlier else None, took.by_now(run.run_id, left, seen)),
         run=run,
         open_record=True,
+    )
+
+
+def _cause(seen: why.Seen, given: Cause | None, kept: Cause | None) -> tuple[Cause | None, bool]:
+    """Return why a run failed, and whether anything but its documents says so; name what could not be asked."""
+    for problem in seen.unasked:
+        progress.notice(f"not asked why the run ended: {problem}")
+    cause = why.better(given, why.cause(seen, kept))
+    return cause, seen.answered or (cause is not None and cause.kind != "unknown")
+
+
+def _in_short(error: ErrorReport, cause: Cause | None) -> ErrorReport:
+    """Return an error that only says that a pod was ended with what is known of the cause."""
+    if error.kind not in why.UNEXPLAINED or cause is None:
+        return error
+    stage = why.STAGES.get(cause.task or "", cause.task)
+    return ErrorReport(
+        stage=stage if stage in NAMES else error.stage,
+        kind=ERRORS.get(cause.kind, "lost"),
+        message=f"{cause.sentence} {cause.do}",
+        exit_code=1,
     )
 
 

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,23 @@ def advance(stage: str, done: int, total: int, note: str = "") -> None:
     emit("progress", stage=stage, done=done, total=total, note=note)
 
 
+_listeners: list[Callable[[str], None]] = []
+
+
+@contextlib.contextmanager
+def noticed(listener: Callable[[str], None]) -> Iterator[None]:
+    """Hand every note of the block to a listener as well."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
 def notice(text: str) -> None:
     """Show the user a note while work goes on: as an event, or on stderr where nothing follows the events."""
+    for listener in list(_listeners):
+        listener(text)
     if VARIABLE in os.environ:
         emit("notice", text=text)
     else:

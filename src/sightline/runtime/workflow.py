@@ -1,4 +1,4 @@
-"""What an Argo workflow tells about a run of KFP: its tasks, their pods, and what Kubernetes says about these.
+"""What an Argo workflow says about a run of KFP: its tasks, their pods, and what Kubernetes says about these.
 
 A task of KFP is a node of its own kind with a node for its pod below it, and beside it a driver, which decides whether
 it runs and with what. Groups (exit handler, conditions) have drivers too. Names of nodes are paths, joined by dots.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 State = Literal["waiting", "running", "done", "cached", "failed", "skipped"]
 TASK, POD = "system-container-executor", "system-container-impl"  # KFP's templates; prefixes say how they are changed
+PATCH = "pod-spec-patch"  # input of a task's pod
 DRIVERS = ("system-container-driver", "system-dag-driver")
 STATES: dict[str, State] = {
     "Pending": "waiting",
@@ -27,6 +28,8 @@ STATES: dict[str, State] = {
 }
 EMPTY = "0001-01-01T00:00:00Z"  # Go's time that is none
 STOPPED = "Step exceeded its deadline"  # what Argo says of what went on when the run was ended
+EXIT = "conclude"  # our exit task: once it has begun, the run has ended as far as the stages go
+OVER = ("Succeeded", "Failed", "Error")  # phases of a workflow that goes on no more
 # What Argo says of a pod on its normal way to a start.
 ON_ITS_WAY = re.compile(r"ContainerCreating|PodInitializing|Unprocessed", re.IGNORECASE)
 
@@ -41,6 +44,10 @@ class Pod:
     state: State
     message: str  # what Kubernetes says; empty where all is well
     started: datetime | None
+    finished: datetime | None = None
+    node: str = ""  # of Kubernetes, that took it
+    spec: Mapping[str, Any] = field(default_factory=dict)  # what KFP's driver decided of it: image, limits, time limit
+    used: Mapping[str, float] = field(default_factory=dict)  # by resource: what was asked, times seconds of containers
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,29 @@ def failed(workflow: Mapping[str, Any]) -> list[Pod]:
     return [pod for pod in pods(workflow) if pod.state == "failed"]
 
 
+def namespace(workflow: Mapping[str, Any]) -> str:
+    """Return the namespace in which the run's pods are; empty if that is not known."""
+    return str((workflow.get("metadata") or {}).get("namespace") or "")
+
+
+def began(workflow: Mapping[str, Any]) -> datetime | None:
+    """Return when the run began."""
+    return _time((workflow.get("status") or {}).get("startedAt"))
+
+
+def deadline(workflow: Mapping[str, Any]) -> int | None:
+    """Return the seconds that the whole run may take; 0 after "Terminate", which KFP does by that; None without any."""
+    seconds = (workflow.get("spec") or {}).get("activeDeadlineSeconds")
+    return int(seconds) if isinstance(seconds, int | float) else None
+
+
+def over(workflow: Mapping[str, Any]) -> bool:
+    """Tell whether the run has ended as far as its stages go: what is left is the exit task, at most."""
+    if (workflow.get("status") or {}).get("phase") in OVER:
+        return True
+    return any(task.name == EXIT and task.state != "skipped" for task in tasks(workflow))
+
+
 def _nodes(workflow: Mapping[str, Any]) -> list[dict[str, Any]]:
     nodes = (workflow.get("status") or {}).get("nodes") or {}
     return [{"templateName": "", "name": "", "id": "", **node} for node in nodes.values()]
@@ -145,7 +175,22 @@ def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
         state=STATES.get(node.get("phase", ""), "waiting"),
         message=_message(node),
         started=_time(node.get("startedAt")),
+        finished=_time(node.get("finishedAt")),
+        node=str(node.get("hostNodeName") or ""),
+        spec=_spec(node),
+        used=node.get("resourcesDuration") or {},
     )
+
+
+def _spec(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the patch of the pod's specification that KFP's driver made; empty for a driver."""
+    given = (node.get("inputs") or {}).get("parameters") or []
+    text = next((item.get("value") for item in given if item.get("name") == PATCH), None)
+    try:
+        spec = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
 
 
 def _task_name(path: str) -> str:

@@ -37,11 +37,15 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Something in a store: its size in bytes, and when it was last written, in seconds since 1970."""
+    """Something in a store: its size in bytes, and when it was last written, in seconds since 1970.
+
+    `etag` is an S3 server's word for the content: another content has another one. A folder has none.
+    """
 
     key: str
     size: int
     modified: float
+    etag: str = ""
 
 
 def _no_tick(count: int) -> None:

@@ -147,7 +147,7 @@ class S3Store(Store):
             for found in page:
                 if not found.is_dir:
                     key = found.object_name.removeprefix(self.prefix)
-                    yield Stored(key, int(found.size), found.last_modified.timestamp())
+                    yield Stored(key, int(found.size), found.last_modified.timestamp(), found.etag or "")
             last = page[-1].object_name
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from sightline.tracking.address import RUN_TAG, Place, database, redact
 from sightline.tracking.server import client
 
 KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
+CAUSE = "cause"  # tag of a run that failed on a cluster
 BATCH = 1000  # MLflow's own limit of metrics in one request
 NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in MLflow's database
 
@@ -112,19 +113,26 @@ def record(mlflow: Any, run: Place, documents: Documents, folders: Mapping[str, 
 
 
 def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) -> None:
-    """Write the run's current page, summary, tags, state and end. Nothing else writes a run's state.
+    """Write the run's current page, summary, cost, tags, state and end. Nothing else writes a run's state.
 
     A run is RUNNING until it is decided: an accepted model may still fail to be registered. A run that was opened for
     us keeps the state that its owner gives it. Raises TrackingError.
     """
-    from mlflow.entities import RunTag
+    from mlflow.entities import Metric, RunTag
 
     mlflow.log_text(mlflow_run, page, "report.html")
     mlflow.log_text(mlflow_run, summary.model_dump_json(indent=2, by_alias=True) + "\n", "summary.json")
-    mlflow.log_batch(mlflow_run, tags=[RunTag(*tag) for tag in tags(summary).items()])
+    mlflow.log_batch(
+        mlflow_run,
+        metrics=[Metric(*point) for point in took(summary)],
+        tags=[RunTag(*tag) for tag in tags(summary).items()],
+    )
+    known = mlflow.get_run(mlflow_run)
+    if summary.cause is None and f"sightline.{CAUSE}" in known.data.tags:  # it was repeated, to another end
+        mlflow.delete_tag(mlflow_run, f"sightline.{CAUSE}")
     if os.environ.get("MLFLOW_RUN_ID"):
         return
-    state, before = _state(summary), mlflow.get_run(mlflow_run).info
+    state, before = _state(summary), known.info
     if state == "RUNNING":
         mlflow.update_run(mlflow_run, state)
     elif state != before.status or not before.end_time:
@@ -134,16 +142,16 @@ def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) 
 def record_end(
     result: SummaryDocument, folders: Mapping[str, Path], page: str, uri: str, *, open_record: bool = False
 ) -> None:
-    """End the MLflow run of a failed run, if one was opened; an outage or a wrong setting is printed, no more.
+    """Write how a run ended into its MLflow run, if one was opened; an outage or a wrong setting is printed, no more.
 
-    With `open_record` one that failed before it had an MLflow run gets one, with what its stages left.
+    With `open_record` a run that failed before it had an MLflow run gets one, with what its stages left.
     """
     documents = load(folders)
     experiment = (documents.config.register_ if documents.config else RegisterConfig()).experiment
     try:
         with client(uri) as mlflow:
             found = find(mlflow, result.run_id, experiment)
-            if found is None and open_record:
+            if found is None and open_record and result.error:
                 opened = place(
                     mlflow,
                     result.run_id,
@@ -158,7 +166,8 @@ def record_end(
             if found:
                 conclude(mlflow, found, result, page)
     except (TrackingError, ConfigError) as error:
-        print(f"The run's MLflow record does not say how it ended. {error}", file=sys.stderr)
+        lacks = "how it ended" if result.error else "what it took"
+        print(f"The run's MLflow record does not say {lacks}. {error}", file=sys.stderr)
 
 
 def _state(summary: SummaryDocument) -> str:
@@ -184,6 +193,15 @@ def history(document: TrainDocument | None) -> list[tuple[str, float, int, int]]
         values = epoch.model_dump(exclude={"epoch", "seconds"}, exclude_none=True)
         points += [(f"train/{name}", value, moment, epoch.epoch) for name, value in values.items()]
     return points
+
+
+def took(summary: SummaryDocument) -> list[tuple[str, float, int, int]]:
+    """Return (name, value, milliseconds, 0) of what a run on a cluster took, as far as that is known."""
+    if summary.cost is None:
+        return []
+    moment = milliseconds(summary.finished_at)
+    values = {"gpu_hours": summary.cost.gpu_hours, "waiting_seconds": summary.cost.waiting_seconds}
+    return [(name, value, moment, 0) for name, value in values.items() if value is not None]
 
 
 def scores_at(document: EvaluateDocument | None) -> list[tuple[str, float, int, int]]:
@@ -215,9 +233,11 @@ def tags(summary: SummaryDocument) -> dict[str, str]:
     values = {
         "status": summary.status or "unfinished",
         "name": summary.name,
+        "model_name": summary.model_name,
         "verdict": evaluated.verdict if evaluated else None,
         "snapshot": summary.data.snapshot.rsplit("/", 1)[-1] if summary.data and summary.data.snapshot else None,
         "onnx_sha256": summary.export.sha256 if summary.export else None,
         "git_commit": summary.git_commit,
+        CAUSE: f"{summary.cause.kind}: {summary.cause.sentence}"[:VALUE_LENGTH] if summary.cause else None,
     }
     return {f"sightline.{name}": value for name, value in values.items() if value}

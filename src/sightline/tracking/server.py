@@ -107,7 +107,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """
     if wrong := switch_problem():
         raise ConfigError(wrong)
-    again = "" if stage == "validate" else " Nothing is lost: run this stage again."
+    again = "" if stage in ("validate", "runs") else " Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage in ("validate", "register") else None
     addresses = ((connection(uri), TRACKING), (registry, REGISTRY))
     for address, variable in addresses:

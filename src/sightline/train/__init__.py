@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
+from sightline.cluster.ranks import Ranks
 from sightline.config import TrainConfig, consequences
 from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
@@ -51,6 +52,7 @@ def run(
     resume: bool = True,
     results: Results | None = None,
     node: nodes.Node | None = None,
+    launcher: Ranks | None = None,
 ) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
@@ -58,7 +60,8 @@ def run(
     the code that trains. If another process is already doing the same training, wait for its result and take that:
     from its folder, or where that cannot be reached out of `results`; then `out` stays empty. What a killed training
     kept is taken up, unless `resume` is false. An earlier training in `out` remains until this one begins: settings
-    that are refused do not cost it. `node` is this machine's place among several.
+    that are refused do not cost it. `node` is this machine's place among several; `launcher` starts the others, unless
+    somebody else does.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -68,7 +71,7 @@ def run(
     everywhere = nodes.identity(snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code)
     with (
         running("train", out) as seconds,
-        nodes.Coordinator(node, everywhere) if node else contextlib.nullcontext() as others,
+        nodes.Coordinator(node, everywhere, nodes.limits(), launcher) if node else contextlib.nullcontext() as others,
     ):
         try:
             with work_folder.claimed(same, out, (BEST, LAST, LOG), resume, config.image_size) as work:
@@ -132,6 +135,8 @@ def _train(
     model, size = fetch_start(weights, work.folder)
     start = work.folder / START
     seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
+    if others:
+        others.call()
     data = fetch(snapshot, splits=preflight.LOADED)
     digest = PurePosixPath(snapshot).name
     seen = preflight.check_cache(config, size, out, work_folder.cache_folder(work.folder, digest), data, seen)

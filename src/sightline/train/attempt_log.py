@@ -17,6 +17,7 @@ from sightline.documents import Attempt, AttemptSettings, Part
 from sightline.errors import StorageError
 from sightline.runtime.stage_frame import moment
 from sightline.train import pod_end
+from sightline.train.pod_end import Pod
 from sightline.train.pulse import Pulse
 
 FILE = "attempts.json"
@@ -28,7 +29,7 @@ class Running(Part):
     number: int
     started_at: str
     machine: str
-    pod: str | None = None  # of a pipeline, in which it runs
+    pod: Pod | None = None  # of a pipeline, in which it runs
     settings: AttemptSettings
     changed: list[str]
     resumed_from: int
@@ -64,7 +65,7 @@ class AttemptLog:
             number=len(self.attempts) + 1,
             started_at=moment(),
             machine=platform.node(),
-            pod=pod_end.name(),
+            pod=pod_end.current(),
             settings=settings,
             changed=list(changed),
             resumed_from=resumed_from,

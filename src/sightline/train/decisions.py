@@ -38,6 +38,7 @@ class Judgement:
     ending: Ending
     reason: str
     evidence: tuple[str, ...] = ()
+    nodes: tuple[int, ...] = ()  # where it was, if on other nodes than the first
 
 
 @dataclass(frozen=True)

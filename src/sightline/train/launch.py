@@ -80,8 +80,9 @@ def launch(
     *,
     patience: Patience | None = None,
     on_tick: Callable[[Pulse], None] | None = None,
+    on_line: Callable[[str], None] | None = None,
 ) -> Ended:
-    """Run the processes of this machine until they end; their output is appended to `log`.
+    """Run the processes of this machine until they end; their output is appended to `log`, and handed to `on_line`.
 
     Torchrun inherits the file descriptors `held`, so that a lock lasts until the last of them is gone. `on_tick` is
     called about every two seconds, in this thread: while it works, no hang is noticed. Whatever it raises, and what
@@ -97,7 +98,7 @@ def launch(
         text=True,
         errors="replace",
     )
-    output = Output(group, log)
+    output = Output(group, log, on_line)
     with Watch(group.pid, torchrun.job.parent, patience) as watch:
         hang = None
         try:
@@ -185,9 +186,9 @@ class Output:
     That is what a cluster shows of a running task.
     """
 
-    def __init__(self, group: subprocess.Popen[str], log: Path) -> None:
-        """Begin to copy."""
-        self._log = log
+    def __init__(self, group: subprocess.Popen[str], log: Path, on_line: Callable[[str], None] | None = None) -> None:
+        """Begin to copy; `on_line` gets each line too."""
+        self._log, self._on_line = log, on_line
         self._group = group
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._copy, daemon=True)
@@ -211,6 +212,8 @@ class Output:
                 for line in lines:
                     file.write(line)
                     file.flush()
+                    if self._on_line:
+                        self._on_line(line)
                     if alone:
                         print(line, end="", flush=True)
         except OSError as error:

@@ -7,12 +7,11 @@ last signs of life have to do (`pulse`).
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sightline.cluster import reach
-from sightline.documents import Ending
+from sightline.documents import Ending, Part
 from sightline.errors import ClusterError
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 
@@ -42,20 +41,30 @@ class PodEnd(NamedTuple):
     said: str  # Kubernetes' own words
 
 
-def name() -> str | None:
-    """Return the name of the pod in which this runs; None outside a pipeline's pod."""
-    return os.environ.get("KFP_POD_NAME") or platform.node() if in_pipeline_pod() else None
+class Pod(Part):
+    """A pod of a pipeline. Argo gives the one that it makes in place of a pod that vanished the same name."""
+
+    name: str
+    uid: str
 
 
-def ended(pod: str | None) -> PodEnd | None:
-    """Return how a pod of this namespace ended; None if it goes on, is gone, or cannot be asked for."""
+def current() -> Pod | None:
+    """Return the pod in which this runs; None outside a pipeline's pod."""
+    if not in_pipeline_pod():
+        return None
+    return Pod(name=os.environ["KFP_POD_NAME"], uid=os.environ["KFP_POD_UID"])
+
+
+def ended(pod: Pod | None) -> PodEnd | None:
+    """Return how an earlier pod of this namespace ended; None if it is gone, or cannot be asked for."""
     if pod is None or not in_pipeline_pod():
         return None
     try:
         kubernetes = reach()
-        return read(kubernetes.get(kubernetes.path("pods", pod))) if kubernetes else None
+        found = kubernetes.get(kubernetes.path("pods", pod.name)) if kubernetes else {}
     except ClusterError:
         return None
+    return read(found) if (found.get("metadata") or {}).get("uid") == pod.uid else None
 
 
 def read(pod: Mapping[str, Any]) -> PodEnd | None:

@@ -16,10 +16,10 @@ from sightline.documents.base import Part
 from sightline.runtime import machine
 from sightline.runtime.machine import size_text
 from sightline.runtime.stage_frame import moment
-from sightline.train import advice
+from sightline.train import advice, pod_end
 from sightline.train.decisions import Judgement
 from sightline.train.heartbeats import Heartbeat
-from sightline.train.pod_end import PodEnd
+from sightline.train.pod_end import Pod, PodEnd
 
 FULL = 0.97  # of the limit: a peak from here on reached it; cached files are in the peak
 HELD = 0.75  # of the limit without cached files, which would have made room
@@ -31,6 +31,7 @@ class Pulse(Part):
 
     time: float  # seconds since 1970
     machine: str  # the host's name; in a container its own
+    pod: Pod | None = None  # of a pipeline
     boot: str | None  # which start of the machine, shared by all containers on it
     beats: tuple[Heartbeat, ...] = ()
     limit: int | None  # the container's memory
@@ -52,6 +53,7 @@ def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
     return Pulse(
         time=round(time.time(), 3),
         machine=platform.node(),
+        pod=pod_end.current(),
         boot=machine.boot_id(),
         beats=tuple(beats),
         limit=memory.limit,
@@ -72,7 +74,7 @@ def judge_unseen(
     if last is None:
         return Judgement("killed", "Its process ended before it had said anything; nothing was left to say why.")
     evidence = _signs(last)
-    elsewhere = last.boot != now.boot or last.machine != now.machine
+    elsewhere = (last.boot, last.machine, last.pod) != (now.boot, now.machine, now.pod)
     grown = 0 if elsewhere else _grown(last.kills, now.kills)
     around = 0 if last.boot != now.boot else _grown(last.machine_kills, now.machine_kills)
     if grown or around:
@@ -109,7 +111,7 @@ def _killed(last: Pulse, now: Pulse, elsewhere: bool) -> str:
     when = moment(last.time)
     if not elsewhere:
         return f"The training and its supervisor were killed after {when}, by `kill -9` or the like; nothing says why."
-    if last.machine == now.machine:
+    if last.machine == now.machine and last.pod == now.pod:
         return f"{now.machine} was started again; the training on it ended with it after {when}."
     return (
         f"The training was on {last.machine} and gave its last sign at {when}: that machine or container was stopped "

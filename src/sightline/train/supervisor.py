@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 from sightline.config import Cache, TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
-from sightline.errors import ConfigError, DataError, StorageError, TrainError
+from sightline.errors import ConfigError, DataError, NodesMissing, StorageError, TrainError
 from sightline.runtime import progress
 from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse
 from sightline.train.attempt_log import AttemptLog, Running
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
 from sightline.train.launch import Torchrun, free_port, launch
-from sightline.train.nodes import Coordinator
+from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
 from sightline.train.pulse import Pulse
 from sightline.train.remote import Remote
@@ -68,6 +68,8 @@ def supervise(training: Training) -> Trained:
     stop.
     """
     log = AttemptLog(training.work.folder)
+    if training.nodes:
+        training.nodes.relay.to(training.log)
     step = _begin(training, log)
     earlier = len(log.attempts)
     while True:
@@ -115,23 +117,18 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     resume = newest.epoch if newest else None
     running = log.begin(step.settings, step.changed, resume or 0)
     folder = training.work.folder / f"attempt-{running.number}"
-    port, address, environment = free_port(), "127.0.0.1", job.environment(training.config)
-    if training.nodes:
-        port = training.nodes.start_attempt(running.number, {"settings": step.settings.model_dump(), "resume": resume})
-        address, environment = training.nodes.node.meeting, environment | training.nodes.environment()
-    path = job.prepare(
-        folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
-        checkpoints=training.checkpoints, cache=cache_folder(training.work.folder, training.snapshot), resume=resume,
-        spent=sum(attempt.seconds for attempt in log.attempts),
-    )  # fmt: skip
-    torchrun = Torchrun(
-        job=path, nodes=training.config.nodes, processes=training.config.node_processes, address=address, port=port
-    )
     start, code = time.monotonic(), None
     before = training.log.stat().st_size if training.log.exists() else 0
     try:
+        port, address, environment = _meet(training, running.number, step.settings, resume)
+        path = job.prepare(
+            folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
+            checkpoints=training.checkpoints, cache=cache_folder(training.work.folder, training.snapshot),
+            resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
+        )  # fmt: skip
+        nodes, processes = training.config.nodes, training.config.node_processes
         ended = launch(
-            torchrun,
+            Torchrun(job=path, nodes=nodes, processes=processes, address=address, port=port),
             training.log,
             environment,
             held=[training.work.lock.descriptor],
@@ -139,7 +136,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
             on_tick=lambda pulse: _tick(training, log, pulse),
         )
         code = ended.exit_code
-        printed = training.log.read_bytes()[before:].decode(errors="replace")
+        printed = lines.own(training.log.read_bytes()[before:].decode(errors="replace"))
         judgement = endings.judge(ended, folder, printed, training.config, step.settings)
     except PeerLost as error:
         judgement = Judgement("lost_peer", str(error))
@@ -147,10 +144,25 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         _note_end(log, _ended(training, running, _interrupted(error), None, time.monotonic() - start), folder)
         raise
     if training.nodes:
-        judgement = by_all(judgement, training.nodes.collect(patience=REPORTS))
+        ends = training.nodes.collect(patience=REPORTS)
+        judgement = by_all(judgement, ends, training.config, step.settings)
     _note_end(log, _ended(training, running, judgement, code, time.monotonic() - start), folder)
     _push(training, log)
     return folder, judgement
+
+
+def _meet(
+    training: Training, number: int, settings: AttemptSettings, resume: int | None
+) -> tuple[int, str, dict[str, str]]:
+    """Wait for the other nodes, if there are some; returns port and address of torchrun, and the processes' variables.
+
+    Raises as `Coordinator.start_attempt`.
+    """
+    environment = job.environment(training.config)
+    if training.nodes is None:
+        return free_port(), "127.0.0.1", environment
+    port = training.nodes.start_attempt(number, {"settings": settings.model_dump(), "resume": resume})
+    return port, training.nodes.node.meeting, environment | training.nodes.environment()
 
 
 def _interrupted(error: BaseException) -> Judgement:
@@ -159,6 +171,8 @@ def _interrupted(error: BaseException) -> Judgement:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Judgement("preempted", "The training was told to stop.", (f"the supervisor got {what}",))
     ending: Ending = "disk_full" if FULL_DISK_MESSAGES.search(what) else "unknown"
+    if isinstance(error, NodesMissing):
+        return Judgement("lost_peer", str(error))
     return Judgement(ending, f"The supervisor could not go on: {what}.", (what,))
 
 
@@ -235,6 +249,6 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
     if judgement.ending == "data":
         return DataError(judgement.reason)
     times = f" after {len(attempts)} attempts" if len(attempts) > 1 else ""
-    return TrainError(
-        f"Training stopped before its last epoch{times}: {judgement.reason} The engine's full log is {training.log}."
-    )
+    said = [line for rank in judgement.nodes for line in training.nodes.relay.last(rank)] if training.nodes else []
+    full = f"The engine's full log is {training.log}" + ("; the last lines of the node:" if said else ".")
+    return TrainError(f"Training stopped before its last epoch{times}: {judgement.reason} {full}", said)

@@ -4,38 +4,56 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, WeightsReference
 from sightline.runtime import progress
+from sightline.runtime.machine import size_text
 from sightline.snapshots import fetch
-from sightline.train import endings, job, preflight, starting, work_folder
+from sightline.train import endings, job, nodes, preflight, starting, work_folder
 from sightline.train import key as training_key
 from sightline.train.heartbeats import Patience
 from sightline.train.launch import Torchrun, launch
-from sightline.train.nodes import Follower, Node, identity
-from sightline.train.nodes.follower import Stop
+from sightline.train.nodes import Follower, Limits, Node, identity
+from sightline.train.nodes.follower import ADVICE, Stop
 from sightline.train.nodes.judging import report
 from sightline.train.nodes.messages import Assignment, Report
+from sightline.train.pulse import Pulse
 from sightline.train.supervisor import PeerLost
 
 # Node 0 decides what a hang is: its processes wait where those here do, and it sees rank 0 write a checkpoint.
 PATIENCE = Patience(least=3600.0, first=3600.0)
 
 
-def take_part(*, snapshot: str, config: TrainConfig, weights: WeightsReference, code: str, node: Node) -> None:
+def take_part(
+    *,
+    snapshot: str,
+    config: TrainConfig,
+    weights: WeightsReference,
+    code: str,
+    node: Node,
+    limits: Limits | None = None,
+    advice: str = ADVICE,
+) -> None:
     """Train under node 0 until it has ended; nothing remains here.
 
-    The arguments are those of `train.run`, and have to be the same on all nodes. Raises what ended the training at node
-    0, ConfigError if it trains something else, TrainError if it does not answer, and what fails here before.
+    The arguments are those of `train.run`, and have to be the same on all nodes. `limits` are by default those of the
+    environment, and `advice` is for people whose node 0 does not answer. Raises EndedByNode0 for what ended the
+    training at node 0 and where it does not answer, ConfigError if it trains something else, and what fails here.
     """
     same = identity(snapshot=snapshot, weights=weights.sha256 or weights.start, config=config, code=code)
     key = training_key(snapshot=snapshot, config=config, weights=weights, code=code)
-    with Follower(node, same) as follower, tempfile.TemporaryDirectory(prefix="sightline-node-") as name:
+    with (
+        Follower(node, same, limits or nodes.limits(), advice=advice) as follower,
+        progress.noticed(follower.lines.add),
+        tempfile.TemporaryDirectory(prefix="sightline-node-") as name,
+    ):
         work = Path(name)
         model, size = starting.fetch_start(weights, work)
         seen = preflight.check(config, size, work, work, keeps=False)
         data = fetch(snapshot, splits=preflight.LOADED)
+        signs = _Signs()
         digest = PurePosixPath(snapshot).name
         kept = preflight.check_cache(config, size, work, work_folder.cache_folder(work, digest), data, seen).cache
 
@@ -61,12 +79,13 @@ def take_part(*, snapshot: str, config: TrainConfig, weights: WeightsReference, 
             before = log.stat().st_size if log.exists() else 0
             environment = job.environment(config) | follower.environment()
 
-            def tick(_: object) -> None:
+            def tick(pulse: Pulse) -> None:
+                signs.note(pulse)
                 if reason := stop():
                     raise PeerLost(reason)
 
             try:
-                ended = launch(torchrun, log, environment, patience=PATIENCE, on_tick=tick)
+                ended = launch(torchrun, log, environment, patience=PATIENCE, on_tick=tick, on_line=follower.lines.add)
             except PeerLost as error:
                 progress.notice(str(error))
                 return Report(exit_code=-15)
@@ -74,4 +93,24 @@ def take_part(*, snapshot: str, config: TrainConfig, weights: WeightsReference, 
             judgement = endings.judge(ended, folder, printed, config, settings)
             return report(judgement, ended.exit_code)
 
-        follower.run(attempt)
+        follower.run(attempt, signs.newest)
+
+
+class _Signs:
+    """The signs of life of this node's processes: for node 0, and at each new epoch for people."""
+
+    def __init__(self) -> None:
+        self._pulse: Pulse | None = None
+        self._epoch = 0
+
+    def note(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+        beat = pulse.newest
+        if beat and beat.epoch > self._epoch:
+            limit = f" of {size_text(pulse.limit)}" if pulse.limit else ""
+            memory = f", memory {size_text(pulse.held)}{limit}" if pulse.held else ""
+            progress.notice(f"epoch {beat.epoch} has begun{memory}.")
+        self._epoch = beat.epoch if beat else 0
+
+    def newest(self) -> dict[str, Any]:
+        return self._pulse.model_dump(mode="json") if self._pulse else {}

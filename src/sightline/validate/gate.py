@@ -67,6 +67,7 @@ def judge(
         severities[result.severity] += result.count
     document = DataDocument(
         source=source,
+        model_name=config.register_.model_name,
         format=reading.format,
         policy=policy,
         verdict="rejected" if unusable or any(result.rejected for result in results) else "accepted",

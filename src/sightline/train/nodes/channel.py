@@ -123,7 +123,7 @@ class Client:
         """Send one message and return the answer. Raises NoAnswer or OtherVersion."""
         connection = http.client.HTTPConnection(self._peer or self.address, self.port, timeout=self.timeout)
         try:
-            connection.request("POST", PATH, beat.model_dump_json(), {"Content-Type": "application/json"})
+            connection.request("POST", PATH, beat.model_dump_json().encode(), {"Content-Type": "application/json"})
             peer, local = connection.sock.getpeername()[0], connection.sock.getsockname()[0]
             response = connection.getresponse()
             body = response.read(LARGEST + 1)

@@ -11,25 +11,34 @@ from types import TracebackType
 from typing import Any
 
 from sightline.documents import ErrorReport
-from sightline.errors import ConfigError, TrainError
+from sightline.errors import ConfigError, SightlineError, TrainError
 from sightline.runtime import progress as notes
 from sightline.runtime.stage_frame import error_report
 from sightline.train.nodes.channel import Client, NoAnswer, OtherVersion
 from sightline.train.nodes.coordinator import told_error
+from sightline.train.nodes.lines import Lines
 from sightline.train.nodes.messages import LIMITS, Assignment, Beat, Limits, Orders, Report, Reported
 from sightline.train.nodes.node import Node, socket_variables
 
 Stop = Callable[[], str | None]  # why the ranks should end now; None to go on
 RunAttempt = Callable[[Assignment, Stop], Report]
+ADVICE = "Start `sightline train` there, and check --master-addr and --master-port."
+
+
+class EndedByNode0(SightlineError):
+    """The error with which training ended at node 0, or that node 0 is gone: a new start of this node is no help."""
+
+    kind = TrainError.kind
 
 
 class Follower:
     """Takes part under node 0. As a context it is known there from the start, and so is the error that ends it."""
 
-    def __init__(self, node: Node, identity: dict[str, str], limits: Limits = LIMITS) -> None:
-        """Take what `identity()` returned."""
-        self.node, self.identity, self.limits = node, identity, limits
+    def __init__(self, node: Node, identity: dict[str, str], limits: Limits = LIMITS, *, advice: str = ADVICE) -> None:
+        """Take what `identity()` returned, and what people can do where node 0 does not answer."""
+        self.node, self.identity, self.limits, self.advice = node, identity, limits, advice
         self.session, self.host = uuid.uuid4().hex, socket.gethostname()
+        self.lines = Lines()  # what node 0 is to show of this node
         self._client = Client(node.address, node.port, limits.answer)
         self._progress: Callable[[], dict[str, Any]] = dict
         self._changed = threading.Condition()
@@ -54,7 +63,8 @@ class Follower:
         self._closing.set()
         self._wake.set()
         self._thread.join(1.0)  # it may wait for an answer; a preempted machine has no time
-        if error is not None and not (self._orders and (self._orders.finished or self._orders.refused)):
+        refused = self._orders and self._orders.refused
+        if error is not None and not refused and not isinstance(error, EndedByNode0):
             self._say_goodbye(error)
 
     def run(self, run_attempt: RunAttempt, progress: Callable[[], dict[str, Any]] = dict) -> None:
@@ -63,8 +73,8 @@ class Follower:
         `run_attempt` runs this node's ranks and polls the function that it is given; when that returns a reason it
         ends them. `progress` is asked every second, in a thread, for what node 0 should know of the running ranks.
 
-        Raises ConfigError if node 0 trains something else, TrainError if it stays away, and the error with which
-        training ended there.
+        Raises ConfigError if node 0 trains something else, and EndedByNode0 if it stays away or training ended there
+        with an error.
         """
         self._progress = progress
         self._ready = True
@@ -105,16 +115,16 @@ class Follower:
                 if orders:
                     self._check_welcome(orders, now)
                     if orders.error:
-                        raise told_error(orders.error, f"node 0 ({orders.host})")
+                        raise told_error(orders.error, f"node 0 ({orders.host})", EndedByNode0)
                     if orders.finished:
                         return None
                     if orders.assignment and self._is_new(orders.assignment):
                         self._running = orders.assignment
                         return orders.assignment
-                if (quiet := now - self._heard) > self.limits.gather:
-                    raise TrainError(
+                if (quiet := now - self._heard) > self.limits.leader:
+                    raise EndedByNode0(
                         f"Node 0 at {self.node.address}:{self.node.port} has not answered for {quiet:.0f} s "
-                        f"({self._why}). Start `sightline train` there, and check --master-addr and --master-port."
+                        f"({self._why}). {self.advice}"
                     )
                 if quiet > self.limits.remind and now - reminded > self.limits.remind:
                     reminded = now
@@ -171,12 +181,14 @@ class Follower:
             orders = Orders(session="", host=self.node.address, refused=[problem])
         with self._changed:
             self._orders, self._heard = orders, time.monotonic()
+            self.lines.heard(orders.heard)
             self._taken = (self._taken or self._heard) if orders.taken else None
             self._changed.notify_all()
 
     def _beat(self, left: ErrorReport | None = None) -> Beat:
         with self._changed:
             running, reported, ready = self._running, self._reported, self._ready
+        first, lines = self.lines.rest()  # after the report: an attempt's last lines come with it
         return Beat(
             rank=self.node.rank,
             session=self.session,
@@ -187,6 +199,8 @@ class Follower:
             progress=self._progress() if running else {},
             reported=reported,
             left=left,
+            first=first,
+            lines=lines,
         )
 
     def _say_goodbye(self, error: BaseException) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import Field
 
 from sightline.documents import ErrorReport
 from sightline.documents.base import Part
+from sightline.errors import ConfigError, shown
 
 LARGEST = 8 << 20  # bytes of a message
 PATH = "/sightline/train"
@@ -23,11 +28,25 @@ class Limits:
     silent: float = 30.0  # without a message, after which a node counts as lost; a lost node must be known in a minute
     grace: float = 10.0  # for ranks to fail by themselves after those of another node, and to write down why
     ending: float = 30.0  # for ranks that were told to end
-    gather: float = 600.0  # for all nodes to be there before an attempt, and for node 0 to come back
+    gather: float = 600.0  # for all nodes to be there before an attempt
+    leader: float = 600.0  # for node 0 to come, and to come back
     remind: float = 60.0  # between two notes that say for whom a node waits
 
 
 LIMITS = Limits()
+WAIT = "SIGHTLINE_NODES_WAIT"  # environment variable: seconds in which all nodes must be there
+
+
+def limits(environ: Mapping[str, str] = os.environ) -> Limits:
+    """Return what the environment says. Raises ConfigError where that is no number of seconds."""
+    text = environ.get(WAIT)
+    if not text:
+        return LIMITS
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        if 0 < seconds < math.inf:
+            return replace(LIMITS, gather=seconds, leader=seconds)
+    raise ConfigError(f"{WAIT}: got {shown(text)}, expected the seconds in which all nodes must be there, such as 600.")
 
 
 class Assignment(Part):
@@ -66,6 +85,8 @@ class Beat(Part):
     progress: dict[str, Any]  # of the one that it runs
     reported: Reported | None = None  # of the last one that it ran
     left: ErrorReport | None = None  # the process ends for this reason
+    first: int = 0  # number of the first of `lines`, counted from 0 in this process
+    lines: list[str] = Field(default_factory=list)  # what it printed, from the first that node 0 may not have
 
 
 class Orders(Part):
@@ -75,6 +96,7 @@ class Orders(Part):
     host: str
     refused: list[str] = Field(default_factory=list)  # where the nodes differ
     taken: str | None = None  # the machine that is this node already
+    heard: int = 0  # lines of this process that node 0 has
     assignment: Assignment | None = None
     end: bool = False  # the ranks of the attempt
     finished: bool = False
