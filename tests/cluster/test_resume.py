@@ -7,7 +7,6 @@ import re
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,7 +18,8 @@ from tests.helpers.cluster import SIGHTLINE, SMALL, Cluster, Run, overrides, wai
 from tests.helpers.cluster_faults import drain, force_delete, run_out_of_memory, train_pod
 
 EPOCH = re.compile(r"^(\S+) epoch (\d+)/\d+: val mAP50", re.MULTILINE)
-EPOCHS = 40  # of about a second
+ONCE = "a training that is not repeated"
+EPOCHS = 100  # of about a second
 FAULTS: dict[str, Callable[[Cluster, str], None]] = {
     "drained": drain,
     "out of memory": run_out_of_memory,
@@ -103,16 +103,16 @@ def resubmitted(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tup
     folder = tmp_path_factory.mktemp("resubmitted")
     pipeline = folder / "once.yaml"
     pipeline.write_text(compiled(Options(train_retries=0)))
-    parameters = {**SMALL, "train_seed": "12", "overrides": overrides(train__epochs=12)}
+    parameters = {**SMALL, "train_seed": "12", "overrides": overrides(train__epochs=60)}
     given = [text for item in parameters.items() for text in ("--param", "=".join(item))]
-    options = ("--pipeline", str(pipeline), "--run-name", "once", "--wait", "--resubmit", "1", "--json")
+    options = ("--pipeline", str(pipeline), "--run-name", ONCE, "--wait", "--resubmit", "1", "--json")
     with open(folder / "out.json", "wb") as out, open(folder / "told.txt", "wb") as told:
         command = subprocess.Popen(
             [*SIGHTLINE, "submit", *options, *given],
             cwd=folder, env=ready.variables(), stdout=out, stderr=told,
         )  # fmt: skip
         try:
-            first = _started(ready, folder / "told.txt")
+            first = _started(ready)
             pod, *_ = at_work(first)
             run_out_of_memory(ready, pod)
             command.wait(1200)
@@ -123,16 +123,10 @@ def resubmitted(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tup
     return first, result, (folder / "told.txt").read_text()
 
 
-def _started(cluster: Cluster, told: Path) -> Run:
-    """The run that a command has started, as it says."""
-    found: list[str] = []
-
-    def said() -> bool:
-        found[:] = re.findall(r"--follow ([0-9a-f-]{36})", told.read_text())
-        return bool(found)
-
-    wait(said, "a run of its own")
-    run = Run(cluster, "once", found[0], {})
+def _started(cluster: Cluster) -> Run:
+    """The run that a command has started."""
+    wait(lambda: bool(cluster.server.runs_named(ONCE)), "a run of its own")
+    run = Run(cluster, ONCE, cluster.server.runs_named(ONCE)[0].run_id, {})
     cluster.runs.append(run)
     return run
 
@@ -146,7 +140,7 @@ def test_a_run_that_the_cluster_ended_is_started_again_and_its_training_goes_on(
     assert first.summary["cause"]["kind"] == "memory"
     assert result["run_id"] != first.run_id
     assert result["resubmitted"] == [{"run_id": first.run_id, "why": first.summary["cause"]["sentence"]}]
-    run = Run(ready, "once", result["run_id"], {})
+    run = Run(ready, ONCE, result["run_id"], {})
     made = attempts(run)
     assert (made[0].ending, made[-1].ending) == ("host_memory", "finished")
     assert made[1].resumed_from >= made[0].epochs - 1 > 0
