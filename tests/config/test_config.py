@@ -240,6 +240,11 @@ def test_a_network_is_asked_for_what_is_to_be_frozen() -> None:
     ]
 
 
+def test_a_single_class_has_no_others_to_weigh() -> None:
+    with pytest.raises(ConfigError, match=r"single_class is true and class_weight_power 0\.5: expected 0"):
+        resolve("fast", {"train.single_class": True, "train.class_weight_power": 0.5})
+
+
 def test_rect_ends_a_presets_mixes_and_refuses_those_that_are_asked_for() -> None:
     augment = resolve("accurate", {"train.rect": True}).train.augment
     assert (augment.mosaic, augment.mixup, augment.cutmix) == (0, 0, 0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sightline.config import settings_file
+from sightline.config import form_file, settings_file
+from sightline.config.parameters import PipelineParameters
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
 
@@ -78,6 +80,29 @@ def test_wrong_keys_and_values_of_a_file_are_named_at_once(tmp_path: Path) -> No
         "unknown key 'train.imgsz'; did you mean 'train.image_size'?",
         "export.opset: got 99, expected a whole number, at least 17 and at most 20",
     ]
+
+
+def test_a_file_stands_below_the_parameters_of_the_form() -> None:
+    file = settings_file.Settings(
+        "fast",
+        {
+            **{"train.epochs": 7, "train.gpus": 2, "train.lr0": 0.1, "gate.min_map50": None, "train.seed": 4},
+            **{"data.policy": {"base": "strict"}, "register.alias": "best", "train.cosine": True},
+        },
+    )
+    given = {"data": "s3://b/d", "train_epochs": "9", "data_policy": "lenient", "overrides": '{"train.lr0": 0.2}'}
+    found = form_file.parameters(given, file)
+    overrides = json.loads(found.pop("overrides"))
+    assert overrides == {"train.lr0": 0.2, "gate.min_map50": None, "train.cosine": True}
+    assert found == {
+        **{"data": "s3://b/d", "train_epochs": "9", "data_policy": "lenient", "preset": "fast", "train_gpus": "2"},
+        **{"train_seed": "4", "register_alias": "best"},
+    }
+    values = PipelineParameters.given({**found, "overrides": json.dumps(overrides)}).values()
+    assert (values["train.epochs"], values["train.gpus"], values["train.lr0"]) == (9, 2, 0.2)
+    with pytest.raises(ConfigError, match="--preset is accurate, and the file of --config has preset fast"):
+        form_file.parameters({"preset": "accurate"}, file)
+    assert form_file.parameters({"overrides": "no"}, file)["overrides"] == "no"  # which the form refuses
 
 
 def test_preset_file_options_and_set_follow_each_other(command: Callable, tmp_path: Path) -> None:

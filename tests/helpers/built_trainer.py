@@ -150,6 +150,7 @@ def facts(trainer: Any) -> dict[str, Any]:
         "still": sorted(before.keys() - moved),
         "val": {name: getattr(trainer.validator.args, name) for name in ("agnostic_nms", "conf", "iou", "max_det")},
         "rows": before["model.23.cv3.0.2.bias"].tolist(),
+        "names": trainer.model.names,
         "patience": str(trainer.stopper.patience),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
     }

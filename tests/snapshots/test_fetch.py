@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sightline.errors import StageInputError, StorageError
-from sightline.snapshots import SnapshotDataset, fetch, publish
+from sightline.snapshots import SnapshotDataset, fetch, one_class, publish
 from sightline.storage import open_store
 from tests.helpers.content import MIB
 from tests.helpers.memory import MemoryDataset, filled
@@ -131,3 +131,15 @@ def test_a_fetched_snapshot_is_a_yolo_set_that_gives_the_same_snapshot(shared, v
     for name in ("chess-squares", "rbc-wbc-coco"):
         document = validate(shared / "data" / name)
         assert validate(fetch(document.snapshot).root).digest == document.digest
+
+
+def test_a_view_of_one_class_has_the_same_images_and_boxes(store, tmp_path):
+    published = publish(filled(tmp_path / "in"), store)
+    whole, view = fetch(published.uri), fetch(published.uri, single_class=True)
+    assert (view.classes, view.digest, view.data_yaml) == (["object"], whole.digest, whole.data_yaml)
+    assert whole.classes != view.classes
+    seen = {index for sample in view.samples("train") for index in sample.classes.tolist()}
+    assert seen == {0}
+    for one, other in zip(whole.samples("train"), view.samples("train"), strict=True):
+        assert (one.source, one.boxes.tolist()) == (other.source, other.boxes.tolist())
+    assert one_class(["cell"]) == ["cell"]

@@ -54,7 +54,8 @@ def test_what_decides_a_result_is_in_the_key_and_where_the_data_lies_is_not() ->
     ]
     assert len({training_key(**values) for values in others}) == 5
     assert training_key(**base | {"snapshot": "s3://bucket/b/snapshots/11"}) == training_key(**base)
-    assert training_key(**base | {"config": TrainConfig(max_hours=2)}) == training_key(**base)
+    for values in ({"max_hours": 2}, {"cache": "ram"}, {"cache": "disk"}):
+        assert training_key(**base | {"config": TrainConfig(**values)}) == training_key(**base)
 
 
 def test_every_setting_that_changes_the_model_is_in_the_key() -> None:
@@ -65,7 +66,7 @@ def test_every_setting_that_changes_the_model_is_in_the_key() -> None:
         *({"class_weight_power": 1}, {"cls_remap": False}, {"multi_scale": 0.5}, {"deterministic": False}),
         *({"patience": 0}, {"freeze": 3}, {"freeze": [3]}, {"freeze": ["22.cv2"]}, {"engine": {"conf": 0.1}}),
         *({"augment": {name: 0.001}} for name in ("shear", "perspective", "bgr", "cutmix")),
-        {"rect": True, "augment": {"mosaic": 0}},
+        *({"rect": True, "augment": {"mosaic": 0}}, {"single_class": True}),
     ]
     keys = {training_key(config=TrainConfig(**values), **base) for values in [{}, *changed]}
     assert len(keys) == len(changed) + 1

@@ -17,7 +17,7 @@ ConfigFile = Annotated[
         "--config",
         parser=non_empty,
         metavar="<file>",
-        help="Settings in YAML, all or some; options and --set win over them. `sightline config --yaml` writes one.",
+        help="Settings in YAML, all or some; what is named beside it wins. `sightline config --yaml` writes one.",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="<int>", help="Passes over the training split.")]

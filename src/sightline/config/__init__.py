@@ -14,7 +14,8 @@ from sightline.config.run_config import (
     SampleConfig,
     WeightsConfig,
 )
-from sightline.config.train_config import Cache, TrainConfig, sides, single_image_batch
+from sightline.config.scales import sides, single_image_batch
+from sightline.config.train_config import Cache, TrainConfig
 
 __all__ = [
     "FORMATS",

@@ -36,6 +36,8 @@ def notes(config: TrainConfig, *, epochs: int, cut_short: bool) -> list[str]:
             "train.rect: in every epoch images came in the order of their shapes, without shuffling, mosaic, mixup and "
             "cutmix."
         )
+    if config.single_class:
+        found.append("train.single_class: all classes of the snapshot counted as one.")
     if cut_short:
         found.append(
             f"train.max_hours: {config.max_hours:g} hours were over after epoch {epochs} of {config.epochs}, before "

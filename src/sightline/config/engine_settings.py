@@ -73,7 +73,6 @@ REASONS: dict[str, str] = {
         "dynamic format opset optimize simplify workspace",
         "it does nothing in training; the keys of export are for the exported file",
     ),
-    **_each("single_cls", "it has no key yet"),
 }
 
 GONE: dict[str, str] = {

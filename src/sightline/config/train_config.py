@@ -16,12 +16,12 @@ from sightline.config.augmentation import MIXES, Augmentation
 from sightline.config.elsewhere import Elsewhere
 from sightline.config.freezing import Freeze
 from sightline.config.part import Fraction, Part
+from sightline.config.scales import single_image_batch
 
 Optimizer = Literal["auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop"]
 ZERO_BIAS_RATE = ("auto", "Adam", "Adamax", "AdamW", "NAdam", "RAdam")  # whose biases warm up from 0 (trainer.py, auto)
 Recover = Literal["off", "batch", "all"]
 Cache = Literal["off", "ram", "disk"]  # of decoded images
-STRIDE = 32  # pixels of the image for each cell at the deepest level of every official network
 
 
 def _off(value: Any) -> Any:
@@ -123,6 +123,11 @@ class TrainConfig(Part):
         0.0,
         description="Weight classes in their loss by their inverse frequency to this power: 0 not at all, 1 fully.",
     )
+    single_class: Annotated[bool, Elsewhere("single_cls", "single-cls")] = Field(
+        False,
+        description="All classes of the data count as one, 'object', in training, the file, its scores and the "
+        "gallery; the snapshot stays.",
+    )
     cls_remap: Annotated[bool, Elsewhere("cls_remap")] = Field(
         True,
         description="A class begins with what the starting weights know of a class of the same name, wherever that "
@@ -215,6 +220,15 @@ class TrainConfig(Part):
         return self
 
     @model_validator(mode="after")
+    def _one_class_has_no_others(self) -> TrainConfig:
+        if self.single_class and self.class_weight_power:
+            raise ValueError(
+                f"single_class is true and class_weight_power {self.class_weight_power:g}: expected 0, since there is "
+                "no other class to weigh"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rect_alone(self) -> TrainConfig:
         if self.rect and self.world_size > 1:
             raise ValueError(
@@ -242,29 +256,3 @@ class TrainConfig(Part):
             nodes = f" ({self.node_processes} on each of {self.nodes} nodes)" if self.nodes > 1 else ""
             raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}")
         return self
-
-
-def sides(image_size: int, multi_scale: float, stride: int = STRIDE) -> tuple[int, int]:
-    """Return the smallest and the largest side that a batch can take, in pixels (models/yolo/detect/train.py)."""
-    if not multi_scale:
-        return image_size, image_size
-    least = max(stride, int(image_size * (1 - multi_scale)))
-    most = int(image_size * (1 + multi_scale) + stride) - 1
-    return least // stride * stride, most // stride * stride
-
-
-def single_image_batch(image_size: int, batch: int, stride: int = STRIDE, *, multi_scale: float = 0.0) -> list[str]:
-    """Say why a network of this stride cannot train on a batch of one image; empty if it can.
-
-    If the image is one cell at the deepest level, batch normalisation has no variance to divide by.
-    """
-    least = sides(image_size, multi_scale, stride)[0]
-    if least >= 2 * stride:
-        return []
-    scaled = f" and train.multi_scale {multi_scale:g}" if multi_scale else ""
-    return [
-        f"train.image_size: got {image_size} with train.batch {batch}{scaled}, which leaves a single image for the "
-        f"last batch of an epoch: too few values for batch normalisation. Expected {2 * stride} pixels or more"
-        f"{' at the smallest scale' * bool(multi_scale)}, or a train.batch (per process) that leaves more than one "
-        "image over"
-    ]

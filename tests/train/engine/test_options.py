@@ -30,6 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
     "frozen": {"train.freeze": [0, 3, "23.cv2"]},
     "backbone": {"train.freeze": 23},
     "rect": {"train.rect": True},
+    "single": {"train.single_class": True},
     "uncached": MIXED,
     "ram": {**MIXED, "train.cache": "ram"},
     "disk": {**MIXED, "train.cache": "disk"},
@@ -149,3 +150,10 @@ def test_what_is_kept_lies_in_the_folder_of_the_training_alone(built: dict[str, 
 
 def test_no_pickle_of_others_is_loaded(built: dict[str, dict[str, Any]]) -> None:
     assert not any(facts["sprung"] for facts in built.values())
+
+
+def test_all_classes_are_one_object(built: dict[str, dict[str, Any]]) -> None:
+    assert built["single"]["names"] == {"0": "object"}
+    assert built["single"]["class_counts"] == [sum(built["plain"]["class_counts"])]
+    assert len(built["single"]["rows"]) == 1
+    assert built["single"]["orders"] == built["plain"]["orders"]

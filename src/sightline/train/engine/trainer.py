@@ -12,6 +12,7 @@ from typing import Any
 
 from sightline.config import freezing, single_image_batch
 from sightline.runtime import machine
+from sightline.snapshots import one_class
 from sightline.train.engine import batches, dataset, group_check, loop, optimizer
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
@@ -54,6 +55,15 @@ def trainer_class() -> Any:
                 self.world_size = WORLD_SIZE
                 self.ddp = False
 
+        def get_dataset(self) -> dict[str, Any]:
+            """Return what the engine knows of the data; a single class has the name that all stages give it."""
+            single, self.args.single_cls = self.args.single_cls, False  # with which the engine would call it item
+            data: dict[str, Any] = super().get_dataset()
+            self.args.single_cls = single
+            names = list(data["names"].values())
+            names = one_class(names) if single else names
+            return {**data, "names": dict(enumerate(names)), "nc": len(names)}
+
         def setup_model(self) -> Any:
             """Build the network, and refuse what it cannot follow before any epoch."""
             try:
@@ -84,6 +94,7 @@ def trainer_class() -> Any:
                 augment=training,
                 hyp=self.args,
                 cache=self.args.cache or None,
+                single_cls=self.args.single_cls,
                 stride=max(int(unwrap_model(self.model).stride.max()), 32),
                 prefix=colorstr(f"{mode}: "),
                 task=self.args.task,
