@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,9 @@ PIECE = "sightline.ml/why"  # an extended resource, of which the node has one
 def small(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Small]]:
     """Starts small pipelines; those that still go on are terminated in the end."""
     image = next((name for name in cluster.at.images.split(",") if "train" in name), cluster.at.images.split(",")[0])
-    client = kfp.Client(host=os.environ["KFP_ENDPOINT"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of old servers, whichever it meets
+        client = kfp.Client(host=os.environ["KFP_ENDPOINT"])
     started: list[Small] = []
 
     def start(name: str, command: str = ends.SLEEP, *changes: ends.Change, **options: Any) -> Small:
