@@ -1,6 +1,7 @@
 """Writes what is derived from the code, or checks that the committed files are what the code says.
 
-python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, tables of rules, networks
+python -m pipelines.compile            write pipelines/compiled/*.yaml, components/README.md, the tables of rules, of
+                                       settings, of the engine's own settings and networks
 python -m pipelines.compile --check    fail if a committed file differs
 python -m pipelines.compile --shm 8Gi  with options of your own: write build/train.yaml, and leave the others alone
 python -m pipelines.compile --digests  the same with the images at hand: what one uploads in the dashboard
@@ -18,9 +19,10 @@ import typer
 import yaml
 from kfp import compiler
 
-from pipelines import engine, options
+from pipelines import engine, engine_table, options, options_page
 from pipelines.options import Options
 from pipelines.train import sightline_train
+from sightline.config import engine_settings
 from sightline.config.parameters import PipelineParameters
 from sightline.errors import SightlineError
 from sightline.orchestrate import images, registry
@@ -29,7 +31,8 @@ from sightline.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 COMMITTED, OURS = "pipelines/compiled/train.yaml", "build/train.yaml"
-RULES_PAGE = "src/sightline/validate/README.md"
+RULES_PAGE, SETTINGS_PAGE = "src/sightline/validate/README.md", "src/sightline/config/README.md"
+ENGINE_TABLE = "src/sightline/config/engine_table.json"
 STARTS_PYTHON = "_KFP_RUNTIME=true python3 -m kfp.dsl.executor_main"
 BEGIN, END = "<!-- rules: rendered by `make compile` -->\n", "<!-- end of rules -->\n"
 HEADING = """# Components
@@ -68,10 +71,17 @@ def derived() -> dict[str, str]:
     texts = {COMMITTED: compiled(Options())}
     spec = next(yaml.safe_load_all(texts[COMMITTED]))
     texts["components/README.md"] = HEADING + form() + "".join(interface(*item) for item in interfaces(spec))
-    before, _, rest = (ROOT / RULES_PAGE).read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    texts[RULES_PAGE] = before + BEGIN + rules() + END + after
+    texts[RULES_PAGE] = _between(RULES_PAGE, BEGIN, rules(), END)
+    texts[ENGINE_TABLE] = engine_table.text()
+    tables = options_page.rendered(engine_settings.parse(texts[ENGINE_TABLE]))
+    texts[SETTINGS_PAGE] = _between(SETTINGS_PAGE, options_page.BEGIN, tables, options_page.END)
     return texts | engine.files((ROOT / engine.PAGE).read_text(encoding="utf-8"))
+
+
+def _between(page: str, begin: str, text: str, end: str) -> str:
+    """Return a page of the repository with a text between two marks."""
+    before, _, rest = (ROOT / page).read_text(encoding="utf-8").partition(begin)
+    return before + begin + text + end + rest.partition(end)[2]
 
 
 def form() -> str:

@@ -30,11 +30,11 @@ def in_run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SharedTraining]:
     return shared
 
 
-def trained(shared: SharedTraining, image_size: int = CONFIG.image_size) -> None:
+def trained(shared: SharedTraining, image_size: int = CONFIG.image_size, stopped_by: str = "epochs") -> None:
     """Leave what a training leaves."""
     folder: Path = shared.task.folder("train")
     config = CONFIG.model_copy(update={"image_size": image_size})
-    documents.train().model_copy(update={"config": config}).write(folder)
+    documents.train().model_copy(update={"config": config, "stopped_by": stopped_by}).write(folder)
     (folder / "best.pt").write_bytes(f"weights of {shared.task.run_id}".encode())
 
 
@@ -59,6 +59,17 @@ def test_a_training_of_smaller_images_than_were_asked_for_is_its_own_runs_alone(
     assert set(one.record.files) == {"best.pt"}
     assert finished_training(one.task.store, KEY) is None
     assert in_run("two").finished() is None
+
+
+def test_a_training_that_was_cut_short_is_its_own_runs_alone(in_run: Callable) -> None:
+    one, two = in_run("one"), in_run("two")
+    trained(one, stopped_by="max_hours")
+    one.keep()
+    assert one.record.documents["train.json"]["stopped_by"] == "max_hours"
+    assert two.finished() is None
+    trained(two, stopped_by="patience")
+    two.keep()
+    assert in_run("three").finished()
 
 
 def test_a_fresh_training_takes_only_what_was_finished_after_it_began(in_run: Callable) -> None:

@@ -111,6 +111,17 @@ def test_validate_empties_the_run_and_leaves_a_good_set_in_the_store_and_on_its_
     assert run.errors() == {}
 
 
+def test_a_training_that_may_stand_for_no_other_is_not_taken_from_the_clusters_cache(
+    sets: Sets, task: Callable[..., Task]
+) -> None:
+    source = sets.yolo()
+    for overrides, ends in (('{"train.max_hours": 1}', "#r1"), ('{"train.recover": "all"}', "#r1"), ("{}", "")):
+        done = task(validating(source, overrides=overrides))
+        assert done.returncode == 0, done.stderr
+        code = done.shown[0][6]
+        assert (code[64:], len(code[:64].strip("0123456789abcdef"))) == (ends, 0)
+
+
 def test_a_refused_set_ends_validate_well_and_the_run_in_refuse_with_the_same_words(
     run: RunStore, sets: Sets, tmp_path: Path, task: Callable[..., Task]
 ) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
-KINDS = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+KINDS = {
+    **{"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"},
+    "object": "names with values",
+}
 
 
 def describe(model: type[BaseModel], name: str) -> str:
@@ -17,6 +20,8 @@ def describe(model: type[BaseModel], name: str) -> str:
     `name` is the name of the field, or its alias. The limits come from the model's JSON Schema.
     """
     schema = model.model_json_schema()["properties"][name]
+    if "expected" in schema:
+        return str(schema["expected"])
     schema = schema.get("anyOf", [schema])[0]
     if "enum" in schema:
         *others, last = map(str, schema["enum"])

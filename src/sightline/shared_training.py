@@ -50,10 +50,10 @@ class SharedTraining:
     def keep(self) -> None:
         """Send the result of this task to the store, where every run finds it by its key. Raises StorageError.
 
-        A training that came down to smaller images is another model than the one that was asked for: it is this run's
-        result, and no other run's.
+        A training that came down to smaller images, or was cut short by `max_hours`, is another model than the one that
+        was asked for: it is this run's result, and no other run's.
         """
         self.record = self.task.record()
-        trained = TrainDocument.model_validate(self.record.documents[DOCUMENT]).config
-        if trained.image_size == self.config.image_size:
+        trained = TrainDocument.model_validate(self.record.documents[DOCUMENT])
+        if trained.config.image_size == self.config.image_size and not trained.cut_short:
             keep_training(self.task.store, self.key, self.record)

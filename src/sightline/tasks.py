@@ -33,6 +33,7 @@ SUCCEEDED = ("COMPLETE", "SUCCEEDED")  # KFP's words for a pipeline of which eve
 # Errors after which training is not repeated in the same run, neither by Kubeflow Pipelines nor by "Retry" in its
 # dashboard: it would cost hours of GPUs and end in the same way. Other errors have their cause around the task.
 BY_INPUT = ("configuration", "data", "weights")
+OWN = "#"  # and a run's id, after a digest that a cached task takes: its result stands for no other run
 FOR_GOOD = ("train", "internal")  # after all recoveries that could help, or by a fault of the code
 
 
@@ -88,7 +89,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
             document.snapshot,
             document.weights.reference.text(),
             *(placeholder_free_json(part.model_dump(mode="json")) for part in parts),
-            document.train_code,
+            document.train_code + (f"{OWN}{this.run_id}" if config.train.own_result else ""),
             document.infer_code,
             "unchanged" if decision.unchanged else "accepted",
             given.node_selector(),
@@ -118,6 +119,7 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
         _end_if_it_would_fail_again(this)
         this.start_attempt()
         start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
+        code = code.partition(OWN)[0]
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
         fresh = bool(os.environ.get(NO_CACHE))  # on one machine, where no task is repeated: a new pod always resumes
         shared = SharedTraining(this, key, snapshot=snapshot, weights=start, config=settings, fresh=fresh)

@@ -14,7 +14,7 @@ import yaml
 from pipelines.compile import compiled
 from pipelines.options import Options
 from tests.helpers.cluster import ROOT, Cluster, Run, overrides, wait
-from tests.helpers.cluster_faults import run_out_of_memory
+from tests.helpers.cluster_faults import run_out_of_memory, train_pod
 
 EPOCHS = 8
 TWO = {"train_nodes": "2", "train_cpu": "300m", "train_memory": "2Gi"}
@@ -71,14 +71,6 @@ def several(ready: Cluster, unable: Run, tmp_path_factory: pytest.TempPathFactor
     ready.apply(objects)
     yield ready
     ready.remove(objects)
-
-
-@pytest.fixture(scope="module")
-def repeated(several: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pipeline with a training that is repeated; without the patch of manifests/ the tests that need it skip."""
-    file = tmp_path_factory.mktemp("repeated") / "pipeline.yaml"
-    file.write_text(compiled(Options(train_retries=3)))
-    return file
 
 
 @pytest.fixture(scope="module")
@@ -142,34 +134,40 @@ def test_a_rank_that_is_deleted_is_replaced_and_the_training_goes_on(several: Cl
 
 
 def test_a_train_pod_that_is_killed_for_its_memory_goes_on_with_new_nodes(
-    several: Cluster, alone: dict[str, Any], repeated: Path
+    several: Cluster, alone: dict[str, Any]
 ) -> None:
-    run = several.submit("node 0 out of memory", pipeline=repeated, **TWO, overrides=equal(4))
+    run = several.submit("node 0 out of memory", **TWO, overrides=equal(4))
     pod = run.wait_for_work("train", "epoch 2/")
     if "templateDefaults" not in str(several.server.workflow(run.run_id)):
         several.server.terminate(run.run_id)
         pytest.skip("the patch kfp-retry of manifests/ is not in force")
     before = set(ranks(run, "jobs"))
+    assert before
     run_out_of_memory(several, pod["metadata"]["name"])
+    train_pod(run, pod["metadata"]["uid"])
+    wait(lambda: bool(set(ranks(run, "jobs")) - before), "another Job")
+    assert not set(ranks(run, "jobs")) & before
     found = document(run)
     first, *_, last = found["attempts"]
     assert (first["ending"], last["ending"]) == ("host_memory", "finished")
     kept = last["resumed_from"]
     assert kept >= 2
     assert last["machine"] != first["machine"]
+    assert any("OOMKilled" in line for line in first["evidence"])
     assert any("images per pass 16 → 8" in words for words in last["changed"])  # so the numbers differ from then on
     assert history(found)[:kept] == history(alone)[:kept]
     assert len(found["history"]) == EPOCHS
-    assert before
     wait(lambda: not ranks(run), "nothing left")
 
 
-def test_a_start_without_a_place_for_all_ends_with_the_schedulers_words(several: Cluster) -> None:
+def test_a_start_without_a_place_for_all_ends_with_the_schedulers_words(several: Cluster, tmp_path: Path) -> None:
+    once = tmp_path / "once.yaml"
+    once.write_text(compiled(Options(train_retries=0)))
     (node, *_) = json.loads(several.kubectl("get", "nodes", "-o", "json"))["items"]
     cpu = int(int(node["status"]["allocatable"]["cpu"]) * 550)  # one fits, two do not
     set_wait(several, "45")
     try:
-        run = several.submit("no place for two", **(TWO | {"train_cpu": f"{cpu}m"}), overrides=equal(5), pipeline=None)
+        run = several.submit("no place for two", **(TWO | {"train_cpu": f"{cpu}m"}), overrides=equal(5), pipeline=once)
         message = str(run.ended and run.summary["error"]["message"])
     finally:
         set_wait(several, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sightline.config import RunConfig, TrainConfig
+from sightline.config import RunConfig, TrainConfig, freezing, sides, single_image_batch
 from sightline.config.assignments import keys, parse_assignments
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
@@ -67,10 +67,34 @@ def test_values_are_yaml_scalars() -> None:
             "train.warmup_epochs=1e308",
             "train.warmup_epochs: got 1e+308, expected a number, at least 0 and at most",
         ),
-        (f"train.patience={10**38}", "expected a whole number, at least 1 and at most 10000"),
+        (f"train.patience={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        ("train.optimizer=Sgd", "train.optimizer: got 'Sgd', expected auto, SGD, MuSGD, Adam, Adamax, AdamW, NAdam"),
+        ("train.warmup_bias_lr=2", "train.warmup_bias_lr: got 2, expected a number, at least 0 and at most 1"),
+        ("train.warmup_momentum=1", "train.warmup_momentum: got 1, expected a number, at least 0 and below 1"),
+        ("train.box=-1", "train.box: got -1, expected a number, at least 0 and at most 100"),
+        ("train.max_hours=0", "train.max_hours: got 0, expected a number, above 0 and at most 10000"),
+        ("train.engine={time: 3}", "train.engine: time: is train.max_hours here"),
+        ("train.multi_scale=1.5", "train.multi_scale: got 1.5, expected a number, at least 0 and at most 1"),
+        ("train.class_weight_power=2", "train.class_weight_power: got 2, expected a number, at least 0 and at most 1"),
+        ("train.deterministic=often", "train.deterministic: got 'often', expected true or false"),
+        ("train.augment.shear=90", "train.augment.shear: got 90, expected a number, at least 0 and at most 45"),
+        ("train.augment.perspective=0.1", "train.augment.perspective: got 0.1, expected a number, at least 0"),
+        ("train.augment.bgr=2", "train.augment.bgr: got 2, expected a number, at least 0 and at most 1"),
+        ("train.augment.cutmix=2", "train.augment.cutmix: got 2, expected a number, at least 0 and at most 1"),
+        ("train.imgsz=640", "unknown key 'train.imgsz'; did you mean 'train.image_size'?"),
+        ("train.batch-size=4", "unknown key 'train.batch-size'; did you mean 'train.batch'?"),
+        ("train.hyp.cls_pw=1", "unknown key 'train.hyp.cls_pw'; did you mean 'train.class_weight_power'?"),
+        ("train.mosaic=1", "unknown key 'train.mosaic'; did you mean 'train.augment.mosaic'?"),
         (f"train.nominal_batch={10**38}", "expected a whole number, at least 1 and at most 65536"),
         (f"train.augment.close_mosaic={10**38}", "expected a whole number, at least 0 and at most 10000"),
-        (f"train.freeze={10**38}", "expected a whole number, at least 0 and at most 10000"),
+        (f"train.freeze={10**38}", "expected a whole number of leading layers, or a list of layers and names"),
+        ("train.freeze=-1", "train.freeze: got -1, expected a whole number of leading layers"),
+        ("train.freeze=true", "train.freeze: got true, expected a value, not a switch"),
+        ("train.freeze=[]", "train.freeze: got [], expected a whole number of leading layers"),
+        ("train.freeze=22.cv2", "train.freeze: got '22.cv2', expected a whole number of leading layers, or a list"),
+        ("train.freeze=[model.22]", "names of parts such as [0, 1, 22.cv2]; layers count from 0"),
+        ("train.freeze=[1, true]", "train.freeze: got [1, True], expected"),
+        ("train.freeze=[-1]", "train.freeze: got [-1], expected"),
         ("export.tolerance=1e-300", "export.tolerance: got 1e-300, expected a number, at least 0.001 and at most 1"),
         ("train.epochs=1:30", "train.epochs: got '1:30', expected a whole number"),
         ("train.lr0=1:30.5", "train.lr0: got '1:30.5', expected a number"),
@@ -167,3 +191,64 @@ def test_a_hook_is_a_function_of_a_module() -> None:
     for hook in ("hooks:on", "project.hooks:freeze_backbone", "é:f"):
         assert resolve("fast", parse_assignments([f"train.hook={hook}"])).train.hook == hook
     assert resolve("fast", parse_assignments(["train.hook=null"])).train.hook is None
+
+
+def test_what_auto_chooses_cannot_be_given_beside_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("fast", {"train.optimizer": "auto", "train.lr0": 0.01, "train.momentum": 0.9})
+    assert "train.lr0: got 0.01, but train.optimizer auto chooses it: leave it out" in str(caught.value)
+    assert "train.momentum: got 0.9, but" in str(caught.value)
+    assert resolve("fast", {"train.optimizer": "auto"}).train.bias_rate == 0
+
+
+def test_biases_of_the_adam_family_start_at_zero_unless_a_rate_is_given() -> None:
+    rates = {name: TrainConfig(optimizer=name).bias_rate for name in ("AdamW", "Adamax", "auto", "SGD", "RMSprop")}
+    assert rates == {"AdamW": 0, "Adamax": 0, "auto": 0, "SGD": 0.1, "RMSprop": 0.1}
+    assert TrainConfig(optimizer="AdamW", warmup_bias_lr=0.05).bias_rate == 0.05
+
+
+def test_sides_of_a_training_at_several_scales_are_multiples_of_the_stride() -> None:
+    assert [sides(640, scale) for scale in (0, 0.25, 0.5, 1)] == [(640, 640), (480, 800), (320, 960), (32, 1280)]
+    assert sides(640, 0.33) == (416, 864)
+    [problem] = single_image_batch(96, 11, multi_scale=0.5)
+    assert "got 96 with train.batch 11 and train.multi_scale 0.5" in problem
+    assert single_image_batch(96, 11, multi_scale=0.25) == []
+
+
+def test_layers_are_frozen_by_count_index_or_name() -> None:
+    for freeze in (0, 10, [0], [3, "22.cv2", "5"]):
+        config = resolve("fast", {"train.freeze": freeze})
+        assert config.train.freeze == freeze
+        assert RunConfig.model_validate_json(config.json_text()) == config
+    assert resolve("fast", parse_assignments(["train.freeze=[0, 22.cv2]"])).train.freeze == [0, "22.cv2"]
+
+
+def test_a_network_is_asked_for_what_is_to_be_frozen() -> None:
+    names = [f"model.{layer}.{part}.conv.weight" for layer in range(4) for part in ("cv1", "cv2")]
+    names.append("model.3.dfl.conv.weight")
+    assert freezing.beyond(3, 4, "it") == freezing.unmatched(3, names) == []
+    assert freezing.beyond([4, "9.cv2", 0], 4, "it") == ["train.freeze: got 4, 9.cv2, but it has 4 layers, 0 to 3"]
+    assert freezing.beyond([0, 1, 2, "3"], 4, "it") == [
+        "train.freeze: got all 4 layers of it, which leaves nothing to train"
+    ]
+    assert freezing.unmatched(["3.cv9", "3.cv2", "2.cv1.con"], names) == [
+        "train.freeze: '3.cv9' fits no parameter of the network; did you mean '3.cv2'?",
+        "train.freeze: '2.cv1.con' fits no parameter of the network; did you mean '2.cv1.conv'?",
+    ]
+    assert freezing.unmatched([0, 1, 2, "3.cv1", "3.cv2"], names) == [
+        "train.freeze: everything is frozen, which leaves nothing to train"
+    ]
+
+
+def test_a_single_class_has_no_others_to_weigh() -> None:
+    with pytest.raises(ConfigError, match=r"single_class is true and class_weight_power 0\.5: expected 0"):
+        resolve("fast", {"train.single_class": True, "train.class_weight_power": 0.5})
+
+
+def test_rect_ends_a_presets_mixes_and_refuses_those_that_are_asked_for() -> None:
+    augment = resolve("accurate", {"train.rect": True}).train.augment
+    assert (augment.mosaic, augment.mixup, augment.cutmix) == (0, 0, 0)
+    with pytest.raises(ConfigError, match=r"train: rect is true beside augment\.mosaic, which it ends: expected 0"):
+        resolve("accurate", {"train.rect": True, "train.augment.mosaic": 0.5})
+    with pytest.raises(ConfigError, match="rect is true with 2 processes: expected one process"):
+        resolve("fast", {"train.rect": True, "train.cpu_processes": 2})

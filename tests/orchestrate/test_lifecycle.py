@@ -152,7 +152,7 @@ def test_full_disk_is_named_at_the_start_and_the_id_stays_free(command: Command,
         assert (
             "No space left for the checkpoints of a model of size n and the result of a model of size n" in done.stderr
         )
-        assert "it needs 187.2 MB" in done.stderr
+        assert "it needs 134.3 MB" in done.stderr
         assert f"0 bytes are free in {disk}" in done.stderr
         assert "or set SIGHTLINE_WORK (where trainings work) or --runs" in done.stderr
         assert [path.name for path in disk.rglob("*")] == ["full"]

@@ -17,6 +17,7 @@ from sightline.documents import (
     RegisterDocument,
     SplitCounts,
     StageOutcome,
+    TrainDocument,
     Unchanged,
     ValidateDocument,
     read,
@@ -208,6 +209,17 @@ def test_many_classes_are_said_in_words_for_screens_that_the_matrix_does_not_fit
     rewrite(folders, EvaluateDocument, confusion={"labels": labels, "counts": counts})
     text = Page(page(folders)).text
     assert "c0 5 found, 2 missed, 7 as c3, 1 as c1 nothing there 3 c1" in text
+
+
+def test_what_auto_chose_and_what_settings_meant_is_said(folders: dict[str, Path]) -> None:
+    assert "Optimizer AdamW, learning rate 0.004, momentum 0.937" in Page(page(folders)).text
+    document = read(TrainDocument, folders["train"])
+    rewrite(
+        folders, TrainDocument, config={**document.config.model_dump(), "optimizer": "auto"}, notes=["train.rect: …"]
+    )
+    text = Page(page(folders)).text
+    assert "Optimizer AdamW (chosen by auto), learning rate 0.004" in text
+    assert "Note train.rect: …" in text
 
 
 def test_a_registered_model_shows_name_version_and_alias(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from sightline.errors import StageInputError, StorageError
-from sightline.snapshots import SnapshotDataset, fetch, publish
+from sightline.snapshots import SnapshotDataset, fetch, one_class, publish
 from sightline.storage import open_store
 from tests.helpers.content import MIB
 from tests.helpers.memory import MemoryDataset, filled
@@ -40,14 +40,14 @@ def test_a_complete_copy_needs_no_store(store, tmp_path):
     assert len(fetch(published.uri).samples("train")) == 16
 
 
-def test_images_that_the_engine_leaves_decoded_stay(store, tmp_path):
+def test_a_file_that_somebody_leaves_beside_images_does_not_stay(store, tmp_path):
     published = publish(filled(tmp_path / "in"), store)
     image = fetch(published.uri).samples("train")[0].image
-    decoded = image.with_suffix(".npy")
+    decoded = image.with_suffix(".npy")  # the engine by itself would take it for the image
     decoded.write_bytes(b"pixels")
-    before = image.parent.stat().st_ino
-    assert fetch(published.uri).samples("train")[0].image.parent.stat().st_ino == before, "the split was made again"
-    assert decoded.read_bytes() == b"pixels"
+    assert len(fetch(published.uri).samples("train")) == 16
+    assert not decoded.exists()
+    assert image.exists()
 
 
 def test_only_new_packs_are_fetched_for_the_next_snapshot(store, tmp_path):
@@ -131,3 +131,15 @@ def test_a_fetched_snapshot_is_a_yolo_set_that_gives_the_same_snapshot(shared, v
     for name in ("chess-squares", "rbc-wbc-coco"):
         document = validate(shared / "data" / name)
         assert validate(fetch(document.snapshot).root).digest == document.digest
+
+
+def test_a_view_of_one_class_has_the_same_images_and_boxes(store, tmp_path):
+    published = publish(filled(tmp_path / "in"), store)
+    whole, view = fetch(published.uri), fetch(published.uri, single_class=True)
+    assert (view.classes, view.digest, view.data_yaml) == (["object"], whole.digest, whole.data_yaml)
+    assert whole.classes != view.classes
+    seen = {index for sample in view.samples("train") for index in sample.classes.tolist()}
+    assert seen == {0}
+    for one, other in zip(whole.samples("train"), view.samples("train"), strict=True):
+        assert (one.source, one.boxes.tolist()) == (other.source, other.boxes.tolist())
+    assert one_class(["cell"]) == ["cell"]

@@ -143,7 +143,7 @@ def test_a_cache_in_memory_counts_once_for_each_process() -> None:
         "memory."
     )
     [], [warning] = judge_ram_cache(config, 2400, round(4.8 * of_one), 4 * GB, POD)
-    assert "and 7.0 GB of 8.0 GB are free: the engine may leave the cache out, or memory run out" in warning
+    assert "and only 7.0 GB of 8.0 GB are free: they are not kept. End what else runs, or set train.cache" in warning
 
 
 def filled(folder: Path) -> Snapshot:
@@ -155,21 +155,24 @@ def filled(folder: Path) -> Snapshot:
 
 
 def test_what_a_cache_needs_is_added_to_what_was_seen(tmp_path: Path) -> None:
-    places = tmp_path / "out", tmp_path / "work"
+    places, folder = (tmp_path / "out", tmp_path / "work"), tmp_path / "work" / "cache" / "5f"
     data = filled(tmp_path)
     [(width, height)] = {(sample.width, sample.height) for sample in data.stream("train")}
     off, ram, disk = (TrainConfig(image_size=64, batch=4, cache=kind) for kind in ("off", "ram", "disk"))
     seen = check(off, "n", *places)
-    assert check_cache(off, "n", *places, data, seen).memory_needed_bytes == seen.memory_needed_bytes
-    kept = check_cache(ram, "n", *places, data, seen)
+    assert check_cache(off, "n", places[0], folder, data, seen).memory_needed_bytes == seen.memory_needed_bytes
+    kept = check_cache(ram, "n", places[0], folder, data, seen)
+    assert kept.cache == "ram"
     assert kept.memory_needed_bytes - seen.memory_needed_bytes == needs.ram_cache(ram, [(width, height)] * 20)
-    written = check_cache(disk, "n", *places, data, seen)
+    written = check_cache(disk, "n", places[0], folder, data, seen)
     assert written.disk_needed_bytes - seen.disk_needed_bytes == 20 * (width * height * 3 + 128)
 
     first = next(data.stream("train"))
-    np.save(Path(first.image).with_suffix(".npy"), np.zeros((height, width, 3), np.uint8))
-    left = check_cache(disk, "n", *places, data, seen)
-    assert written.disk_needed_bytes - left.disk_needed_bytes == Path(first.image).with_suffix(".npy").stat().st_size
+    array = folder / "train" / f"{Path(first.image).stem}.npy"
+    array.parent.mkdir(parents=True)
+    np.save(array, np.zeros((height, width, 3), np.uint8))
+    left = check_cache(disk, "n", places[0], folder, data, seen)
+    assert written.disk_needed_bytes - left.disk_needed_bytes == array.stat().st_size
 
 
 def test_what_was_seen_is_kept_for_the_document(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,6 +40,35 @@ def done(process: subprocess.Popen[str]) -> str:
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
     return said
+
+
+@pytest.mark.slow
+def test_time_counts_over_all_attempts_and_with_more_of_it_a_training_goes_on(tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    options = [text for value in OPTIONS for text in ("--set", value)]
+    for run in ("whole", "killed"):
+        start = ["validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", f"{run}/run"]
+        done(sightline(tmp_path, *start, *options))
+    done(sightline(tmp_path, "train", "--run", "whole/run"))
+    first = sightline(tmp_path, "train", "--run", "killed/run", "--set", "train.max_hours=1")
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "work").glob("*/checkpoints/epoch-0001.json")):
+        assert time.monotonic() < deadline, first.poll()
+        time.sleep(0.02)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    kept = tmp_path / "kept"
+    shutil.copytree(tmp_path / "work", kept)
+    # The attempt before has used up the time: nothing more is trained.
+    done(sightline(tmp_path, "train", "--run", "killed/run", "--set", "train.max_hours=0.0001"))
+    document = read(TrainDocument, tmp_path / "killed" / "run" / "train")
+    assert (document.stopped_by, document.epochs_completed) == ("max_hours", document.attempts[0].epochs)
+    # Without a limit the same checkpoints lead to the weights of a training that never had one.
+    shutil.rmtree(tmp_path / "work")
+    shutil.move(kept, tmp_path / "work")
+    done(sightline(tmp_path, "train", "--run", "killed/run"))
+    assert read(TrainDocument, tmp_path / "killed" / "run" / "train").stopped_by == "epochs"
+    assert result(tmp_path / "killed" / "run") == result(tmp_path / "whole" / "run")
 
 
 def result(run: Path) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,10 +78,24 @@ def test_a_network_that_cannot_follow_its_settings_is_refused_before_an_epoch(
     assert "epoch 1" not in (tmp_path / "run" / "train" / "train.log").read_text()
 
 
+def test_a_part_that_the_network_does_not_have_is_refused_before_an_epoch(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    done = command("train", "--run", "run", "--set", "train.freeze=[0, 23.cv9]", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "train.freeze: '23.cv9' fits no parameter of the network; did you mean '23.cv" in done.stderr
+    assert "epoch 1" not in (tmp_path / "run" / "train" / "train.log").read_text()
+
+
 def test_an_image_size_is_a_multiple_of_the_networks_own_stride() -> None:
     class Network:  # as the engine describes one of six levels
         model = tuple(range(30))
         stride = (8.0, 16.0, 32.0, 64.0)
+
+        @staticmethod
+        def named_parameters() -> Iterator[tuple[str, None]]:
+            for layer in range(30):
+                yield f"model.{layer}.conv.weight", None
 
     assert unfit(Network, 29, 640) == []
     assert unfit(Network, 0, 96) == ["train.image_size: got 96, expected a multiple of this network's stride, 64"]
@@ -181,3 +195,51 @@ def test_history_is_read_row_by_row(tmp_path: Path) -> None:
     first, second = read_history(tmp_path / "results.csv")
     assert (first.epoch, first.seconds, first.map50) == (1, 10.5, 0.3)
     assert (second.epoch, second.seconds, second.val_box_loss) == (2, 8.5, 2.1)
+
+
+@pytest.mark.slow
+def test_the_document_has_what_auto_chose(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    asked = [
+        "train.optimizer=auto",
+        "train.multi_scale=0.5",
+        "train.class_weight_power=0.5",
+        "train.augment.cutmix=0.5",
+    ]
+    options = [text for value in (*asked, "train.epochs=1") for text in ("--set", value)]
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, *options, cwd=tmp_path)
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    assert document.config.optimizer == "auto"
+    assert (document.optimizer.name, document.optimizer.lr0, document.optimizer.momentum) == ("AdamW", 0.001429, 0.9)
+
+
+@pytest.mark.slow
+def test_rect_trains_on_one_shape_a_batch_and_the_document_says_what_it_ended(
+    command: Callable, tmp_path: Path
+) -> None:
+    draw(tmp_path / "data")
+    options = [
+        text for value in ("train.rect=true", "train.freeze=[0, 1]", "train.epochs=1") for text in ("--set", value)
+    ]
+    rest = [*OPTIONS[:-2], *options]  # all but the mosaic
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *rest, cwd=tmp_path)
+    done = command("train", "--run", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    assert document.config.augment.mosaic == 0
+    assert "without shuffling, mosaic, mixup and cutmix" in document.notes[0]
+
+
+def test_a_training_ends_with_the_epoch_in_which_its_time_is_over(command: Callable, tmp_path: Path) -> None:
+    draw(tmp_path / "data")
+    command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
+    done = command("train", "--run", "run", "--set", "train.max_hours=0.0001", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = read(TrainDocument, tmp_path / "run" / "train")
+    assert (document.stopped_by, document.cut_short, document.epochs_completed) == ("max_hours", True, 1)
+    assert document.notes == [
+        "train.max_hours: 0.0001 hours were over after epoch 1 of 2, before the learning rate had fallen to its end. "
+        "This model stands for no other training."
+    ]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,22 @@ def test_what_decides_a_result_is_in_the_key_and_where_the_data_lies_is_not() ->
     ]
     assert len({training_key(**values) for values in others}) == 5
     assert training_key(**base | {"snapshot": "s3://bucket/b/snapshots/11"}) == training_key(**base)
+    for values in ({"max_hours": 2}, {"cache": "ram"}, {"cache": "disk"}):
+        assert training_key(**base | {"config": TrainConfig(**values)}) == training_key(**base)
+
+
+def test_every_setting_that_changes_the_model_is_in_the_key() -> None:
+    base = {"snapshot": "file:///a/snapshots/11", "weights": "0e" * 32, "code": "c0"}
+    changed: list[dict[str, Any]] = [
+        *({"optimizer": name} for name in ("auto", "SGD", "NAdam")),
+        *({"warmup_momentum": 0.5}, {"warmup_bias_lr": 0.1}, {"box": 1}, {"cls": 1}, {"dfl": 1}),
+        *({"class_weight_power": 1}, {"cls_remap": False}, {"multi_scale": 0.5}, {"deterministic": False}),
+        *({"patience": 0}, {"freeze": 3}, {"freeze": [3]}, {"freeze": ["22.cv2"]}, {"engine": {"conf": 0.1}}),
+        *({"augment": {name: 0.001}} for name in ("shear", "perspective", "bgr", "cutmix")),
+        *({"rect": True, "augment": {"mosaic": 0}}, {"single_class": True}),
+    ]
+    keys = {training_key(config=TrainConfig(**values), **base) for values in [{}, *changed]}
+    assert len(keys) == len(changed) + 1
 
 
 def test_the_place_is_in_the_folder_of_runs_in_a_pod_in_the_cache_and_a_setting_says_otherwise(

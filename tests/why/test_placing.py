@@ -116,6 +116,12 @@ def test_one_gpu_is_asked_for_in_the_words_of_the_task() -> None:
             "the namespace's LimitRange allows a container no less than 100m of cpu, and it names none",
         ),
         (
+            'pods "x" is forbidden: [cpu max limit to request ratio per Container is 4, but provided ratio is '
+            "200.000000, cpu max limit to request ratio per Container is 4, but provided ratio is 5.000000]",
+            "admission",
+            "LimitRange allows a container a cpu limit of at most 4 times its request, and it asks for 200",
+        ),
+        (
             'admission webhook "validate.kyverno.svc" denied the request: no latest tags',
             "admission",
             "the admission webhook validate.kyverno.svc refuses its pod: no latest tags",

@@ -191,6 +191,12 @@ def test_a_node_that_is_gone_or_not_ready_is_named(kfp_server: StandIn, kubernet
     assert "kubectl delete node" in named.do
 
 
+def test_a_task_that_has_failed_is_the_cause_before_the_last_task_begins(kfp_server: StandIn) -> None:
+    found = nodes(validate="Succeeded", train=("Failed", "main: OOMKilled (exit code 137)"), export="Running")
+    named = cause(why.look(RUN, server=goes(kfp_server, found)))
+    assert (named.kind, named.task, named.ended) == ("memory", "train", True)
+
+
 def test_a_hindrance_that_is_over_is_no_cause(kfp_server: StandIn, kubernetes_server: KubernetesDouble) -> None:
     state = {"terminated": {"reason": "Error", "exitCode": 143}}
     kubernetes_server.add(pod(phase="Failed", containerStatuses=[{"name": "main", "state": state}]))

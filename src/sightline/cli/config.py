@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import BaseModel
 from rich.markup import escape
 from rich.table import Table
 
+from sightline.cli.form_options import ConfigFile
 from sightline.cli.options import Assign, Json, Preset, out
-from sightline.config import RunConfig
+from sightline.config import RunConfig, settings_file
 from sightline.config.assignments import parse_assignments
 from sightline.config.presets import resolve
+from sightline.errors import ConfigError
 from sightline.policy import Policy
 from sightline.runtime.terminal import print_json
 
+AsYaml = Annotated[
+    bool, typer.Option("--yaml", help="Print a file of settings for --config, with the meaning of each key.")
+]
 
-def config(preset: Preset = "balanced", assign: Assign = [], as_json: Json = False) -> None:  # noqa: B006
-    """List every configuration key with its value under a preset and its meaning.
+
+def config(
+    preset: Preset = None,
+    config: ConfigFile = None,
+    assign: Assign = [],  # noqa: B006
+    as_yaml: AsYaml = False,
+    as_json: Json = False,
+) -> None:
+    """List every configuration key with its value under a preset or from a file, and its meaning.
 
     sightline config --preset fast
 
-    sightline config --preset fast --set train.epochs=5 --json
+    sightline config --preset fast --set train.epochs=5 --yaml > my.yaml
+
+    sightline config --config my.yaml --json
     """
-    resolved = resolve(preset, parse_assignments(assign))
-    if as_json:
+    if as_yaml and as_json:
+        raise ConfigError("--yaml and --json: expected one of them.")
+    file = settings_file.read(config) if config else None
+    values = {**(file.values if file else {}), **parse_assignments(assign)}
+    resolved = resolve(settings_file.joined(preset, file, "balanced"), values)
+    if as_yaml:
+        print(settings_file.text(resolved), end="")
+    elif as_json:
         print_json(resolved.model_dump_json(indent=2, by_alias=True))
     else:
         out.print(config_table(resolved))

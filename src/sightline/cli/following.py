@@ -16,6 +16,7 @@ from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
     from sightline.cluster import Kubernetes
+    from sightline.documents import SummaryDocument
     from sightline.documents.cause import Cause
     from sightline.orchestrate.follow import Change, Ended, Follower
     from sightline.orchestrate.resubmit import Resubmission
@@ -121,8 +122,7 @@ def _print_ended(ended: Ended) -> None:
         output.print_result(ended.summary, out)
     out.print()
     if ended.cause and ended.state != "SUCCEEDED":
-        shown = bool(ended.summary and ended.summary.error and ended.cause.sentence in ended.summary.error.message)
-        print_lines([*(evidence_lines(ended.cause) if shown else cause_lines(ended.cause)), ""])
+        print_lines([*_beside(ended.summary, ended.cause), ""])
     if ended.given_up:
         out.print(styled(("given up", "bold red"), f": {ended.given_up}."))
     if ended.no_summary:
@@ -139,6 +139,16 @@ def cause_lines(cause: Cause) -> list[str | Text]:
         _titled("do", cause.do),
         *([_titled("again", f"Running it again {again}.")] if cause.ended else []),
     ]
+
+
+def _beside(summary: SummaryDocument | None, cause: Cause) -> list[str | Text]:
+    """Say of a cause what a summary that was printed does not: its error is the cause in short, or a stage's own."""
+    if summary is None or summary.error is None:
+        return cause_lines(cause)
+    if cause.sentence in summary.error.message:
+        return evidence_lines(cause)
+    first, *rest = cause_lines(cause)
+    return rest[len(cause.evidence) :] if cause.kind in ("stage", "rejected") else [first, *rest]
 
 
 def evidence_lines(cause: Cause) -> list[str | Text]:

@@ -6,14 +6,16 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from sightline.config.assignments import parse_assignments
+from sightline.config.settings_file import Settings
 from sightline.documents import Document
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, outcome
@@ -26,6 +28,7 @@ from sightline.storage.files import file_uri
 out = Terminal(highlight=False, soft_wrap=True, emoji=False)
 err = Terminal(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
+PATHS = ("data.images", "sample.pictures")
 AGES = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}  # seconds
 
 
@@ -103,8 +106,12 @@ Pictures = Annotated[
     ),
 ]
 Preset = Annotated[
-    str,
-    typer.Option(parser=non_empty, metavar="<str>", help="Recipe: quickstart, fast, balanced, accurate or finetune."),
+    str | None,
+    typer.Option(
+        parser=non_empty,
+        metavar="<str>",
+        help="Recipe: quickstart, fast, balanced (the default), accurate or finetune.",
+    ),
 ]
 Assign = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Set a configuration key; see `sightline config`.")
@@ -197,20 +204,28 @@ def values(
     policy: str | None,
     pictures: str | None = None,
     retrain: str | None = None,
+    file: Settings | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Join named options and --set into dotted keys; --set comes last and wins."""
+    """Join the file of --config, named options and --set into dotted keys; what comes later wins.
+
+    `more` are options by their keys; None is none that was given.
+    """
     named: dict[str, Any] = {
         "data.format": format,
-        "data.images": _absolute(images) if images else None,
+        "data.images": images,
         "data.policy": load_policy(policy) if policy else None,
         "weights.source": weights,
         "weights.sha256": sha256,
         "weights.trust": trust or None,
         "weights.download": download or None,
-        "sample.pictures": _absolute(pictures) if pictures else None,
+        "sample.pictures": pictures,
         "retrain.when": retrain,
+        **more,
     }
-    return {**{key: value for key, value in named.items() if value is not None}, **parse_assignments(assignments)}
+    given = {key: value for key, value in named.items() if value is not None}
+    found = {**(file.values if file else {}), **given, **parse_assignments(assignments)}
+    return {key: _absolute(value) if key in PATHS and isinstance(value, str) else value for key, value in found.items()}
 
 
 def _absolute(images: str) -> str:

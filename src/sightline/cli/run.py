@@ -12,6 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli import output
+from sightline.cli.form_options import (
+    Alias,
+    Batch,
+    ConfigFile,
+    Devices,
+    Epochs,
+    ImageSize,
+    MinMap50,
+    MinMap5095,
+    ModelName,
+    Seed,
+    choose_devices,
+)
 from sightline.cli.options import (
     Assign,
     Data,
@@ -31,6 +44,7 @@ from sightline.cli.options import (
     out,
     values,
 )
+from sightline.config import settings_file
 from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
 from sightline.config.presets import preset_for, resolve
 from sightline.config.run_config import RETRAIN
@@ -93,7 +107,17 @@ def run(
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
+    config: ConfigFile = None,
+    epochs: Epochs = None,
+    batch: Batch = None,
+    image_size: ImageSize = None,
+    seed: Seed = None,
     gpus: Gpus = None,
+    devices: Devices = None,
+    min_map50: MinMap50 = None,
+    min_map50_95: MinMap5095 = None,
+    model_name: ModelName = None,
+    alias: Alias = None,
     assign: Assign = [],  # noqa: B006
     runs: Runs = Path("runs"),
     run_id: RunId = None,
@@ -106,7 +130,9 @@ def run(
 
     sightline run                                              (the quickstart, on data it draws)
 
-    sightline run --data ./bccd --weights yolo11n.pt --preset fast --set train.epochs=20
+    sightline run --data ./bccd --weights yolo11n.pt --preset fast --epochs 20
+
+    sightline run --data ./bccd --config my.yaml --set train.lr0=0.002
 
     sightline run --data s3://bucket/cells --format coco --set gate.min_map50=0.85
 
@@ -114,7 +140,8 @@ def run(
     """
     from sightline import orchestrate
 
-    preset = preset or preset_for(data)
+    file = settings_file.read(config) if config else None
+    preset = settings_file.joined(preset, file, preset_for(data))
     named = values(
         assign,
         format=format,
@@ -126,9 +153,17 @@ def run(
         policy=policy,
         pictures=pictures,
         retrain=retrain,
+        file=file,
+        more={
+            **{"train.epochs": epochs, "train.batch": batch, "train.image_size": image_size, "train.seed": seed},
+            **{"train.gpus": gpus, "gate.min_map50": min_map50, "gate.min_map50_95": min_map50_95},
+            **{"register.model_name": model_name, "register.alias": alias},
+        },
     )
     _check_retrain(no_cache, named)
-    named.setdefault("train.gpus", _gpus(named) if gpus is None else gpus)
+    named |= choose_devices(devices, named)
+    if "train.gpus" not in named:
+        named["train.gpus"] = _gpus(named)
     _check_machine(preset, named, runs)
     name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)

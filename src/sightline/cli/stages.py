@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import typer
 
 from sightline.cli import output
+from sightline.cli.form_options import Devices, choose_devices
 from sightline.cli.options import (
     Assign,
     DeviceName,
@@ -38,7 +40,7 @@ from sightline.runtime.terminal import print_json
 
 
 def _validated(
-    run: Path, assignments: list[str], named: Mapping[str, str] = MappingProxyType({})
+    run: Path, assignments: list[str], named: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[ValidateDocument, RunConfig]:
     """Return a run's data report and its configuration with named options on top, and --set over these."""
     document = read(ValidateDocument, run / "validate")
@@ -51,6 +53,7 @@ def train(
     node_rank: NodeRank = None,
     master_addr: MasterAddr = None,
     master_port: MasterPort = None,
+    devices: Devices = None,
     assign: Assign = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -58,7 +61,7 @@ def train(
 
     sightline train --run runs/mine
 
-    sightline train --run runs/mine --set train.epochs=50 --set train.gpus=2
+    sightline train --run runs/mine --set train.epochs=50 --devices 2,3
 
     On each of several machines with its own number; of a launcher such as Kubeflow Trainer it takes both itself:
 
@@ -68,7 +71,7 @@ def train(
     from sightline.train import nodes
     from sightline.train.take_part import take_part
 
-    checked, config = _validated(run, assign)
+    checked, config = _validated(run, assign, choose_devices(devices, parse_assignments(assign)))
     command = ["sightline", "train", "--run", str(run), *(part for value in assign for part in ("--set", value))]
     node = nodes.place(config.train, rank=node_rank, address=master_addr, port=master_port, command=shlex.join(command))
     weights, code = checked.weights.reference, checked.train_code

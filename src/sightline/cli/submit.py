@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sightline.cli import following
+from sightline.cli.form_options import ConfigFile
 from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
-from sightline.config import cluster_values
+from sightline.config import cluster_values, form_file, settings_file
 from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be sent
 
 def submit(
     param: Param = [],  # noqa: B006
+    config: ConfigFile = None,
     run_name: RunName = None,
     experiment: Experiment = None,
     namespace: Namespace = None,
@@ -115,9 +117,11 @@ def submit(
 
     sightline submit --param data=s3://bucket/cells --param preset=balanced --wait
 
+    sightline submit --config my.yaml --param data=s3://bucket/cells --param train_gpus=1
+
     sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
     """
-    _check_options(param, run_name, no_run, wait, follow, pending, resubmit, dry_run)
+    _check_options(param or config, run_name, no_run, wait, follow, pending, resubmit, dry_run)
     from sightline.orchestrate import cluster_check, registry, versions
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
@@ -128,6 +132,8 @@ def submit(
     again: Resubmission | None = None
     if follow is None:
         sent, values = versions.package(pipeline), assigned(param)
+        if config:
+            values = form_file.parameters(values, settings_file.read(config))
         run = order(sent, values, name=run_name, experiment=experiment, service_account=service_account)
         wanted = None if no_run else run
         server = None if dry_run else Server(namespace)
@@ -163,7 +169,7 @@ def submit(
 
 
 def _check_options(
-    param: list[str],
+    param: list[str] | str | None,
     run_name: str | None,
     no_run: bool,
     wait: bool,
@@ -174,9 +180,11 @@ def _check_options(
 ) -> None:
     """Refuse options that say nothing together."""
     if follow and (param or run_name or no_run or dry_run):
-        raise typer.BadParameter("--follow starts nothing; leave --param, --run-name, --no-run and --dry-run out.")
+        raise typer.BadParameter(
+            "--follow starts nothing; leave --param, --config, --run-name, --no-run and --dry-run out."
+        )
     if no_run and (wait or param or run_name):
-        raise typer.BadParameter("--no-run starts nothing; leave --wait, --param and --run-name out.")
+        raise typer.BadParameter("--no-run starts nothing; leave --wait, --param, --config and --run-name out.")
     if resubmit and not wait:
         raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
     if pending is not None and not (wait or follow):

@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from sightline.cli import output
+from sightline.cli.form_options import ConfigFile
 from sightline.cli.options import (
     Assign,
     Data,
@@ -29,7 +30,7 @@ from sightline.cli.options import (
     values,
 )
 from sightline.cli.rules import list_rules, print_schema
-from sightline.config import RunConfig
+from sightline.config import RunConfig, settings_file
 from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 from sightline.storage import check_cache
@@ -69,7 +70,8 @@ def validate(
     policy: PolicyName = None,
     report: Report = None,
     fix: Fix = None,
-    preset: Preset = "balanced",
+    preset: Preset = None,
+    config: ConfigFile = None,
     weights: Weights = None,
     format: Format = None,
     images: Images = None,
@@ -99,6 +101,8 @@ def validate(
         "--download": download,
     }
     _check_options(run, report, fix, [option for option, value in of_weights.items() if value])
+    file = settings_file.read(config) if config else None
+    preset = settings_file.joined(preset, file, "balanced")
     named = values(
         assign,
         format=format,
@@ -108,19 +112,20 @@ def validate(
         trust=trust_weights,
         download=download,
         policy=policy,
+        file=file,
     )
-    config = stage.resolve(preset, named, data) if run else presets.resolve(preset, named)
+    resolved = stage.resolve(preset, named, data) if run else presets.resolve(preset, named)
     if fix:
-        data, config = _fixed(data, config, fix, as_json)
+        data, resolved = _fixed(data, resolved, fix, as_json)
     document: ValidateDocument | DataDocument
     with progress_display(as_json, run):
         if run:
             check_cache()  # of the stages that follow
             folder = run / "validate"
-            document = stage.run(source=data, config=config, out=folder)
+            document = stage.run(source=data, config=resolved, out=folder)
         else:
             folder = report or REPORT
-            document = stage.check(data, config, folder)
+            document = stage.check(data, resolved, folder)
     print_document(document, as_json, _lines(document, folder))
 
 

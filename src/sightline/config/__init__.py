@@ -14,7 +14,8 @@ from sightline.config.run_config import (
     SampleConfig,
     WeightsConfig,
 )
-from sightline.config.train_config import Cache, TrainConfig, single_image_batch
+from sightline.config.scales import sides, single_image_batch
+from sightline.config.train_config import Cache, TrainConfig
 
 __all__ = [
     "FORMATS",
@@ -29,5 +30,6 @@ __all__ = [
     "SampleConfig",
     "TrainConfig",
     "WeightsConfig",
+    "sides",
     "single_image_batch",
 ]

@@ -9,12 +9,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sightline import expected, strict_yaml
+from sightline.config.consequences import chosen_by_auto, without_mixes
+from sightline.config.elsewhere import ours
 from sightline.config.part import Part
 from sightline.config.run_config import RunConfig
+from sightline.config.train_config import TrainConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import explain
 
 POLICY = ("data", "policy")
+ENGINE = "train.engine."  # and a name of the engine: one of its settings
 TEXTS: tuple[Any, ...] = (str, str | None)  # types of keys whose values are text, whatever YAML would make of it
 
 
@@ -68,14 +72,19 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     known = list(keys())
     problems = []
     for key, value in values.items():
+        if key.startswith(ENGINE):
+            tree["train"]["engine"] = {**tree["train"]["engine"], key.removeprefix(ENGINE): value}
+            continue
         if key not in known:
-            problems.append(f"unknown key '{key}'{did_you_mean(key, known)}")
+            problems.append(_unknown(key, known))
             continue
         *parents, leaf = key.split(".")
         node = tree
         for parent in parents:
             node = node[parent]
         node[leaf] = value
+    problems += chosen_by_auto(tree["train"], values)
+    without_mixes(tree["train"], values)
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
@@ -83,6 +92,13 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     if problems:
         raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
     return config
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    """Say that there is no such key, and which one is meant by a name of the engine or of YOLOv5."""
+    other = ours(TrainConfig, "train.", yolov5=True).get(key.rpartition(".")[2].replace("-", "_"))
+    hint = f"; did you mean '{other}'?" if other and key.startswith("train.") else did_you_mean(key, known)
+    return f"unknown key '{key}'{hint}"
 
 
 def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -103,7 +119,7 @@ def explained(item: Mapping[str, Any], whole: type[BaseModel] = RunConfig) -> li
         return explain(item, POLICY)
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] == "value_error":
-        return [f"{key}: {item['msg'].removeprefix('Value error, ')}"]
+        return [f"{key}: {line}" for line in item["msg"].removeprefix("Value error, ").splitlines()]
     model: Any = whole
     for part in item["loc"][:-1]:
         model = next(field.annotation for name, field in model.model_fields.items() if part in (name, field.alias))

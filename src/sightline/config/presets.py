@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sightline.config.assignments import apply
+from sightline.config.augmentation import Augmentation
 from sightline.config.run_config import GateConfig, RegisterConfig, RunConfig, WeightsConfig
-from sightline.config.train_config import Augmentation, TrainConfig
+from sightline.config.train_config import TrainConfig
 from sightline.errors import ConfigError, did_you_mean
 
 

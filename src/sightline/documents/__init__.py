@@ -73,6 +73,7 @@ from sightline.documents.train import (
     Ending,
     Epoch,
     Hardware,
+    OptimizerUsed,
     Preflight,
     TrainDocument,
 )
@@ -118,6 +119,7 @@ __all__ = [
     "Hardware",
     "Histogram",
     "JudgedStatus",
+    "OptimizerUsed",
     "Parity",
     "Part",
     "PinnedArchitecture",

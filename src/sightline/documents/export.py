@@ -40,6 +40,7 @@ class ExportDocument(Document):
     head: Literal["anchors", "nms-free"]
     image_size: int
     classes: list[str]
+    single_class: bool = Field(False, description="Whether all classes of the snapshot count as one, from train on.")
     confidence: Score = Field(
         description="Operating confidence: best mean F1 on val, in the widest gap between scores there."
     )

@@ -28,6 +28,7 @@ Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follow
     "unknown",
 ]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
+StoppedBy = Literal["epochs", "patience", "max_hours", "callback"]
 
 
 class Epoch(Part):
@@ -85,6 +86,15 @@ class BestEpoch(Part):
     map50_95: float
 
 
+class OptimizerUsed(Part):
+    """What a training was optimized with, also where `train.optimizer` left the choice to the engine."""
+
+    name: str
+    lr0: float = Field(description="Learning rate after warm-up, as the last attempt began.")
+    momentum: float = Field(description="Momentum, or beta1 of the Adam family.")
+    warmup_bias_lr: float = Field(description="Learning rate of biases where warm-up began.")
+
+
 class Hardware(Part):
     """The machine that trained."""
 
@@ -102,6 +112,7 @@ class Preflight(Part):
     gpus: int = Field(description="NVIDIA GPUs that were there.")
     memory_free_bytes: int = Field(description="Within the container's limit, if it has one.")
     memory_needed_bytes: int = Field(description="By all processes on the machine, a cache of images included.")
+    cache: Cache = Field("off", description="Where decoded images are kept: off where memory has no room for them now.")
     shm_free_bytes: int | None = Field(description="Of /dev/shm; null where there is none.")
     shm_needed_bytes: int = Field(description="By the batches that loaders prepare for train.")
     disk_free_bytes: int | None = Field(description="Of the disk with least to spare; null where it has no size.")
@@ -118,12 +129,15 @@ class TrainDocument(Document):
     weights: str = Field(description="URI of the pinned starting weights or description, or the engine's architecture.")
     weights_sha256: Sha256 | None
     config: TrainConfig = Field(description="The configuration that was trained with.")
+    notes: list[str] = Field([], description="What settings meant for this training, in words.")
     seed: int
     world_size: int
+    optimizer: OptimizerUsed
     device: Literal["cpu", "cuda"]
     epochs_completed: int
     best: BestEpoch
     history: list[Epoch]
+    stopped_by: StoppedBy = Field(description="What ended it: its last epoch, patience, max_hours, or a callback.")
     attempts: list[Attempt]
     checkpoint: str = Field(description="File name of the best checkpoint in this folder.")
     checkpoint_sha256: Sha256
@@ -135,6 +149,11 @@ class TrainDocument(Document):
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether time ran out before its end, so that it stands for no other training."""
+        return self.stopped_by == "max_hours"
 
     @property
     def asked_image_size(self) -> int:

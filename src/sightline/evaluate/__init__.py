@@ -38,7 +38,7 @@ def run(*, export: Path, snapshot: str, gate: GateConfig, out: Path, device: Dev
     """
     with running("evaluate", out) as seconds:
         exported, model = exported_model(export, snapshot)
-        data = fetch(snapshot, splits=(SPLIT,))
+        data = fetch(snapshot, splits=(SPLIT,), single_class=exported.single_class)
         samples = data.samples(SPLIT)
         detector = Detector(model, device=device, confidence=scoring.FLOOR)
         before = seconds()

@@ -35,7 +35,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
         checkpoint = train / trained.checkpoint
         if not checkpoint.is_file() or sha256_file(checkpoint) != trained.checkpoint_sha256:
             raise StageInputError(f"{checkpoint} is not the file that {train / 'train.json'} describes. Train again.")
-        data = fetch(snapshot, splits=("val",))
+        data = fetch(snapshot, splits=("val",), single_class=trained.config.single_class)
         ultralytics_env.prepare()
         model = onnx_file.load_checkpoint(checkpoint)
         onnx_file.select_head(model, config.nms_free, config.max_det)
@@ -65,6 +65,7 @@ def run(*, train: Path, snapshot: str, config: ExportConfig, out: Path) -> Expor
             head=contract.head,
             image_size=image_size,
             classes=data.classes,
+            single_class=data.single_class,
             confidence=confidence,
             confidence_f1=f1,
             f1_curve=_curve(counts, confidence),

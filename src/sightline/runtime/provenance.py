@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sightline.documents import Hardware
 from sightline.documents.base import GIT_COMMIT, IMAGE
-from sightline.runtime import machine
+from sightline.runtime import devices, machine
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LISTED = re.compile(r"^([\w.-]+)==([^\s\\]+)", re.MULTILINE)  # in a list of packages with their hashes
@@ -97,13 +97,7 @@ def packages() -> dict[str, str]:
 
 def visible_gpus() -> list[str]:
     """Return the names of the NVIDIA GPUs that this process may use, from nvidia-smi, without loading torch."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True, check=False)
-    names = done.stdout.split("\n")[:-1] if done.returncode == 0 else []
-    return names if allowed is None else names[: len([entry for entry in allowed.split(",") if entry.strip("- ")])]
+    return [card.name for card in devices.visible()]
 
 
 def hardware() -> Hardware:

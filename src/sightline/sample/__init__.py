@@ -56,7 +56,7 @@ def run(
         exported, model = exported_model(export, snapshot)
         evaluated = _evaluation(evaluate, exported, snapshot) if evaluate else None
         predicted = predictions.load(evaluated, evaluate) if evaluate and evaluated else None
-        data = fetch(snapshot, splits=(SPLIT,))
+        data = fetch(snapshot, splits=(SPLIT,), single_class=exported.single_class)
         samples = data.samples(SPLIT)
         detector = Detector(model, device=device, confidence=FLOOR)
         gallery.confidence = detector.contract.confidence

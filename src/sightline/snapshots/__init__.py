@@ -21,14 +21,16 @@ time.
 Everything streams: neither images nor lines are ever all in memory.
 """
 
-from sightline.snapshots.fetch import Labelled, Snapshot, SnapshotDataset, fetch
+from sightline.snapshots.fetch import ONE_CLASS, Labelled, Snapshot, SnapshotDataset, fetch, one_class
 from sightline.snapshots.publish import Published, publish
 
 __all__ = [
+    "ONE_CLASS",
     "Labelled",
     "Published",
     "Snapshot",
     "SnapshotDataset",
     "fetch",
+    "one_class",
     "publish",
 ]

@@ -27,6 +27,7 @@ from sightline.snapshots.parallel import several
 from sightline.snapshots.pull import Packs
 from sightline.storage import Store, Transfer, cache_root, check_cache, open_store
 
+ONE_CLASS = "object"
 BATCH = 256  # images that one thread links: new files are slow on a network's disk
 
 
@@ -43,15 +44,25 @@ class Labelled:
     boxes: np.ndarray[Any, np.dtype[np.float64]]
 
 
+def one_class(classes: Sequence[str]) -> list[str]:
+    """Return the classes of a view in which all of these are one; a single one keeps its name."""
+    return list(classes) if len(classes) == 1 else [ONE_CLASS]
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot on the local disk. Only the splits that were fetched have images."""
+    """A snapshot on the local disk. Only the splits that were fetched have images.
+
+    With `single_class` it is a view of it, in which all classes are one; `data_yaml` and the files of labels are those
+    of the snapshot in any case.
+    """
 
     root: Path
     uri: str
     digest: str
     classes: list[str]
     data_yaml: Path
+    single_class: bool = False
 
     def count(self, split: Split) -> int:
         """Return how many images a split has."""
@@ -64,7 +75,10 @@ class Snapshot:
     def stream(self, split: str) -> Iterator[Sample]:
         """Yield the images of a fetched split, in the order of names."""
         manifest = parse((self.root / "manifest.json").read_bytes(), self.uri, self.digest)
-        return read_items(self.root / "items", manifest.items, split, f"{self.root}/images/{split}")
+        samples = read_items(self.root / "items", manifest.items, split, f"{self.root}/images/{split}")
+        if not self.single_class:
+            return samples
+        return (sample._replace(labels=tuple((0, *label[1:]) for label in sample.labels)) for sample in samples)
 
 
 class SnapshotDataset(Dataset):
@@ -96,8 +110,10 @@ def _labelled(sample: Sample) -> Labelled:
     )
 
 
-def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
+def fetch(uri: str, splits: Sequence[str] = SPLITS, *, single_class: bool = False) -> Snapshot:
     """Bring splits of a snapshot into the cache; those already there are used as they are.
+
+    With `single_class` the result is a view in which all classes are one (`train.single_class`).
 
     Only packs that the cache lacks are downloaded. A split whose files were changed since, as the file system says, is
     made again. A split appears whole: it is built beside and renamed, its images
@@ -118,7 +134,8 @@ def fetch(uri: str, splits: Sequence[str] = SPLITS) -> Snapshot:
         write_text(root / "data.yaml", text)
     with contextlib.suppress(OSError):  # a cache that is somebody else's
         os.utime(root / "manifest.json")  # when it was last used: by this the cache is pruned
-    return Snapshot(root, uri, digest, manifest.classes, root / "data.yaml")
+    classes = one_class(manifest.classes) if single_class else manifest.classes
+    return Snapshot(root, uri, digest, classes, root / "data.yaml", single_class)
 
 
 @contextlib.contextmanager

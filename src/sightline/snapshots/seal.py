@@ -13,8 +13,6 @@ from pathlib import Path
 
 from sightline.atomic import write_text
 
-DECODED = ".npy"  # what the engine leaves beside images that it has decoded, with train.cache=disk: no part of a split
-
 
 def close(root: Path, split: str, lists: Iterable[Path], loose: Collection[str]) -> None:
     """Note what a split's images, labels and lists are now; `loose` are images that the engine may repair in place."""
@@ -42,8 +40,6 @@ def _digest(root: Path, split: str, lists: Iterable[str], loose: Collection[str]
     for kind in ("images", "labels"):
         with os.scandir(root / kind / split) as entries:
             for entry in entries:
-                if entry.name.endswith(DECODED):
-                    continue
                 status = None if kind == "images" and entry.name in loose else entry.stat()
                 lines.append(f"{kind}/{entry.name} {status and (status.st_size, status.st_mtime_ns)}")
     for name in lists:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
 from sightline.cluster.ranks import Ranks
-from sightline.config import TrainConfig, single_image_batch
+from sightline.config import TrainConfig, consequences
 from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
@@ -138,20 +138,20 @@ def _train(
     if others:
         others.call()
     data = fetch(snapshot, splits=preflight.LOADED)
-    seen = preflight.check_cache(config, size, out, work.folder, data, seen)
-    if config.last_batch(data.count("train")) == 1:
-        _refuse(single_image_batch(config.image_size, config.batch))
+    digest = PurePosixPath(snapshot).name
+    seen = preflight.check_cache(config, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
+    _refuse(config.single_image_left(data.count("train")))
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
-        Training(same, PurePosixPath(snapshot).name, config, data.data_yaml, model, work, out / LOG, remote, others)
+        Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache)
     )
     history = read_history(folder / "results.csv")
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     best = history[made.pop("best_epoch") - 1]
     if divergence.found_nothing(best):
         what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
-        _refuse([divergence.reason(config.optimizer, config.lr0, config.momentum, what)])
+        _refuse([divergence.reason(config, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
     return TrainDocument(
@@ -159,6 +159,7 @@ def _train(
         weights=weights.start,
         weights_sha256=weights.sha256,
         config=config.model_copy(update={"image_size": settings.image_size}),
+        notes=consequences.notes(config, epochs=len(history), cut_short=made["stopped_by"] == "max_hours"),
         seed=config.seed,
         world_size=config.world_size,
         epochs_completed=len(history),

@@ -7,7 +7,6 @@ supervisor dies with its processes, as in a pod whose memory limit kills all of 
 from __future__ import annotations
 
 import contextlib
-import platform
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -64,7 +63,7 @@ class AttemptLog:
         running = Running(
             number=len(self.attempts) + 1,
             started_at=moment(),
-            machine=platform.node(),
+            machine=pod_end.machine(),
             pod=pod_end.current(),
             settings=settings,
             changed=list(changed),

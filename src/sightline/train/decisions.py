@@ -138,4 +138,7 @@ def _lower_rate(config: TrainConfig, settings: AttemptSettings) -> Step | None:
     rate = settings.lr0 / 2
     if rate < config.lr0 / 2**LOWERED * 0.99:
         return None
-    return Step(settings.model_copy(update={"lr0": rate}), (f"learning rate {settings.lr0:g} → {rate:g}",))
+    words = f"learning rate {settings.lr0:g} → {rate:g}"
+    if config.optimizer == "auto":  # whose own rate is known to the engine alone
+        words = f"learning rate that auto chose × {rate / config.lr0:g}"
+    return Step(settings.model_copy(update={"lr0": rate}), (words,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sightline.config import TrainConfig
 from sightline.documents import Epoch
 
 LARGEST = 65504.0  # of float16, in which checkpoints are saved: the engine clips what is larger, and NaN becomes 0
@@ -25,9 +26,15 @@ def found_nothing(best: Epoch) -> bool:
     return best.map50 == 0 and (not any(training) or all(loss == 0 for loss in val))
 
 
-def reason(optimizer: str, lr0: float, momentum: float, what: str) -> str:
+def reason(config: TrainConfig, what: str) -> str:
     """Say which settings made the training diverge, as `what` shows."""
+    if config.optimizer == "auto":
+        return (
+            f"train.optimizer: got auto, and the training diverged with the rate that it chose: {what}. Name an "
+            "optimizer (AdamW, SGD) with a lower train.lr0"
+        )
     return (
-        f"train.lr0: got {lr0:g} with {optimizer} and train.momentum {momentum:g}, and the training diverged: {what}. "
-        "Lower train.lr0 (usual are 0.01 with SGD and MuSGD, 0.001 with Adam and AdamW), or train.momentum"
+        f"train.lr0: got {config.lr0:g} with {config.optimizer} and train.momentum {config.momentum:g}, and the "
+        f"training diverged: {what}. Lower train.lr0 (usual are 0.01 with SGD and MuSGD, 0.001 with Adam and AdamW), "
+        "or train.momentum"
     )

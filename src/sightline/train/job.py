@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from sightline.config import TrainConfig
+from sightline.config.elsewhere import handed_on
 from sightline.documents import AttemptSettings, Part
 from sightline.runtime import machine
 
@@ -23,12 +25,20 @@ class Job(Part):
     settings: AttemptSettings
     engine: dict[str, Any]  # the engine's own options
     checkpoints: str  # the folder in which rank 0 reads and writes them
+    cache: str  # the folder of decoded images and of what is known of the labels, which this training alone writes
     resume: int | None = None  # the checkpoint, by its finished epochs, to go on from
+    began: float = 0.0  # seconds since 1970
+    spent: float = 0.0  # seconds of earlier attempts
 
     @property
     def images(self) -> int:
         """Images of a forward pass in each process."""
         return max(1, self.settings.batch // self.config.world_size)
+
+    def out_of_time(self) -> bool:
+        """Whether all attempts together have taken `max_hours`."""
+        hours = self.config.max_hours
+        return hours is not None and self.spent + time.time() - self.began >= hours * 3600
 
 
 def read(path: Path) -> Job:
@@ -46,9 +56,11 @@ def prepare(
     model: str,
     *,
     checkpoints: Path,
+    cache: Path,
     resume: int | None,
+    spent: float = 0.0,
 ) -> Path:
-    """Write the job of an attempt into its folder, and return the file."""
+    """Write the job of an attempt into its folder, and return the file; `spent` are the seconds of earlier ones."""
     folder.mkdir(parents=True, exist_ok=True)
     job = Job(
         key=key,
@@ -57,7 +69,10 @@ def prepare(
         settings=settings,
         engine=engine_options(config, settings, data_yaml, model, folder),
         checkpoints=str(checkpoints),
+        cache=str(cache),
         resume=resume,
+        began=time.time(),
+        spent=spent,
     )
     (folder / FILE).write_text(job.model_dump_json(), encoding="utf-8")
     return folder / FILE
@@ -78,28 +93,17 @@ def engine_options(
     The batch is that of the configuration, whatever the settings say: smaller passes are parts of it.
     """
     return {
+        **handed_on(config),
+        **config.engine,
         "model": model,
         "data": str(data_yaml),
         "save_dir": str(save_dir),
         "device": ",".join(str(index) for index in range(config.gpus)) or "cpu",
-        "epochs": config.epochs,
         "imgsz": settings.image_size,
-        "batch": config.batch,
-        "seed": config.seed,
-        "optimizer": config.optimizer,
         "lr0": settings.lr0,
-        "lrf": config.lrf,
-        "momentum": config.momentum,
-        "weight_decay": config.weight_decay,
-        "warmup_epochs": config.warmup_epochs,
-        "nbs": config.nominal_batch,
-        "cos_lr": config.cosine,
-        "patience": config.patience,
+        "warmup_bias_lr": config.bias_rate,
         "freeze": config.freeze or None,
-        "amp": config.amp,
         "cache": False if settings.cache == "off" else settings.cache,
-        **config.augment.model_dump(),
-        "deterministic": True,
         "plots": False,
         "exist_ok": True,
         "verbose": False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from sightline.config import TrainConfig
+from sightline.config import TrainConfig, sides
 from sightline.runtime.shared_memory import CHANNELS, TRAIN_AHEAD
 from sightline.weights.official import LEAST_PARAMETERS
 
@@ -36,8 +36,8 @@ def memory(config: TrainConfig, size: str, cores: int) -> int:
     need = LIBRARIES + processes * (PROCESS + loaders(config, cores) * LOADER)
     if config.gpus:  # the images of a batch lie in the GPU's memory
         return need
-    images = config.batch // config.nodes
-    return need + processes * MODEL[size] + round(images * IMAGE[size] * (config.image_size / SIDE) ** 2)
+    images, side = config.batch // config.nodes, sides(config.image_size, config.multi_scale)[1]
+    return need + processes * MODEL[size] + round(images * IMAGE[size] * (side / SIDE) ** 2)
 
 
 def batch(config: TrainConfig) -> int:

@@ -7,6 +7,7 @@ last signs of life have to do (`pulse`).
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -53,6 +54,12 @@ def current() -> Pod | None:
     if not in_pipeline_pod():
         return None
     return Pod(name=os.environ["KFP_POD_NAME"], uid=os.environ["KFP_POD_UID"])
+
+
+def machine() -> str:
+    """Return the name of this machine: of a pod its whole name, of which the host's name is only the beginning."""
+    pod = current()
+    return pod.name if pod else platform.node()
 
 
 def ended(pod: Pod | None) -> PodEnd | None:

@@ -8,7 +8,6 @@ other is found by themselves: `engine/group_check.py`.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +64,13 @@ def check(
 
 
 def check_cache(
-    config: TrainConfig, size: str | None, out: Path, work: Path, data: Snapshot, seen: Preflight
+    config: TrainConfig, size: str | None, out: Path, folder: Path, data: Snapshot, seen: Preflight
 ) -> Preflight:
     """Refuse a `train.cache` that this machine cannot hold, and return what was seen with what the cache needs.
 
-    `data` has the images of train and val, whose sizes decide; the other arguments are those of `check`, and `seen` is
-    its result. Raises like `check`.
+    `data` has the images of train and val, whose sizes decide, and `folder` is where a training keeps them decoded; the
+    other arguments are those of `check`, and `seen` is its result. Where memory could hold them but is not free, they
+    are not kept: `cache` of what is returned. Raises like `check`.
     """
     begun = time.monotonic()
     if config.cache == "ram":
@@ -80,18 +80,17 @@ def check_cache(
         _refuse(problems, [])
         for warning in warnings:
             progress.notice(f"{warning}.")
-        seen = seen.model_copy(update={"memory_needed_bytes": seen.memory_needed_bytes + cached})
+        if not warnings:
+            needed = seen.memory_needed_bytes + cached
+            seen = seen.model_copy(update={"cache": "ram", "memory_needed_bytes": needed})
     elif config.cache == "disk":
-        folder = data.root / "images"
-        missing = needs.disk_cache(size for split in LOADED for size in _not_on_disk(data, split))
-        what = "the decoded images that train.cache=disk keeps beside the fetched ones"
-        instead = "set SIGHTLINE_CACHE to a folder elsewhere or train.cache to off, and run again"
-        rooms = [Room(folder, missing, what, instead), *_rooms(config, size, out, work)]
+        missing = needs.disk_cache(size for split in LOADED for size in _not_on_disk(data, split, folder))
+        what = "the decoded images that train.cache=disk keeps"
+        instead = "set SIGHTLINE_WORK to a folder elsewhere or train.cache to off, and run again"
+        rooms = [Room(folder, missing, what, instead), *_rooms(config, size, out, folder.parents[1])]
         _refuse([], full_disks(rooms))
-        if missing and not all(os.access(folder / split, os.W_OK) for split in LOADED):
-            progress.notice(f"{folder} cannot be written: the engine trains without train.cache=disk.")
-        free, needed = tightest(rooms)
-        seen = seen.model_copy(update={"disk_free_bytes": free, "disk_needed_bytes": needed})
+        free, needed_there = tightest(rooms)
+        seen = seen.model_copy(update={"cache": "disk", "disk_free_bytes": free, "disk_needed_bytes": needed_there})
     return seen.model_copy(update={"seconds": round(seen.seconds + time.monotonic() - begun, 3)})
 
 
@@ -154,7 +153,7 @@ def judge(
 def judge_ram_cache(
     config: TrainConfig, images: int, cached: int, need: int, memory: Memory
 ) -> tuple[list[str], list[str]]:
-    """Return why images cannot be kept in memory, and why it is unwise.
+    """Return why images can never be kept in memory, and why they are not kept now.
 
     `cached` are the bytes of `images` in all processes of a node, `need` those of the training without them.
     """
@@ -166,11 +165,9 @@ def judge_ram_cache(
     cure = "set train.cache to disk or off"
     if need + cached > memory.most + memory.swap:
         return [f"{words}. {_most(memory)}: {cure}, or give it more memory."], []
-    # Each process leaves the cache out if less than twice its size is available (data/base.py, `check_cache_ram`); it
-    # looks at the machine and not at the container's limit.
-    if need + cached > memory.room or 2 * cached // config.node_processes > memory.available:
+    if need + cached > memory.room:
         room = f"{size_text(memory.room)} of {size_text(memory.most)}"
-        return [], [f"{words}, and {room} are free: the engine may leave the cache out, or memory run out; {cure}"]
+        return [], [f"{words}, and only {room} are free: they are not kept. End what else runs, or {cure}"]
     return [], []
 
 
@@ -212,10 +209,9 @@ def _refuse(problems: Sequence[str], full: Sequence[StorageError]) -> None:
     raise kind(CANNOT, [*problems, *(str(error) for error in full)])
 
 
-def _not_on_disk(data: Snapshot, split: str) -> list[tuple[int, int]]:
-    """Return width and height of the images that no earlier training has left decoded beside them."""
-    with os.scandir(data.root / "images" / split) as entries:
-        decoded = {entry.name.removesuffix(".npy") for entry in entries if entry.name.endswith(".npy")}
+def _not_on_disk(data: Snapshot, split: str, folder: Path) -> list[tuple[int, int]]:
+    """Return width and height of the images that earlier attempts have not left decoded in `folder`."""
+    decoded = {path.stem for path in (folder / split).glob("*.npy")}
     return [(it.width, it.height) for it in data.stream(split) if Path(it.name).stem not in decoded]
 
 

@@ -6,7 +6,6 @@ its processes, and the next one has nothing but what was written before.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Sequence
 
@@ -30,7 +29,7 @@ class Pulse(Part):
     """A moment in a training; memory in bytes."""
 
     time: float  # seconds since 1970
-    machine: str  # the host's name; in a container its own
+    machine: str  # the host's name; in a container its own, in a pod of a pipeline the pod's
     pod: Pod | None = None  # of a pipeline
     boot: str | None  # which start of the machine, shared by all containers on it
     beats: tuple[Heartbeat, ...] = ()
@@ -52,7 +51,7 @@ def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
     memory, events = machine.memory(), machine.memory_events()
     return Pulse(
         time=round(time.time(), 3),
-        machine=platform.node(),
+        machine=pod_end.machine(),
         pod=pod_end.current(),
         boot=machine.boot_id(),
         beats=tuple(beats),

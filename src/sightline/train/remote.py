@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from sightline.documents.base import Part
 from sightline.errors import StorageUsageError
 from sightline.runtime import progress
 from sightline.storage import Store, open_store
-from sightline.train import lease, pushed
+from sightline.train import lease, pod_end, pushed
 from sightline.train.lease import Lease, LostLease
 from sightline.train.pusher import Outages, Pusher
 
@@ -70,7 +69,7 @@ def remote_for(store: str, key: str, work: Path) -> Remote | None:
     if not store.startswith("s3://"):
         return None
     run = os.environ.get("SIGHTLINE_RUN_ID")
-    name = f"{f'run {run}' if run else 'a run'} on {platform.node()}"
+    name = f"{f'run {run}' if run else 'a run'} on {pod_end.machine()}"
     return Remote(open_store(store), key, work, run=lease.identity(), name=name)
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from sightline.config import TrainConfig
+from sightline.config import Cache, TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
 from sightline.errors import ConfigError, DataError, NodesMissing, StorageError, TrainError
 from sightline.runtime import progress
@@ -23,7 +23,7 @@ from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
 from sightline.train.pulse import Pulse
 from sightline.train.remote import Remote
-from sightline.train.work_folder import WorkFolder
+from sightline.train.work_folder import WorkFolder, cache_folder
 
 REPORTS = 15.0  # seconds in which other nodes say how an attempt ended for them
 
@@ -52,6 +52,7 @@ class Training(NamedTuple):
     log: Path  # what the processes print
     remote: Remote | None = None  # keeps checkpoints in the store
     nodes: Coordinator | None = None  # the other machines
+    cache: Cache | None = None  # what the preflight leaves of `train.cache`; None: all of it
 
     @property
     def checkpoints(self) -> Path:
@@ -93,7 +94,8 @@ def _begin(training: Training, log: AttemptLog) -> Step:
     if log.log.running:
         log.end(_unseen(training, log.log.running))
     if not log.attempts:
-        return Step(first(training.config))
+        settings = first(training.config)
+        return Step(settings.model_copy(update={"cache": training.cache}) if training.cache else settings)
     last = log.attempts[-1]
     assert last.settings
     step = decide(training.config, log.attempts[-1:]) or Step(last.settings)
@@ -121,7 +123,8 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         port, address, environment = _meet(training, running.number, step.settings, resume)
         path = job.prepare(
             folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
-            checkpoints=training.checkpoints, resume=resume,
+            checkpoints=training.checkpoints, cache=cache_folder(training.work.folder, training.snapshot),
+            resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
         )  # fmt: skip
         nodes, processes = training.config.nodes, training.config.node_processes
         ended = launch(
@@ -241,7 +244,7 @@ def _failed(training: Training, judgement: Judgement, attempts: list[Attempt]) -
         what = judgement.reason.rstrip(".") + tried
         return ConfigError(
             "This network cannot be trained as configured:",
-            [divergence.reason(config.optimizer, config.lr0, config.momentum, what)],
+            [divergence.reason(config, what)],
         )
     if judgement.ending == "data":
         return DataError(judgement.reason)

@@ -11,7 +11,7 @@ from sightline.documents import AttemptSettings, WeightsReference
 from sightline.runtime import progress
 from sightline.runtime.machine import size_text
 from sightline.snapshots import fetch
-from sightline.train import endings, job, nodes, preflight, starting
+from sightline.train import endings, job, nodes, preflight, starting, work_folder
 from sightline.train import key as training_key
 from sightline.train.heartbeats import Patience
 from sightline.train.launch import Torchrun, launch
@@ -53,15 +53,18 @@ def take_part(
         model, size = starting.fetch_start(weights, work)
         seen = preflight.check(config, size, work, work, keeps=False)
         data = fetch(snapshot, splits=preflight.LOADED)
-        preflight.check_cache(config, size, work, work, data, seen)
         signs = _Signs()
+        digest = PurePosixPath(snapshot).name
+        kept = preflight.check_cache(config, size, work, work_folder.cache_folder(work, digest), data, seen).cache
 
         def attempt(assignment: Assignment, stop: Stop) -> Report:
             folder = work / f"attempt-{assignment.number}"
             settings = AttemptSettings.model_validate(assignment.job["settings"])
+            if kept == "off":
+                settings = settings.model_copy(update={"cache": "off"})
             path = job.prepare(
-                folder, key, PurePosixPath(snapshot).name, config, settings, data.data_yaml, model,
-                checkpoints=work / "unused", resume=assignment.job["resume"],
+                folder, key, digest, config, settings, data.data_yaml, model, checkpoints=work / "unused",
+                cache=work_folder.cache_folder(work, digest), resume=assignment.job["resume"],
             )  # fmt: skip
             torchrun = Torchrun(
                 job=path,

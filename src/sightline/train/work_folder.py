@@ -57,13 +57,24 @@ class WorkFolder(NamedTuple):
     lock: Lock
 
 
+def cache_folder(work: Path, snapshot: str) -> Path:
+    """Return where a training keeps decoded images of a snapshot, by its digest, and what it knows of the labels."""
+    return work / "cache" / snapshot
+
+
 def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str) -> str:
     """Return the sha256 that equal trainings share.
 
     `snapshot` is the URI of a snapshot, of which only the digest counts; `weights` a sha256 or an architecture; `code`
-    the digest of the code that trains.
+    the digest of the code that trains. Where decoded images are kept is no part of it, nor is how long a training may
+    take: what it computes until then is the same, and one that was cut short stands for no other.
     """
-    parts = [PurePosixPath(snapshot).name, weights, config.model_dump(mode="json"), code]
+    parts = [
+        PurePosixPath(snapshot).name,
+        weights,
+        config.model_dump(mode="json", exclude={"cache", "max_hours"}),
+        code,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -76,7 +87,7 @@ def claimed(
     Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process
     holds the same training, this one says so and waits; if that succeeds, its `results` are put into `out`, checked by
     their sha256, and its document is yielded, which the block has to write; but not of a training that ended with
-    smaller images than `image_size`. Raises ConfigError or StorageUsageError for
+    smaller images than `image_size`, or was cut short. Raises ConfigError or StorageUsageError for
     a work folder that cannot be used.
     """
     while True:
@@ -163,7 +174,7 @@ def _taken(text: str, out: Path, image_size: int | None) -> TrainDocument | None
         finished = Finished.model_validate_json(text)
         folder, document = Path(finished.folder), TrainDocument.file_name()
         found = TrainDocument.model_validate_json((folder / document).read_bytes())
-        if image_size not in (None, found.config.image_size):
+        if image_size not in (None, found.config.image_size) or found.cut_short:
             return None
         for name, digest in finished.files.items():
             if not _linked(folder / name, digest, out / name if name != document else None):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.config import RunConfig, single_image_batch
+from sightline.config import RunConfig
 from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 
@@ -45,8 +45,7 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
                     raise validated_source.rejection(report, out, target)
-                one_left = config.train.last_batch(report.splits["train"].images) == 1
-                unfit = single_image_batch(config.train.image_size, config.train.batch) if one_left else []
+                unfit = config.train.single_image_left(report.splits["train"].images)
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshots.publish(result.dataset, target, source)
         document = ValidateDocument(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
 from sightline.checkpoint_pickle import ENGINE_LICENCE, CheckpointInfo, read_checkpoint
-from sightline.config import RunConfig, WeightsConfig
+from sightline.config import RunConfig, WeightsConfig, freezing
 from sightline.documents import Architecture, PinnedArchitecture, PinnedWeights, Weights, WeightsReference
 from sightline.errors import StorageUsageError, WeightsError, did_you_mean, shortened
 from sightline.storage import Store, Transfer, cache_root, fetch_uri, sha256_file
@@ -53,11 +53,8 @@ class FoundWeights:
     def unsupported_settings(self, config: RunConfig) -> list[str]:
         """Return a message for each setting that this network does not support."""
         problems = []
-        if self.layers is not None and config.train.freeze >= self.layers:
-            problems.append(
-                f"train.freeze: got {config.train.freeze}, but {self.source} has {self.layers} layers; expected "
-                f"at most {self.layers - 1}, which leaves the head to train"
-            )
+        if self.layers is not None:
+            problems += freezing.beyond(config.train.freeze, self.layers, self.source)
         if self.stride is not None and config.train.image_size % self.stride:
             problems.append(
                 f"train.image_size: got {config.train.image_size}, expected a multiple of {self.stride}, the stride of "

@@ -60,7 +60,9 @@ def _last(seen: Seen) -> list[workflow.Pod]:
 
 def _of_pods(seen: Seen, earlier: Cause | None) -> Cause | None:
     if not seen.over and any(pod.state in ("waiting", "running") for pod in _last(seen)):
-        return next(iter(hindrances(seen)), None)
+        found = next(iter(hindrances(seen)), None)
+        if found or not any(task.state == "failed" for task in workflow.tasks(seen.workflow)):
+            return found
     kept = earlier if earlier and earlier.ended and _same_end(seen, earlier) else None
     found = _of_end(seen, None if earlier and earlier.ended else earlier)
     return better(kept, found) if found else None

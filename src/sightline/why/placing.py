@@ -166,6 +166,13 @@ RULES = (
         "the namespace's LimitRange allows a {of} {end} {most} of {resource}{and_it_asks}",
     ),
     (
+        re.compile(
+            r"(?P<resource>[\w./-]+) max limit to request ratio per (?P<of>\w+) is (?P<most>[^,]+), but "
+            r"(?:provided ratio is (?P<asked>\d+(?:\.\d+)?)|no )"
+        ),
+        "the namespace's LimitRange allows a {of} a {resource} limit of at most {most} times its request{and_it_asks}",
+    ),
+    (
         re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request:? ?(?P<rest>.*)', re.DOTALL),
         "the admission webhook {name} refuses its pod: {rest}",
     ),
@@ -182,7 +189,7 @@ def admission(case: Case, found: Found) -> dict[str, str] | None:
     for pattern, words in RULES:
         if rule := pattern.search(found.text):
             facts = {name: clause(value or "") for name, value in rule.groupdict().items()}
-            asked = facts.get("asked")
+            asked = facts.get("asked", "").removesuffix(".000000")
             facts["of"] = facts.get("of", "").lower()
             facts["end"] = {"maximum": "at most", "minimum": "no less than"}.get(facts.get("end", ""), "")
             facts["and_it_asks"] = f", and it asks for {asked}" if asked else ", and it names none"

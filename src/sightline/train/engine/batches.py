@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,8 +74,11 @@ class EpochBatches:
     DistributedSampler, the first come again where they do not share evenly.
     """
 
-    def __init__(self, *, images: int, batch: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, *, images: int, batch: int, seed: int, rank: int = 0, world_size: int = 1, shuffled: bool = True
+    ) -> None:
         """Draw from `images`, `batch` at a time in each of `world_size` processes."""
+        self.shuffled = shuffled
         self.images, self.batch, self.seed, self.rank, self.world_size = images, batch, seed, rank, world_size
         self.epoch = 0  # of the next iteration
         self.loaders = 1  # of the configuration, which take the batches in turn
@@ -101,6 +103,8 @@ class EpochBatches:
 
     def order(self, epoch: int) -> list[int]:
         """Return the images of this process in an epoch."""
+        if not self.shuffled:
+            return list(range(self.images))
         order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(self.images).tolist()
         whole = self._share() * self.world_size
         order += (order * -(-whole // self.images))[: whole - self.images]
@@ -112,32 +116,6 @@ class EpochBatches:
 
     def _share(self) -> int:
         return -(-self.images // self.world_size)
-
-
-def dataset_class() -> Any:
-    """Return the engine's dataset with seeded augmentation; the engine may be imported only after its preparation."""
-    from ultralytics.data.dataset import YOLODataset
-
-    class SeededDataset(YOLODataset):  # type: ignore[misc]
-        """Changes each image in an epoch always in the same way, and ends mosaics by itself."""
-
-        def __init__(self, *arguments: Any, hyp: Any, **options: Any) -> None:
-            super().__init__(*arguments, hyp=hyp, **options)
-            self.buffer = MosaicPool()
-            self._settings = hyp
-            self._closing = hyp.epochs - hyp.close_mosaic if hyp.close_mosaic else hyp.epochs
-            self._closed = False
-
-        def __getitem__(self, sample: Sample) -> dict[str, Any]:
-            """Load the image of a sample and change it; in the last epochs without mosaic and mixing."""
-            if sample.epoch >= self._closing and not self._closed:
-                self.close_mosaic(hyp=copy(self._settings))  # it changes what it is given
-                self._closed = True
-            self.buffer.near = sample.near
-            with seeded(self._settings.seed, sample.epoch, sample.image):
-                return super().__getitem__(sample.image)  # type: ignore[no-any-return]
-
-    return SeededDataset
 
 
 def parts(batch: dict[str, Any], images: int) -> list[dict[str, Any]]:

@@ -44,6 +44,7 @@ class Epochs:
         self.rows: list[dict[str, float | None]] = []
         self.best_epoch = 0
         self.finished = False
+        self.cut_short = False  # by `max_hours`: with more time it would go on
         self.seconds = 0.0  # of the epochs before this process
         trainer.optimizer.zero_grad()
         self._resume()
@@ -94,7 +95,7 @@ class Epochs:
             size_bytes=written.size_bytes,
             best_epoch=self.best_epoch,
             fitness=None if trainer.fitness is None else float(trainer.fitness),
-            finished=bool(trainer.stop),
+            finished=bool(trainer.stop) and not self.cut_short,
             world_size=max(trainer.world_size, 1),
             seed=self.job.config.seed,
             snapshot=self.job.snapshot,
@@ -117,6 +118,8 @@ def train(trainer: Any) -> None:
     trainer.epoch_time = None
     trainer.epoch_time_start = trainer.train_time_start = time.time()
     trainer.run_callbacks("on_train_start")
+    if trainer.start_epoch and not epochs.finished:
+        epochs.finished = epochs.cut_short = _agreed(trainer, trainer.job.out_of_time())
     for epoch in range(trainer.start_epoch, trainer.epochs):
         if epochs.finished:
             break
@@ -124,6 +127,7 @@ def train(trainer: Any) -> None:
         if trainer.stop:
             break
     if _first():
+        trainer.stopped_by = _stopped_by(epochs)
         results.leave(trainer, epochs.rows, epochs.best_epoch, epochs.folder)
         trainer.run_callbacks("on_train_end")
     for loader in (trainer.train_loader, trainer.test_loader):
@@ -152,7 +156,9 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     trainer.epoch_time = time.time() - trainer.epoch_time_start
     trainer.epoch_time_start = time.time()
     trainer.run_callbacks("on_fit_epoch_end")
-    _agree_to_stop(trainer)
+    if not trainer.stop and trainer.job.out_of_time():
+        trainer.stop = epochs.cut_short = True
+    trainer.stop = _agreed(trainer, trainer.stop)
     epochs.keep(epoch)
     trainer._clear_memory(0.5)
 
@@ -243,14 +249,25 @@ def _validate(epochs: Epochs, epoch: int) -> None:
         trainer.stop |= bool(trainer.stopper(epoch + 1, trainer.fitness)) or epoch + 1 >= trainer.epochs
 
 
-def _agree_to_stop(trainer: Any) -> None:
-    """Let every process know whether the first one, or a callback in it, wants to stop."""
+def _agreed(trainer: Any, stop: bool) -> bool:
+    """Return in every process whether the first one, or a callback in it, wants to stop."""
     from torch import distributed
 
-    if trainer.world_size > 1:
-        box = [trainer.stop if _first() else None]
-        distributed.broadcast_object_list(box, src=0)
-        trainer.stop = box[0]
+    if trainer.world_size < 2:
+        return bool(stop)
+    box = [bool(stop) if _first() else None]
+    distributed.broadcast_object_list(box, src=0)
+    return bool(box[0])
+
+
+def _stopped_by(epochs: Epochs) -> str:
+    """Return what ended the training, in the words of its document."""
+    trainer, done = epochs.trainer, len(epochs.rows)
+    if epochs.cut_short:
+        return "max_hours"
+    if done >= trainer.epochs:
+        return "epochs"
+    return "patience" if done - trainer.stopper.best_epoch >= trainer.stopper.patience else "callback"
 
 
 def _first() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import pickle
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from sightline.config import single_image_batch
+from sightline.config import freezing, single_image_batch
 from sightline.runtime import machine
-from sightline.train.engine import batches, group_check, loop
+from sightline.snapshots import one_class
+from sightline.train.engine import batches, dataset, group_check, loop, optimizer
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
@@ -39,8 +39,6 @@ def trainer_class() -> Any:
     from ultralytics.utils import LOCAL_RANK, RANK, WORLD_SIZE, colorstr
     from ultralytics.utils.torch_utils import torch_distributed_zero_first, unwrap_model
 
-    dataset_class = batches.dataset_class()
-
     class GroupTrainer(DetectionTrainer):  # type: ignore[misc]
         """Trains as one rank of the group described by torchrun's environment."""
 
@@ -50,11 +48,21 @@ def trainer_class() -> Any:
         def __init__(self, job: Job, beat: Beat) -> None:
             super().__init__(overrides=job.engine)
             self.job, self.beat = job, beat
+            self.datasets = dict(zip(("val", "train"), dataset.classes(Path(job.cache)), strict=True))
             self.args.workers = job.settings.workers  # the engine sets none on CPUs
             if WORLD_SIZE > 1:
                 # The engine takes the length of the device list as the world size; torchrun knows better.
                 self.world_size = WORLD_SIZE
                 self.ddp = False
+
+        def get_dataset(self) -> dict[str, Any]:
+            """Return what the engine knows of the data; a single class has the name that all stages give it."""
+            single, self.args.single_cls = self.args.single_cls, False  # with which the engine would call it item
+            data: dict[str, Any] = super().get_dataset()
+            self.args.single_cls = single
+            names = list(data["names"].values())
+            names = one_class(names) if single else names
+            return {**data, "names": dict(enumerate(names)), "nc": len(names)}
 
         def setup_model(self) -> Any:
             """Build the network, and refuse what it cannot follow before any epoch."""
@@ -63,7 +71,7 @@ def trainer_class() -> Any:
             except UNUSABLE as error:
                 what = "starting weights cannot be loaded" if self.model.endswith(".pt") else "network cannot be built"
                 refuse(self.save_dir, [f"the {what}: {type(error).__name__}: {error}"])
-            refuse(self.save_dir, unfit(self.model, self.args.freeze or 0, self.args.imgsz))
+            refuse(self.save_dir, unfit(self.model, self.job.config.freeze, self.args.imgsz))
             if self.job.config.sync_bn and self.world_size > 1:
                 self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
             return state
@@ -75,18 +83,20 @@ def trainer_class() -> Any:
             return super().get_model(cfg, weights, verbose)
 
         def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-            """Read the labels; training images come with seeded augmentation."""
-            if mode != "train":
-                return super().build_dataset(img_path, mode, batch)
-            return dataset_class(
+            """Read the labels as `build_yolo_dataset` does; training images come with seeded augmentation."""
+            training = mode == "train"
+            return self.datasets[mode](
                 img_path=img_path,
                 imgsz=self.args.imgsz,
                 batch_size=batch,
-                augment=True,
+                rect=self.args.rect or not training,
+                pad=0.0 if training else 0.5,
+                augment=training,
                 hyp=self.args,
                 cache=self.args.cache or None,
+                single_cls=self.args.single_cls,
                 stride=max(int(unwrap_model(self.model).stride.max()), 32),
-                prefix=colorstr("train: "),
+                prefix=colorstr(f"{mode}: "),
                 task=self.args.task,
                 data=self.data,
             )
@@ -94,32 +104,33 @@ def trainer_class() -> Any:
         def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
             """Return the loader of a split. Validation takes two passes' images at a time, whatever the batch is."""
             with torch_distributed_zero_first(rank):  # the first process writes the label cache for the others
-                dataset = self.build_dataset(dataset_path, mode, batch_size)
+                images = self.build_dataset(dataset_path, mode, batch_size)
             if mode != "train":
                 # A divisor: images are padded to one shape in groups of `batch_size`, and no pass may mix two shapes.
                 most = min(batch_size, 2 * self.job.images)
                 passed = next(size for size in range(most, 0, -1) if batch_size % size == 0)
                 workers = min(2 * self.args.workers, machine.cores())
                 return build_dataloader(
-                    dataset, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
+                    images, batch=passed, workers=workers, shuffle=False, rank=rank, device=self.device
                 )
             order = batches.EpochBatches(
-                images=len(dataset),
-                batch=min(batch_size, len(dataset)),
+                images=len(images),
+                batch=min(batch_size, len(images)),
                 seed=self.args.seed,
                 rank=max(RANK, 0),
                 world_size=max(self.world_size, 1),
+                shuffled=not self.args.rect,  # whose shapes belong to images that stand together
             )
             workers = min(self.args.workers, len(order) if len(order) > 1 else 0)
             # As configured, not as there are: a machine with few cores, or fewer loaders after a fault, change nothing.
             order.loaders = max(1, min(self.job.config.workers, len(order)))
             return InfiniteDataLoader(
-                dataset=dataset,
+                dataset=images,
                 batch_sampler=order,
                 num_workers=workers,
                 prefetch_factor=4 if workers else None,
                 pin_memory=self.device.type == "cuda",
-                collate_fn=dataset.collate_fn,
+                collate_fn=images.collate_fn,
                 generator=torch.Generator().manual_seed(self.args.seed),  # else it would draw from the main one
             )
 
@@ -129,20 +140,13 @@ def trainer_class() -> Any:
             self.train_loader = self.get_dataloader(self.data["train"], share, LOCAL_RANK, "train")
             order = self.train_loader.batch_sampler.sampler
             if len(order.order(0)) % order.batch == 1 or min(order.batch, self.job.images) == 1:
-                refuse(self.save_dir, single_image_batch(self.args.imgsz, self.args.batch, self.stride))
+                scale = self.args.multi_scale
+                refuse(
+                    self.save_dir,
+                    single_image_batch(self.args.imgsz, self.args.batch, self.stride, multi_scale=scale),
+                )
             self.test_loader = self.get_dataloader(self.data["val"], 2 * share, LOCAL_RANK, "val")
-            accumulate = max(round(self.args.nbs / self.batch_size), 1)
-            decay = self.args.weight_decay * self.batch_size * accumulate / self.args.nbs
-            self.accumulate = min(accumulate, len(self.train_loader) * self.epochs)
-            images = len(self.train_loader.dataset)
-            self.optimizer = self.build_optimizer(
-                model=self.model,
-                name=self.args.optimizer,
-                lr=self.args.lr0,
-                momentum=self.args.momentum,
-                decay=decay,
-                iterations=math.ceil(images / max(self.batch_size, self.args.nbs)) * self.epochs,
-            )
+            self.optimizer = optimizer.build(self)
             self._setup_scheduler()
             datasets = {"train": self.train_loader.dataset, "val": self.test_loader.dataset}
             DetectionValidator._check_max_det(self.args, datasets)
@@ -199,14 +203,12 @@ def _cpu_parallel() -> Iterator[None]:
         nn.parallel.DistributedDataParallel = parallel
 
 
-def unfit(model: Any, freeze: int, image_size: int) -> list[str]:
+def unfit(model: Any, freeze: int | list[int | str], image_size: int) -> list[str]:
     """Say which settings the network cannot follow; validate finds most of them, but not for every checkpoint."""
     layers, stride = len(model.model), int(max(model.stride))
-    problems = []
-    if freeze >= layers:
-        problems.append(
-            f"train.freeze: got {freeze}, but the network has {layers} layers; expected at most {layers - 1}"
-        )
+    problems = freezing.beyond(freeze, layers, "the network")
+    if not problems:
+        problems = freezing.unmatched(freeze, [name for name, _ in model.named_parameters()])
     if image_size % stride:
         problems.append(f"train.image_size: got {image_size}, expected a multiple of this network's stride, {stride}")
     return problems

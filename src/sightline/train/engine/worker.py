@@ -24,6 +24,7 @@ from sightline.runtime import hook
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
 from sightline.train import failures
+from sightline.train.engine import optimizer
 from sightline.train.engine.beat import Beat, follow_bars
 from sightline.train.engine.loaders import end_when_shared_memory_is_full
 from sightline.train.engine.trainer import trainer_class
@@ -99,6 +100,8 @@ def run(job: Job, folder: Path) -> None:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "engine": ultralytics_env.version(),
             "best_epoch": trainer.best_epoch,
+            "optimizer": optimizer.used(trainer),
+            "stopped_by": trainer.stopped_by,
         }
         write_text(folder / RESULT, json.dumps(result))
 

@@ -1,0 +1,95 @@
+"""Which NVIDIA GPUs there are, and which of them this process and those that it starts may use."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sightline.errors import DeviceError
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+GPU = re.compile(r"GPU (\d+): (.+) \(UUID: (GPU-[^)]+)\)")
+SLICE = re.compile(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)")
+
+
+class Card(NamedTuple):
+    """A GPU, or a slice of one."""
+
+    number: int | None  # as nvidia-smi shows it; None for a slice
+    name: str
+    uuid: str
+    sliced: bool = False  # whether only its slices can be used
+
+
+def cards() -> list[Card]:
+    """Return what nvidia-smi lists, each slice after its GPU, whatever CUDA_VISIBLE_DEVICES says."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    found: list[Card] = []
+    for line in done.stdout.splitlines() if done.returncode == 0 else []:
+        if gpu := GPU.match(line):
+            found.append(Card(int(gpu[1]), gpu[2], gpu[3]))
+        elif part := SLICE.match(line):
+            whole = next(place for place in reversed(range(len(found))) if found[place].number is not None)
+            found[whole] = found[whole]._replace(sliced=True)
+            found.append(Card(None, f"{found[whole].name} {part[1]}", part[2]))
+    return found
+
+
+def visible() -> list[Card]:
+    """Return the cards that this process may use; as with CUDA, the first entry that is none ends the list."""
+    there = cards()
+    allowed = os.environ.get(VISIBLE)
+    if allowed is None:
+        return [card for card in there if card.number is not None]
+    found: list[Card] = []
+    for entry in allowed.split(","):
+        card = _matching(entry.strip(), there)
+        if card is None:
+            break
+        found.append(card)
+    return found
+
+
+def choose(text: str) -> int:
+    """Let this process and those that it starts use the cards of a list such as `2,3` alone; returns how many.
+
+    A card is named by its number in nvidia-smi, or by its UUID or the beginning of it. Where CUDA_VISIBLE_DEVICES is
+    set, it must allow them. Raises DeviceError.
+    """
+    there, allowed = cards(), visible()
+    chosen: list[Card] = []
+    for entry in (part.strip() for part in text.split(",")):
+        card = _matching(entry, there)
+        if card is None:
+            raise DeviceError(f"--devices: got '{entry}', expected {_shown(allowed)}.")
+        if card.sliced:
+            slices = [other for other in there if other.number is None]
+            raise DeviceError(f"--devices: GPU {entry} is divided by MIG, expected {_shown(slices)}.")
+        if os.environ.get(VISIBLE) is not None and card not in allowed:
+            raise DeviceError(
+                f"--devices: got '{entry}', but {VISIBLE} is {os.environ[VISIBLE]}: expected {_shown(allowed)}."
+            )
+        if card in chosen:
+            raise DeviceError(f"--devices: {entry} is named twice in '{text}'.")
+        chosen.append(card)
+    os.environ[VISIBLE] = ",".join(card.uuid for card in chosen)
+    return len(chosen)
+
+
+def _matching(entry: str, there: Sequence[Card]) -> Card | None:
+    """Return the card that a number, a UUID or the beginning of one names; None if none or several."""
+    if entry.isdecimal():
+        return next((card for card in there if card.number == int(entry)), None)
+    found = [card for card in there if entry.startswith(("GPU-", "MIG-")) and card.uuid.startswith(entry)]
+    return found[0] if len(found) == 1 else None
+
+
+def _shown(allowed: Sequence[Card]) -> str:
+    names = [f"{card.uuid if card.number is None else card.number} ({card.name})" for card in allowed]
+    return f"numbers or UUIDs of {', '.join(names)}" if names else "none: this machine shows no NVIDIA GPU to use"

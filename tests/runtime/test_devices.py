@@ -1,0 +1,99 @@
+"""GPUs by number or id, within those that are allowed: what nvidia-smi lists is played by a program of that name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sightline.errors import DeviceError
+from sightline.runtime import devices, provenance
+
+LISTED = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
+  MIG 3g.20gb     Device  0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
+  MIG 2g.10gb     Device  1: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-8a1b0d6c-aaaa-2b2c-524d-000000000001)
+GPU 2: NVIDIA T4 (UUID: GPU-8a1b0d6c-bbbb-2b2c-524d-000000000002)
+"""
+FIRST, SECOND = "GPU-8a1b0d6c-aaaa-2b2c-524d-000000000001", "GPU-8a1b0d6c-bbbb-2b2c-524d-000000000002"
+SLICE = "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"
+
+
+@pytest.fixture(autouse=True)
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two whole GPUs, and one that is divided."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
+    (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(devices.VISIBLE, "")  # so that it is put back
+    monkeypatch.delenv(devices.VISIBLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("1", [FIRST]),
+        ("2, 1", [SECOND, FIRST]),
+        (SECOND, [SECOND]),
+        ("GPU-8a1b0d6c-b,1", [SECOND, FIRST]),
+        (f"{SLICE},1", [SLICE, FIRST]),
+    ],
+)
+def test_cards_are_chosen_by_number_or_id(text: str, chosen: list[str]) -> None:
+    assert devices.choose(text) == len(chosen)
+    assert os.environ[devices.VISIBLE].split(",") == chosen
+    assert [card.uuid for card in devices.visible()] == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "7",
+            "got '7', expected numbers or UUIDs of 0 (NVIDIA A100-SXM4-40GB), 1 (NVIDIA A100-SXM4-40GB), 2 (NVIDIA T4)",
+        ),
+        ("GPU-8a1b0d6c", "got 'GPU-8a1b0d6c', expected"),  # two begin so
+        ("cuda:1", "got 'cuda:1', expected"),
+        ("1,", "got '', expected"),
+        ("1,1", "1 is named twice in '1,1'"),
+        (f"1,{FIRST}", f"{FIRST} is named twice"),
+        ("0", "GPU 0 is divided by MIG, expected numbers or UUIDs of MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f (NVIDIA"),
+    ],
+)
+def test_what_is_no_card_to_use_is_refused(text: str, words: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        devices.choose(text)
+    assert words in str(caught.value)
+    assert devices.VISIBLE not in os.environ
+
+
+def test_cards_are_chosen_within_those_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.VISIBLE, f"2,{SLICE}")
+    assert provenance.visible_gpus() == ["NVIDIA T4", "NVIDIA A100-SXM4-40GB 2g.10gb"]
+    with pytest.raises(
+        DeviceError, match=r"got '1', but CUDA_VISIBLE_DEVICES is 2,MIG-.*: expected numbers or UUIDs of 2"
+    ):
+        devices.choose("1")
+    assert devices.choose("2") == 1
+    assert os.environ[devices.VISIBLE] == SECOND
+    monkeypatch.setenv(devices.VISIBLE, "1,-1,2")  # CUDA stops at what is none
+    assert provenance.visible_gpus() == ["NVIDIA A100-SXM4-40GB"]
+
+
+def test_a_run_refuses_cards_that_are_not_there_or_contradict_their_number(command: Callable, tmp_path: Path) -> None:
+    done = command("run", "--devices", "1,5", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--devices: got '5', expected numbers or UUIDs of" in done.stderr
+    done = command("run", "--devices", "1,2", "--gpus", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--devices names 2 GPUs, and train.gpus is 1: leave one out" in done.stderr
+
+
+def test_a_machine_without_cards_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    assert provenance.visible_gpus() == []
+    with pytest.raises(DeviceError, match="got '0', expected none: this machine shows no NVIDIA GPU to use"):
+        devices.choose("0")
