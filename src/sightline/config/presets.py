@@ -73,7 +73,7 @@ def accurate() -> RunConfig:
 
 
 def finetune() -> RunConfig:
-    """A medium model (20 M parameters) on data like that of its weights: fifty epochs on a GPU with 16 GB or more."""
+    """A medium model (20 M parameters) from its weights, on a GPU: fifty epochs, images in memory, early to stop."""
     return RunConfig(
         preset="finetune",
         weights=WeightsConfig(source="yolo11m.pt"),
