@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from sightline.cli.form_options import ConfigFile
 from sightline.cli.options import Json, err, print_lines, styled
-from sightline.cli.submit import Experiment, Namespace, Param, Pipeline, ServiceAccount, seconds
+from sightline.cli.submit import Experiment, Namespace, Param, Pipeline, ServiceAccount, parameters, seconds
 from sightline.runtime.terminal import print_json, visible
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def _options() -> None:
 @app.command()
 def check(
     param: Param = [],  # noqa: B006
+    config: ConfigFile = None,
     experiment: Experiment = None,
     namespace: Namespace = None,
     service_account: ServiceAccount = None,
@@ -53,12 +55,11 @@ def check(
     sightline cluster check --outside                  (starts nothing; takes seconds)
     """
     from sightline.orchestrate import cluster_check, versions
-    from sightline.orchestrate.submit import assigned
 
     with _status() as tell:
         checked = cluster_check.check(
             versions.package(pipeline),
-            assigned(param),
+            parameters(param, config),
             namespace=namespace,
             experiment=experiment,
             service_account=service_account,

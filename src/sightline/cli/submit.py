@@ -126,14 +126,12 @@ def submit(
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
     from sightline.orchestrate.resubmit import Resubmission
-    from sightline.orchestrate.submit import assigned, order, submit
+    from sightline.orchestrate.submit import order, submit
 
     result: dict[str, Any] = {}
     again: Resubmission | None = None
     if follow is None:
-        sent, values = versions.package(pipeline), assigned(param)
-        if config:
-            values = form_file.parameters(values, settings_file.read(config))
+        sent, values = versions.package(pipeline), parameters(param, config)
         run = order(sent, values, name=run_name, experiment=experiment, service_account=service_account)
         wanted = None if no_run else run
         server = None if dry_run else Server(namespace)
@@ -166,6 +164,14 @@ def submit(
         return Follower(server, followed, pending=pending, kubernetes=kubernetes)
 
     raise typer.Exit(following.follow(follower, run_id, result, as_json, again))
+
+
+def parameters(param: list[str], config: str | None) -> dict[str, str]:
+    """Return what a person gave for the form, by options and by a file of settings. Raises ConfigError."""
+    from sightline.orchestrate.submit import assigned
+
+    values = assigned(param)
+    return form_file.parameters(values, settings_file.read(config)) if config else values
 
 
 def _check_options(
