@@ -103,7 +103,7 @@ def resubmitted(ready: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tup
     folder = tmp_path_factory.mktemp("resubmitted")
     pipeline = folder / "once.yaml"
     pipeline.write_text(compiled(Options(train_retries=0)))
-    parameters = {**SMALL, "train_seed": "12", "overrides": overrides(train__epochs=60)}
+    parameters = {**SMALL, "train_seed": "12", "overrides": overrides(train__epochs=30)}
     given = [text for item in parameters.items() for text in ("--param", "=".join(item))]
     options = ("--pipeline", str(pipeline), "--run-name", ONCE, "--wait", "--resubmit", "1", "--json")
     with open(folder / "out.json", "wb") as out, open(folder / "told.txt", "wb") as told:
