@@ -71,7 +71,7 @@ def with_a_gpu(ready: Cluster) -> Iterator[Run]:
         )
         wait(lambda: run.stage_pod("train") is not None, "a pod of train")
         time.sleep(WITHOUT)
-        with cluster_gpus.claimed(ready, node):
+        with cluster_gpus.claimed(ready, node, 8):  # more than others hold
             assert run.ended["state"] == "FAILED"
         yield run
 

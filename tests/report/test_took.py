@@ -86,6 +86,16 @@ def test_a_later_look_keeps_what_kubernetes_has_forgotten_since() -> None:
     assert took.joined(None, None) is None
 
 
+def test_a_run_that_was_finished_too_early_gets_its_ends_later_and_keeps_what_it_knew_of_waiting() -> None:
+    going = of(Made().task("train", Attempt(0, 60, None, "Running"), gpus=1))
+    assert sums(task(going, "train")) == (None, 60, None)
+    ended = Made().task("train", Attempt(0, None, 160, ran=90), gpus=1)
+    found = took.joined(going, of(ended))
+    assert found
+    assert sums(task(found, "train")) == (160, 60, 100)
+    assert took.joined(found, going) == found
+
+
 def test_what_failed_before_retry_was_chosen_in_the_dashboard_counts_on() -> None:
     before = of(Made().task("validate", Attempt(0, 0, 20)).task("train", Attempt(30, 40, 140, "Failed"), gpus=1))
     retried = Made().task("validate", Attempt(0, 0, 20)).task("train", Attempt(1000, 1100, 1300), gpus=1)

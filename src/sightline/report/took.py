@@ -140,13 +140,22 @@ def _waited(pod: workflow.Pod, there: Mapping[str, Any] | None, seconds: float |
 
 
 def _known_best(known: Iterable[PodCost]) -> list[PodCost]:
-    """Return each pod once, as it is known best; after "Retry" another one has the same name."""
+    """Return each pod once, with all that is known of it; after "Retry" another one has the same name."""
     best: dict[tuple[str, str | None], PodCost] = {}
     for pod in known:
         before = best.get((pod.name, pod.started_at))
-        if before is None or before.waiting_seconds is None or pod.waiting_seconds is not None:
-            best[pod.name, pod.started_at] = pod
+        best[pod.name, pod.started_at] = _both(before, pod) if before else pod
     return sorted(best.values(), key=lambda pod: pod.started_at or "")
+
+
+def _both(before: PodCost, now: PodCost) -> PodCost:
+    """Return a pod as it is seen now, with the waiting that was known before."""
+    if now.seconds is None:
+        return before
+    if now.waiting_seconds is not None or before.waiting_seconds is None:
+        return now
+    waited = before.waiting_seconds
+    return now.model_copy(update={"waiting_seconds": waited, "held_seconds": now.seconds - waited})
 
 
 def _task(name: str, attempts: list[PodCost]) -> TaskCost:
