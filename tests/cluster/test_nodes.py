@@ -148,13 +148,14 @@ def test_a_train_pod_that_is_killed_for_its_memory_goes_on_with_new_nodes(
     wait(lambda: bool(set(ranks(run, "jobs")) - before), "another Job")
     assert not set(ranks(run, "jobs")) & before
     found = document(run)
-    first, *_, last = found["attempts"]
-    assert (first["ending"], last["ending"]) == ("host_memory", "finished")
-    kept = last["resumed_from"]
+    # The kernel may take the training before its supervisor: then that pod has another attempt, or the rest of one.
+    first, *later = found["attempts"]
+    assert (first["ending"], later[-1]["ending"]) == ("host_memory", "finished")
+    assert later[-1]["machine"] != first["machine"]
+    assert any("OOMKilled" in line for attempt in found["attempts"] for line in attempt["evidence"])
+    assert any("images per pass 16 → 8" in words for words in later[0]["changed"])  # so the numbers differ from then on
+    kept = later[0]["resumed_from"]
     assert kept >= 2
-    assert last["machine"] != first["machine"]
-    assert any("OOMKilled" in line for line in first["evidence"])
-    assert any("images per pass 16 → 8" in words for words in last["changed"])  # so the numbers differ from then on
     assert history(found)[:kept] == history(alone)[:kept]
     assert len(found["history"]) == EPOCHS
     wait(lambda: not ranks(run), "nothing left")
