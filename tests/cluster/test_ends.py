@@ -69,12 +69,14 @@ def test_a_stage_that_runs_out_of_memory_fails_the_run_with_what_is_known(second
     run = second.killed
     message = assert_failed(run, "train")
     assert "memory" in message
+    assert run.summary["cause"]["kind"] in ("memory", "stage")  # of the pod, or after the ladder of smaller batches
 
 
 def test_an_image_that_is_not_there_ends_by_its_time_limit(second: SimpleNamespace) -> None:
     run = second.imageless
     message = assert_failed(run, "train")
-    assert "no image" in message
+    assert "its image registry.invalid/sightline-train:gone cannot be fetched" in message
+    assert run.summary["cause"]["kind"] == "image"
     assert "registry.invalid/sightline-train:gone" in run.told
 
 
@@ -84,3 +86,5 @@ def test_a_pod_that_fits_no_node_is_given_up_in_the_schedulers_words(first: Simp
     assert run.ended["state"] == "FAILED"
     assert "the pod of train has not started" in run.ended["given_up"]
     assert "didn't match Pod's node affinity/selector" in run.ended["given_up"]
+    assert "train is waiting: 0 of " in run.told
+    assert run.summary["cause"]["kind"] == "unschedulable"

@@ -140,8 +140,8 @@ SENTENCES = {
     ),
     "quota": (
         "quota",
-        r"train is waiting: the quota sightline of its namespace allows 0 requests\.nvidia\.com/gpu, of which 0 are in "
-        "use, and it asks for 1.",
+        r"train is waiting: the quota sightline of its namespace allows 0 requests\.nvidia\.com/gpu, of which \d+ "
+        r"are in use, and it asks for 1\.",
     ),
     "selector": ("unschedulable", r"train is waiting: 0 of \d+ nodes take its pod: \d+ lacks? the label pool=gpu.*"),
     "big": ("unschedulable", rf"train is waiting: 0 of \d+ nodes have 3 free {PIECE}.*"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,27 @@ def test_a_node_that_is_gone_or_not_ready_is_named(kfp_server: StandIn, kubernet
     named = cause(why.look(RUN, server=goes(kfp_server, nodes(train="Running")), kubernetes=cluster.reach()))
     assert (named.kind, named.ended) == ("node_lost", False)
     assert "kubectl delete node" in named.do
+
+
+def test_a_pod_that_ended_before_argo_noted_that_the_run_was_terminated_is_no_deleted_one(kfp_server: StandIn) -> None:
+    seen = why.look(RUN, server=ended(kfp_server, "main: Error (exit code 143)"))
+    assert cause(seen).kind == "deleted"
+    named = cause(replace(seen, workflow=seen.workflow | {"spec": {"activeDeadlineSeconds": 0}}))
+    assert (named.kind, named.sentence) == ("terminated", "The run was terminated by a person while train was at work.")
+
+
+def test_an_image_that_no_time_was_enough_for_is_the_cause(
+    kfp_server: StandIn, kubernetes_server: KubernetesDouble
+) -> None:
+    late = "Pod was active on the node longer than the specified deadline"
+    state = {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "a/b:1": not found'}}
+    statuses = [{"name": "main", "state": state}]
+    kubernetes_server.add(pod(phase="Failed", reason="DeadlineExceeded", message=late, containerStatuses=statuses))
+    named = cause(why.look(RUN, server=ended(kfp_server, late), kubernetes=cluster.reach()))
+    assert named.sentence == (
+        "train never started, and its time limit of 1 h ended it: its image a/b:1 cannot be fetched: the registry has "
+        "no such image."
+    )
 
 
 def test_a_task_that_has_failed_is_the_cause_before_the_last_task_begins(kfp_server: StandIn) -> None:

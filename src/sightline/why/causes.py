@@ -17,7 +17,7 @@ from sightline.why.naming import capital, evidence, fitting, made
 from sightline.why.pods import from_kubernetes
 from sightline.why.seen import Seen
 from sightline.why.standstill import hindrance
-from sightline.why.table import AGAIN, ROWS
+from sightline.why.table import AGAIN, ROWS, Facts, Row
 from sightline.why.words import duration
 
 STAGES = {"gate": "validate", "refuse": "validate", "verdict": "evaluate"}  # tasks that are no stages
@@ -95,15 +95,23 @@ def _of_end(seen: Seen, earlier: Cause | None) -> Cause | None:
     if culprit.message.startswith(workflow.STOPPED) or "with strategy" in culprit.message:
         return _stopped(case, earlier)
     row, facts, line = fitting(case, ROWS)
-    if row.kind == "timeout" and (inner := _while_waiting(case, earlier)):
-        limit = facts["limit"].removeprefix(" of ")
-        sentence = f"{capital(case.who)} never started, and its time limit{f' of {limit}' if limit else ''} ended it: "
-        return inner.model_copy(
-            update={"sentence": f"{sentence}{_what(inner)}.", "ended": True, "evidence": evidence(case, inner)}
-        )
-    if row.waits:
-        facts = facts | {"says": f"could not start: {row.says.format_map(facts)}"}
-    return made(case, row, facts, line)
+    if row.kind in ("deleted", "vanished") and workflow.deadline(seen.workflow) == 0:
+        return _stopped(case, earlier)  # whose pod had ended before Argo noted that
+    return _too_late(case, earlier) or made(case, row, facts | _could_not_start(row, facts), line)
+
+
+def _could_not_start(row: Row, facts: Facts) -> Facts:
+    return {"says": f"could not start: {row.says.format_map(facts)}"} if row.waits else {}
+
+
+def _too_late(case: Case, earlier: Cause | None) -> Cause | None:
+    """Return what a task waited for until its time limit ended it; None for one that began, or ended otherwise."""
+    row, facts, _ = fitting(case, [row for row in ROWS if row.kind == "timeout"])
+    inner = _while_waiting(case, earlier) if row.kind == "timeout" else None
+    if inner is None:
+        return None
+    sentence = f"{capital(case.who)} never started, and its time limit{facts['limit']} ended it: {_what(inner)}."
+    return inner.model_copy(update={"sentence": sentence, "ended": True, "evidence": evidence(case, inner)})
 
 
 def _without_a_pod(seen: Seen) -> Cause | None:
