@@ -10,6 +10,7 @@ from typing import Any
 from kfp import dsl, kubernetes
 
 from pipelines.options import HOUR, LONGEST, Options
+from sightline.config.cluster_names import GPU, KFP_RUN, QUEUE, STAGE
 from sightline.runtime.shared_memory import CEILING
 
 
@@ -59,14 +60,11 @@ SECRETS = {
     "sightline-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     "sightline-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
 }
-STAGE = "sightline.ml/stage"  # label of a task's pod: network policies and alerts select by it
 OWNER = "sightline.ml/owner"
-QUEUE = "kueue.x-k8s.io/queue-name"
 SHM = "sightline.ml/train-shm"  # annotation of validate's pod
 UNDISTURBED = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
-RUN_ID = "metadata.labels['pipeline/runid']"  # KFP's own label
+RUN_ID = f"metadata.labels['{KFP_RUN}']"
 TEMPORARY, CACHE = "/tmp", "/tmp/sightline"  # where our images keep HOME, TMPDIR and SIGHTLINE_CACHE
-GPU = "nvidia.com/gpu"
 
 
 def request(

@@ -15,6 +15,7 @@ from typing import Any
 
 import urllib3
 
+from sightline.config.cluster_names import MAIN
 from sightline.errors import ClusterError, ClusterUsageError
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes gives a pod its account
@@ -134,7 +135,7 @@ class Kubernetes:
     def log(
         self,
         pod: str,
-        container: str = "main",
+        container: str = MAIN,
         *,
         lines: int | None = None,
         previous: bool = False,

@@ -18,9 +18,10 @@ from typing import Any
 from sightline.cluster.api import Denied, Kubernetes, Object
 from sightline.cluster.needs import Needs
 from sightline.cluster.settings import references
+from sightline.config.cluster_names import STAGE
 from sightline.errors import ClusterError
 
-LABEL, STAGE = "sightline.ml/check", "sightline.ml/stage"  # network policies select tasks by the second
+LABEL = "sightline.ml/check"
 ANSWER = "sightline-check: "  # how the line of the pod's log begins that holds the answer
 PROGRAM = ["python3", "-m", "sightline.probe"]
 WORK = 180  # seconds for the questions, once the pod runs

@@ -8,9 +8,9 @@ from sightline.cluster.api import Denied, Kubernetes, NotThere, Object
 from sightline.cluster.findings import Finding, ok, problem, unknown, warning
 from sightline.cluster.needs import Needs, named
 from sightline.cluster.questions import short
+from sightline.config.cluster_names import GPU
 
 LEVEL = "pod-security.kubernetes.io/enforce"
-GPU = "nvidia.com/gpu"
 POLICY, RUNTIME = "sightline-gpu-runtime", "nvidia"  # of manifests/components/gpu
 ADMISSION = "admissionregistration.k8s.io"
 BY_FIRST_POD = "WaitForFirstConsumer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-Object = dict[str, Any]
+from sightline.cluster.api import Object
 
 LONGEST = 500  # characters of what Kubernetes says
 

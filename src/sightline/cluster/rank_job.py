@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-Object = dict[str, Any]
+from sightline.cluster.api import Object
+from sightline.config.cluster_names import MAIN, QUEUE, RANK, RUN, STAGE
 
-STAGE, RANK = "sightline.ml/stage", "rank"  # network policies and alerts select by the first
-RUN = "sightline.ml/run"
-QUEUE = "kueue.x-k8s.io/queue-name"
-MAIN = "main"  # the container of a task, beside Argo's own
 OURS = (  # labels and annotations that mean the same for a rank, by how they begin
     *("sightline.ml/", "cluster-autoscaler.kubernetes.io/", "karpenter.sh/"),
     "sidecar.istio.io/",  # KFP keeps sidecars out: a pod that has one never ends

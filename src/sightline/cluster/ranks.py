@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-from sightline.cluster.api import Denied, Kubernetes, NotThere
+from sightline.cluster.api import Denied, Kubernetes, NotThere, Object
 from sightline.cluster.pod_words import ended, in_words
-from sightline.cluster.rank_job import RANK, RUN, STAGE, Object, job
+from sightline.cluster.rank_job import job
+from sightline.config.cluster_names import QUEUE, RANK, RUN, STAGE
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.runtime import progress
 
@@ -157,7 +158,7 @@ class Ranks:
         if found is None:
             return f"Its Job {self.name} is gone."
         if found["spec"].get("suspend"):
-            queue = (found["metadata"].get("labels") or {}).get("kueue.x-k8s.io/queue-name", "")
+            queue = (found["metadata"].get("labels") or {}).get(QUEUE, "")
             return f"Its Job {self.name} is suspended: the queue {queue} has not admitted it."
         for condition in found.get("status", {}).get("conditions") or []:
             if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from sightline import expected
 from sightline.config import cluster_values
 from sightline.config.assignments import explained
+from sightline.config.cluster_names import GPU
 from sightline.config.part import Part
 from sightline.config.presets import PRESETS, preset_for, resolve
 from sightline.config.run_config import FORMATS, RETRAIN
@@ -26,7 +27,7 @@ from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 
 PRESET, AUTO, NONE = "preset", "auto", "none"
-NVIDIA = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}  # as its GPU nodes are tainted
+NVIDIA = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}  # as its GPU nodes are tainted
 WHOLE = re.compile("[0-9]{1,9}")
 OVERRIDES = 'expected a JSON object such as {"train.lr0": 0.001}'
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sightline import cluster, why
 from sightline.cluster import Kubernetes, NotThere
+from sightline.config.cluster_names import GPU, KFP_RUN, MAIN
 from sightline.documents import ValidateDocument
 from sightline.documents.cost import Cost, PodCost, TaskCost
 from sightline.documents.stage_record import Records
@@ -20,7 +21,6 @@ from sightline.errors import ClusterError, SightlineError
 from sightline.runtime import progress, workflow
 from sightline.why import kfp
 
-GPU = "nvidia.com/gpu"
 TRAIN = "train"  # the task of which the other nodes are no pods of the workflow
 
 
@@ -89,7 +89,7 @@ def _pods(found: Mapping[str, Any], run_id: str, known: Mapping[str, dict[str, A
                 there[pod.name] = one
     except ClusterError as problem:
         progress.notice(f"how long pods waited for a node is not known: {problem}")
-    ours = {"pipeline/runid": run_id}  # and not of another cluster, which the kubeconfig names
+    ours = {KFP_RUN: run_id}  # and not of another cluster, which the kubeconfig names
     return {name: pod for name, pod in there.items() if ours.items() <= pod["metadata"].get("labels", {}).items()}
 
 
@@ -121,7 +121,7 @@ def _pod(pod: workflow.Pod, there: Mapping[str, Any] | None, nodes: int) -> PodC
 
 def _gpus(spec: Mapping[str, Any]) -> int:
     """Return the GPUs that the container of a task asks for, by what KFP's driver makes of its pod."""
-    main: Mapping[str, Any] = next((each for each in spec.get("containers") or [] if each.get("name") == "main"), {})
+    main: Mapping[str, Any] = next((each for each in spec.get("containers") or [] if each.get("name") == MAIN), {})
     return int(((main.get("resources") or {}).get("limits") or {}).get(GPU, 0))
 
 

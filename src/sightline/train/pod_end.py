@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sightline.cluster import reach
+from sightline.config.cluster_names import MAIN
 from sightline.documents import Ending, Part
 from sightline.errors import ClusterError
 from sightline.runtime.pipeline_pod import in_pipeline_pod
 
-MAIN = "main"  # the container of a task, as Argo names it
 # Reasons of a pod, of its condition DisruptionTarget or of its container, and what they mean for a training.
 MEANINGS: dict[str, tuple[Ending, str]] = {
     "OOMKilled": ("host_memory", "its container ran over its memory limit"),

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from sightline.config.cluster_names import MAIN
 from sightline.runtime import workflow
 from sightline.why.seen import Object, Seen
 from sightline.why.words import last_error, last_of_go, shortened
@@ -64,12 +65,12 @@ class Case:
         """What was asked for: by the pod itself or, without it, by what KFP's driver decided."""
         return self.object.get("spec") or self.pod.spec
 
-    def container(self, name: str = "main") -> Mapping[str, Any]:
+    def container(self, name: str = MAIN) -> Mapping[str, Any]:
         """Return the specification of a container; empty if it is not known."""
         groups = (self.spec.get("containers") or [], self.spec.get("initContainers") or [])
         return next((each for group in groups for each in group if each.get("name") == name), {})
 
-    def limit(self, resource: str, container: str = "main") -> str | None:
+    def limit(self, resource: str, container: str = MAIN) -> str | None:
         """Return how much of a resource a container may use, as it was written; None if that is not known."""
         value = (self.container(container).get("resources") or {}).get("limits", {}).get(resource)
         return str(value) if value is not None else None
@@ -101,7 +102,7 @@ class Case:
     @cached_property
     def started(self) -> bool:
         """Tell whether the task itself had begun, as far as is known."""
-        main = next((each.get("state", {}) for each in self.statuses if each.get("name") == "main"), None)
+        main = next((each.get("state", {}) for each in self.statuses if each.get("name") == MAIN), None)
         if main is not None:
             ended = main.get("terminated") or {}
             return "running" in main or bool(ended and ended.get("reason") != "ContainerStatusUnknown")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sightline.cluster import Denied, Kubernetes
+from sightline.config.cluster_names import KFP_RUN, MAIN
 from sightline.runtime import workflow
 from sightline.runtime.pipeline_pod import KFP
 from sightline.why.seen import MOST, Asked, Object, Seen, interesting
@@ -19,7 +20,6 @@ from sightline.why.seen import MOST, Asked, Object, Seen, interesting
 NO_NODE = "nodes are available"  # the scheduler's words
 GONE: dict[str, Any] = {}  # in place of what Kubernetes no longer has
 OWN = re.compile(r"(.+?-[bcdfghjklmnpqrstvwxz2456789]{5})-.*system-container-impl-\d+$")  # a pod's name, of KFP
-RUN = "pipeline/runid"  # KFP's label of a run's pods and workflow
 
 
 def workflow_of(kubernetes: Kubernetes, run_id: str) -> Object:
@@ -30,9 +30,9 @@ def workflow_of(kubernetes: Kubernetes, run_id: str) -> Object:
     path = kubernetes.path("workflows", group="argoproj.io", version="v1alpha1")
     if name := OWN.match(os.environ.get(KFP[0], "")):
         found = kubernetes.get(f"{path}/{name[1]}")
-        if (found.get("metadata", {}).get("labels") or {}).get(RUN) == run_id:
+        if (found.get("metadata", {}).get("labels") or {}).get(KFP_RUN) == run_id:
             return found
-    return next(kubernetes.items(path, labelSelector=f"{RUN}={run_id}"), {})
+    return next(kubernetes.items(path, labelSelector=f"{KFP_RUN}={run_id}"), {})
 
 
 def added(seen: Seen, kubernetes: Kubernetes, asked: Asked) -> Seen:
@@ -44,7 +44,7 @@ def added(seen: Seen, kubernetes: Kubernetes, asked: Asked) -> Seen:
         pods = {name: pod for name, pod in found.items() if pod and pod is not GONE}
         seen = replace(seen, gone=frozenset(name for name, pod in found.items() if pod is GONE))
     else:
-        listed = partial(kubernetes.items, kubernetes.path("pods"), labelSelector=f"{RUN}={seen.run_id}")
+        listed = partial(kubernetes.items, kubernetes.path("pods"), labelSelector=f"{KFP_RUN}={seen.run_id}")
         pods = {pod["metadata"]["name"]: pod for pod in asked.answer(lambda: list(listed())) or [] if _unfinished(pod)}
         names = list(pods)[-MOST:]
     events = {name: told for name in names if (told := asked.answer(partial(_events, kubernetes, name)))}
@@ -60,7 +60,7 @@ def _unfinished(pod: Object) -> bool:
 def _works(pod: Object) -> bool:
     """Tell whether the container of a task runs."""
     states = pod.get("status", {}).get("containerStatuses") or []
-    return any(each.get("name") == "main" and "running" in each.get("state", {}) for each in states)
+    return any(each.get("name") == MAIN and "running" in each.get("state", {}) for each in states)
 
 
 def _events(kubernetes: Kubernetes, name: str) -> tuple[Object, ...]:

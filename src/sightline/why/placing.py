@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sightline.config.cluster_names import GPU
 from sightline.why.case import Case, Found
 from sightline.why.words import TABLE, bytes_of, clause, joined
 
@@ -21,7 +22,7 @@ RESOURCES = {"memory": "of memory", "ephemeral-storage": "of disk", "cpu": "of C
 QUOTA = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
 )
-FIELDS = {"cpu": "train_cpu", "memory": "train_memory", "nvidia.com/gpu": "train_gpus"}  # of the form
+FIELDS = {"cpu": "train_cpu", "memory": "train_memory", GPU: "train_gpus"}  # of the form
 TAINT_EFFECTS = ("NoSchedule", "NoExecute")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime
 
+from sightline.config.cluster_names import STAGE
 from sightline.runtime import workflow
 from sightline.why.seen import Object, Seen
 
-STAGE = "sightline.ml/stage"  # our label of a task's pod
 STATES: dict[str, workflow.State] = {
     "Pending": "waiting",
     "Running": "running",

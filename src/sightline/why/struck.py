@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from sightline.config.cluster_names import MAIN
 from sightline.why.case import Case, Found
 from sightline.why.words import TABLE, clause, doubled, duration, headline
 
@@ -22,11 +23,11 @@ def memory(case: Case, found: Found) -> dict[str, str] | None:
         else (f"its container {container} was killed at its memory limit")
     )
     sign = case.seen.training.sign if case.training and case.seen.training else None
-    if sign and sign.memory and container == "main":
+    if sign and sign.memory and container == MAIN:
         what += f" ({sign.memory} used at most, at the last sign of {sign.at:%H:%M:%S} UTC)"
     more = limit and doubled(limit)
     change = f" to {more} (it was {limit})" if more else ""
-    if container != "main":
+    if container != MAIN:
         do = f"Raise the default limit{change} that the namespace's LimitRange gives to containers which ask for none."
     elif case.training:
         do = f"Set train_memory in the form{change}, or make train_batch smaller."
