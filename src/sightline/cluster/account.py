@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from sightline.cluster.api import Kubernetes, NotThere
 from sightline.cluster.findings import Finding, ok, problem, warning
+from sightline.cluster.ranks import NEEDED
 
 AUTHORIZATION = "authorization.k8s.io"
 
@@ -36,10 +37,7 @@ RIGHTS = (
     Right("get", "configmaps", name="kfp-launcher"),
     Right("get", "secrets", name="mlpipeline-minio-artifact"),
 )
-RANKS = (  # what starts, watches and removes the other nodes of a training
-    *(Right(verb, "jobs", "batch") for verb in ("create", "get", "list", "delete")),
-    *(Right(verb, "pods") for verb in ("get", "list")),
-)
+RANKS = tuple(Right(*needed) for needed in NEEDED)
 
 
 def account(kubernetes: Kubernetes, name: str) -> Iterator[Finding]:

@@ -17,11 +17,11 @@ import urllib3
 
 from sightline.config.cluster_names import MAIN
 from sightline.errors import ClusterError, ClusterUsageError
+from sightline.runtime.server_words import LONGEST, words
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes gives a pod its account
 CONNECT, ANSWER = 5, 10  # seconds
 PAGE = 500  # objects that are listed at a time
-WORDS = 400  # characters of the server's own words in a message
 
 Object = dict[str, Any]
 
@@ -65,13 +65,13 @@ def _reach(namespace: str | None, retries: int) -> Kubernetes | None:
     except config.ConfigException:
         contexts, current = [], None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterUsageError(f"The kubeconfig cannot be read: {' '.join(str(error).split())[:WORDS]}") from None
+        raise ClusterUsageError(f"The kubeconfig cannot be read: {' '.join(str(error).split())[:LONGEST]}") from None
     if not contexts or current is None:
         return None
     try:
         config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ClusterUsageError(f"The kubeconfig cannot be used: {' '.join(str(error).split())[:WORDS]}") from None
+        raise ClusterUsageError(f"The kubeconfig cannot be used: {' '.join(str(error).split())[:LONGEST]}") from None
     if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     home = current.get("context", {}).get("namespace") or "default"
@@ -188,12 +188,12 @@ class Kubernetes:
             raise self._refusal(method, path, error) from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             why = str(getattr(error, "reason", None) or error)
-            raise ClusterError(f"Kubernetes at {self.address} cannot be reached: {why[:WORDS]}.") from None
+            raise ClusterError(f"Kubernetes at {self.address} cannot be reached: {why[:LONGEST]}.") from None
         return answer
 
     def _refusal(self, method: str, path: str, error: Any) -> ClusterError:
         status = int(error.status or 0)
-        said = _words(error.body or error.reason)
+        said = words(error.body or error.reason)
         if status in (401, 403):
             return (Unauthorized if status == 401 else Denied)(f"{self.who} may not {method.lower()} {path}: {said}")
         if status == 404:
@@ -201,16 +201,3 @@ class Kubernetes:
         if 400 <= status < 500 and status not in (408, 429):
             return ClusterUsageError(f"Kubernetes refuses to {method.lower()} {path}: {said}")
         return ClusterError(f"Kubernetes at {self.address} could not {method.lower()} {path} (status {status}): {said}")
-
-
-def _words(body: object) -> str:
-    """Return what the server says about an error, in a line."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict):
-        text = str(answer.get("message") or text)
-    text = " ".join(text.split())
-    return text if len(text) <= WORDS else text[:WORDS] + "…"

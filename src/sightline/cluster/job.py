@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sightline.cluster.api import Denied, Kubernetes, Object
+from sightline.cluster.api import Kubernetes, Object
+from sightline.cluster.events import newest_warning
 from sightline.cluster.needs import Needs
 from sightline.cluster.settings import references
 from sightline.config.cluster_names import STAGE
@@ -175,7 +176,7 @@ def _followed(kubernetes: Kubernetes, name: str, wait: float, tell: Callable[[st
 def _standing(kubernetes: Kubernetes, pod: Object | None, job: str) -> tuple[str, str]:
     """Return why a pod has not started, as reason and message of Kubernetes; empty where all goes well so far."""
     if pod is None:
-        return _event(kubernetes, job)
+        return _event(kubernetes, "Job", job)
     status = pod.get("status") or {}
     for container in status.get("containerStatuses") or []:
         waits = (container.get("state") or {}).get("waiting") or {}
@@ -184,21 +185,12 @@ def _standing(kubernetes: Kubernetes, pod: Object | None, job: str) -> tuple[str
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return condition.get("reason", ""), condition.get("message", "")
-    return _event(kubernetes, pod["metadata"]["name"])
+    return _event(kubernetes, "Pod", pod["metadata"]["name"])
 
 
-def _event(kubernetes: Kubernetes, name: str) -> tuple[str, str]:
-    """Return the newest warning about an object; empty where there is none, or events may not be read."""
-    try:
-        found = [
-            each
-            for each in kubernetes.items(kubernetes.path("events"), fieldSelector=f"involvedObject.name={name}")
-            if each.get("type") == "Warning"
-        ]
-    except Denied:
-        return "", ""
-    newest = max(found, key=lambda each: each.get("lastTimestamp") or "", default=None)
-    return (newest.get("reason", ""), newest.get("message", "")) if newest else ("", "")
+def _event(kubernetes: Kubernetes, kind: str, name: str) -> tuple[str, str]:
+    newest = newest_warning(kubernetes, kind, name) or {}
+    return newest.get("reason", ""), newest.get("message", "")
 
 
 def _answer(kubernetes: Kubernetes, pod: Object) -> Answer:

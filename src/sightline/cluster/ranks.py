@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-from sightline.cluster.api import Denied, Kubernetes, NotThere, Object
+from sightline.cluster.api import Kubernetes, NotThere, Object
+from sightline.cluster.events import newest_warning
 from sightline.cluster.pod_words import ended, in_words
 from sightline.cluster.rank_job import job
 from sightline.config.cluster_names import QUEUE, RANK, RUN, STAGE
@@ -163,17 +164,9 @@ class Ranks:
         for condition in found.get("status", {}).get("conditions") or []:
             if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
                 return f"Its Job {self.name} failed: {condition.get('message', condition.get('reason', ''))}"
-        return f"It has no pod: {self._event() or f'`kubectl describe job {self.name}` says why (a quota, a rule).'}"
-
-    def _event(self) -> str:
-        """Return the newest warning about the Job; empty where the account may not read events."""
-        selector = f"involvedObject.kind=Job,involvedObject.name={self.name},type=Warning"
-        try:
-            events = list(self._kubernetes.items(self._kubernetes.path("events"), fieldSelector=selector))
-        except Denied:
-            return ""
-        newest = max(events, key=lambda event: str(event.get("lastTimestamp") or ""), default={})
-        return str(newest.get("message", ""))
+        event = newest_warning(self._kubernetes, "Job", self.name) or {}
+        why = event.get("message") or f"`kubectl describe job {self.name}` says why (a quota, a rule)."
+        return f"It has no pod: {why}"
 
 
 def _over(job: Object, away: Collection[int]) -> bool:

@@ -14,7 +14,8 @@ import urllib3
 
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate.connection import Connection, connect
-from sightline.orchestrate.kfp_errors import Failed, Refused, outage, refusal, words
+from sightline.orchestrate.kfp_errors import Failed, Refused, outage, refusal
+from sightline.runtime.server_words import words
 
 MAJOR = 2  # of the KFP servers whose API this is
 PAGE = 100  # things that a server lists at a time

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import urllib3
 
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate.connection import Connection, answer_time
-
-WORDS = 400  # characters of a server's own words in a message
 
 
 class Refused(ClusterUsageError):
@@ -69,22 +66,3 @@ def outage(at: Connection, what: str, error: urllib3.exceptions.HTTPError) -> st
     else:
         why = re.sub(r"^.*(: |\] )", "", str(reason)).strip(" )'.") or type(reason).__name__
     return f"The server at {at.address} cannot be reached, to {what}: {why}."
-
-
-def words(body: object) -> str:
-    """Return what a server says about an error, in a line: KFP's own sentence where there is one."""
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict):
-        details = answer.get("details")
-        inner = details if isinstance(details, list) else []
-        found = next((item["message"] for item in inner if isinstance(item, dict) and item.get("message")), None)
-        text = str(found or answer.get("message") or answer.get("error_message") or answer.get("error") or "")
-    elif "<" in text:  # a proxy's page
-        text = re.sub(r"<[^>]*>", " ", re.sub(r"(?is)<(style|script).*?</\1>", " ", text))
-    text = " ".join(text.split())
-    text = text if len(text) <= WORDS else text[:WORDS] + "…"
-    return text if not text or text.endswith((".", "…")) else text + "."

@@ -8,9 +8,9 @@ quota says `exceeded quota: NAME, requested: …, used: …, limited: …`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import NamedTuple
 
+from sightline.cluster.taints import KEEPS_OUT, tolerated
 from sightline.config.cluster_names import GPU
 from sightline.why.case import Case, Found
 from sightline.why.words import TABLE, bytes_of, clause, joined
@@ -23,7 +23,6 @@ QUOTA = re.compile(
     r"exceeded quota: (?P<name>[^,]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<most>\S+)"
 )
 FIELDS = {"cpu": "train_cpu", "memory": "train_memory", GPU: "train_gpus"}  # of the form
-TAINT_EFFECTS = ("NoSchedule", "NoExecute")
 
 
 class Nodes(NamedTuple):
@@ -97,18 +96,9 @@ def _taints(case: Case) -> list[str]:
     named: dict[str, None] = {}
     for node in case.seen.nodes.values():
         for taint in (node.get("spec") or {}).get("taints") or []:
-            if taint.get("effect") in TAINT_EFFECTS and not any(_tolerates(each, taint) for each in tolerations):
+            if taint.get("effect") in KEEPS_OUT and not tolerated(taint, tolerations):
                 named["=".join(filter(None, (taint.get("key"), taint.get("value"))))] = None
     return list(named)
-
-
-def _tolerates(toleration: Mapping[str, str], taint: Mapping[str, str]) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if toleration.get("operator") == "Exists":
-        return toleration.get("key") in (None, "", taint.get("key"))
-    same = toleration.get("key") == taint.get("key")
-    return same and (toleration.get("value") or "") == (taint.get("value") or "")
 
 
 def _do(case: Case, groups: list[Nodes]) -> str:
