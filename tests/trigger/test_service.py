@@ -57,11 +57,12 @@ def test_what_cannot_be_read_is_refused_and_what_is_not_watched_is_logged_once(s
 
 def test_it_needs_no_package_that_the_data_image_lacks(service: Service, client: Minio, s3: str) -> None:
     put(client, s3, "cells/a.jpg")
+    service.wait(lambda: "started trigger-cells-" in service.command("--once").stdout)  # once the data is quiet
     code = "import sys; from sightline.cli import main; sys.argv[0] = 'sightline'\ntry: main()\n"
     code += "finally: print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
     done = service.command("--once", program=(sys.executable, "-c", code))
-    started, loaded = done.stdout.splitlines()
-    assert "started trigger-cells-" in started
+    submitted, loaded = done.stdout.splitlines()
+    assert "submitted as trigger-cells-" in submitted
     of = packages_distributions()
     packages = {re.sub("[._]", "-", each).lower() for name in loaded.split() for each in of.get(name, [])}
     assert {"starlette", "uvicorn", "kfp-server-api"} <= packages
