@@ -20,6 +20,7 @@ from sightline.errors import ClusterError, ClusterUsageError
 from sightline.runtime.server_words import LONGEST, words
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes gives a pod its account
+DEFAULT = "~/.kube/config"
 CONNECT, ANSWER = 5, 10  # seconds
 PAGE = 500  # objects that are listed at a time
 
@@ -60,8 +61,9 @@ def _reach(namespace: str | None, retries: int) -> Kubernetes | None:
         config.load_incluster_config(client_configuration=configuration)
         home = (MOUNTED / "namespace").read_text(encoding="utf-8").strip()
         return Kubernetes(client.ApiClient(configuration), namespace or home, "the account of this pod")
+    file = os.environ.get("KUBECONFIG") or DEFAULT  # the client reads the variable once, when it is imported
     try:
-        contexts, current = config.list_kube_config_contexts(os.environ.get("KUBECONFIG") or None)
+        contexts, current = config.list_kube_config_contexts(file)
     except config.ConfigException:
         contexts, current = [], None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -69,7 +71,7 @@ def _reach(namespace: str | None, retries: int) -> Kubernetes | None:
     if not contexts or current is None:
         return None
     try:
-        config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
+        config.load_kube_config(file, client_configuration=configuration)
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         raise ClusterUsageError(f"The kubeconfig cannot be used: {' '.join(str(error).split())[:LONGEST]}") from None
     if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
