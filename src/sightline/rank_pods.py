@@ -6,7 +6,6 @@ train's own pod is node 0. On one machine a pipeline has one node.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -18,12 +17,12 @@ from sightline.config.parameters import refuse_several_nodes
 from sightline.errors import ClusterError, ConfigError
 from sightline.run_store import RunStore
 from sightline.runtime import progress
-from sightline.runtime.pipeline_pod import in_pipeline_pod
+from sightline.runtime.pipeline_pod import current, in_pipeline_pod
 
 if TYPE_CHECKING:
     from sightline.train.nodes import Node
 
-POD, RUN_ID = "KFP_POD_NAME", "SIGHTLINE_RUN_ID"
+RUN_ID = "SIGHTLINE_RUN_ID"
 
 
 def check(config: TrainConfig) -> None:
@@ -59,8 +58,10 @@ def started(
 
     check(config)
     kubernetes = reach()
+    here = current()
     assert kubernetes
-    pod = kubernetes.get(kubernetes.path("pods", os.environ[POD]))
+    assert here
+    pod = kubernetes.get(kubernetes.path("pods", here.name))
     node = nodes.Node(rank=0, count=config.nodes, address=str(pod["status"]["podIP"]))
     share = rank.Share(
         snapshot=snapshot, weights=weights, config=config, code=code, address=node.address, port=node.port

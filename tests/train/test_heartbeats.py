@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sightline.documents.signs import Heartbeat
 from sightline.errors import ConfigError
 from sightline.train import heartbeats
-from sightline.train.heartbeats import Heartbeat, Patience, idle
+from sightline.train.heartbeats import Patience, idle
 
 
 def beat(time: float = 0.0, phase: str = "train", slowest: float = 0.0, rank: int = 0) -> Heartbeat:

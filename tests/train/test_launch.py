@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from sightline.config import TrainConfig
+from sightline.documents.signs import Pulse
 from sightline.train.decisions import Judgement, first
 from sightline.train.endings import judge
 from sightline.train.heartbeats import Patience
 from sightline.train.launch import Ended, Torchrun, free_port, launch
-from sightline.train.pulse import Pulse
 from sightline.train.watch import GONE, state
 
 pytestmark = pytest.mark.timeout(120)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from sightline.config import TrainConfig
+from sightline.documents.signs import Heartbeat, Pod, Pulse
 from sightline.train import pod_end, pulse
 from sightline.train.decisions import Judgement, first
-from sightline.train.heartbeats import Heartbeat
-from sightline.train.pod_end import Pod
-from sightline.train.pulse import Pulse, judge_unseen
+from sightline.train.pulse import judge_unseen
 
 GB = 10**9
 BEAT = Heartbeat(time=5.0, rank=0, pid=7, phase="train", epoch=3, step=17, slowest=1.0, images=68)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.train.heartbeats import Heartbeat, Patience
+from sightline.documents.signs import Heartbeat
+from sightline.train.heartbeats import Patience
 from sightline.train.watch import GONE, Watch, state
 
 RANKS = "RANK=0 sh -c 'sleep 60 & wait' & RANK=1 sleep 60 & wait"  # the first with a child, as loaders are

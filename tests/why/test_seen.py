@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sightline import cluster, why
-from sightline.documents import ErrorReport
+from sightline.documents import AttemptSettings, ErrorReport
 from sightline.documents.cause import Cause
+from sightline.documents.signs import Attempts, Heartbeat, Pulse, Running
 from sightline.run_store import RunStore
 from sightline.storage import Store, open_store
 from sightline.why.kfp import PlainServer
@@ -77,12 +78,16 @@ def ended(server: StandIn, message: str) -> PlainServer:
 
 def trains(store: Store, *, ago: float = 10.0, peak: int = 3_200_000_000) -> None:
     """Leave what a training in a container of 3Gi leaves while it goes on."""
-    beat = {"time": 1.0, "rank": 0, "pid": 7, "phase": "train", "epoch": 3, "step": 40, "slowest": 0.1, "images": 640}
-    pulse = {"time": time.time() - ago, "machine": "m", "limit": 3 << 30, "peak": peak, "held": peak, "beats": [beat]}
-    running = {"number": 1, "started_at": "", "machine": "m", "changed": [], "resumed_from": 0, "pulse": pulse}
+    beat = Heartbeat(time=1.0, rank=0, pid=7, phase="train", epoch=3, step=40, slowest=0.1, images=640)
+    seen = {"limit": 3 << 30, "peak": peak, "held": peak, "boot": None}
+    seen |= dict.fromkeys(("kills", "machine_kills", "refusals"), 0)
+    pulse = Pulse(time=time.time() - ago, machine="m", beats=(beat,), **seen)
+    settings = AttemptSettings(batch=8, accumulation=1, workers=0, cache="off", image_size=320, lr0=0.01)
+    running = Running(number=1, started_at="", machine="m", settings=settings, changed=[], resumed_from=0, pulse=pulse)
+    log = Attempts(running=running).model_dump_json().encode()
     store.put_bytes("checkpoints/k/lease-000002.json", json.dumps({"token": "t", "run": RUN}).encode())
     store.put_bytes("checkpoints/other/lease-000001.json", json.dumps({"token": "t", "run": "other"}).encode())
-    store.put_bytes("checkpoints/k/000002/attempts.json", json.dumps({"attempts": [], "running": running}).encode())
+    store.put_bytes("checkpoints/k/000002/attempts.json", log)
     RunStore(store, RUN).store.put_bytes(f"runs/{RUN}/page", b"")
 
 

@@ -9,37 +9,16 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from sightline.atomic import write_text
-from sightline.documents import Attempt, AttemptSettings, Part
+from sightline.documents import Attempt, AttemptSettings
+from sightline.documents.signs import Attempts, Pulse, Running
 from sightline.errors import StorageError
+from sightline.runtime import pipeline_pod
 from sightline.runtime.stage_frame import moment
-from sightline.train import pod_end
-from sightline.train.pod_end import Pod
-from sightline.train.pulse import Pulse
 
 FILE = "attempts.json"
-
-
-class Running(Part):
-    """An attempt that has begun."""
-
-    number: int
-    started_at: str
-    machine: str
-    pod: Pod | None = None  # of a pipeline, in which it runs
-    settings: AttemptSettings
-    changed: list[str]
-    resumed_from: int
-    pulse: Pulse | None = None  # the newest
-
-
-class Log(Part):
-    """What the file says."""
-
-    attempts: list[Attempt] = Field(default_factory=list)
-    running: Running | None = None
 
 
 class AttemptLog:
@@ -49,9 +28,9 @@ class AttemptLog:
         """Read what is there; nothing, where there is no file of this version."""
         self.path = work / FILE
         try:
-            self.log = Log.model_validate_json(self.path.read_bytes())
+            self.log = Attempts.model_validate_json(self.path.read_bytes())
         except (OSError, ValidationError):
-            self.log = Log()
+            self.log = Attempts()
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -63,13 +42,13 @@ class AttemptLog:
         running = Running(
             number=len(self.attempts) + 1,
             started_at=moment(),
-            machine=pod_end.machine(),
-            pod=pod_end.current(),
+            machine=pipeline_pod.machine(),
+            pod=pipeline_pod.current(),
             settings=settings,
             changed=list(changed),
             resumed_from=resumed_from,
         )
-        self._write(Log(attempts=self.attempts, running=running))
+        self._write(Attempts(attempts=self.attempts, running=running))
         return running
 
     def pulse(self, pulse: Pulse) -> None:
@@ -77,13 +56,13 @@ class AttemptLog:
         if self.log.running:
             running = self.log.running.model_copy(update={"pulse": pulse})
             with contextlib.suppress(OSError, StorageError):  # a training does not end over its signs of life
-                self._write(Log(attempts=self.attempts, running=running))
+                self._write(Attempts(attempts=self.attempts, running=running))
 
     def end(self, attempt: Attempt) -> None:
         """Note how the attempt that was running ended."""
-        self._write(Log(attempts=[*self.attempts, attempt]))
+        self._write(Attempts(attempts=[*self.attempts, attempt]))
 
-    def _write(self, log: Log) -> None:
+    def _write(self, log: Attempts) -> None:
         self.log = log
         self.write()
 

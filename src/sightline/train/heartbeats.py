@@ -9,31 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from sightline.documents.signs import Heartbeat
 from sightline.errors import ConfigError
 from sightline.train.engine.beat import FILE
 
 VARIABLE = "SIGHTLINE_TRAIN_SILENCE"  # seconds without progress that are a hang once there was a step
-
-
-class Heartbeat(BaseModel):
-    """How far a process is, as it last said."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    time: float  # seconds on the machine's monotonic clock, which all its processes share
-    rank: int
-    pid: int
-    phase: str
-    epoch: int  # the running one, from 1; 0 before
-    step: int
-    slowest: float  # seconds of the slowest step so far; 0 before the first
-    images: int
-
-    def __str__(self) -> str:
-        where = f", epoch {self.epoch}, step {self.step}" if self.epoch else ""
-        return f"process {self.rank}: {self.phase}{where}"
 
 
 @dataclass(frozen=True)

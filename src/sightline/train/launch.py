@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from sightline.documents.signs import Pulse
 from sightline.runtime import progress
 from sightline.train.engine.beat import STACKS
 from sightline.train.heartbeats import Patience
-from sightline.train.pulse import Pulse
 from sightline.train.watch import Watch, state
 
 WORKER = "sightline.train.engine.worker"

@@ -6,16 +6,15 @@ last signs of life have to do (`pulse`).
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sightline.cluster import reach
 from sightline.config.cluster_names import MAIN
-from sightline.documents import Ending, Part
+from sightline.documents import Ending
+from sightline.documents.signs import Pod
 from sightline.errors import ClusterError
-from sightline.runtime.pipeline_pod import in_pipeline_pod
+from sightline.runtime.pipeline_pod import current
 
 # Reasons of a pod, of its condition DisruptionTarget or of its container, and what they mean for a training.
 MEANINGS: dict[str, tuple[Ending, str]] = {
@@ -42,29 +41,9 @@ class PodEnd(NamedTuple):
     said: str  # Kubernetes' own words
 
 
-class Pod(Part):
-    """A pod of a pipeline. Argo gives the one that it makes in place of a pod that vanished the same name."""
-
-    name: str
-    uid: str
-
-
-def current() -> Pod | None:
-    """Return the pod in which this runs; None outside a pipeline's pod."""
-    if not in_pipeline_pod():
-        return None
-    return Pod(name=os.environ["KFP_POD_NAME"], uid=os.environ["KFP_POD_UID"])
-
-
-def machine() -> str:
-    """Return the name of this machine: of a pod its whole name, of which the host's name is only the beginning."""
-    pod = current()
-    return pod.name if pod else platform.node()
-
-
 def ended(pod: Pod | None) -> PodEnd | None:
     """Return how an earlier pod of this namespace ended; None if it is gone, or cannot be asked for."""
-    if pod is None or not in_pipeline_pod():
+    if pod is None or current() is None:
         return None
     try:
         kubernetes = reach()

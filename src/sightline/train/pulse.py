@@ -11,39 +11,15 @@ from collections.abc import Sequence
 
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings
-from sightline.documents.base import Part
-from sightline.runtime import machine
+from sightline.documents.signs import Heartbeat, Pulse
+from sightline.runtime import machine, pipeline_pod
 from sightline.runtime.machine import size_text
 from sightline.runtime.stage_frame import moment
-from sightline.train import advice, pod_end
+from sightline.train import advice
 from sightline.train.decisions import Judgement
-from sightline.train.heartbeats import Heartbeat
-from sightline.train.pod_end import Pod, PodEnd
+from sightline.train.pod_end import PodEnd
 
-FULL = 0.97  # of the limit: a peak from here on reached it; cached files are in the peak
-HELD = 0.75  # of the limit without cached files, which would have made room
 FAR = 0.8  # of the limit: a peak below was no reason to be killed for it
-
-
-class Pulse(Part):
-    """A moment in a training; memory in bytes."""
-
-    time: float  # seconds since 1970
-    machine: str  # the host's name; in a container its own, in a pod of a pipeline the pod's
-    pod: Pod | None = None  # of a pipeline
-    boot: str | None  # which start of the machine, shared by all containers on it
-    beats: tuple[Heartbeat, ...] = ()
-    limit: int | None  # the container's memory
-    peak: int | None  # most that was used of it, cached files included
-    held: int | None  # most that was seen used of it without cached files
-    kills: int | None  # processes that the kernel has killed in this control group because memory ran out
-    machine_kills: int | None  # and on the whole machine since it started
-    refusals: int | None  # how often the limit was reached
-
-    @property
-    def newest(self) -> Heartbeat | None:
-        """Return the heartbeat of the process that made progress last."""
-        return max(self.beats, key=lambda beat: beat.time, default=None)
 
 
 def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
@@ -51,8 +27,8 @@ def take(beats: Sequence[Heartbeat] = (), held: int | None = None) -> Pulse:
     memory, events = machine.memory(), machine.memory_events()
     return Pulse(
         time=round(time.time(), 3),
-        machine=pod_end.machine(),
-        pod=pod_end.current(),
+        machine=pipeline_pod.machine(),
+        pod=pipeline_pod.current(),
         boot=machine.boot_id(),
         beats=tuple(beats),
         limit=memory.limit,
@@ -79,9 +55,8 @@ def judge_unseen(
     if grown or around:
         whose = "in this control group" if grown else "on this machine"
         evidence.append(f"since then the kernel killed {advice.processes(grown or around)} {whose} for memory")
-    full = bool(last.limit and (last.peak or 0) >= FULL * last.limit and (last.held or 0) >= HELD * last.limit)
     far = bool(last.limit and last.peak is not None and last.peak < FAR * last.limit)
-    if grown or full or (around and not far):
+    if grown or last.full or (around and not far):
         sure = "Memory ran out" if grown else "Probably memory ran out"
         what = f"{sure}: nobody saw the training end, but {'; '.join(evidence[1:])}. "
         return Judgement("host_memory", what + advice.memory(config, settings), tuple(evidence))

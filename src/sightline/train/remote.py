@@ -28,9 +28,9 @@ from pydantic import ValidationError
 from sightline.atomic import write_text
 from sightline.documents.base import Part
 from sightline.errors import StorageUsageError
-from sightline.runtime import progress
+from sightline.runtime import pipeline_pod, progress
 from sightline.storage import Store, open_store
-from sightline.train import lease, pod_end, pushed
+from sightline.train import lease, pushed
 from sightline.train.lease import Lease, LostLease
 from sightline.train.pusher import Outages, Pusher
 
@@ -69,7 +69,7 @@ def remote_for(store: str, key: str, work: Path) -> Remote | None:
     if not store.startswith("s3://"):
         return None
     run = os.environ.get("SIGHTLINE_RUN_ID")
-    name = f"{f'run {run}' if run else 'a run'} on {pod_end.machine()}"
+    name = f"{f'run {run}' if run else 'a run'} on {pipeline_pod.machine()}"
     return Remote(open_store(store), key, work, run=lease.identity(), name=name)
 
 

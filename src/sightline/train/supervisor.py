@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 from sightline.config import Cache, TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
+from sightline.documents.signs import Pulse, Running
 from sightline.errors import ConfigError, DataError, NodesMissing, StorageError, TrainError
 from sightline.runtime import progress
 from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse
-from sightline.train.attempt_log import AttemptLog, Running
+from sightline.train.attempt_log import AttemptLog
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
 from sightline.train.launch import Torchrun, free_port, launch
 from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
-from sightline.train.pulse import Pulse
 from sightline.train.remote import Remote
 from sightline.train.work_folder import WorkFolder, cache_folder
 

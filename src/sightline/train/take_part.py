@@ -8,6 +8,7 @@ from typing import Any
 
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, WeightsReference
+from sightline.documents.signs import Pulse
 from sightline.runtime import progress
 from sightline.runtime.machine import size_text
 from sightline.snapshots import fetch
@@ -19,7 +20,6 @@ from sightline.train.nodes import Follower, Limits, Node, identity
 from sightline.train.nodes.follower import ADVICE, Stop
 from sightline.train.nodes.judging import report
 from sightline.train.nodes.messages import Assignment, Report
-from sightline.train.pulse import Pulse
 from sightline.train.supervisor import PeerLost
 
 # Node 0 decides what a hang is: its processes wait where those here do, and it sees rank 0 write a checkpoint.

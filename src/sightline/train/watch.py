@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from sightline.documents.signs import Heartbeat, Pulse
 from sightline.runtime import machine
 from sightline.train import heartbeats, pulse
-from sightline.train.heartbeats import Heartbeat, Patience
-from sightline.train.pulse import Pulse
+from sightline.train.heartbeats import Patience
 
 INTERVAL = 0.5  # seconds between looks
 SLEPT = 10.0  # seconds between two looks that show that this process itself stood still

@@ -29,7 +29,6 @@ def _doing(seen: Seen, task: workflow.Task) -> str:
     attempt = f", in attempt {len(task.pods)}" if len(task.pods) > 1 else ""
     said = ""
     if task.name == "train" and task.state == "running" and seen.training and (sign := seen.training.sign):
-        where = f" ({sign.beats[0]})" if sign.beats else ""
-        said = f", last sign {duration(max(0.0, (seen.at - sign.at).total_seconds()))} ago{where}"
+        said = f", last sign {duration(max(0.0, (seen.at - sign.at).total_seconds()))} ago{sign.where}"
     state = "runs" if task.state == "running" else "is starting"
     return f"{task.name} {state}{since}{attempt}{said}"

@@ -39,7 +39,7 @@ def memory(case: Case, found: Found) -> dict[str, str] | None:
 def probable_memory(case: Case, found: Found) -> dict[str, str] | None:
     """Say that memory had run out by the last sign of a training, where nothing else says why its pod ended."""
     sign = case.seen.training.sign if case.training and case.seen.training else None
-    if sign is None or not sign.full:
+    if sign is None or not sign.pulse.full:
         return None
     limit = case.limit("memory")
     more = limit and doubled(limit)

@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, Ending
+from sightline.documents.signs import Pulse
 from sightline.runtime.machine import size_text
 from sightline.train import pulse
 from sightline.train.decisions import Judgement
 from sightline.train.nodes.coordinator import Collected
 from sightline.train.nodes.messages import Report
-from sightline.train.pulse import Pulse
 
 CONSEQUENCES: tuple[Ending, ...] = ("lost_peer", "hang", "unknown", "preempted")
 
