@@ -51,8 +51,7 @@ def prepare() -> None:
 def _only_here(file: object, *_: object, **__: object) -> str:
     """Stand in for the engine's download, which also strips quotes and spaces from every path before it looks.
 
-    Raises ConnectionError for a missing file, as the engine does offline: its check of mixed precision, which wants a
-    checkpoint of its own, takes that for a reason to go on without.
+    Raises ConnectionError for a missing file, as the engine does offline.
     """
     if not Path(str(file)).exists():
         raise ConnectionError(f"{file} is not here, and nothing is downloaded")

@@ -111,6 +111,11 @@ def test_values_are_yaml_scalars() -> None:
         ("train.recover=never", "train.recover: got 'never', expected off, batch or all"),
         ("train.cache=true", "train.cache: got 'on', expected off, ram or disk"),
         ("train.save_period=-1", "train.save_period: got -1, expected a whole number, at least 0"),
+        ("train.amp=fp32", "train.amp: got 'fp32', expected auto, bf16, fp16 or off"),
+        ("train.llrd=2", "train.llrd: got 2, expected off, on (which is 0.9) or a number between 0 and 1"),
+        ("train.llrd=1", "train.llrd: got 1, expected off, on (which is 0.9) or a number between 0 and 1"),
+        ("train.llrd=.nan", "train.llrd: got nan, expected off"),
+        ("train.llrd='0.8'", "train.llrd: got '0.8', expected off"),
         ("train.hook=hooks.py", "train.hook: got 'hooks.py', expected the names of a module and of a function in it"),
         ("train.hook=./hooks:f", "train.hook: got './hooks:f', expected the names of a module and of a function"),
         ("train.hook=a..b:f", "train.hook: got 'a..b:f', expected the names of a module"),
@@ -252,3 +257,24 @@ def test_rect_ends_a_presets_mixes_and_refuses_those_that_are_asked_for() -> Non
         resolve("accurate", {"train.rect": True, "train.augment.mosaic": 0.5})
     with pytest.raises(ConfigError, match="rect is true with 2 processes: expected one process"):
         resolve("fast", {"train.rect": True, "train.cpu_processes": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("on", 0.9), ("true", 0.9), ("off", "off"), ("'off'", "off"), ("0.75", 0.75)]
+)
+def test_the_decay_by_layers_is_a_switch_or_a_number(text: str, value: str | float) -> None:
+    assert resolve("fast", parse_assignments([f"train.llrd={text}"])).train.llrd == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", "auto"), ("on", "auto"), ("false", "off"), ("off", "off"), ("auto", "auto")]
+)
+def test_mixed_precision_is_still_a_switch_too(text: str, value: str) -> None:
+    assert resolve("fast", parse_assignments([f"train.amp={text}"])).train.amp == value
+
+
+@pytest.mark.parametrize("kind", ["bf16", "fp16"])
+def test_a_type_is_asked_of_gpus_alone(kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"amp is {kind} and gpus 0: expected auto or off, since CPUs compute in flo"):
+        resolve("fast", {"train.amp": kind})
+    assert resolve("fast", {"train.amp": kind, "train.gpus": 1}).train.amp == kind

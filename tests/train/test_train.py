@@ -25,13 +25,18 @@ def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Pa
     draw(tmp_path / "data")
     done = command("validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", *OPTIONS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = command("train", "--run", "run", "--set", "train.cpu_processes=2", "--json", cwd=tmp_path)
+    values = ["train.cpu_processes=2", "train.llrd=on"]
+    options = [text for value in values for text in ("--set", value)]
+    done = command("train", "--run", "run", *options, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     document = read(TrainDocument, tmp_path / "run" / "train")
     log = (tmp_path / "run" / "train" / "train.log").read_text()
     assert json.loads(done.stdout) == document.model_dump(mode="json")
     assert (document.world_size, document.device, document.epochs_completed) == (2, "cpu", 2)
     assert [attempt.exit_code for attempt in document.attempts] == [0]
+    assert (document.precision.asked, document.precision.used, document.precision.check) == ("auto", "off", None)
+    assert document.layer_rates
+    assert [layer.rate for layer in document.layer_rates[:2]] == pytest.approx([0.001 * 0.9**23, 0.001 * 0.9**22])
     # Each process takes half of the 144 images in batches of 8: nine steps an epoch, and both end with equal weights.
     assert "process 0 of 2: 9 batches an epoch" in log
     assert "process 1 of 2: 9 batches an epoch" in log

@@ -15,10 +15,11 @@ from sightline.config.run_config import (
     WeightsConfig,
 )
 from sightline.config.scales import sides, single_image_batch
-from sightline.config.train_config import Cache, TrainConfig
+from sightline.config.train_config import Amp, Cache, TrainConfig
 
 __all__ = [
     "FORMATS",
+    "Amp",
     "Cache",
     "DataConfig",
     "ExportConfig",

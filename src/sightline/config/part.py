@@ -21,6 +21,7 @@ class Part(BaseModel):
     def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse true and false, in YAML also yes, no, on and off, which would count as 1 and 0."""
         kind = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and kind not in (bool, Policy) and "off" not in get_args(kind):
+        words = [word for part in (kind, *get_args(kind)) for word in get_args(part)]
+        if isinstance(value, bool) and kind not in (bool, Policy) and "off" not in words:
             raise ValueError(f"got {str(value).lower()}, expected a value, not a switch")
         return value

@@ -11,15 +11,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from sightline import expected
-from sightline.config import elsewhere, engine_settings, freezing
+from sightline.config import elsewhere, engine_settings, freezing, layer_decay
 from sightline.config.augmentation import MIXES, Augmentation
 from sightline.config.elsewhere import Elsewhere
 from sightline.config.freezing import Freeze
+from sightline.config.layer_decay import LayerDecay
 from sightline.config.part import Fraction, Part
 from sightline.config.scales import single_image_batch
 
 Optimizer = Literal["auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop"]
 ZERO_BIAS_RATE = ("auto", "Adam", "Adamax", "AdamW", "NAdam", "RAdam")  # whose biases warm up from 0 (trainer.py, auto)
+Amp = Literal["auto", "bf16", "fp16", "off"]  # what a network computes in; off is float32
 Recover = Literal["off", "batch", "all"]
 Cache = Literal["off", "ram", "disk"]  # of decoded images
 
@@ -27,6 +29,11 @@ Cache = Literal["off", "ram", "disk"]  # of decoded images
 def _off(value: Any) -> Any:
     """Accept `off`, which YAML reads as a switch."""
     return "off" if value is False else value
+
+
+def _amp(value: Any) -> Any:
+    """Accept the switch that it once was."""
+    return {True: "auto", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def _hook(value: str | None) -> str | None:
@@ -138,13 +145,21 @@ class TrainConfig(Part):
         json_schema_extra={"expected": freezing.WORDS},
         description="Weights that stay as they are: those of so many leading layers, or of a list of layers and names.",
     )
+    llrd: LayerDecay = Field(
+        "off",
+        json_schema_extra={"expected": layer_decay.WORDS},
+        description="Layer-wise decay of the learning rate: each layer has this times the rate of the next, the last "
+        "one lr0.",
+    )
     rect: Annotated[bool, Elsewhere("rect", "rect")] = Field(
         False,
         description="Batches of images of one shape, padded no more than needed, in one process; it ends shuffling, "
         "mosaic, mixup and cutmix.",
     )
-    amp: Annotated[bool, Elsewhere("amp")] = Field(
-        True, description="Mixed precision on GPUs; the CPU always computes in float32."
+    amp: Annotated[Amp, BeforeValidator(_amp), Elsewhere("amp", handed_on=False)] = Field(
+        "auto",
+        description="Type that the network computes in on GPUs. auto: bf16 where the card computes it natively, else "
+        "fp16; float32 (off) on CPUs, and where the type fails its check on the network.",
     )
     sync_bn: Annotated[bool, Elsewhere("", "sync-bn")] = Field(
         False, description="Batch normalisation over the images of all GPUs; refused on CPUs."
@@ -211,6 +226,12 @@ class TrainConfig(Part):
                 f"gpus is {self.gpus} and cpu_processes {self.cpu_processes}: expected one of them; CPU processes "
                 "need gpus=0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _amp_on_gpus(self) -> TrainConfig:
+        if self.amp in ("bf16", "fp16") and not self.gpus:
+            raise ValueError(f"amp is {self.amp} and gpus 0: expected auto or off, since CPUs compute in float32")
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,7 @@ from sightline.documents.export import (
     ExportDocument,
     Parity,
 )
+from sightline.documents.precision import ComputeType, Precision, PrecisionCheck
 from sightline.documents.register import (
     RegisterDocument,
 )
@@ -73,6 +74,7 @@ from sightline.documents.train import (
     Ending,
     Epoch,
     Hardware,
+    LayerRate,
     OptimizerUsed,
     Preflight,
     TrainDocument,
@@ -102,6 +104,7 @@ __all__ = [
     "BestEpoch",
     "Chosen",
     "ClassScores",
+    "ComputeType",
     "ConfusionMatrix",
     "Curve",
     "Curves",
@@ -119,11 +122,14 @@ __all__ = [
     "Hardware",
     "Histogram",
     "JudgedStatus",
+    "LayerRate",
     "OptimizerUsed",
     "Parity",
     "Part",
     "PinnedArchitecture",
     "PinnedWeights",
+    "Precision",
+    "PrecisionCheck",
     "PredictionsFile",
     "Preflight",
     "RegisterDocument",

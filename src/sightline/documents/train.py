@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sightline.config import Cache, TrainConfig
 from sightline.documents.base import Document, Part, Sha256
+from sightline.documents.precision import Precision
 
 Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follows from each
     "finished",
@@ -86,6 +87,17 @@ class BestEpoch(Part):
     map50_95: float
 
 
+class LayerRate(Part):
+    """How fast a layer of the network learned, with `train.llrd`."""
+
+    layer: int = Field(ge=0, description="Number of the layer, as train.freeze counts them; the last is the head.")
+    module: str = Field(description="What kind of layer it is, in the engine's terms.")
+    rate: float | None = Field(
+        description="Its learning rate after warm-up, as the last attempt began; null where nothing in it is trained. "
+        "MuSGD trains the class branches of the head with three times this."
+    )
+
+
 class OptimizerUsed(Part):
     """What a training was optimized with, also where `train.optimizer` left the choice to the engine."""
 
@@ -134,6 +146,8 @@ class TrainDocument(Document):
     world_size: int
     optimizer: OptimizerUsed
     device: Literal["cpu", "cuda"]
+    precision: Precision
+    layer_rates: list[LayerRate] | None = Field(None, description="One for each layer; null without train.llrd.")
     epochs_completed: int
     best: BestEpoch
     history: list[Epoch]

@@ -103,6 +103,7 @@ def engine_options(
         "lr0": settings.lr0,
         "warmup_bias_lr": config.bias_rate,
         "freeze": config.freeze or None,
+        "amp": False,  # ours: `engine/precision.py`
         "cache": False if settings.cache == "off" else settings.cache,
         "plots": False,
         "exist_ok": True,

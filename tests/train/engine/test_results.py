@@ -8,7 +8,7 @@ import sys
 CODE = """
 import torch
 from torch import nn
-from sightline.train.engine.results import _unsynchronise
+from sightline.train.engine.results import unsynchronise
 
 torch.manual_seed(0)
 plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, eps=1e-3, momentum=0.03), nn.Sequential(nn.BatchNorm2d(4)))
@@ -17,7 +17,7 @@ image = torch.rand(2, 3, 16, 16)
 expected = plain.eval()(image)
 synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(plain)
 print(sum(isinstance(module, nn.SyncBatchNorm) for module in synchronised.modules()))
-_unsynchronise(synchronised)
+unsynchronise(synchronised)
 print(sum(isinstance(module, nn.SyncBatchNorm) for module in synchronised.modules()))
 print(synchronised[1].eps, synchronised[1].momentum, torch.equal(synchronised.eval()(image), expected))
 """

@@ -24,7 +24,8 @@ import numpy as np
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
 from sightline.train import checkpoints
-from sightline.train.engine import batches, finite, results, state
+from sightline.train.engine import batches, finite, llrd, results, state
+from sightline.train.engine.autocasting import computing
 from sightline.ultralytics_env import version
 
 LOOK = 50  # batches on a GPU between two looks at the loss: each look waits for the device
@@ -150,7 +151,7 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     criterion = trainer.model.module.criterion if trainer.world_size > 1 else trainer.model.criterion
     if hasattr(criterion, "update"):
         criterion.update()
-    trainer.lr = {f"lr/pg{index}": group["lr"] for index, group in enumerate(trainer.optimizer.param_groups)}
+    trainer.lr = llrd.columns(trainer.optimizer)
     trainer.run_callbacks("on_train_epoch_end")
     _validate(epochs, epoch)
     trainer.epoch_time = time.time() - trainer.epoch_time_start
@@ -188,7 +189,7 @@ def _warm_up(epochs: Epochs, count: int, epoch: int) -> None:
     trainer, arguments, span = epochs.trainer, epochs.trainer.args, [0, epochs.warmup]
     trainer.accumulate = max(1, int(np.interp(count, span, [1, epochs.accumulate]).round()))
     for group in trainer.optimizer.param_groups:
-        low = arguments.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
+        low = arguments.warmup_bias_lr * group.get("layer_decay", 1.0) if group.get("param_group") == "bias" else 0.0
         group["lr"] = float(np.interp(count, span, [low, group["initial_lr"] * trainer.lf(epoch)]))
         if "momentum" in group:
             group["momentum"] = float(np.interp(count, span, [arguments.warmup_momentum, arguments.momentum]))
@@ -200,7 +201,7 @@ def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     The engine's loss is a sum over images, so gradients of the parts add up to those of the whole, but for the
     normalisations that depend on a pass: of the batch, and by the number of assigned targets.
     """
-    from ultralytics.utils.torch_utils import autocast
+    from ultralytics.utils.torch_utils import unwrap_model
 
     parts = batches.parts(batch, trainer.job.images)
     total, mean = len(batch["img"]), None
@@ -211,7 +212,7 @@ def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
         last = index == len(parts) - 1
         apart = contextlib.nullcontext() if last or trainer.world_size < 2 else trainer.model.no_sync()
         with apart:
-            with autocast(trainer.amp, device=trainer.device.type):
+            with computing(unwrap_model(trainer.model), trainer.precision.used, trainer.device.type):
                 loss, items = trainer.model(trainer.preprocess_batch(part))
                 trainer.loss = loss.sum() * max(trainer.world_size, 1)
             trainer.scaler.scale(trainer.loss).backward()

@@ -33,7 +33,7 @@ def leave(trainer: Any, rows: list[dict[str, float | None]], best: int, folder: 
     best = trainer.best_epoch = best or len(rows)
     if best != len(rows):
         trainer.ema.ema.load_state_dict(state.read(checkpoints.state_path(folder, best))["ema"])
-    _unsynchronise(trainer.ema.ema)
+    unsynchronise(trainer.ema.ema)
     trainer.fitness = trainer.best_fitness  # then the engine writes both files
     trainer.save_model()
     strip_optimizer(trainer.best)
@@ -44,7 +44,7 @@ def leave(trainer: Any, rows: list[dict[str, float | None]], best: int, folder: 
     trainer.beat.now("end")
 
 
-def _unsynchronise(module: Any) -> None:
+def unsynchronise(module: Any) -> None:
     """Replace batch normalisation over all GPUs by the plain one, which every machine can run, with the same values."""
     from torch import nn
 
@@ -54,4 +54,4 @@ def _unsynchronise(module: Any) -> None:
             plain.load_state_dict(child.state_dict())
             setattr(module, name, plain.to(child.weight.device))
         else:
-            _unsynchronise(child)
+            unsynchronise(child)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ from typing import Any
 from sightline.config import freezing, single_image_batch
 from sightline.runtime import machine
 from sightline.snapshots import one_class
-from sightline.train.engine import batches, dataset, group_check, loop, optimizer
+from sightline.train.engine import batches, dataset, group_check, llrd, loop, optimizer, precision, set_up
+from sightline.train.engine.autocasting import computing
 from sightline.train.engine.beat import Beat
 from sightline.train.job import REFUSED, Job
 
@@ -152,6 +151,13 @@ def trainer_class() -> Any:
             DetectionValidator._check_max_det(self.args, datasets)
             unwrap_model(self.model).set_head_attr(max_det=self.args.max_det)
 
+        def build_optimizer(self, model: Any, **options: Any) -> Any:
+            """Make the optimizer as the engine does; with `train.llrd` each layer gets a rate of its own."""
+            made = super().build_optimizer(model, **options)
+            if self.job.config.llrd != "off":
+                llrd.split(made, unwrap_model(model), self.job.config.llrd)
+            return made
+
         def _setup_ddp(self) -> None:
             group_check.meet()
             if self.device.type == "cpu":
@@ -163,9 +169,24 @@ def trainer_class() -> Any:
             group_check.check(self.device, self.save_dir)
 
         def _setup_train(self) -> None:
-            on_cpu = self.device.type == "cpu" and self.world_size > 1
-            with _cpu_parallel() if on_cpu else contextlib.nullcontext():
-                super()._setup_train()
+            set_up.set_up(self)
+
+        def compute_type(self) -> precision.Choice:
+            """Return what `train.amp` means on the card of this process."""
+            card = precision.card(self.device)
+            refuse(self.save_dir, precision.impossible(self.job.config.amp, card))
+            return precision.choose(self.job.config.amp, card)
+
+        def settle_precision(self) -> None:
+            """Choose and check what the network computes in; the engine's own mixed precision stays off."""
+            self.precision = precision.settle(self, self.compute_type())
+            self.scaler, self.amp = precision.scaler(self.device, self.precision.used), False
+            self.args.amp = False if self.precision.used == "off" else self.precision.used  # as its checkpoints say
+
+        def validate(self) -> Any:
+            """Score the averaged weights as they are trained, in the same type."""
+            with computing(self.ema.ema, self.precision.used, self.device.type):
+                return super().validate()
 
         def _model_train(self) -> None:
             """Keep the statistics of frozen layers also where batch normalisation is synchronised."""
@@ -174,33 +195,10 @@ def trainer_class() -> Any:
                 if isinstance(module, torch.nn.SyncBatchNorm) and any(part in name for part in self.freeze_layer_names):
                     module.eval()
 
-        def resume_training(self, ckpt: Any) -> None:
-            """Leave the engine's own way of resuming: `loop` puts the whole state back."""
-
         def _do_train(self) -> None:
             loop.train(self)
 
     return GroupTrainer
-
-
-@contextlib.contextmanager
-def _cpu_parallel() -> Iterator[None]:
-    """Let the engine wrap a model on the CPU: it names a device per process, which such a model must not have."""
-    from torch import nn
-
-    parallel = nn.parallel.DistributedDataParallel
-
-    class CpuParallel(parallel):  # type: ignore[misc, valid-type]
-        """Data parallelism that ignores the devices."""
-
-        def __init__(self, module: nn.Module, device_ids: Any = None, **options: Any) -> None:
-            super().__init__(module, **options)
-
-    nn.parallel.DistributedDataParallel = CpuParallel
-    try:
-        yield
-    finally:
-        nn.parallel.DistributedDataParallel = parallel
 
 
 def unfit(model: Any, freeze: int | list[int | str], image_size: int) -> list[str]:

@@ -24,7 +24,7 @@ from sightline.runtime import hook
 from sightline.runtime.lifetime import end_with_parent
 from sightline.runtime.progress import Ticker
 from sightline.train import failures
-from sightline.train.engine import optimizer
+from sightline.train.engine import llrd, optimizer
 from sightline.train.engine.beat import Beat, follow_bars
 from sightline.train.engine.loaders import end_when_shared_memory_is_full
 from sightline.train.engine.trainer import trainer_class
@@ -102,6 +102,8 @@ def run(job: Job, folder: Path) -> None:
             "best_epoch": trainer.best_epoch,
             "optimizer": optimizer.used(trainer),
             "stopped_by": trainer.stopped_by,
+            "precision": trainer.precision.model_dump(mode="json"),
+            "layer_rates": llrd.rates(trainer),
         }
         write_text(folder / RESULT, json.dumps(result))
 
