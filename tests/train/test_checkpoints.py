@@ -36,6 +36,7 @@ def keep(folder: Path, epoch: int, *, best: int = 1, key: str = KEY, period: int
         settings=first(config),
         engine="ultralytics 8.4.190",
         rows=[{"epoch": float(epoch), "time": 1.0}],
+        measured=[],
         created_at=moment(),
     )
     checkpoints.write_manifest(folder, manifest)

@@ -16,6 +16,7 @@ import pytest
 
 from sightline.datasets.synthetic import draw
 from sightline.documents import TrainDocument, read
+from sightline.train.history import Measured
 
 pytestmark = pytest.mark.timeout(300)
 OPTIONS = [
@@ -74,7 +75,7 @@ def test_time_counts_over_all_attempts_and_with_more_of_it_a_training_goes_on(tm
 def result(run: Path) -> tuple[Any, ...]:
     """Return all that must be equal: the scores of each epoch, and a digest of the weights in each process."""
     document = read(TrainDocument, run / "train")
-    history = [epoch.model_dump(exclude={"seconds"}) for epoch in document.history]
+    history = [epoch.model_dump(exclude={"seconds", *Measured.model_fields}) for epoch in document.history]
     weights = re.findall(r"ends with weights (\w+)", (run / "train" / "train.log").read_text(errors="replace"))
     return history, document.best, sorted(weights)
 

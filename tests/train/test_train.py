@@ -13,12 +13,14 @@ import pytest
 from sightline.config import single_image_batch
 from sightline.datasets.synthetic import draw
 from sightline.documents import Epoch, TrainDocument, read
-from sightline.train import divergence, read_history
+from sightline.train import divergence, history
 from sightline.train.engine.trainer import unfit
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
 OPTIONS = [text for value in SMALL for text in ("--set", value)]
+
+MEASURED = {"ended_at": "2026-11-21T08:00:00.000+00:00", "images_per_second": 40.0, "memory_bytes": 1 << 30}
 
 
 def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Path) -> None:
@@ -153,7 +155,9 @@ def test_only_a_training_without_anything_to_learn_from_has_diverged(
 ) -> None:
     names = ("box_loss", "class_loss", "dfl_loss")
     values = {**dict(zip(names, losses, strict=True)), **{f"val_{n}": v for n, v in zip(names, val, strict=True)}}
-    epoch = Epoch(epoch=1, seconds=1, learning_rate=0.1, precision=0, recall=0, map50=map50, map50_95=0, **values)
+    epoch = Epoch(
+        epoch=1, seconds=1, learning_rate=0.1, precision=0, recall=0, map50=map50, map50_95=0, **MEASURED, **values
+    )
     assert divergence.found_nothing(epoch) == diverged
 
 
@@ -184,22 +188,12 @@ def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: 
     assert "Traceback" not in done.stderr
 
 
-def test_loss_that_is_no_number_is_null_and_the_training_stays(tmp_path: Path) -> None:
-    header = "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
-    header += "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0\n"
-    (tmp_path / "results.csv").write_text(header + "1,10,3,4,5,0.1,0.2,0.3,0.15,nan,inf,5.1,0.001\n")
-    [epoch] = read_history(tmp_path / "results.csv")
-    assert (epoch.val_box_loss, epoch.val_class_loss, epoch.val_dfl_loss) == (None, None, 5.1)
-
-
-def test_history_is_read_row_by_row(tmp_path: Path) -> None:
-    header = "epoch,time,train/box_loss,train/cls_loss,train/dfl_loss,metrics/precision(B),metrics/recall(B),"
-    header += "metrics/mAP50(B),metrics/mAP50-95(B),val/box_loss,val/cls_loss,val/dfl_loss,lr/pg0\n"
-    rows = "1,10.5,3,4,5,0.1,0.2,0.3,0.15,3.1,4.1,5.1,0.001\n2,19,2,3,4,0.2,0.3,0.4,0.25,2.1,3.1,4.1,0.0005\n"
-    (tmp_path / "results.csv").write_text(header + rows)
-    first, second = read_history(tmp_path / "results.csv")
-    assert (first.epoch, first.seconds, first.map50) == (1, 10.5, 0.3)
-    assert (second.epoch, second.seconds, second.val_box_loss) == (2, 8.5, 2.1)
+def test_rows_of_the_engine_become_epochs_with_what_they_took() -> None:
+    row = {"epoch": 1.0, "time": 10.5, "train/box_loss": 3.0, "lr/pg0": 0.001, "metrics/mAP50(B)": 0.3}
+    rows = [row | {"val/box_loss": None}, row | {"epoch": 2.0, "time": 19.0, "val/box_loss": 2.1}]
+    first, second = history.epochs(rows, [history.Measured(**MEASURED)] * 2)
+    assert (first.epoch, first.seconds, first.map50, first.val_box_loss) == (1, 10.5, 0.3, None)
+    assert (second.epoch, second.seconds, second.val_box_loss, second.images_per_second) == (2, 8.5, 2.1, 40.0)
 
 
 @pytest.mark.slow

@@ -48,6 +48,11 @@ class Epoch(Part):
     recall: float
     map50: float
     map50_95: float
+    ended_at: str = Field(description="ISO 8601, UTC, in milliseconds.")
+    images_per_second: float = Field(description="Images trained on, of all processes, by the time without validation.")
+    memory_bytes: int = Field(
+        description="Most that the first process had used by then: of its GPU as torch reserves it, on CPUs resident."
+    )
 
 
 class AttemptSettings(Part):

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -177,20 +177,17 @@ def _state(summary: SummaryDocument) -> str:
     return "FINISHED" if summary.status else "RUNNING"
 
 
-def milliseconds(moment: str, seconds: float = 0.0) -> int:
-    """Return an ISO 8601 time, and some seconds, as MLflow counts: milliseconds since 1970."""
-    return round((datetime.fromisoformat(moment) + timedelta(seconds=seconds)).timestamp() * 1000)
+def milliseconds(moment: str) -> int:
+    """Return an ISO 8601 time as MLflow counts: milliseconds since 1970."""
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def history(document: TrainDocument | None) -> list[tuple[str, float, int, int]]:
     """Return (name, value, milliseconds, epoch) of every epoch, at the time when it ended."""
     points = []
-    elapsed = 0.0
     for epoch in document.history if document else ():
-        assert document
-        elapsed += epoch.seconds
-        moment = milliseconds(document.started_at, elapsed)
-        values = epoch.model_dump(exclude={"epoch", "seconds"}, exclude_none=True)
+        moment = milliseconds(epoch.ended_at)
+        values = epoch.model_dump(exclude={"epoch", "seconds", "ended_at"}, exclude_none=True)
         points += [(f"train/{name}", value, moment, epoch.epoch) for name, value in values.items()]
     return points
 

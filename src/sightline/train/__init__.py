@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
-import math
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
 from sightline.cluster.ranks import Ranks
 from sightline.config import TrainConfig, consequences
-from sightline.documents import Attempt, BestEpoch, Epoch, TrainDocument, WeightsReference
+from sightline.documents import BestEpoch, Epoch, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
@@ -146,8 +145,8 @@ def _train(
     folder, attempts, settings = supervise(
         Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache)
     )
-    history = read_history(folder / "results.csv")
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    history = [Epoch.model_validate(epoch) for epoch in made.pop("history")]
     best = history[made.pop("best_epoch") - 1]
     if divergence.found_nothing(best):
         what = f"its best epoch ({best.epoch}) finds nothing, and its losses are 0 or not finite"
@@ -172,50 +171,18 @@ def _train(
         packages=provenance.packages(),
         hardware=provenance.hardware(),
         preflight=preflight.with_group(seen, folder),
-        started_at=_started(folder, history, attempts),
+        started_at=_started(history[0]),
         seconds=round(sum(attempt.seconds for attempt in attempts), 3),
         **made,
     )
 
 
-def _started(folder: Path, history: list[Epoch], attempts: list[Attempt]) -> str:
-    """Return when the first epoch began; after several attempts, when the first of them did."""
-    if len(attempts) > 1 and attempts[0].started_at:
-        return attempts[0].started_at
-    # The table is written at the end of an epoch.
-    return moment((folder / "results.csv").stat().st_mtime - sum(epoch.seconds for epoch in history))
+def _started(first: Epoch) -> str:
+    """Return when the first epoch began."""
+    return moment(datetime.fromisoformat(first.ended_at).timestamp() - first.seconds)
 
 
 def _refuse(problems: list[str]) -> None:
     """Raise ConfigError if a network cannot be trained with its settings."""
     if problems:
         raise ConfigError("This network cannot be trained as configured:", problems)
-
-
-def read_history(results: Path) -> list[Epoch]:
-    """Read the engine's results.csv: one row per epoch, `time` in seconds since the start of training."""
-    history = []
-    before = 0.0
-    with results.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            numbers = {key.strip(): float(text) for key, text in row.items() if text}
-            value = {key: number for key, number in numbers.items() if math.isfinite(number)}
-            history.append(
-                Epoch(
-                    epoch=int(value["epoch"]),
-                    seconds=round(value["time"] - before, 3),
-                    learning_rate=value["lr/pg0"],
-                    box_loss=value.get("train/box_loss"),
-                    class_loss=value.get("train/cls_loss"),
-                    dfl_loss=value.get("train/dfl_loss"),
-                    val_box_loss=value.get("val/box_loss"),
-                    val_class_loss=value.get("val/cls_loss"),
-                    val_dfl_loss=value.get("val/dfl_loss"),
-                    precision=value.get("metrics/precision(B)", 0.0),
-                    recall=value.get("metrics/recall(B)", 0.0),
-                    map50=value.get("metrics/mAP50(B)", 0.0),
-                    map50_95=value.get("metrics/mAP50-95(B)", 0.0),
-                )
-            )
-            before = value["time"]
-    return history

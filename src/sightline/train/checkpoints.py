@@ -20,6 +20,7 @@ from sightline.config import TrainConfig
 from sightline.documents import AttemptSettings, Part, Sha256
 from sightline.runtime import progress
 from sightline.storage import sha256_file
+from sightline.train.history import Measured
 
 FOLDER = "checkpoints"
 NAME = re.compile(r"epoch-(\d+)\.json")
@@ -44,6 +45,7 @@ class Manifest(Part):
     settings: AttemptSettings
     engine: str
     rows: list[dict[str, float | None]] = Field(description="The engine's table, one row an epoch; null is not finite.")
+    measured: list[Measured] = Field(description="What each epoch took, one for each row.")
     created_at: str
 
     @property

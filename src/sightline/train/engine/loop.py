@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import resource
 import time
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
-from sightline.train import checkpoints
+from sightline.train import checkpoints, history
 from sightline.train.engine import batches, finite, llrd, results, state
 from sightline.train.engine.autocasting import computing
 from sightline.ultralytics_env import version
@@ -43,6 +44,7 @@ class Epochs:
         self.accumulate = trainer.accumulate  # after warm-up
         self.last_step = -1
         self.rows: list[dict[str, float | None]] = []
+        self.measured: list[history.Measured] = []
         self.best_epoch = 0
         self.finished = False
         self.cut_short = False  # by `max_hours`: with more time it would go on
@@ -60,6 +62,7 @@ class Epochs:
             manifest = checkpoints.Manifest.model_validate(saved["manifest"])
             self.last_step = state.restore(trainer, saved["state"])
             start, self.rows, self.best_epoch = manifest.epoch, list(manifest.rows), manifest.best_epoch
+            self.measured = list(manifest.measured)
             self._check_best()
             self.finished, self.seconds = manifest.finished, float(self.rows[-1]["time"] or 0)
             if _first():
@@ -104,6 +107,7 @@ class Epochs:
             settings=self.job.settings,
             engine=version(),
             rows=self.rows,
+            measured=self.measured,
             created_at=moment(),
         )
         checkpoints.write_manifest(self.folder, manifest)
@@ -129,6 +133,7 @@ def train(trainer: Any) -> None:
             break
     if _first():
         trainer.stopped_by = _stopped_by(epochs)
+        trainer.history = history.epochs(epochs.rows, epochs.measured)
         results.leave(trainer, epochs.rows, epochs.best_epoch, epochs.folder)
         trainer.run_callbacks("on_train_end")
     for loader in (trainer.train_loader, trainer.test_loader):
@@ -145,15 +150,19 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
         warnings.simplefilter("ignore")  # of the first step of the scheduler before the optimizer's
         trainer.scheduler.step()
     trainer._model_train()
+    began, images = time.monotonic(), 0
     for number, batch in enumerate(trainer.train_loader):
         _step(epochs, epoch, number, batch)
+        images += len(batch["img"])
     finite.check(trainer, weights=True)
     criterion = trainer.model.module.criterion if trainer.world_size > 1 else trainer.model.criterion
     if hasattr(criterion, "update"):
         criterion.update()
     trainer.lr = llrd.columns(trainer.optimizer)
     trainer.run_callbacks("on_train_epoch_end")
+    per_second = images * max(trainer.world_size, 1) / (time.monotonic() - began)
     _validate(epochs, epoch)
+    epochs.measured.append(_measured(trainer, per_second))
     trainer.epoch_time = time.time() - trainer.epoch_time_start
     trainer.epoch_time_start = time.time()
     trainer.run_callbacks("on_fit_epoch_end")
@@ -162,6 +171,15 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     trainer.stop = _agreed(trainer, trainer.stop)
     epochs.keep(epoch)
     trainer._clear_memory(0.5)
+
+
+def _measured(trainer: Any, images_per_second: float) -> history.Measured:
+    """Return what an epoch that ends now took."""
+    import torch
+
+    cuda = trainer.device.type == "cuda"
+    memory = torch.cuda.max_memory_reserved() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return history.Measured(ended_at=moment(), images_per_second=round(images_per_second, 3), memory_bytes=memory)
 
 
 def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> None:

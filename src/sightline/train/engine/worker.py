@@ -100,6 +100,7 @@ def run(job: Job, folder: Path) -> None:
             "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "engine": ultralytics_env.version(),
             "best_epoch": trainer.best_epoch,
+            "history": [epoch.model_dump() for epoch in trainer.history],
             "optimizer": optimizer.used(trainer),
             "stopped_by": trainer.stopped_by,
             "precision": trainer.precision.model_dump(mode="json"),
