@@ -96,7 +96,7 @@ def runs(cluster: Cluster, rules: None, small: Callable[..., Small]) -> SimpleNa
         disk=small("disk", ends.FILL, ends.volume("/tmp", "10Mi")),
         failed=small("failed", "echo 'error: The store is not there.' >&2; exit 3"),
         timeout=small("timeout", ends.SLEEP, ends.timeout(20)),
-        deadline=small("deadline", ends.SLEEP, ends.selector("pool", "gpu"), deadline=90),
+        deadline=small("deadline", ends.SLEEP, ends.selector("pool", "gpu"), deadline=180),
         broken=small("broken", broken=True),
         root=small("root", as_root=True),
         limit=small("limit", ends.SLEEP, ends.memory("64Gi")),
@@ -158,7 +158,7 @@ SENTENCES = {
     ),
     "deadline": (
         "unschedulable",
-        "The run's deadline of 1 min 30 s passed while train was waiting: 0 of .* the label pool=gpu.*",
+        "The run's deadline of 3 min passed while train was waiting: 0 of .* the label pool=gpu.*",
     ),
     "runtime": ("runtime", r"train is waiting: the node \S+ has no runtime sightline-none, which the RuntimeClass .*"),
 }  # fmt: skip
