@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from sightline.cli import following
+from sightline.cli import following, submission
 from sightline.cli.form_options import ConfigFile
 from sightline.cli.options import Json, non_empty, non_empty_path, print_lines
 from sightline.config import cluster_values, form_file, settings_file
 from sightline.runtime.terminal import print_json
 
 if TYPE_CHECKING:
-    from sightline.cluster.findings import Finding
-    from sightline.orchestrate.registry import Image
-    from sightline.orchestrate.submit import Order, Submitted
-    from sightline.orchestrate.versions import Package
+    from sightline.orchestrate.kfp_api import Server
+    from sightline.orchestrate.resubmit import Resubmission
+    from sightline.orchestrate.submit import Order
+    from sightline.orchestrate.versions import Uploaded
 
 
 def seconds(text: str | float) -> float:
@@ -122,48 +121,95 @@ def submit(
     sightline submit --follow RUN                      (after Ctrl-C, which leaves the run alone)
     """
     _check_options(param or config, run_name, no_run, wait, follow, pending, resubmit, dry_run)
-    from sightline.orchestrate import cluster_check, registry, versions
     from sightline.orchestrate.follow import Follower
     from sightline.orchestrate.kfp_api import Server
-    from sightline.orchestrate.resubmit import Resubmission
-    from sightline.orchestrate.submit import order, submit
 
     result: dict[str, Any] = {}
-    again: Resubmission | None = None
     if follow is None:
-        sent, values = versions.package(pipeline), parameters(param, config)
-        run = order(sent, values, name=run_name, experiment=experiment, service_account=service_account)
-        wanted = None if no_run else run
-        server = None if dry_run else Server(namespace)
-        images = registry.check(sent.images)
-        result = _sent(sent, wanted, images)
-        if server is None:
-            _show(result, as_json, _dry_lines(sent, wanted, images))
+        begun = _begin(
+            pipeline,
+            parameters(param, config),
+            result,
+            name=run_name,
+            experiment=experiment,
+            namespace=namespace,
+            service_account=service_account,
+            run=not no_run,
+            dry_run=dry_run,
+            check=not no_check,
+            as_json=as_json,
+        )
+        if begun is None or begun.run_id is None or not wait:
+            if as_json:
+                print_json(json.dumps(result, indent=2))
             return
-        if wanted and not no_check:
-            notes = cluster_check.refuse(server, sent, values, service_account=service_account)
-            result["cluster"] = [asdict(note) for note in notes]
-            if not as_json:
-                print_lines(_cluster_lines(notes))
-        done = submit(server, sent, wanted)
-        result |= _done(done)
-        if not as_json:
-            print_lines(_done_lines(sent, wanted, images, done))
-        run_id = done.run_id
-        again = Resubmission(server, done.uploaded, run, resubmit) if resubmit else None
+        server, run_id = begun.server, begun.run_id
+        again = begun.again(resubmit)
     else:
-        server, run_id = Server(namespace), follow
-    if run_id is None or not (wait or follow):
-        if as_json:
-            _show(result, as_json, [])
-        return
-
+        server, run_id, again = Server(namespace), follow, None
     kubernetes = following.kubernetes()
 
     def follower(followed: str) -> Follower:
         return Follower(server, followed, pending=pending, kubernetes=kubernetes)
 
     raise typer.Exit(following.follow(follower, run_id, result, as_json, again))
+
+
+class _Begun(NamedTuple):
+    """What was sent, and where."""
+
+    server: Server
+    uploaded: Uploaded
+    order: Order
+    run_id: str | None
+
+    def again(self, most: int) -> Resubmission | None:
+        """Return what starts the run again, so many times at most."""
+        from sightline.orchestrate.resubmit import Resubmission
+
+        return Resubmission(self.server, self.uploaded, self.order, most) if most else None
+
+
+def _begin(
+    pipeline: Path | None,
+    values: dict[str, str],
+    result: dict[str, Any],
+    *,
+    name: str | None,
+    experiment: str | None,
+    namespace: str | None,
+    service_account: str | None,
+    run: bool,
+    dry_run: bool,
+    check: bool,
+    as_json: bool,
+) -> _Begun | None:
+    """Upload the pipeline if it is new, and start a run of it; None for a dry run.
+
+    What is sent and done goes into `result`, and is printed unless `as_json` says that the result will be.
+    """
+    from sightline.orchestrate import cluster_check, registry, versions
+    from sightline.orchestrate.kfp_api import Server
+    from sightline.orchestrate.submit import order, submit
+
+    say = (lambda _: None) if as_json else print_lines
+    sent = versions.package(pipeline)
+    ordered = order(sent, values, name=name, experiment=experiment, service_account=service_account)
+    wanted = ordered if run else None
+    server = None if dry_run else Server(namespace)
+    images = registry.check(sent.images)
+    result.update(submission.sent(sent, wanted, images))
+    if server is None:
+        say(submission.dry_lines(sent, wanted, images))
+        return None
+    if wanted and check:
+        notes = cluster_check.refuse(server, sent, values, service_account=service_account)
+        result["cluster"] = [asdict(note) for note in notes]
+        say(submission.cluster_lines(notes))
+    done = submit(server, sent, wanted)
+    result.update(submission.done(done))
+    say(submission.done_lines(sent, wanted, images, done))
+    return _Begun(server, done.uploaded, ordered, done.run_id)
 
 
 def parameters(param: list[str], config: str | None) -> dict[str, str]:
@@ -195,90 +241,3 @@ def _check_options(
         raise typer.BadParameter("--resubmit needs --wait: it starts a run again when it sees how it ended.")
     if pending is not None and not (wait or follow):
         raise typer.BadParameter("--pending needs --wait or --follow: who else would end the run?")
-
-
-def _sent(sent: Package, run: Order | None, images: list[Image]) -> dict[str, Any]:
-    """Return what is sent, for --json."""
-    return {
-        "pipeline": sent.name,
-        "version": sent.version,
-        "tags": dict(sent.tags),
-        "description": sent.description,
-        "images": [{"reference": image.reference, "checked": image.checked, "why": image.why} for image in images],
-        "run": run
-        and {
-            "name": run.name,
-            "description": run.description,
-            "experiment": run.experiment,
-            "service_account": run.service_account,
-            "training": run.training,
-            "parameters": dict(run.parameters),
-        },
-    }
-
-
-def _done(done: Submitted) -> dict[str, Any]:
-    return {
-        "uploaded": done.uploaded.new,
-        "pipeline_id": done.uploaded.pipeline_id,
-        "version_id": done.uploaded.version.pipeline_version_id,
-        "run_id": done.run_id,
-        "address": done.address,
-        "outdated_schedules": list(done.outdated),
-    }
-
-
-def _show(result: dict[str, Any], as_json: bool, lines: list[str]) -> None:
-    if as_json:
-        print_json(json.dumps(result, indent=2))
-    else:
-        print_lines(lines)
-
-
-def _image_lines(images: list[Image]) -> list[str]:
-    return [
-        f"image      {image.reference}{'' if image.checked else f' (not checked: {image.why})'}" for image in images
-    ]
-
-
-def _cluster_lines(notes: Sequence[Finding]) -> list[str]:
-    """Write what may stand in the way, and in one line what could not be asked."""
-    lines = [f"cluster    {note.check}: {note.words}" for note in notes if note.level == "warning"]
-    hidden = dict.fromkeys(note.words.removeprefix("not checked: ") for note in notes if note.level == "unknown")
-    if hidden:
-        first, *more = hidden
-        lines.append(f"cluster    not checked: {first}{f', and {len(more)} more reasons' if more else ''}")
-    return lines
-
-
-def _dry_lines(sent: Package, run: Order | None, images: list[Image]) -> list[str]:
-    lines = [
-        f"pipeline   {sent.name}",
-        f"version    {sent.version}, unless the server has it",
-        *_image_lines(images),
-        *(f"tag        {name}: {value}" for name, value in sent.tags.items()),
-        *(f"words      {line}" for line in sent.description.splitlines()),
-    ]
-    if run is None:
-        return [*lines, "run        none"]
-    return [
-        *lines,
-        f"run        {run.name}, in the experiment {run.experiment}",
-        *(f"words      {line}" for line in run.description.splitlines()),
-        *(f"parameter  {name} = {value}" for name, value in run.parameters.items()),
-        f"training   {run.training}",
-        *([f"as         {run.service_account}"] if run.service_account else []),
-    ]
-
-
-def _done_lines(sent: Package, run: Order | None, images: list[Image], done: Submitted) -> list[str]:
-    state = "uploaded" if done.uploaded.new else "was there already: nothing was uploaded"
-    lines = [f"version    {sent.name} {sent.version} {state}", *_image_lines(images)]
-    if run and done.run_id:
-        lines += [f"run        {run.name}", f"training   {run.training}", f"see        {done.address}"]
-        lines += [f"follow     sightline submit --follow {done.run_id}"]
-    if done.outdated:
-        lines.append(f"schedules  {', '.join(done.outdated)} still run another version; `make schedule` moves them")
-    if done.unknown:
-        lines.append(f"schedules  not checked: {done.unknown}")
-    return lines
