@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
-from sightline.documents.train_time import Seconds
+from sightline.documents.train_time import PHASES, Seconds
 from sightline.train.engine.clock import Clock, HostMoment, with_longest_wait
 
 
@@ -161,3 +162,52 @@ def test_a_border_costs_the_host_less_than_a_tenth_of_a_millisecond() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert float(done.stdout) < 1e-4  # a step has six of them, and takes tens of milliseconds
+
+
+ON_A_GPU = """
+import json, time, torch
+from sightline.train.engine.clock import of_device
+
+device, cycles = torch.device("cuda", 0), 200_000_000
+torch.cuda._sleep(cycles)
+torch.cuda.synchronize()
+begin = time.perf_counter()
+torch.cuda._sleep(cycles)
+torch.cuda.synchronize()
+step = time.perf_counter() - begin
+
+
+def loader(seconds):
+    for number in range(5):
+        time.sleep(seconds)
+        yield number
+
+
+found = []
+for load in (0.3, 2.0):
+    clock = of_device(device)
+    begin = time.perf_counter()
+    for _ in clock.waited(loader(load * step)):
+        clock.enter("compute")
+        torch.cuda._sleep(cycles)
+        clock.enter("other")
+    torch.cuda.synchronize()
+    clock.enter("validation")
+    time.sleep(step)
+    taken = clock.take()
+    found.append({**taken.model_dump(), "whole": time.perf_counter() - begin})
+print(json.dumps([step, found]))
+"""
+
+
+@pytest.mark.gpu
+def test_events_of_a_gpu_show_what_the_queue_by_hand_shows() -> None:
+    done = subprocess.run([sys.executable, "-c", ON_A_GPU], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    step, (ahead, behind) = json.loads(done.stdout)
+    for taken in (ahead, behind):
+        assert taken["compute"] == pytest.approx(5 * step, rel=0.1)
+        assert taken["validation"] == pytest.approx(step, rel=0.1)
+        assert sum(taken[name] for name in PHASES) == pytest.approx(taken["whole"], rel=0.05)
+    assert ahead["data"] == pytest.approx(0.3 * step, abs=0.15 * step)  # before the first step alone
+    assert behind["data"] == pytest.approx((2.0 + 4 * 1.0) * step, rel=0.15)
