@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from sightline.datasets.synthetic import draw
+from sightline.documents.signs import Attempts
+from tests.helpers.command import sightline
+
 CARDS = """GPU 0: NVIDIA H100 (UUID: GPU-aaaa)
 GPU 1: NVIDIA H100 (UUID: GPU-bbbb)
 GPU 2: NVIDIA P100 (UUID: GPU-old)
 """
-# Counters stand in files, in millijoules; a card without a file has none (NVML_ERROR_NOT_SUPPORTED is 3).
+# Counters stand in files, in millijoules; a card without a file has none (NVML_ERROR_NOT_SUPPORTED is 3). With GROWS
+# one goes up by a joule whenever it is read.
 LIBRARY = r"""
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 int nvmlInitWithFlags(unsigned int flags) { return 0; }
 int nvmlInit_v2(void) { return 0; }
@@ -32,6 +38,10 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *energy
   if (!file) return 3;
   int read = fscanf(file, "%llu", energy);
   fclose(file);
+  if (getenv("GROWS") && (file = fopen(path, "w"))) {
+    fprintf(file, "%llu", *energy + 1000);
+    fclose(file);
+  }
   return read == 1 ? 0 : 999;
 }
 const char *nvmlErrorString(int code) { return "no"; }
@@ -109,3 +119,20 @@ def test_without_gpus_or_a_driver_there_is_nothing_to_read_and_nothing_is_said(t
         pytest.skip("this machine has a driver")
     assert measure(tmp_path, 0) == ["None", "None", "None", "False"]
     assert measure(tmp_path, 1)[:3] == ["None", "None", "None"]
+
+
+@pytest.mark.slow
+def test_an_attempt_that_fails_says_what_it_took(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is played, so torch finds no GPU and the attempt fails: its record has the energy all the same."""
+    monkeypatch.setenv("GROWS", "1")
+    monkeypatch.setenv("SIGHTLINE_WORK", str(driver / "work"))
+    draw(driver / "data")
+    validate = ["validate", "--data", "data", "--weights", "yolo11n.yaml", "--run", "run", "--set", "train.gpus=1"]
+    assert sightline(*validate, cwd=driver).returncode == 0
+    assert sightline("train", "--run", "run", cwd=driver).returncode == 1
+    [log] = (driver / "work").glob("*/attempts.json")
+    [attempt] = Attempts.model_validate_json(log.read_bytes()).attempts
+    assert attempt.ending != "finished"
+    assert attempt.energy_joules
+    assert attempt.energy_joules >= 1.0
+    assert attempt.energy_joules == int(attempt.energy_joules)
