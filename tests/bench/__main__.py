@@ -6,7 +6,7 @@
     make bench ARGS="--only bccd"               the whole pipeline on BCCD, and the rival (11 minutes a seed)
     make bench ARGS="--only training"           training under supervision, and the engine alone (20 minutes)
     make bench ARGS="--only resume"             killed trainings: equal at their end, seconds lost (6 minutes)
-    make bench ARGS="--only clock"              what it costs to measure where time goes, in steps (3 minutes)
+    make bench ARGS="--only clock"              what it costs to measure where time goes, in steps (a minute)
     make bench ARGS="--only quality"            the score of our loop and of the engine's, over three seeds (6 minutes)
     make bench ARGS="--only gpu"                training on GPUs; skipped where there is none
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)

@@ -105,7 +105,7 @@ def clock(result: dict[str, Any]) -> Iterator[Table | str]:
         *(f"{result['ratio']:.3f}", f"{1e6 * result['border_seconds']:.1f} us", f"{100 * result['share']:.3f} %"),
     )
     yield table
-    yield f"yolo11n, medians of {result['steps']} steps of each kind in turn; a step has {result['borders']} borders"
+    yield f"yolo11n, lower quartiles of {result['steps']} steps of each in turn; a step has {result['borders']} borders"
 
 
 def quality(result: dict[str, Any]) -> Iterator[Table | str]:

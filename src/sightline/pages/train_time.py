@@ -10,7 +10,7 @@ from sightline.pages.formatting import counted, duration, hours
 
 NAMES: dict[Phase, str] = {
     "data": "waiting for images",
-    "transfer": "moving them to the device",
+    "transfer": "transfer",
     "compute": "computing",
     "validation": "validation",
     "checkpoint": "checkpoints",
