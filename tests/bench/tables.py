@@ -95,6 +95,19 @@ def resume(result: dict[str, Any]) -> Iterator[Table | str]:
         yield table
 
 
+def clock(result: dict[str, Any]) -> Iterator[Table | str]:
+    """Steps with and without the clock, and its borders by themselves."""
+    seconds = result["seconds"]
+    table = Table("a step", "without the clock", "with it", "ratio", "a border", "all of a step", box=None)
+    table.add_row(
+        f"{result['batch']} images at {result['image_size']} px, {result['device']}",
+        *(f"{1e3 * seconds[name]:.1f} ms" for name in ("without", "with")),
+        *(f"{result['ratio']:.3f}", f"{1e6 * result['border_seconds']:.1f} us", f"{100 * result['share']:.3f} %"),
+    )
+    yield table
+    yield f"yolo11n, lower quartiles of {result['steps']} steps of each in turn; a step has {result['borders']} borders"
+
+
 def quality(result: dict[str, Any]) -> Iterator[Table | str]:
     """Scores of our loop and of the engine's, by seed."""
     seeds = [f"seed {seed}" for seed in result["seeds"]]

@@ -117,7 +117,7 @@ def facts(trainer: Any) -> dict[str, Any]:
     epochs = loop.Epochs(trainer)
     rates = []
     for count in (0, epochs.warmup):
-        loop._warm_up(epochs, count, 0)
+        optimizer.warm_up(epochs, count, 0)
         rates.append({_name(group): group["lr"] for group in trainer.optimizer.param_groups})
         rates[-1]["momentum"] = trainer.optimizer.param_groups[0].get("momentum")
     torch.manual_seed(0)

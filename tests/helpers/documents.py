@@ -38,8 +38,10 @@ from sightline.documents import (
     RuleResult,
     Sample,
     SampleDocument,
+    Seconds,
     SizeScores,
     SplitCounts,
+    Time,
     TrainDocument,
     ValidateDocument,
     Weights,
@@ -169,6 +171,7 @@ def train(epochs: int = 40) -> TrainDocument:
             ended_at=(TRAINED + timedelta(seconds=21.5 * number)).isoformat(timespec="milliseconds"),
             images_per_second=40.0 + noise.uniform(-1, 1),
             memory_bytes=1_200_000_000 + 1_000_000 * number,
+            spent=Seconds(data=1.5, transfer=0.2, compute=15.8, validation=3.0, checkpoint=0.6, other=0.4),
         )
 
     history = [epoch(number) for number in range(1, epochs + 1)]
@@ -215,6 +218,25 @@ def train(epochs: int = 40) -> TrainDocument:
         engine="ultralytics 8.4.190",
         packages={"torch": "2.13.0", "ultralytics-opencv-headless": "8.4.190"},
         hardware=Hardware(machine="Linux x86_64", cpu_count=16, memory_bytes=128 * 2**30, gpus=["NVIDIA H100"] * 2),
+        time=Time(
+            spent=Seconds(data=60, transfer=8, compute=632, validation=120, checkpoint=24, other=16),
+            outside_seconds=44.4,
+            lost_seconds=12.0,
+            judged_epochs=epochs - 2,
+            shares={
+                "data": 0.0698,
+                "transfer": 0.0093,
+                "compute": 0.7349,
+                "validation": 0.1395,
+                "checkpoint": 0.0279,
+                "other": 0.0186,
+            },
+            bound="compute",
+            reason="computing took 73% of the epochs, and nothing else is over its limit",
+            advice="Take a faster card or more of them (train.gpus).",
+            attempts_gpu_seconds=1832.8,
+            energy_joules=812_000.0,
+        ),
         preflight=Preflight(
             seconds=1.4,
             ranks=2,

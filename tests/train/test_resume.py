@@ -110,11 +110,19 @@ def test_a_training_killed_and_resumed_has_the_same_weights_as_one_that_was_not(
     first.send_signal(signal.SIGKILL)
     first.communicate()
     done(sightline(tmp_path, "train", "--run", "killed/run"))
-    attempts = read(TrainDocument, tmp_path / "killed" / "run" / "train").attempts
+    document = read(TrainDocument, tmp_path / "killed" / "run" / "train")
+    attempts = document.attempts
     assert [(attempt.ending, attempt.epochs) for attempt in attempts] in (
         [("killed", 1), ("finished", 3)],
         [("killed", 2), ("finished", 3)],
     )
     assert attempts[1].resumed_from == attempts[0].epochs
+    for epoch in document.history:  # of both attempts
+        assert epoch.spent.total == pytest.approx(epoch.seconds, rel=0.03, abs=0.02)
+    took = document.time
+    assert took.spent.total == pytest.approx(sum(epoch.seconds for epoch in document.history), rel=0.03)
+    assert took.lost_seconds == pytest.approx(sum(attempt.seconds_lost for attempt in attempts), abs=0.01)
+    accounted = took.spent.total + took.lost_seconds + took.outside_seconds
+    assert accounted == pytest.approx(sum(attempt.seconds for attempt in attempts), abs=0.01)
     assert result(tmp_path / "killed" / "run") == result(tmp_path / "whole" / "run")
     assert not list(kept.iterdir())  # nothing is left once it has succeeded

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.config import single_image_batch
 from sightline.datasets.synthetic import draw
-from sightline.documents import Epoch, TrainDocument, read
+from sightline.documents import Epoch, Seconds, TrainDocument, read
 from sightline.train import divergence, history
 from sightline.train.engine.trainer import unfit
 
@@ -20,7 +20,13 @@ pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
 OPTIONS = [text for value in SMALL for text in ("--set", value)]
 
-MEASURED = {"ended_at": "2026-11-21T08:00:00.000+00:00", "images_per_second": 40.0, "memory_bytes": 1 << 30}
+SPENT = {"data": 1.0, "transfer": 0.0, "compute": 6.0, "validation": 1.0, "checkpoint": 0.4, "other": 0.1}
+MEASURED = {
+    "ended_at": "2026-11-21T08:00:00.000+00:00",
+    "images_per_second": 40.0,
+    "memory_bytes": 1 << 30,
+    "spent": Seconds(**SPENT),
+}
 
 
 def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Path) -> None:
@@ -194,6 +200,7 @@ def test_rows_of_the_engine_become_epochs_with_what_they_took() -> None:
     first, second = history.epochs(rows, [history.Measured(**MEASURED)] * 2)
     assert (first.epoch, first.seconds, first.map50, first.val_box_loss) == (1, 10.5, 0.3, None)
     assert (second.epoch, second.seconds, second.val_box_loss, second.images_per_second) == (2, 8.5, 2.1, 40.0)
+    assert second.spent.total == pytest.approx(second.seconds)
 
 
 @pytest.mark.slow

@@ -91,7 +91,12 @@ def train(
         )
     best = document.best
     print_document(
-        document, as_json, [f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}"]
+        document,
+        as_json,
+        [
+            f"best epoch {best.epoch}: val mAP50 {best.map50:.3f}, mAP50-95 {best.map50_95:.3f}",
+            f"{document.time.verdict}. {document.time.advice}",
+        ],
     )
 
 

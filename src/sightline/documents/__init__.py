@@ -79,6 +79,7 @@ from sightline.documents.train import (
     Preflight,
     TrainDocument,
 )
+from sightline.documents.train_time import Bound, Phase, Seconds, Time
 from sightline.documents.validate import (
     JudgedStatus,
     Unchanged,
@@ -102,6 +103,7 @@ __all__ = [
     "AttemptSettings",
     "Backgrounds",
     "BestEpoch",
+    "Bound",
     "Chosen",
     "ClassScores",
     "ComputeType",
@@ -126,6 +128,7 @@ __all__ = [
     "OptimizerUsed",
     "Parity",
     "Part",
+    "Phase",
     "PinnedArchitecture",
     "PinnedWeights",
     "Precision",
@@ -137,6 +140,7 @@ __all__ = [
     "RuleResult",
     "Sample",
     "SampleDocument",
+    "Seconds",
     "Sha256",
     "SizeScores",
     "Split",
@@ -150,6 +154,7 @@ __all__ = [
     "SummaryExport",
     "SummaryRegister",
     "SummaryTrain",
+    "Time",
     "TrainDocument",
     "Unchanged",
     "UnreadPicture",

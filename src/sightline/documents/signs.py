@@ -77,6 +77,7 @@ class Running(Part):
     changed: list[str]
     resumed_from: int
     pulse: Pulse | None = None  # the newest
+    energy_joules: float | None = None  # so far, of the cards that train
 
 
 class Attempts(Part):

@@ -9,6 +9,7 @@ from pydantic import Field
 from sightline.config import Cache, TrainConfig
 from sightline.documents.base import Document, Part, Sha256
 from sightline.documents.precision import Precision
+from sightline.documents.train_time import Seconds, Time
 
 Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follows from each
     "finished",
@@ -53,6 +54,7 @@ class Epoch(Part):
     memory_bytes: int = Field(
         description="Most that the first process had used by then: of its GPU as torch reserves it, on CPUs resident."
     )
+    spent: Seconds = Field(description="Where `seconds` went.")
 
 
 class AttemptSettings(Part):
@@ -82,6 +84,9 @@ class Attempt(Part):
     resumed_from: int = Field(0, description="Finished epochs that it began with.")
     epochs: int = Field(0, description="Finished epochs in checkpoints when it had ended.")
     seconds_lost: float = Field(0.0, description="Work after the last checkpoint.")
+    energy_joules: float | None = Field(
+        None, description="Of the cards that trained, by their own counters; null if one has none, and on CPUs."
+    )
 
 
 class BestEpoch(Part):
@@ -164,6 +169,7 @@ class TrainDocument(Document):
     engine: str = Field(description="Name and version of the training engine.")
     packages: dict[str, str]
     hardware: Hardware
+    time: Time
     preflight: Preflight | None = None
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")

@@ -21,7 +21,7 @@ from sightline.documents import (
     load,
 )
 from sightline.documents.cause import CauseKind
-from sightline.pages import attempts, error_analysis, run_cost
+from sightline.pages import attempts, error_analysis, run_cost, train_time
 from sightline.pages.environment import environment
 from sightline.pages.formatting import Headline, duration, size
 from sightline.pages.run_charts import score_charts, training_charts
@@ -76,6 +76,7 @@ def context(
         "charts": charts,
         "cost": run_cost.table(summary.cost) if summary.cost else None,
         "attempts": attempts.timeline(documents.train) if documents.train else None,
+        "time": train_time.table(documents.train) if documents.train else None,
         "confusion": _confusion(evaluated.confusion) if evaluated else [],
         "confusion_in_words": _in_words(evaluated.confusion) if evaluated else [],
         "errors": error_analysis.analyse(evaluated, folders["evaluate"]) if evaluated else None,

@@ -187,7 +187,7 @@ def history(document: TrainDocument | None) -> list[tuple[str, float, int, int]]
     points = []
     for epoch in document.history if document else ():
         moment = milliseconds(epoch.ended_at)
-        values = epoch.model_dump(exclude={"epoch", "seconds", "ended_at"}, exclude_none=True)
+        values = epoch.model_dump(exclude={"epoch", "seconds", "ended_at", "spent"}, exclude_none=True)
         points += [(f"train/{name}", value, moment, epoch.epoch) for name, value in values.items()]
     return points
 

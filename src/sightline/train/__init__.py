@@ -17,7 +17,7 @@ from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import default_store, sha256_file
-from sightline.train import divergence, nodes, preflight, work_folder
+from sightline.train import bottleneck, divergence, nodes, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT
@@ -153,6 +153,8 @@ def _train(
         _refuse([divergence.reason(config, what)])
     for name in (BEST, LAST):
         write_bytes(out / name, (folder / "weights" / name).read_bytes())
+    hardware, images = provenance.hardware(), {split: data.count(split) for split in preflight.LOADED}
+    case = bottleneck.Circumstances(config, settings, hardware.cpu_count, images)
     return TrainDocument(
         snapshot=snapshot,
         weights=weights.start,
@@ -169,7 +171,8 @@ def _train(
         checkpoint_sha256=sha256_file(out / BEST),
         last=LAST,
         packages=provenance.packages(),
-        hardware=provenance.hardware(),
+        hardware=hardware,
+        time=bottleneck.time(history, attempts, case),
         preflight=preflight.with_group(seen, folder),
         started_at=_started(history[0]),
         seconds=round(sum(attempt.seconds for attempt in attempts), 3),

@@ -51,10 +51,10 @@ class AttemptLog:
         self._write(Attempts(attempts=self.attempts, running=running))
         return running
 
-    def pulse(self, pulse: Pulse) -> None:
-        """Note signs of life of the attempt that is running."""
+    def pulse(self, pulse: Pulse, energy_joules: float | None = None) -> None:
+        """Note signs of life of the attempt that is running, and the energy that it took so far."""
         if self.log.running:
-            running = self.log.running.model_copy(update={"pulse": pulse})
+            running = self.log.running.model_copy(update={"pulse": pulse, "energy_joules": energy_joules})
             with contextlib.suppress(OSError, StorageError):  # a training does not end over its signs of life
                 self._write(Attempts(attempts=self.attempts, running=running))
 

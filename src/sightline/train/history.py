@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sightline.documents import Epoch, Part
+from sightline.documents import Epoch, Part, Seconds
 
 Row = Mapping[str, float | None]  # of the engine's table; null is not finite
 
@@ -15,6 +15,7 @@ class Measured(Part):
     ended_at: str  # ISO 8601, UTC, in milliseconds
     images_per_second: float
     memory_bytes: int
+    spent: Seconds
 
 
 def epochs(rows: Sequence[Row], measured: Sequence[Measured]) -> list[Epoch]:
@@ -37,7 +38,7 @@ def epochs(rows: Sequence[Row], measured: Sequence[Measured]) -> list[Epoch]:
                 recall=row.get("metrics/recall(B)") or 0.0,
                 map50=row.get("metrics/mAP50(B)") or 0.0,
                 map50_95=row.get("metrics/mAP50-95(B)") or 0.0,
-                **taken.model_dump(),
+                **dict(taken),
             )
         )
         before = time

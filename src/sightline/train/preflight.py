@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sightline.config import TrainConfig
-from sightline.documents import Preflight
+from sightline.documents import Preflight, Split
 from sightline.errors import DeviceError, SightlineError, StorageError
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
@@ -23,7 +23,7 @@ from sightline.train.disk_room import Room, by_disk, full_disks, tightest
 from sightline.train.engine.group_check import FILE
 
 CANNOT = "This machine cannot do this training:"
-LOADED = ("train", "val")  # the splits whose images a training loads
+LOADED: tuple[Split, ...] = ("train", "val")  # the splits whose images a training loads
 
 
 def check(

@@ -19,6 +19,7 @@ from sightline.train import checkpoints, divergence, endings, heartbeats, job, p
 from sightline.train.attempt_log import AttemptLog
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
+from sightline.train.energy import Meter
 from sightline.train.launch import Torchrun, free_port, launch
 from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
@@ -107,7 +108,7 @@ def _unseen(training: Training, running: Running) -> Attempt:
     end = pod_end.ended(running.pod)
     judgement = pulse.judge_unseen(running.pulse, pulse.take(), training.config, running.settings, end)
     seen = running.pulse.time if running.pulse else _began(running)
-    return _ended(training, running, judgement, None, seen - _began(running))
+    return _ended(training, running, judgement, None, seen - _began(running), running.energy_joules)
 
 
 def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Judgement]:
@@ -118,6 +119,8 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     running = log.begin(step.settings, step.changed, resume or 0)
     folder = training.work.folder / f"attempt-{running.number}"
     start, code = time.monotonic(), None
+    others: list[float | None] = []
+    meter = Meter(training.config.gpus, training.config.nodes)
     before = training.log.stat().st_size if training.log.exists() else 0
     try:
         port, address, environment = _meet(training, running.number, step.settings, resume)
@@ -133,7 +136,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
             environment,
             held=[training.work.lock.descriptor],
             patience=heartbeats.patience(),
-            on_tick=lambda pulse: _tick(training, log, pulse),
+            on_tick=lambda pulse: _tick(training, log, pulse, meter),
         )
         code = ended.exit_code
         printed = lines.own(training.log.read_bytes()[before:].decode(errors="replace"))
@@ -141,12 +144,15 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
     except PeerLost as error:
         judgement = Judgement("lost_peer", str(error))
     except BaseException as error:
-        _note_end(log, _ended(training, running, _interrupted(error), None, time.monotonic() - start), folder)
+        seconds = time.monotonic() - start
+        _note_end(log, _ended(training, running, _interrupted(error), None, seconds, meter.joules()), folder)
         raise
     if training.nodes:
         ends = training.nodes.collect(patience=REPORTS)
         judgement = by_all(judgement, ends, training.config, step.settings)
-    _note_end(log, _ended(training, running, judgement, code, time.monotonic() - start), folder)
+        others = [report.energy_joules for report in ends.reports.values()]
+    seconds = time.monotonic() - start
+    _note_end(log, _ended(training, running, judgement, code, seconds, meter.joules(others)), folder)
     _push(training, log)
     return folder, judgement
 
@@ -188,9 +194,9 @@ def _note_end(log: AttemptLog, attempt: Attempt, folder: Path) -> None:
             log.write()
 
 
-def _tick(training: Training, log: AttemptLog, pulse: Pulse) -> None:
+def _tick(training: Training, log: AttemptLog, pulse: Pulse, meter: Meter) -> None:
     """Note signs of life, push what is new, and see whether this supervisor may and can go on."""
-    log.pulse(pulse)
+    log.pulse(pulse, meter.joules())
     _push(training, log)
     if training.remote and training.remote.lost:
         raise training.remote.lost
@@ -207,7 +213,12 @@ def _push(training: Training, log: AttemptLog) -> None:
 
 
 def _ended(
-    training: Training, running: Running, judgement: Judgement, exit_code: int | None, seconds: float
+    training: Training,
+    running: Running,
+    judgement: Judgement,
+    exit_code: int | None,
+    seconds: float,
+    energy_joules: float | None,
 ) -> Attempt:
     """Return the record of an attempt that ended."""
     epochs = checkpoints.newest_epoch(training.checkpoints)
@@ -217,7 +228,7 @@ def _ended(
         kept = manifest.stat().st_mtime if epochs > running.resumed_from else 0.0
         lost = max(0.0, _began(running) + seconds - max(kept, _began(running)))
     return Attempt(
-        **running.model_dump(exclude={"pod", "pulse"}),
+        **running.model_dump(exclude={"pod", "pulse", "energy_joules"}),
         ending=judgement.ending,
         reason=judgement.reason,
         evidence=list(judgement.evidence),
@@ -225,6 +236,7 @@ def _ended(
         seconds=round(seconds, 3),
         epochs=epochs,
         seconds_lost=round(lost, 3),
+        energy_joules=energy_joules,
     )
 
 

@@ -14,6 +14,7 @@ from sightline.runtime.machine import size_text
 from sightline.snapshots import fetch
 from sightline.train import endings, job, nodes, preflight, starting, work_folder
 from sightline.train import key as training_key
+from sightline.train.energy import Meter
 from sightline.train.heartbeats import Patience
 from sightline.train.launch import Torchrun, launch
 from sightline.train.nodes import Follower, Limits, Node, identity
@@ -78,6 +79,7 @@ def take_part(
             log = work / "train.log"
             before = log.stat().st_size if log.exists() else 0
             environment = job.environment(config) | follower.environment()
+            meter = Meter(config.gpus)
 
             def tick(pulse: Pulse) -> None:
                 signs.note(pulse)
@@ -88,10 +90,10 @@ def take_part(
                 ended = launch(torchrun, log, environment, patience=PATIENCE, on_tick=tick, on_line=follower.lines.add)
             except PeerLost as error:
                 progress.notice(str(error))
-                return Report(exit_code=-15)
+                return Report(exit_code=-15, energy_joules=meter.joules())
             printed = log.read_bytes()[before:].decode(errors="replace")
             judgement = endings.judge(ended, folder, printed, config, settings)
-            return report(judgement, ended.exit_code)
+            return report(judgement, ended.exit_code, meter.joules())
 
         follower.run(attempt, signs.newest)
 

@@ -21,6 +21,7 @@ def rates(trainer: Any, optimizer: str, cosine: bool, plain: bool) -> dict[str, 
     from ultralytics.engine.trainer import BaseTrainer
 
     from sightline.train.engine import llrd, loop
+    from sightline.train.engine.optimizer import warm_up
 
     options = {"name": optimizer, "lr": 0.01, "momentum": 0.9, "decay": 0.0005, "iterations": 100}
     build = BaseTrainer.build_optimizer if plain else type(trainer).build_optimizer
@@ -41,7 +42,7 @@ def rates(trainer: Any, optimizer: str, cosine: bool, plain: bool) -> dict[str, 
                 entry["options"] = {key: value for key, value in group.items() if key not in kept}
 
     for count in (0, 1, epochs.warmup):
-        loop._warm_up(epochs, count, 0)
+        warm_up(epochs, count, 0)
         look()
     for _ in range(EPOCHS):
         trainer.optimizer.step()

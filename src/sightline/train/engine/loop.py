@@ -25,7 +25,7 @@ import numpy as np
 from sightline.runtime import progress
 from sightline.runtime.stage_frame import moment
 from sightline.train import checkpoints, history
-from sightline.train.engine import batches, finite, llrd, results, state
+from sightline.train.engine import batches, clock, finite, llrd, optimizer, results, state
 from sightline.train.engine.autocasting import computing
 from sightline.ultralytics_env import version
 
@@ -120,7 +120,7 @@ def train(trainer: Any) -> None:
         trainer._setup_ddp()
     trainer._setup_train()
     epochs = Epochs(trainer)
-    trainer.epoch_time = None
+    trainer.epoch_time, trainer.clock = None, clock.of_device(trainer.device)
     trainer.epoch_time_start = trainer.train_time_start = time.time()
     trainer.run_callbacks("on_train_start")
     if trainer.start_epoch and not epochs.finished:
@@ -151,7 +151,7 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
         trainer.scheduler.step()
     trainer._model_train()
     began, images = time.monotonic(), 0
-    for number, batch in enumerate(trainer.train_loader):
+    for number, batch in enumerate(trainer.clock.waited(trainer.train_loader)):
         _step(epochs, epoch, number, batch)
         images += len(batch["img"])
     finite.check(trainer, weights=True)
@@ -161,6 +161,7 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     trainer.lr = llrd.columns(trainer.optimizer)
     trainer.run_callbacks("on_train_epoch_end")
     per_second = images * max(trainer.world_size, 1) / (time.monotonic() - began)
+    trainer.clock.enter("validation")
     _validate(epochs, epoch)
     epochs.measured.append(_measured(trainer, per_second))
     trainer.epoch_time = time.time() - trainer.epoch_time_start
@@ -169,7 +170,9 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     if not trainer.stop and trainer.job.out_of_time():
         trainer.stop = epochs.cut_short = True
     trainer.stop = _agreed(trainer, trainer.stop)
+    trainer.clock.enter("checkpoint")
     epochs.keep(epoch)
+    trainer.clock.enter("other")
     trainer._clear_memory(0.5)
 
 
@@ -179,7 +182,10 @@ def _measured(trainer: Any, images_per_second: float) -> history.Measured:
 
     cuda = trainer.device.type == "cuda"
     memory = torch.cuda.max_memory_reserved() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return history.Measured(ended_at=moment(), images_per_second=round(images_per_second, 3), memory_bytes=memory)
+    spent = clock.of_group(trainer.clock.take(), trainer.world_size)
+    return history.Measured(
+        ended_at=moment(), images_per_second=round(images_per_second, 3), memory_bytes=memory, spent=spent
+    )
 
 
 def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> None:
@@ -188,7 +194,7 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
     trainer.run_callbacks("on_train_batch_start")
     count = number + epochs.batches * epoch
     if epochs.warmup and count <= epochs.warmup:
-        _warm_up(epochs, count, epoch)
+        optimizer.warm_up(epochs, count, epoch)
     images = len(batch["img"])
     items = _passes(trainer, batch)
     mean = trainer.tloss
@@ -196,21 +202,11 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
     if count - epochs.last_step >= trainer.accumulate:
         trainer.optimizer_step()
         epochs.last_step = count
+    trainer.clock.enter("other")
     if trainer.device.type == "cpu" or number % LOOK == LOOK - 1:
         finite.check(trainer, weights=False)
     trainer.beat.step(images)
     trainer.run_callbacks("on_train_batch_end")
-
-
-def _warm_up(epochs: Epochs, count: int, epoch: int) -> None:
-    """Set rates, momentum and accumulation for a batch of the warm-up, as the engine does."""
-    trainer, arguments, span = epochs.trainer, epochs.trainer.args, [0, epochs.warmup]
-    trainer.accumulate = max(1, int(np.interp(count, span, [1, epochs.accumulate]).round()))
-    for group in trainer.optimizer.param_groups:
-        low = arguments.warmup_bias_lr * group.get("layer_decay", 1.0) if group.get("param_group") == "bias" else 0.0
-        group["lr"] = float(np.interp(count, span, [low, group["initial_lr"] * trainer.lf(epoch)]))
-        if "momentum" in group:
-            group["momentum"] = float(np.interp(count, span, [arguments.warmup_momentum, arguments.momentum]))
 
 
 def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
@@ -231,7 +227,10 @@ def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
         apart = contextlib.nullcontext() if last or trainer.world_size < 2 else trainer.model.no_sync()
         with apart:
             with computing(unwrap_model(trainer.model), trainer.precision.used, trainer.device.type):
-                loss, items = trainer.model(trainer.preprocess_batch(part))
+                trainer.clock.enter("transfer")
+                moved = trainer.preprocess_batch(part)
+                trainer.clock.enter("compute")
+                loss, items = trainer.model(moved)
                 trainer.loss = loss.sum() * max(trainer.world_size, 1)
             trainer.scaler.scale(trainer.loss).backward()
         weighted = {name: value * share for name, value in items.items()} if len(parts) > 1 else items

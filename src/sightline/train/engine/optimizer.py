@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 
 def build(trainer: Any) -> Any:
     """Return the optimizer as the engine makes it (`_build_train_pipeline`); sets how many batches make up a step.
@@ -34,6 +36,20 @@ def build(trainer: Any) -> Any:
         for group in optimizer.param_groups:
             group["lr"] *= lowered
     return optimizer
+
+
+def warm_up(epochs: Any, count: int, epoch: int) -> None:
+    """Set rates, momentum and accumulation for a batch of the warm-up, as the engine does.
+
+    `epochs` is the loop's; `count` is the batch over all epochs, and `epoch` its epoch, both from 0.
+    """
+    trainer, arguments, span = epochs.trainer, epochs.trainer.args, [0, epochs.warmup]
+    trainer.accumulate = max(1, int(np.interp(count, span, [1, epochs.accumulate]).round()))
+    for group in trainer.optimizer.param_groups:
+        low = arguments.warmup_bias_lr * group.get("layer_decay", 1.0) if group.get("param_group") == "bias" else 0.0
+        group["lr"] = float(np.interp(count, span, [low, group["initial_lr"] * trainer.lf(epoch)]))
+        if "momentum" in group:
+            group["momentum"] = float(np.interp(count, span, [arguments.warmup_momentum, arguments.momentum]))
 
 
 def used(trainer: Any) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from sightline.train.nodes.messages import Report
 CONSEQUENCES: tuple[Ending, ...] = ("lost_peer", "hang", "unknown", "preempted")
 
 
-def report(judgement: Judgement, exit_code: int) -> Report:
+def report(judgement: Judgement, exit_code: int, energy_joules: float | None = None) -> Report:
     """Return what a node tells node 0 of its own end."""
     said = {"ending": judgement.ending, "reason": judgement.reason, "evidence": list(judgement.evidence)}
-    return Report(exit_code=exit_code, evidence=said)
+    return Report(exit_code=exit_code, evidence=said, energy_joules=energy_joules)
 
 
 def by_all(mine: Judgement, others: Collected, config: TrainConfig, settings: AttemptSettings) -> Judgement:

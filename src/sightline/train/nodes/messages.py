@@ -63,6 +63,7 @@ class Report(Part):
 
     exit_code: int  # of torchrun, negative for a signal
     evidence: dict[str, Any] = Field(default_factory=dict)  # the supervisor's own: exceptions, heartbeats, memory
+    energy_joules: float | None = None  # of its cards that trained
 
 
 class Reported(Part):
