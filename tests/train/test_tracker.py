@@ -30,7 +30,7 @@ from tests.helpers.servers import MlflowServer
 from tests.helpers.tcp_proxy import TcpProxy
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.server]
-SMALL = ["train.epochs=3", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0", "train.gpus=0"]
+SMALL = ["train.epochs=5", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0", "train.gpus=0"]
 Point = tuple[str, float, int, int]
 
 
@@ -43,11 +43,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     server.stop()
 
 
-def sightline(folder: Path, *arguments: str, address: str) -> subprocess.Popen[str]:
+def sightline(folder: Path, *arguments: str, address: str, work: str = "work") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "sightline", *arguments],
         cwd=folder,
-        env={**os.environ, "MLFLOW_TRACKING_URI": address, "SIGHTLINE_WORK": str(folder / "work")},
+        env={**os.environ, "MLFLOW_TRACKING_URI": address, "SIGHTLINE_WORK": str(folder / work)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -108,28 +108,32 @@ def of(history: list[Epoch]) -> list[Point]:
     return sorted(records.history(history))
 
 
+@pytest.mark.parametrize("work", ["work", pytest.param("another machine", marks=pytest.mark.slow)])
 def test_each_point_is_there_once_after_a_server_that_was_killed_and_a_training_that_was(
-    tmp_path: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, work: str
 ) -> None:
+    if work != "work":  # which has no more of it than was pushed
+        monkeypatch.setenv("SIGHTLINE_STORE", f"s3://{request.getfixturevalue('s3')}/lab")
+        monkeypatch.setenv("SIGHTLINE_RUN_ID", "run")
     validated(tmp_path, server.address)
     first = sightline(tmp_path, "train", "--run", "run", address=server.address)
     seen = until(lambda: [found for run in runs(server.address) if (found := points(server.address, run))], first)
     assert first.poll() is None, "the points are there while it trains"
-    assert {step for _, _, _, step in seen[0]} <= {1, 2}
+    assert {step for _, _, _, step in seen[0]} <= {1, 2, 3, 4}
     server.stop()
     before = kept(tmp_path)
     until(lambda: kept(tmp_path) > before, first)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    second = sightline(tmp_path, "train", "--run", "run", address=server.address)
+    second = sightline(tmp_path, "train", "--run", "run", address=server.address, work=work)
     server.start()
     done(second)
     document = read(TrainDocument, tmp_path / "run" / "train")
     assert [attempt.ending for attempt in document.attempts] == ["killed", "finished"]
     [run] = runs(server.address)
     assert points(server.address, run) == of(document.history)
-    assert len(document.history) == 3
-    assert (run.info.status, run.info.run_name, run.data.params["train.epochs"]) == ("RUNNING", "run", "3")
+    assert len(document.history) == 5
+    assert (run.info.status, run.info.run_name, run.data.params["train.epochs"]) == ("RUNNING", "run", "5")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     folders = {stage: tmp_path / "run" / stage for stage in ("validate", "train")}
     assert report.run(run_id="run", folders=folders, out=tmp_path / "run" / "report").run_id == run.info.run_id
