@@ -134,6 +134,7 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
                 results=shared,
                 node=node,
                 launcher=launcher,
+                recorded=stage.tracked(this.run, this.run_id),
             )
         assert shared.record
         this.hand_on(shared.record, checkpoint.path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import threading
+from collections.abc import Iterator
 
 EXPERIMENT = {
     "experiment_id": "7",
@@ -70,3 +73,18 @@ class NotQuiteMlflow(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+@contextlib.contextmanager
+def not_quite_mlflow(mode: str) -> Iterator[str]:
+    """Run such a server, and give its address."""
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), NotQuiteMlflow)
+    serving.daemon_threads = True
+    serving.mode, serving.released = mode, threading.Event()
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{serving.server_port}"
+    finally:
+        serving.released.set()
+        serving.shutdown()
+        serving.server_close()

@@ -18,7 +18,7 @@ from tests.helpers.built_images import BuiltImages
 TASKS = executors(pipeline_file().read_text(encoding="utf-8"))
 
 # What only an embedded database needs: containers reach it through a server.
-EMBEDDED = {"sqlalchemy", "alembic"}
+EMBEDDED, CLIENTS = {"sqlalchemy", "alembic"}, ("data", "train")
 # Beside what the modules name: what MLflow, the engine and KFP load when a stage runs.
 MORE = {"data": {"mlflow.onnx", "mlflow.artifacts"}, "train": {"torch.distributed.run"}, "infer": set()}
 EXECUTOR = "kfp.dsl.executor_main"
@@ -56,7 +56,7 @@ def imported(statements: Iterable[ast.stmt]) -> set[str]:
 
 def check(built_images: BuiltImages, image: str, names: set[str]) -> None:
     failed = built_images.python(image, IMPORT.format(names=sorted(names | {EXECUTOR, "sightline.tasks"})))
-    assert {name: why for name, why in failed.items() if not (image == "data" and name in EMBEDDED)} == {}
+    assert {name: why for name, why in failed.items() if not (image in CLIENTS and name in EMBEDDED)} == {}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from sightline import report
+from sightline.config.assignments import apply
 from sightline.config.presets import quickstart
 from sightline.documents import ErrorReport, SummaryDocument, Unchanged, ValidateDocument, read
 from sightline.errors import StageInputError, StorageError
 from sightline.run_store import RunStore, pack
 from sightline.runtime.stage_frame import NAMES
 from sightline.storage import open_store
+from sightline.train.tracker import tracked, tracking
+from tests.helpers.documents import train
 from tests.helpers.left_in_store import leave
 from tests.helpers.page import Page
 from tests.helpers.s3_server import S3Server
@@ -257,6 +260,31 @@ def test_a_run_that_never_reached_report_has_one_mlflow_run_that_says_why(
     lost = finish(run, tmp_path)
     assert end(lost) == ("failed", "register", "lost")
     assert {each.info.status for each in recorded(mlflow_server, "lost runs")} == {"FAILED"}
+
+
+def test_a_run_that_train_opened_gets_all_that_one_opened_at_the_end_has(
+    run: RunStore, tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    config = apply(quickstart(), {"register.experiment": "lost in training"})
+    leave(run, tmp_path / "made", ["validate"], config=config)
+    begun = tracked(run, "r1")
+    with tracking(begun, config.train) as tracker:
+        assert tracker
+        tracker.offer(train().history[:3])
+    [opened] = recorded(mlflow_server, "lost in training")
+    assert (opened.info.status, opened.info.run_name) == ("RUNNING", "r1")
+    run.fail(error("train", "train", "out of memory"))
+    finish(run, tmp_path, name="tonight's run")
+    [only] = recorded(mlflow_server, "lost in training")
+    assert only.info.run_id == opened.info.run_id
+    assert (only.info.status, only.info.run_name) == ("FAILED", "tonight's run")
+    assert only.data.params["train.epochs"] == "20"
+    mlflow = MlflowClient(mlflow_server)
+    assert [item.path for item in mlflow.list_artifacts(only.info.run_id, "documents")] == ["documents/validate.json"]
+    assert [point.step for point in mlflow.get_metric_history(only.info.run_id, "train/map50")] == [1, 2, 3]
 
 
 def test_a_refused_run_is_recorded_as_rejected_and_a_terminated_one_as_killed(

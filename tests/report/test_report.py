@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 
 from sightline import report
+from sightline.config.presets import quickstart
 from sightline.documents import ErrorReport, StageOutcome, SummaryDocument, read
 from sightline.errors import TrackingError
 from sightline.tracking import address
-from tests.helpers.documents import write_run
+from sightline.tracking.records import PipelineRun
+from sightline.train.tracker import tracking
+from tests.helpers.documents import train, write_run
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -97,6 +100,25 @@ def test_a_run_that_failed_after_its_report_reads_so_in_mlflow(
     from mlflow.artifacts import load_dict
 
     assert load_dict(f"runs:/{document.run_id}/summary.json")["error"]["message"] == "out of memory"
+
+
+def test_a_run_that_failed_while_it_trained_reads_so_in_mlflow(
+    tmp_path: Path, mlflow_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
+    folders = write_run(tmp_path, stages=["validate"])
+    begun = PipelineRun("stopped in train", "stopped in train", "2026-11-21T07:59:58+00:00", quickstart())
+    with tracking(begun, begun.config.train) as tracker:
+        assert tracker
+        tracker.offer(train().history[:2])
+    stages = [StageOutcome(name="train", seconds=9.0, status="failed")]
+    error = ErrorReport(stage="train", kind="train", message="out of memory", exit_code=1)
+    report.conclude(run_id=begun.run_id, folders=folders, out=tmp_path, stages=stages, error=error)
+    mlflow = client(mlflow_server)
+    experiment = mlflow.get_experiment_by_name("sightline").experiment_id
+    [run] = mlflow.search_runs([experiment], "tags.`sightline.run_id` = 'stopped in train'")
+    assert (run.info.status, run.data.tags["sightline.status"]) == ("FAILED", "failed")
+    assert [point.step for point in mlflow.get_metric_history(run.info.run_id, "train/map50")] == [1, 2]
 
 
 def test_rendering_does_not_load_mlflow() -> None:

@@ -89,6 +89,18 @@ def test_a_new_machine_gets_the_newest_two_the_best_and_the_attempts(store: Stor
     assert [key.rpartition("/")[2] for key, _ in store.list()] == ["beat-000002.json", "lease-000002.json"]
 
 
+def test_a_checkpoint_is_kept_once_it_is_where_another_machine_would_go_on_from(store: Store, tmp_path: Path) -> None:
+    """Until then its epoch may be trained a second time, with other times, and is not on record anywhere."""
+    work = tmp_path / "work"
+    with remote(store, work) as one:
+        first = checkpoint(work, 1)
+        assert one.kept(first) is None
+        push(one, 1)
+        assert one.kept(checkpoint(work, 2)) == first.read_bytes()
+    alone = Remote(store, TRAINING, work, run="monday", name="a run that may not write", timing=QUICK)
+    assert alone.kept(first) == first.read_bytes()
+
+
 def test_the_best_is_pushed_even_if_it_was_passed_over(store: Store, tmp_path: Path) -> None:
     with remote(store, tmp_path / "work") as one:
         push(one, 1)

@@ -68,6 +68,7 @@ def train(
     sightline train --run runs/mine --set train.nodes=2 --node-rank 0 --master-addr 10.0.0.7
     """
     from sightline import train as stage
+    from sightline.tracking.records import PipelineRun
     from sightline.train import nodes
     from sightline.train.take_part import take_part
 
@@ -79,6 +80,7 @@ def train(
         take_part(snapshot=checked.snapshot, config=config.train, weights=weights, code=code, node=node)
         print_lines([f"node {node.rank} took part to the end; node 0 has the result"])
         return
+    name = run.resolve().name
     with progress_display(as_json, run):
         document = stage.run(
             snapshot=checked.snapshot,
@@ -88,6 +90,7 @@ def train(
             out=run / "train",
             resume=resume == AUTO,
             node=node,
+            recorded=PipelineRun(name, name, checked.started_at, config),
         )
     best = document.best
     print_document(

@@ -80,7 +80,8 @@ def _record(
             name=result.name or result.run_id,
             experiment=config.experiment,
             started_at=result.started_at,
-            parameters=records.parameters(documents),
+            parameters=records.parameters(documents.config),
+            epochs=documents.train.history if documents.train else (),
         )
         html = run_page.render(result, folders, place)
         write_text(out / PAGE, html)

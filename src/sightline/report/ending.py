@@ -44,9 +44,9 @@ def conclude(
 
     `cause` is why a run on a cluster failed, and `cost` what it took. `finished_at`, ISO 8601, is now by default. An
     accepted run that ended without a model version and without an error counts as failed, unless its report found
-    tracking switched off. A run that failed after its report is marked as failed in MLflow too; with `open_record` one
-    that failed earlier is put on record there. A store or tracking server that does not answer is named, and stops
-    nothing.
+    tracking switched off. A run that failed after it had an MLflow run is marked as failed there too; with
+    `open_record` one that failed earlier is put on record. A store or tracking server that does not answer is named,
+    and stops nothing.
     """
     result = summary.summarise(
         run_id=run_id, name=name, folders=folders, started_at=started_at, stages=stages, error=error
@@ -67,7 +67,8 @@ def conclude(
                 retrain.remember(validated, result, run.store)
         except SightlineError as problem:
             progress.notice(f"the summary could not be put into the store: {problem}")
-    begun = any(stage.name == "report" and stage.status in ("done", "failed") for stage in stages)
+    recording = ("train", "report") if address.server_uri() else ("report",)  # train sends its epochs to a server
+    begun = any(stage.name in recording and stage.status in ("done", "failed") for stage in stages)
     news = (result.error and (begun or open_record)) or cost
     if news and (uri := _tracking_uri(out, elsewhere=open_record)):
         records.record_end(result, folders, html, uri, open_record=open_record)

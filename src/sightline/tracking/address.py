@@ -61,6 +61,15 @@ def connection(uri: str) -> str:
     return served if served and database(uri) else uri
 
 
+def server_uri() -> str | None:
+    """Return the tracking address if a server is there, which any client can write to while a run goes on.
+
+    None for a database, which only the whole of MLflow opens, and where tracking is off.
+    """
+    uri = tracking_uri()
+    return uri if uri and scheme(connection(uri)) in REMOTE else None
+
+
 def registry_uri(tracking: str) -> str | None:
     """Return `MLFLOW_REGISTRY_URI`, or None where the tracking server is the model registry too."""
     uri = os.environ.get(REGISTRY)

@@ -6,22 +6,34 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sightline.config import RegisterConfig
+from sightline.config import RegisterConfig, RunConfig
 from sightline.config.assignments import flat
-from sightline.documents import Document, Documents, EvaluateDocument, SummaryDocument, TrainDocument, load
+from sightline.documents import Document, Documents, Epoch, EvaluateDocument, SummaryDocument, load
 from sightline.errors import ConfigError, TrackingError
 from sightline.tracking.address import RUN_TAG, Place, database, redact
 from sightline.tracking.server import client
 
 KEY_TAG = "sightline.run_key"  # the run's id as hexadecimal digits: what a filter can carry whatever the id holds
+NUMBER_TAG = "sightline.record"  # which of the MLflow runs of one pipeline run this is, from 1
 CAUSE = "cause"  # tag of a run that failed on a cluster
+LEARNING_RATE = "train/learning_rate"  # which every epoch has
+Point = tuple[str, float, int, int]  # name, value, milliseconds since 1970, step
 BATCH = 1000  # MLflow's own limit of metrics in one request
 NAME_LENGTH, VALUE_LENGTH = 250, 6000  # of a run's name and of a parameter, in MLflow's database
+
+
+class PipelineRun(NamedTuple):
+    """What a stage before the report knows of its run, to find or open the MLflow run that the report will find."""
+
+    run_id: str
+    name: str
+    started_at: str  # ISO 8601: when validate began
+    config: RunConfig
 
 
 def find(mlflow: Any, run_id: str, experiment: str) -> str | None:
@@ -31,14 +43,25 @@ def find(mlflow: Any, run_id: str, experiment: str) -> str | None:
 
 
 def place(
-    mlflow: Any, run_id: str, *, uri: str, name: str, experiment: str, started_at: str, parameters: Mapping[str, str]
+    mlflow: Any,
+    run_id: str,
+    *,
+    uri: str,
+    name: str,
+    experiment: str,
+    started_at: str,
+    parameters: Mapping[str, str],
+    epochs: Sequence[Epoch] = (),
 ) -> Place:
     """Find the MLflow run of a pipeline run, or open it.
 
-    `run_id` is the identity, `name` a label, `uri` the address that the run is recorded under.
+    `run_id` is the identity, `name` a label, `uri` the address that the run is recorded under. A run that has its id
+    for a name, since whoever opened it knew no other, gets `name`.
 
-    A run that recorded other parameters, of an earlier attempt with other settings, is left alone: MLflow never
-    changes a parameter. `MLFLOW_RUN_ID` names a run that something else, such as a KFP plug-in, opened for us.
+    MLflow never changes a parameter and deletes no point. So a run that recorded other parameters, of an earlier
+    attempt with other settings, is left alone, and so is one with epochs that are not among `epochs` with the very same
+    times, as of a training that was done again from the start. `MLFLOW_RUN_ID` names a run that something else, such as
+    a KFP plug-in, opened for us.
 
     Raises TrackingError.
     """
@@ -46,22 +69,35 @@ def place(
         run = mlflow.get_run(given)
         mlflow.set_tag(given, RUN_TAG, run_id)
         return Place(redact(uri), mlflow.get_experiment(run.info.experiment_id).name, given)
-    for run in _found(mlflow, run_id, experiment):
-        if all(parameters.get(key, value) == value for key, value in run.data.params.items()):
+    found = _found(mlflow, run_id, experiment)
+    for run in found:
+        same = all(parameters.get(key, value) == value for key, value in run.data.params.items())
+        if same and _among(mlflow, run.info.run_id, epochs):
+            if run.info.run_name == run_id != name:
+                mlflow.update_run(run.info.run_id, name=name[:NAME_LENGTH])
             return Place(redact(uri), experiment, run.info.run_id)
     run = mlflow.create_run(
         _experiment(mlflow, uri, experiment),
         start_time=milliseconds(started_at),
-        tags={RUN_TAG: run_id, KEY_TAG: _key(run_id)},
+        tags={RUN_TAG: run_id, KEY_TAG: _key(run_id), NUMBER_TAG: str(len(found) + 1)},
         run_name=name[:NAME_LENGTH],
     )
     return Place(redact(uri), experiment, run.info.run_id)
 
 
 def _found(mlflow: Any, run_id: str, experiment: str) -> list[Any]:
-    """Return the MLflow runs of a pipeline run, the latest first."""
+    """Return the MLflow runs of a pipeline run, the latest first: all may have the same start."""
     known = mlflow.get_experiment_by_name(experiment)
-    return list(mlflow.search_runs([known.experiment_id], f"tags.`{KEY_TAG}` = '{_key(run_id)}'")) if known else []
+    found = mlflow.search_runs([known.experiment_id], f"tags.`{KEY_TAG}` = '{_key(run_id)}'") if known else []
+    return sorted(found, key=lambda run: int(run.data.tags.get(NUMBER_TAG, 1)), reverse=True)
+
+
+def _among(mlflow: Any, mlflow_run: str, epochs: Sequence[Epoch]) -> bool:
+    """Return whether the epochs that a run has on record are some of these; without these, nothing is compared."""
+    if not epochs:
+        return True
+    recorded = {(point.step, point.timestamp) for point in mlflow.get_metric_history(mlflow_run, LEARNING_RATE)}
+    return recorded <= {(epoch.epoch, milliseconds(epoch.ended_at)) for epoch in epochs}
 
 
 def _key(run_id: str) -> str:
@@ -89,27 +125,38 @@ def _experiment(mlflow: Any, uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
-def parameters(documents: Documents) -> dict[str, str]:
+def parameters(config: RunConfig | None) -> dict[str, str]:
     """Return the configuration as MLflow keeps it: text by dotted key, without what is null."""
-    values = flat(documents.config) if documents.config else {}
+    values = flat(config) if config else {}
     # `preset` has no dot and is a pipeline input too; a KFP plug-in may have logged it under that name already.
     return {key: str(value)[:VALUE_LENGTH] for key, value in values.items() if "." in key and value is not None}
 
 
 def record(mlflow: Any, run: Place, documents: Documents, folders: Mapping[str, Path]) -> None:
     """Log parameters, metrics and documents; recording the same again changes nothing. Raises TrackingError."""
-    from mlflow.entities import Metric, Param, RunTag
-
-    points = history(documents.train) + scores_at(documents.evaluate)
-    mlflow.log_batch(run.run_id, params=[Param(*item) for item in parameters(documents).items()])
     if documents.config:
-        mlflow.log_batch(run.run_id, tags=[RunTag("sightline.preset", documents.config.preset)])
-    for start in range(0, len(points), BATCH):
-        mlflow.log_batch(run.run_id, metrics=[Metric(*point) for point in points[start : start + BATCH]])
+        describe(mlflow, run, documents.config.preset, parameters(documents.config))
+    send(mlflow, run, history(documents.train.history if documents.train else ()) + scores_at(documents.evaluate))
     for name, document in vars(documents).items():
         if isinstance(document, Document):
             folder = folders["validate" if name == "data" else name]
             mlflow.log_artifact(run.run_id, str(folder / document.file_name()), "documents")
+
+
+def describe(mlflow: Any, run: Place, preset: str, values: Mapping[str, str]) -> None:
+    """Log a run's configuration. Raises TrackingError."""
+    from mlflow.entities import Param, RunTag
+
+    tags = [RunTag("sightline.preset", preset)]
+    mlflow.log_batch(run.run_id, params=[Param(*item) for item in values.items()], tags=tags)
+
+
+def send(mlflow: Any, run: Place, points: Sequence[Point]) -> None:
+    """Log points; the server drops those that it has. Raises TrackingError."""
+    from mlflow.entities import Metric
+
+    for start in range(0, len(points), BATCH):
+        mlflow.log_batch(run.run_id, metrics=[Metric(*point) for point in points[start : start + BATCH]])
 
 
 def conclude(mlflow: Any, mlflow_run: str, summary: SummaryDocument, page: str) -> None:
@@ -144,14 +191,15 @@ def record_end(
 ) -> None:
     """Write how a run ended into its MLflow run, if one was opened; an outage or a wrong setting is printed, no more.
 
-    With `open_record` a run that failed before it had an MLflow run gets one, with what its stages left.
+    With `open_record` a run that failed before its report gets one, with what its stages left.
     """
     documents = load(folders)
     experiment = (documents.config.register_ if documents.config else RegisterConfig()).experiment
     try:
         with client(uri) as mlflow:
             found = find(mlflow, result.run_id, experiment)
-            if found is None and open_record and result.error:
+            # Train may have opened it, with its epochs alone.
+            if open_record and result.error and (found is None or documents.report is None):
                 opened = place(
                     mlflow,
                     result.run_id,
@@ -159,7 +207,8 @@ def record_end(
                     name=result.name or result.run_id,
                     experiment=experiment,
                     started_at=result.started_at,
-                    parameters=parameters(documents),
+                    parameters=parameters(documents.config),
+                    epochs=documents.train.history if documents.train else (),
                 )
                 record(mlflow, opened, documents, folders)
                 found = opened.run_id
@@ -182,17 +231,17 @@ def milliseconds(moment: str) -> int:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
-def history(document: TrainDocument | None) -> list[tuple[str, float, int, int]]:
-    """Return (name, value, milliseconds, epoch) of every epoch, at the time when it ended."""
-    points = []
-    for epoch in document.history if document else ():
+def history(epochs: Sequence[Epoch]) -> list[Point]:
+    """Return the points of epochs, at the time when each ended: the same, whoever sends them and however often."""
+    points: list[Point] = []
+    for epoch in epochs:
         moment = milliseconds(epoch.ended_at)
         values = epoch.model_dump(exclude={"epoch", "seconds", "ended_at", "spent"}, exclude_none=True)
         points += [(f"train/{name}", value, moment, epoch.epoch) for name, value in values.items()]
     return points
 
 
-def took(summary: SummaryDocument) -> list[tuple[str, float, int, int]]:
+def took(summary: SummaryDocument) -> list[Point]:
     """Return (name, value, milliseconds, 0) of what a run on a cluster took, as far as that is known."""
     if summary.cost is None:
         return []
@@ -201,7 +250,7 @@ def took(summary: SummaryDocument) -> list[tuple[str, float, int, int]]:
     return [(name, value, moment, 0) for name, value in values.items() if value is not None]
 
 
-def scores_at(document: EvaluateDocument | None) -> list[tuple[str, float, int, int]]:
+def scores_at(document: EvaluateDocument | None) -> list[Point]:
     """Return (name, value, milliseconds, 0) of every published score."""
     if document is None:
         return []

@@ -103,11 +103,12 @@ def read(uri: str, variable: str = TRACKING) -> str | None:
 def client(uri: str, stage: str = "report") -> Iterator[Any]:
     """Yield an MLflow client of `uri`; refusals and outages inside the block become a TrackingError.
 
-    Long waits are reported as progress of `stage`. Raises ConfigError for a switch that is neither on nor off.
+    Long waits are reported as progress of `stage`, but for train, in which nothing waits for MLflow. Raises ConfigError
+    for a switch that is neither on nor off.
     """
     if wrong := switch_problem():
         raise ConfigError(wrong)
-    again = "" if stage in ("validate", "runs") else " Nothing is lost: run this stage again."
+    again = "" if stage in ("validate", "train", "runs") else " Nothing is lost: run this stage again."
     registry = registry_uri(uri) if stage in ("validate", "register") else None
     addresses = ((connection(uri), TRACKING), (registry, REGISTRY))
     for address, variable in addresses:
@@ -128,7 +129,7 @@ def client(uri: str, stage: str = "report") -> Iterator[Any]:
         from sqlalchemy.exc import SQLAlchemyError
 
         failures += (SQLAlchemyError, CommandError)
-    with waiting(uri, stage):
+    with contextlib.nullcontext() if stage == "train" else waiting(uri, stage):
         for address, variable in addresses:
             if address and scheme(address) in REMOTE and (why := read(address, variable)):
                 raise TrackingError(f"MLflow at {redact(address)} cannot be used: {why}.{again}")

@@ -17,6 +17,7 @@ from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import default_store, sha256_file
+from sightline.tracking.records import PipelineRun
 from sightline.train import bottleneck, divergence, nodes, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
@@ -24,8 +25,10 @@ from sightline.train.job import RESULT
 from sightline.train.remote import Remote, remote_for
 from sightline.train.starting import fetch_start
 from sightline.train.supervisor import Training, supervise
+from sightline.train.tracker import Tracker, tracked, tracking
 from sightline.train.work_folder import START, WorkFolder
 
+__all__ = ["BEST", "LAST", "LOG", "key", "run", "tracked"]
 BEST, LAST, LOG = "best.pt", "last.pt", "train.log"
 
 
@@ -52,6 +55,7 @@ def run(
     results: Results | None = None,
     node: nodes.Node | None = None,
     launcher: Ranks | None = None,
+    recorded: PipelineRun | None = None,
 ) -> TrainDocument:
     """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
 
@@ -60,7 +64,7 @@ def run(
     from its folder, or where that cannot be reached out of `results`; then `out` stays empty. What a killed training
     kept is taken up, unless `resume` is false. An earlier training in `out` remains until this one begins: settings
     that are refused do not cost it. `node` is this machine's place among several; `launcher` starts the others, unless
-    somebody else does.
+    somebody else does. `recorded` is the run that MLflow shows while it trains here, if there is a server.
 
     Raises ConfigError for settings that the network cannot follow or that make the training diverge, DeviceError if the
     GPUs are not there or the machine is too small, TrainError if the engine stops before its last epoch, and
@@ -80,15 +84,20 @@ def run(
                     if results:  # before whoever waits comes
                         results.keep()
                     return document
-                with _kept_in_store(same, work, results, resume) as remote:
+                with _kept_in_store(same, work, results, resume) as remote, tracking(recorded, config) as tracker:
                     with full_disk_explained(out, work.folder, BEST, LAST):
                         made = _train(
-                            *(same, work, out, remote, others), snapshot=snapshot, config=config, weights=weights
+                            *(same, work, out, remote, others, tracker),
+                            snapshot=snapshot,
+                            config=config,
+                            weights=weights,
                         )
                         document = made.model_copy(update={"seconds": max(seconds(), made.seconds)})
                         document.write(out)
                     if results:  # before the work folder goes, and whoever waits comes
                         results.keep()
+                    if tracker:
+                        tracker.offer(document.history)
                     if remote:
                         remote.finish()
                 return document
@@ -125,6 +134,7 @@ def _train(
     out: Path,
     remote: Remote | None,
     others: nodes.Coordinator | None,
+    tracker: Tracker | None,
     *,
     snapshot: str,
     config: TrainConfig,
@@ -143,7 +153,7 @@ def _train(
     remove_document("train", out)
     (out / LOG).unlink(missing_ok=True)  # another run may share the old one
     folder, attempts, settings = supervise(
-        Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache)
+        Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker)
     )
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     history = [Epoch.model_validate(epoch) for epoch in made.pop("history")]

@@ -73,6 +73,7 @@ class Pusher:
         self._change = threading.Condition()
         self._offered = self._done = 0  # counts of offers
         self._manifest: Path | None = None
+        self.kept: bytes | None = None  # the manifest of the newest that was pushed, or that is too large for that
         self._ended = False
         self._sequence = 0
         self._thread = threading.Thread(target=self._run, name="push-checkpoints", daemon=True)
@@ -136,7 +137,8 @@ class Pusher:
             found = _read(best, self.lease.key)
             if found and not self._there(found):
                 self._send(best, found)
-        self._send(manifest, known)
+        if self._send(manifest, known):
+            self.kept = known.text
         pushed.make_room(self.store, self.lease.key, self.lease.number, known.best)
 
     def _there(self, known: Facts) -> bool:
@@ -148,17 +150,17 @@ class Pusher:
                         return True
         return False
 
-    def _send(self, manifest: Path, known: Facts) -> None:
-        """Send file and manifest under a name that was never used."""
+    def _send(self, manifest: Path, known: Facts) -> bool:
+        """Send file and manifest under a name that was never used; returns whether there was a file."""
         file = manifest.with_suffix(".pt")
         if known.size > LARGEST:
             progress.notice(
                 f"the checkpoint of epoch {known.epoch} has {known.size / 2**30:.1f} GiB and stays on this machine: "
                 f"up to {LARGEST >> 30} GiB are kept in the object store."
             )
-            return
+            return True
         if not file.exists():
-            return
+            return False
         self._sequence += 1
         item = Pushed(self.lease.number, self._sequence, known.epoch)
         deadline = time.monotonic() + self.seconds
@@ -176,6 +178,7 @@ class Pusher:
         check()
         self.lease.check(self.store)
         self.store.put_bytes(item.key(self.lease.key, ".json"), known.text)
+        return True
 
 
 def _read(manifest: Path, training: str) -> Facts | None:

@@ -111,6 +111,13 @@ class Remote:
         before = self.lease.before if self.lease else None
         return bool(before and before.run and before.run == self.run)
 
+    def kept(self, manifest: Path) -> bytes | None:
+        """Return the manifest of the newest checkpoint that another machine would go on from; None if there is none.
+
+        `manifest` is that of the newest in the work folder, and counts where nothing can be pushed.
+        """
+        return self._pusher.kept if self._pusher else manifest.read_bytes()
+
     # --- at the start
 
     def claim(self, finished: Callable[[], Result | None] | None = None) -> Result | None:

@@ -24,6 +24,7 @@ from sightline.train.launch import Torchrun, free_port, launch
 from sightline.train.nodes import Coordinator, lines
 from sightline.train.nodes.judging import by_all
 from sightline.train.remote import Remote
+from sightline.train.tracker import Tracker
 from sightline.train.work_folder import WorkFolder, cache_folder
 
 REPORTS = 15.0  # seconds in which other nodes say how an attempt ended for them
@@ -54,6 +55,7 @@ class Training(NamedTuple):
     remote: Remote | None = None  # keeps checkpoints in the store
     nodes: Coordinator | None = None  # the other machines
     cache: Cache | None = None  # what the preflight leaves of `train.cache`; None: all of it
+    tracker: Tracker | None = None  # sends epochs to MLflow
 
     @property
     def checkpoints(self) -> Path:
@@ -205,11 +207,16 @@ def _tick(training: Training, log: AttemptLog, pulse: Pulse, meter: Meter) -> No
 
 
 def _push(training: Training, log: AttemptLog) -> None:
-    """Hand what is new to the thread that pushes it."""
-    if training.remote:
-        training.remote.note(log.path)
-        if epoch := checkpoints.newest_epoch(training.checkpoints):
-            training.remote.offer(checkpoints.state_path(training.checkpoints, epoch).with_suffix(".json"))
+    """Hand what is new to the threads that push and track it."""
+    remote, tracker = training.remote, training.tracker
+    if remote:
+        remote.note(log.path)
+    if epoch := checkpoints.newest_epoch(training.checkpoints):
+        manifest = checkpoints.state_path(training.checkpoints, epoch).with_suffix(".json")
+        if remote:
+            remote.offer(manifest)
+        if tracker and (kept := remote.kept(manifest) if remote else manifest.read_bytes()):
+            tracker.offer(kept)
 
 
 def _ended(
