@@ -90,7 +90,7 @@ class BestEpoch(Part):
     epoch: int
     map50: float
     map50_95: float
-    precision: float | None = Field(None, description="On val; null in documents of before there was one.")
+    precision: float | None = Field(None, description="On val; null in documents of earlier versions.")
     recall: float | None = None
 
 
@@ -163,9 +163,11 @@ class TrainDocument(Document):
     checkpoint: str = Field(description="File name of the best checkpoint in this folder.")
     checkpoint_sha256: Sha256
     last: str = Field(description="File name of the last checkpoint in this folder.")
-    table: str = Field(description="File name of the engine's table of epochs in this folder.")
-    tensorboard: str | None = Field(description="Folder of event files in this folder; null without them.")
-    sheets: list[str] = Field(description="Pictures in this folder: what training saw, val labels beside predictions.")
+    table: str | None = Field(None, description="File name of the engine's table of epochs in this folder.")
+    tensorboard: str | None = Field(None, description="Folder of event files in this folder; null without them.")
+    sheets: list[str] = Field(
+        [], description="Pictures in this folder: what training saw, and val labels beside predictions."
+    )
     engine: str = Field(description="Name and version of the training engine.")
     packages: dict[str, str]
     hardware: Hardware
