@@ -16,13 +16,13 @@ def line(history: Sequence[Epoch], epochs: int, *, may_end_early: bool) -> str:
     What time is left follows from the mean of the last epochs; it is the most where patience or a limit of time
     `may_end_early`.
     """
-    last = history[-1]
+    last, speed = history[-1], history[-1].images_per_second
     losses = {"box": last.box_loss, "cls": last.class_loss, "dfl": last.dfl_loss}
     parts = [
         f"epoch {last.epoch}/{epochs}",
         " ".join(f"{name} {'not finite' if loss is None else f'{loss:.4g}'}" for name, loss in losses.items()),
         f"val mAP50 {last.map50:.3f} mAP50-95 {last.map50_95:.3f}",
-        f"{last.images_per_second:.4g} images/s",
+        f"{speed:.{1 if speed < 10 else 0}f} images/s",
     ]
     if coming := epochs - last.epoch:
         recent = history[-RECENT:]
