@@ -142,7 +142,7 @@ def is_whole(folder: Path) -> None:
     assert all([step for step, _ in curve] == [1, 2, 3] for curve in curves.values())
     for tag in ("train/box_loss", "metrics/mAP50(B)", "lr/pg0"):
         assert [value for _, value in curves[tag]] == pytest.approx([float(row[tag]) for row in rows], rel=1e-5)
-    line = re.compile(r"^epoch (\d)/3 · box .* · val mAP50 .* images/s .* GB$", re.MULTILINE)
+    line = re.compile(r"^epoch (\d)/3 · box .* · val mAP50 .* images/s .* [GM]B$", re.MULTILINE)
     said = line.findall((folder / "train.log").read_text())  # of the last command
     assert said == ["1", "2", "3"][document.attempts[-1].resumed_from :]
     assert document.sheets == ["sheets/train.jpg", "sheets/val.jpg"]
