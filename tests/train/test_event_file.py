@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from sightline.train.event_file import EventFile
+from sightline.errors import ConfigError
+from sightline.train.event_file import EventFile, check
 from sightline.train.history import Measured
 from tests.helpers.event_files import points
 
@@ -54,3 +56,11 @@ def test_an_attempt_writes_all_epochs_again_and_what_came_after_the_checkpoint_i
     assert points(tmp_path / "run")["train/box_loss"] == [(1, 1.0), (2, 2.0), (3, 33.0)]
     assert [path.name for path in (tmp_path / "run").iterdir()] == [second.path.name]
     assert (tmp_path / "of-another-run").read_bytes() == before
+
+
+def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as Python marks what cannot be imported
+    with pytest.raises(
+        ConfigError, match=r"tensorboard is not installed here\. .* 'train', or set"
+    ):
+        check()
