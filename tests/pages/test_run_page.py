@@ -88,6 +88,14 @@ def test_it_loads_nothing_from_anywhere(folders: dict[str, Path]) -> None:
     assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in parsed.tags)
 
 
+def test_the_pictures_of_the_training_are_shown_as_far_as_they_are_there(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    words = ("What training saw", "train/sheets/train.jpg", "Labels and predictions on val", "train/sheets/val.jpg")
+    assert all(word in Page(page(folders)).text for word in words)
+    (folders["train"] / "sheets" / "train.jpg").unlink()
+    assert [word in Page(page(folders)).text for word in words] == [False, False, True, True]
+
+
 def test_class_names_and_messages_are_text_and_never_markup(folders: dict[str, Path]) -> None:
     error = ErrorReport(stage="report", kind="tracking", message="<img src=x onerror=alert(2)>", exit_code=1)
     for html in (page(folders), page(folders, error)):

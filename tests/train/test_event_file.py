@@ -60,7 +60,5 @@ def test_an_attempt_writes_all_epochs_again_and_what_came_after_the_checkpoint_i
 
 def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # as Python marks what cannot be imported
-    with pytest.raises(
-        ConfigError, match=r"tensorboard is not installed here\. .* 'train', or set"
-    ):
+    with pytest.raises(ConfigError, match=r"tensorboard is not installed here\. .* 'train', or set"):
         check()

@@ -178,9 +178,9 @@ def _sheets(document: TrainDocument, folder: Path) -> list[tuple[str, str, str, 
     """Return title, note, name and data: URI of each sheet that train drew and that is there."""
     found = []
     for name in document.sheets:
-        title, note = SHEETS[Path(name).stem]
-        if (folder / name).is_file():  # in a run on a cluster it may be gone from the store
-            found.append((title, note, name, _inline(folder / name, SHEET_SIDE)))
+        known = SHEETS.get(Path(name).stem)
+        if known and (folder / name).is_file():  # in a run on a cluster it may be gone from the store
+            found.append((*known, name, _inline(folder / name, SHEET_SIDE)))
     return found
 
 
