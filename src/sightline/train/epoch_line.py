@@ -6,18 +6,20 @@ from collections.abc import Sequence
 
 from sightline.documents import Epoch
 from sightline.runtime.machine import size_text
+from sightline.train.history import Row
 
+TRAIN, LOSS = "train/", "_loss"  # around the name of a loss in the engine's table
 RECENT = 5  # epochs whose mean time tells how long the others take
 
 
-def line(history: Sequence[Epoch], epochs: int, *, may_end_early: bool) -> str:
-    """Return the line of the last epoch of `history`, out of `epochs`.
+def line(row: Row, history: Sequence[Epoch], epochs: int, *, may_end_early: bool) -> str:
+    """Return the line of the last epoch of `history`, out of `epochs`; `row` is its row in the engine's table.
 
-    What time is left follows from the mean of the last epochs; it is the most where patience or a limit of time
-    `may_end_early`.
+    Losses are those that the network has: yolo26 has l1 in the place of dfl. What time is left follows from the mean of
+    the last epochs; it is the most where patience or a limit of time `may_end_early`.
     """
     last, speed = history[-1], history[-1].images_per_second
-    losses = {"box": last.box_loss, "cls": last.class_loss, "dfl": last.dfl_loss}
+    losses = {name[len(TRAIN) : -len(LOSS)]: row[name] for name in row if name.startswith(TRAIN)}
     parts = [
         f"epoch {last.epoch}/{epochs}",
         " ".join(f"{name} {'not finite' if loss is None else f'{loss:.4g}'}" for name, loss in losses.items()),

@@ -43,7 +43,7 @@ def _report_progress(trainer: Any) -> None:
         config = trainer.job.config
         early = 0 < config.patience < trainer.epochs or config.max_hours is not None
         known = history.epochs(trainer.rows, trainer.measured)
-        line = epoch_line.line(known, trainer.epochs, may_end_early=early)
+        line = epoch_line.line(trainer.rows[-1], known, trainer.epochs, may_end_early=early)
         ticker.note = f"epoch {min(trainer.epoch + 2, trainer.epochs)}/{trainer.epochs}"
         print(line, flush=True)
         progress.emit("line", stage="train", text=line)
