@@ -19,7 +19,7 @@ from sightline.atomic import write_text
 from sightline.config import ExportConfig, GateConfig, SampleConfig, TrainConfig
 from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.documents import EvaluateDocument, ValidateDocument, parse_weights
-from sightline.documents.stage_record import Records, StoredFile
+from sightline.documents.stage_record import Records, StoredFile, pictures
 from sightline.errors import DataRejected, SightlineError, StorageError
 from sightline.runtime import machine, progress
 from sightline.runtime.pipeline_pod import in_pipeline_pod
@@ -230,7 +230,7 @@ def report(*, name: str, page: str, **asked: Any) -> None:
     with task("report") as this:
         this.start_attempt()
         earlier = {stage: left for stage, left in this.run.records().items() if stage not in ("report", "register")}
-        folders = this.unpacked(earlier, sample=ALL)
+        folders = this.unpacked(earlier, sample=ALL, train=pictures(earlier.get("train")))
         out = this.folder("report")
         on_cluster = None if os.environ.get(RUNS) else asked
         stage.run(run_id=this.run_id, name=_label(this, name), folders=folders, out=out, asked=on_cluster)

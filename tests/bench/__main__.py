@@ -7,6 +7,7 @@
     make bench ARGS="--only training"           training under supervision, and the engine alone (20 minutes)
     make bench ARGS="--only resume"             killed trainings: equal at their end, seconds lost (6 minutes)
     make bench ARGS="--only clock"              what it costs to measure where time goes, in steps (a minute)
+    make bench ARGS="--only watching"           what the line, the curves and the sheets of a training cost (2 minutes)
     make bench ARGS="--only quality"            the score of our loop and of the engine's, over three seeds (6 minutes)
     make bench ARGS="--only gpu"                training on GPUs; skipped where there is none
     make bench ARGS="--only detect"             the detector and the engine's own prediction (2 minutes)
@@ -50,11 +51,13 @@ from sightline.config.presets import resolve
 from sightline.runtime import provenance
 from sightline.train.decisions import first
 from sightline.train.job import engine_options
-from tests.bench import clock, data, detect, gpu, leaks, quality, resume, tables, training
+from tests.bench import clock, data, detect, gpu, leaks, quality, resume, tables, training, watching
 from tests.bench.timing import timed
 
 RESULTS = Path("runs") / "bench.json"
-PARTS = ("quickstart", "bccd", "training", "resume", "clock", "quality", "gpu", "detect", "data", "leaks")
+PARTS = (
+    *("quickstart", "bccd", "training", "resume", "clock", "watching", "quality", "gpu", "detect", "data", "leaks"),
+)
 READ = {"bccd", "training", "quality", "gpu", "detect"}  # these read BCCD
 
 
@@ -101,6 +104,7 @@ def measure(part: str, folder: Path, shared: Path, options: argparse.Namespace) 
         "training": lambda: training.main(folder, shared, options.rounds, options.epochs, options.size),
         "resume": lambda: resume.main(folder),
         "clock": lambda: clock.main(folder),
+        "watching": lambda: watching.main(folder),
         "quality": lambda: quality.main(folder, shared),
         "gpu": lambda: gpu.main(folder, shared),
         "detect": lambda: detect.main(folder, shared),

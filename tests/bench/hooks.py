@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = "SIGHTLINE_BENCH"  # environment variable
-CHECKPOINTS, PEAK = "checkpoints.json", "gpu-peak.json"
+CHECKPOINTS, PEAK, WATCHING = "checkpoints.json", "gpu-peak.json", "watching.json"
 LIMIT = "SIGHTLINE_BENCH_GPU_BYTES"  # environment variable
 
 
@@ -41,6 +41,30 @@ def clock_checkpoints(trainer: Any) -> None:
         _leave(CHECKPOINTS, {"seconds": seconds, "bytes": size})
 
     trainer.add_callback("on_train_end", end)
+
+
+def clock_watching(trainer: Any) -> None:
+    """Time what shows a training to people: in a batch, after an epoch, at the end; and the epochs themselves."""
+    from sightline.train.engine import sheets
+
+    spent = {"batch": 0.0, "epoch": 0.0, "end": 0.0}
+
+    def clocked(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent[when] += time.perf_counter() - start
+            return result
+
+        return call
+
+    for event, when in (("on_train_batch_end", "batch"), ("on_fit_epoch_end", "epoch")):
+        ours = [call.__module__.startswith("sightline.") for call in trainer.callbacks[event]]
+        calls = zip(trainer.callbacks[event], ours, strict=True)
+        trainer.callbacks[event] = [clocked(when, call) if own else call for call, own in calls]
+    trainer.look = clocked("batch", trainer.look)
+    sheets.draw_val = clocked("end", sheets.draw_val)
+    trainer.add_callback("on_train_end", lambda trainer: _leave(WATCHING, spent))
 
 
 def keep_states(trainer: Any) -> None:

@@ -69,6 +69,11 @@ def training(result: dict[str, Any]) -> Iterator[Table | str]:
     )
 
 
+def watching(result: dict[str, Any]) -> Iterator[Table | str]:
+    """What is done for those who watch a training."""
+    yield f"watchers: {100 * result['share_of_steps']:.2f} % of a step, {100 * result['share']:.2f} % of all"
+
+
 def resume(result: dict[str, Any]) -> Iterator[Table | str]:
     """What differs after a kill and a resume, and the time from a fault to the next batch."""
     table = Table("killed and resumed", "tensors", "differing", "largest difference", "other values", box=None)

@@ -17,7 +17,7 @@ from sightline.documents import Attempt
 from tests.helpers.cluster import SIGHTLINE, SMALL, Cluster, Run, overrides, wait
 from tests.helpers.cluster_faults import drain, force_delete, run_out_of_memory, train_pod
 
-EPOCH = re.compile(r"^(\S+) epoch (\d+)/\d+: val mAP50", re.MULTILINE)
+EPOCH = re.compile(r"^(\S+) epoch (\d+)/\d+ · .*val mAP50", re.MULTILINE)
 ONCE = "a training that is not repeated"
 EPOCHS = 100  # of about a second
 FAULTS: dict[str, Callable[[Cluster, str], None]] = {

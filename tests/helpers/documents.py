@@ -74,6 +74,10 @@ def write_run(
             document.write(root / name)
     if "export" in folders:
         (root / "export" / "model.onnx").write_bytes(model)
+    if "train" in folders:
+        (root / "train" / "sheets").mkdir()
+        for index, name in enumerate(("train", "val")):
+            _draw(root / "train" / "sheets" / f"{name}.jpg", index)
     if "sample" in folders:
         for index in range(6):
             _draw(root / "sample" / f"{index:03}.jpg", index)
@@ -205,7 +209,7 @@ def train(epochs: int = 40) -> TrainDocument:
             ),
         ),
         epochs_completed=epochs,
-        best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
+        best=BestEpoch(**best.model_dump(include=set(BestEpoch.model_fields))),
         history=history,
         stopped_by="epochs",
         attempts=[
@@ -215,6 +219,9 @@ def train(epochs: int = 40) -> TrainDocument:
         checkpoint="best.pt",
         checkpoint_sha256="be" * 32,
         last="last.pt",
+        table="results.csv",
+        tensorboard="tensorboard",
+        sheets=["sheets/train.jpg", "sheets/val.jpg"],
         engine="ultralytics 8.4.190",
         packages={"torch": "2.13.0", "ultralytics-opencv-headless": "8.4.190"},
         hardware=Hardware(machine="Linux x86_64", cpu_count=16, memory_bytes=128 * 2**30, gpus=["NVIDIA H100"] * 2),

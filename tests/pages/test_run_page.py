@@ -82,10 +82,18 @@ def test_it_loads_nothing_from_anywhere(folders: dict[str, Path]) -> None:
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "action", "data") and value
     ]
-    assert len(sources) == 6
+    assert len(sources) == 8  # six of the gallery, two sheets of training
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert not re.search(r"url\(|@import|https?://", html)
     assert {"script", "link", "iframe", "object"}.isdisjoint(tag for tag, _ in parsed.tags)
+
+
+def test_the_pictures_of_the_training_are_shown_as_far_as_they_are_there(tmp_path: Path) -> None:
+    folders = write_run(tmp_path)
+    words = ("What training saw", "train/sheets/train.jpg", "Labels and predictions on val", "train/sheets/val.jpg")
+    assert all(word in Page(page(folders)).text for word in words)
+    (folders["train"] / "sheets" / "train.jpg").unlink()
+    assert [word in Page(page(folders)).text for word in words] == [False, False, True, True]
 
 
 def test_class_names_and_messages_are_text_and_never_markup(folders: dict[str, Path]) -> None:

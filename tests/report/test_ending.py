@@ -325,3 +325,17 @@ def test_a_tracking_server_that_is_away_switched_off_or_wrongly_switched_stops_n
     monkeypatch.setenv("SIGHTLINE_TRACKING", "off")
     assert end(finish(run, tmp_path)) == ("failed", "validate", "internal")
     assert capsys.readouterr().err == ""
+
+
+def test_the_page_has_the_pictures_of_the_training_and_without_them_says_so(
+    run: RunStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(run, tmp_path / "made")
+    finish(run, tmp_path)
+    assert "What training saw" in run.store.get_bytes(run.key("report.html")).decode()
+    record = run.record("train")
+    assert record
+    run.store.delete([f"files/{record.files['sheets/train.jpg'].sha256}"])
+    finish(run, tmp_path)
+    assert "What training saw" not in run.store.get_bytes(run.key("report.html")).decode()
+    assert "the page lacks pictures of the training" in capsys.readouterr().err

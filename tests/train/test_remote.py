@@ -101,6 +101,38 @@ def test_a_checkpoint_is_kept_once_it_is_where_another_machine_would_go_on_from(
     assert alone.kept(first) == first.read_bytes()
 
 
+def test_the_event_file_goes_with_each_checkpoint_and_the_newest_attempts_alone_remains(
+    store: Store, tmp_path: Path
+) -> None:
+    events = tmp_path / "tensorboard"
+    events.mkdir()
+
+    def holder(work: str) -> Remote:
+        made = Remote(store, TRAINING, tmp_path / work, run="monday", name="run monday", timing=QUICK, events=events)
+        assert made.claim() is None
+        made.fetch()
+        return made
+
+    with holder("one") as one:
+        push(one, 1)  # before there is one
+        assert contents(store, TRAINING).events == []
+        written = events / "events.out.tfevents.1700000000.attempt-1"
+        written.write_bytes(b"first")
+        push(one, 2)
+        written.write_bytes(b"first, second")
+        push(one, 3)
+        [key] = contents(store, TRAINING).events
+        assert key == f"checkpoints/{TRAINING}/000001/{written.name}"
+        assert store.get_bytes(key) == b"first, second"
+    with holder("two") as two:
+        written.rename(events / "events.out.tfevents.1700000009.attempt-2")
+        push(two, 4)
+        [key] = contents(store, TRAINING).events
+        assert key.endswith("/000002/events.out.tfevents.1700000009.attempt-2")
+        two.finish()
+    assert contents(store, TRAINING).keys == []
+
+
 def test_the_best_is_pushed_even_if_it_was_passed_over(store: Store, tmp_path: Path) -> None:
     with remote(store, tmp_path / "work") as one:
         push(one, 1)

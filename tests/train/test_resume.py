@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
@@ -12,11 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
 from sightline.datasets.synthetic import draw
 from sightline.documents import TrainDocument, read
 from sightline.train.history import Measured
+from tests.helpers.event_files import points
 
 pytestmark = pytest.mark.timeout(300)
 OPTIONS = [
@@ -126,3 +129,30 @@ def test_a_training_killed_and_resumed_has_the_same_weights_as_one_that_was_not(
     assert accounted == pytest.approx(sum(attempt.seconds for attempt in attempts), abs=0.01)
     assert result(tmp_path / "killed" / "run") == result(tmp_path / "whole" / "run")
     assert not list(kept.iterdir())  # nothing is left once it has succeeded
+    for run in ("whole", "killed"):
+        is_whole(tmp_path / run / "run" / "train")
+    for name in ("train.jpg", "val.jpg"):  # the first is that of the attempt before
+        drawn = [(tmp_path / run / "run" / "train" / "sheets" / name).read_bytes() for run in ("whole", "killed")]
+        assert drawn[0] == drawn[1]
+
+
+def is_whole(folder: Path) -> None:
+    """What people look at has one row or point an epoch, however many attempts there were."""
+    document = read(TrainDocument, folder)
+    assert (document.table, document.tensorboard) == ("results.csv", "tensorboard")
+    with (folder / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    [events] = (folder / "tensorboard").iterdir()
+    assert events.name.endswith(f".attempt-{len(document.attempts)}")
+    curves = points(folder / "tensorboard")
+    assert set(curves) == {*rows[0], "speed/images_per_second", "memory/gigabytes"} - {"epoch", "time"}
+    assert all([step for step, _ in curve] == [1, 2, 3] for curve in curves.values())
+    for tag in ("train/box_loss", "metrics/mAP50(B)", "lr/pg0"):
+        assert [value for _, value in curves[tag]] == pytest.approx([float(row[tag]) for row in rows], rel=1e-5)
+    line = re.compile(r"^epoch (\d)/3 · box .* · val mAP50 .* images/s .* [GM]B$", re.MULTILINE)
+    said = line.findall((folder / "train.log").read_text())  # of the last command
+    assert said == ["1", "2", "3"][document.attempts[-1].resumed_from :]
+    assert document.sheets == ["sheets/train.jpg", "sheets/val.jpg"]
+    for name in document.sheets:
+        assert cv2.imread(str(folder / name)).shape[:2] == (26 + 4 * 326, 6 + 4 * 326)

@@ -30,7 +30,6 @@ from tests.helpers import documents
 pytestmark = pytest.mark.timeout(300)
 TINY = ["train.epochs=1", "train.image_size=32", "train.batch=16", "train.augment.mosaic=0"]
 KEY = "5e" * 32
-RESULTS = ("best.pt", "train.log")
 
 
 def until(true: Callable[[], object], seconds: float = 60) -> None:
@@ -54,7 +53,7 @@ def test_what_decides_a_result_is_in_the_key_and_where_the_data_lies_is_not() ->
     ]
     assert len({training_key(**values) for values in others}) == 5
     assert training_key(**base | {"snapshot": "s3://bucket/b/snapshots/11"}) == training_key(**base)
-    for values in ({"max_hours": 2}, {"cache": "ram"}, {"cache": "disk"}):
+    for values in ({"max_hours": 2}, {"cache": "ram"}, {"cache": "disk"}, {"tensorboard": False}):
         assert training_key(**base | {"config": TrainConfig(**values)}) == training_key(**base)
 
 
@@ -125,7 +124,7 @@ def test_such_a_place_is_refused_with_all_other_mistakes_before_anything_is_done
 def work(out: Path, error: Exception | None = None, during: Callable[[Path], None] | None = None) -> WorkFolder | None:
     """Train as a process does, or take the result of another; returns the folder if it was needed."""
     out.mkdir(exist_ok=True)
-    with claimed(KEY, out, RESULTS) as found:
+    with claimed(KEY, out) as found:
         if isinstance(found, TrainDocument):
             found.write(out)
             return None
@@ -137,6 +136,8 @@ def work(out: Path, error: Exception | None = None, during: Callable[[Path], Non
             raise error
         (out / "best.pt").write_bytes(b"weights")
         (out / "train.log").write_text("epoch 1")
+        (out / "tensorboard").mkdir()
+        (out / "tensorboard" / f"events.{out.name}").touch()
         documents.train().write(out)
         return found
 
@@ -164,8 +165,11 @@ def test_who_wants_the_same_training_waits_and_takes_its_result(another: Callabl
         assert another().is_alive()
         assert folder.parent == tmp_path / "runs" / "work"
 
+    (tmp_path / "second" / "tensorboard").mkdir(parents=True)
+    (tmp_path / "second" / "tensorboard" / "events.of-an-earlier-training").touch()
     assert work(tmp_path / "first", during=during)
     until(lambda: (tmp_path / "second" / "train.json").exists())
+    assert [path.name for path in (tmp_path / "second" / "tensorboard").iterdir()] == ["events.first"]
     [notice, note], _ = progress.events(tmp_path / "events")
     assert notice["text"].startswith(f"the same training is going on in {tmp_path}/first (process {os.getpid()}) since")
     assert note["note"] == f"taken from {tmp_path}/first, which did the same training meanwhile"

@@ -177,6 +177,9 @@ class TrainConfig(Part):
     save_period: Annotated[int, Elsewhere("save_period", "save-period", handed_on=False)] = Field(
         0, ge=0, le=10_000, description="Keep the checkpoint of every so many epochs; 0: none."
     )
+    tensorboard: bool = Field(
+        True, description="Write the curves for TensorBoard into the run's train/tensorboard; `sightline tensorboard`."
+    )
     hook: Annotated[str | None, AfterValidator(_hook)] = Field(
         None,
         description="module:function that every training process calls with the engine's trainer before it starts; "

@@ -30,6 +30,11 @@ class StageRecord(Part):
     files: dict[str, StoredFile] = Field(description="Its other files by name.")
 
 
+def pictures(train: StageRecord | None) -> list[str]:
+    """Return the names of the pictures that train left for the page; none where it has not trained."""
+    return train.documents["train.json"].get("sheets", []) if train else []
+
+
 Records = dict[str, StageRecord]  # by stage, in the order of the pipeline
 RECORDS = TypeAdapter(Records)
 

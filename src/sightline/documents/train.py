@@ -95,6 +95,8 @@ class BestEpoch(Part):
     epoch: int
     map50: float
     map50_95: float
+    precision: float | None = Field(None, description="On val; null in documents of earlier versions.")
+    recall: float | None = None
 
 
 class LayerRate(Part):
@@ -166,6 +168,11 @@ class TrainDocument(Document):
     checkpoint: str = Field(description="File name of the best checkpoint in this folder.")
     checkpoint_sha256: Sha256
     last: str = Field(description="File name of the last checkpoint in this folder.")
+    table: str | None = Field(None, description="File name of the engine's table of epochs in this folder.")
+    tensorboard: str | None = Field(None, description="Folder of event files in this folder; null without them.")
+    sheets: list[str] = Field(
+        [], description="Pictures in this folder: what training saw, and val labels beside predictions."
+    )
     engine: str = Field(description="Name and version of the training engine.")
     packages: dict[str, str]
     hardware: Hardware

@@ -18,6 +18,7 @@ from sightline.documents import (
     Preflight,
     SampleDocument,
     SummaryDocument,
+    TrainDocument,
     load,
 )
 from sightline.documents.cause import CauseKind
@@ -29,6 +30,11 @@ from sightline.runtime.stage_frame import NAMES
 from sightline.tracking.address import Place, place_of
 
 DRAWING_SIDE = 720  # pixels; twice a gallery column, sharp on dense screens, and small inside one file
+SHEET_SIDE = 1040  # pixels; twice a column of sheets
+SHEETS = {
+    "train": ("What training saw", "The first images of an epoch as the network gets them, mosaics included."),
+    "val": ("Labels and predictions on val", "By the weights of the best epoch, which are exported."),
+}
 WHY: dict[Chosen, str] = {
     "miss": "Most missed",
     "false alarm": "Most false alarms",
@@ -85,6 +91,7 @@ def context(
         "gallery": _gallery(documents.sample, folders["sample"])
         if documents.sample and "sample" not in outdated
         else [],
+        "sheets": _sheets(documents.train, folders["train"]) if documents.train else [],
         "preflight": _in_a_line(documents.train.preflight) if documents.train and documents.train.preflight else "",
         "config": flat(documents.config) if documents.config else {},
         "missing": [name for name in NAMES[: NAMES.index("report")] if getattr(documents, name) is None],
@@ -168,12 +175,22 @@ def _gallery(document: SampleDocument, folder: Path) -> list[tuple[Any, str]]:
     return [(sample, _inline(folder / sample.file)) for sample in document.samples]
 
 
-def _inline(path: Path) -> str:
+def _sheets(document: TrainDocument, folder: Path) -> list[tuple[str, str, str, str]]:
+    """Return title, note, name and data: URI of each sheet that train drew and that is there."""
+    found = []
+    for name in document.sheets:
+        known = SHEETS.get(Path(name).stem)
+        if known and (folder / name).is_file():  # in a run on a cluster it may be gone from the store
+            found.append((*known, name, _inline(folder / name, SHEET_SIDE)))
+    return found
+
+
+def _inline(path: Path, side: int = DRAWING_SIDE) -> str:
     from PIL import Image
 
     with Image.open(path) as image:
         small = image.convert("RGB")
-    small.thumbnail((DRAWING_SIDE, DRAWING_SIDE))
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

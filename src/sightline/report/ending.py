@@ -11,7 +11,7 @@ from sightline.atomic import write_text
 from sightline.documents import ErrorReport, EvaluateDocument, ReportDocument, StageOutcome, SummaryDocument, load
 from sightline.documents.cause import Cause, CauseKind
 from sightline.documents.cost import Cost
-from sightline.documents.stage_record import Records
+from sightline.documents.stage_record import Records, pictures
 from sightline.errors import SightlineError
 from sightline.pages import run_page
 from sightline.report import took
@@ -101,6 +101,11 @@ def finish(run: RunStore, out: Path, *, name: str | None = None, cause: Cause | 
         except SightlineError as problem:
             progress.notice(f"the page lacks the gallery: {problem}")
             del folders["sample"]
+    if trained := left.get("train"):
+        try:
+            unpack(trained, folders["train"], pictures(trained))
+        except SightlineError as problem:
+            progress.notice(f"the page lacks pictures of the training: {problem}")
     error, seen = next(iter(errors.values()), None) or _lost(left), None
     if error:
         seen = why.ask(run.run_id, run.store, lost=error)

@@ -24,6 +24,7 @@ FIELDS: dict[str, dict[str, Any]] = {  # what an event of each kind has, besides
     "start": STAGE,
     "progress": STAGE | {"done": int, "total": int | None, "note": str},
     "note": STAGE | {"note": str},
+    "line": STAGE | {"text": str},
     "end": STAGE | {"seconds": NUMBER},
     "failed": STAGE | {"seconds": NUMBER},
     "notice": {"text": str},

@@ -30,6 +30,7 @@ class Bars:
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._tasks: dict[str, TaskID] = {}
         self._note = ""
+        self._says: set[str] = set()  # stages that have a line of their own for what happens
         self._progress = Progress(
             TextColumn("  {task.description:<10}"),
             BarColumn(bar_width=30),
@@ -75,14 +76,17 @@ class Bars:
             self._tasks[stage] = self._progress.add_task(stage, total=None, note="")  # moves without a known total
         if kind == "progress":
             note = event.get("note", "")
-            if note not in ("", self._note) and not self.console.is_terminal:
-                self._progress.console.print(f"  {stage:<10} {note}")  # a log gets a line per epoch
+            if note not in ("", self._note) and not self.console.is_terminal and stage not in self._says:
+                self._progress.console.print(f"  {stage:<10} {note}")
             self._note = note
             self._progress.update(
                 self._tasks[stage], completed=event["done"], total=event["total"], note=event.get("note", "")
             )
-        elif kind == "note":
-            self._progress.console.print(Text(f"  {stage:<10} {visible(event['note'])}"), soft_wrap=True)
+        elif kind in ("note", "line"):
+            if kind == "line":
+                self._says.add(stage)
+            said = visible(event["note" if kind == "note" else "text"])
+            self._progress.console.print(Text(f"  {stage:<10} {said}"), soft_wrap=True)
         elif kind in ("end", "failed"):
             if stage in self._tasks:
                 self._progress.remove_task(self._tasks.pop(stage))

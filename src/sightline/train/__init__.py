@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -18,10 +19,10 @@ from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import default_store, sha256_file
 from sightline.tracking.records import PipelineRun
-from sightline.train import bottleneck, divergence, nodes, preflight, work_folder
+from sightline.train import bottleneck, divergence, event_file, nodes, preflight, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
-from sightline.train.job import RESULT
+from sightline.train.job import RESULT, SHEETS, TABLE
 from sightline.train.remote import Remote, remote_for
 from sightline.train.starting import fetch_start
 from sightline.train.supervisor import Training, supervise
@@ -57,8 +58,9 @@ def run(
     launcher: Ranks | None = None,
     recorded: PipelineRun | None = None,
 ) -> TrainDocument:
-    """Train a detector and leave `best.pt`, `last.pt`, `train.log` and `train.json` in `out`.
+    """Train a detector and leave `best.pt`, `last.pt`, `train.json`, and what people look at in `out`.
 
+    That is there while it trains: `train.log`, `results.csv`, `tensorboard/` and `sheets/`.
     `weights` is an architecture to train from scratch, or the checkpoint that validate pinned. `code` is the digest of
     the code that trains. If another process is already doing the same training, wait for its result and take that:
     from its folder, or where that cannot be reached out of `results`; then `out` stays empty. What a killed training
@@ -77,14 +79,15 @@ def run(
         nodes.Coordinator(node, everywhere, nodes.limits(), launcher) if node else contextlib.nullcontext() as others,
     ):
         try:
-            with work_folder.claimed(same, out, (BEST, LAST, LOG), resume, config.image_size) as work:
+            with work_folder.claimed(same, out, resume, config.image_size) as work:
                 if isinstance(work, TrainDocument):
                     document = work.model_copy(update={"snapshot": snapshot, "weights": weights.start})
                     document.write(out)
                     if results:  # before whoever waits comes
                         results.keep()
                     return document
-                with _kept_in_store(same, work, results, resume) as remote, tracking(recorded, config) as tracker:
+                kept = _kept_in_store(same, work, out, results, resume)
+                with kept as remote, tracking(recorded, config) as tracker:
                     with full_disk_explained(out, work.folder, BEST, LAST):
                         made = _train(
                             *(same, work, out, remote, others, tracker),
@@ -106,7 +109,9 @@ def run(
 
 
 @contextlib.contextmanager
-def _kept_in_store(same: str, work: WorkFolder, results: Results | None, resume: bool) -> Iterator[Remote | None]:
+def _kept_in_store(
+    same: str, work: WorkFolder, out: Path, results: Results | None, resume: bool
+) -> Iterator[Remote | None]:
     """Hold a training in the store too, where that is shared with other machines, and fetch what they kept of it.
 
     Raises FinishedElsewhere if it is finished, perhaps by the run for which this one waited.
@@ -114,7 +119,7 @@ def _kept_in_store(same: str, work: WorkFolder, results: Results | None, resume:
     finished = results.finished if results else lambda: None
     if found := finished():
         raise FinishedElsewhere(found)
-    remote = remote_for(default_store(), same, work.folder)
+    remote = remote_for(default_store(), same, work.folder, out / event_file.FOLDER)
     if remote is None:
         yield None
         return
@@ -141,6 +146,8 @@ def _train(
     weights: WeightsReference,
 ) -> TrainDocument:
     """Train in `work` and leave all but the document in `out`."""
+    if config.tensorboard:
+        event_file.check()
     model, size = fetch_start(weights, work.folder)
     start = work.folder / START
     seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
@@ -151,7 +158,10 @@ def _train(
     seen = preflight.check_cache(config, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
     _refuse(config.single_image_left(data.count("train")))
     remove_document("train", out)
-    (out / LOG).unlink(missing_ok=True)  # another run may share the old one
+    for name in (LOG, TABLE):
+        (out / name).unlink(missing_ok=True)  # another run may share the old one
+    for name in (event_file.FOLDER, SHEETS):
+        shutil.rmtree(out / name, ignore_errors=True)
     folder, attempts, settings = supervise(
         Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker)
     )
@@ -174,12 +184,15 @@ def _train(
         seed=config.seed,
         world_size=config.world_size,
         epochs_completed=len(history),
-        best=BestEpoch(epoch=best.epoch, map50=best.map50, map50_95=best.map50_95),
+        best=BestEpoch(**best.model_dump(include=set(BestEpoch.model_fields))),
         history=history,
         attempts=attempts,
         checkpoint=BEST,
         checkpoint_sha256=sha256_file(out / BEST),
         last=LAST,
+        table=TABLE,
+        tensorboard=event_file.FOLDER if config.tensorboard else None,
+        sheets=sorted(path.relative_to(out).as_posix() for path in (out / SHEETS).glob("*.jpg")),
         packages=provenance.packages(),
         hardware=hardware,
         time=bottleneck.time(history, attempts, case),

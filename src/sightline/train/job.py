@@ -12,6 +12,7 @@ from sightline.documents import AttemptSettings, Part
 from sightline.runtime import machine
 
 FILE = "job.json"
+TABLE, SHEETS = "results.csv", "sheets"  # the engine's table of epochs, and the folder of pictures, for people
 RESULT = "result.json"  # what rank 0 leaves beside the job when all went well
 REFUSED = "refused.txt"  # why this network cannot be trained as configured, which only the engine could tell
 
@@ -26,6 +27,7 @@ class Job(Part):
     engine: dict[str, Any]  # the engine's own options
     checkpoints: str  # the folder in which rank 0 reads and writes them
     cache: str  # the folder of decoded images and of what is known of the labels, which this training alone writes
+    out: str | None = None  # the folder where people follow the training; None: the attempt's
     resume: int | None = None  # the checkpoint, by its finished epochs, to go on from
     began: float = 0.0  # seconds since 1970
     spent: float = 0.0  # seconds of earlier attempts
@@ -57,6 +59,7 @@ def prepare(
     *,
     checkpoints: Path,
     cache: Path,
+    out: Path | None = None,
     resume: int | None,
     spent: float = 0.0,
 ) -> Path:
@@ -70,6 +73,7 @@ def prepare(
         engine=engine_options(config, settings, data_yaml, model, folder),
         checkpoints=str(checkpoints),
         cache=str(cache),
+        out=str(out) if out else None,
         resume=resume,
         began=time.time(),
         spent=spent,

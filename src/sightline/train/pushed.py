@@ -3,6 +3,7 @@
     checkpoints/<training key>/000003/0007-epoch-0012.pt      the seventh that the third lease's holder pushed
                                       0007-epoch-0012.json    its manifest, written last
                                       attempts.json           the attempts so far
+                                      events.out.tfevents.…   the curves so far, for TensorBoard
 
 Every lease has a folder of its own and no name is used twice, so a late write of a holder that was taken over damages
 nothing. The order of pushes counts, lease by lease, and not the epoch: after a step back to an earlier epoch, what had
@@ -21,11 +22,15 @@ from typing import NamedTuple
 from sightline.atomic import write_bytes
 from sightline.runtime import progress
 from sightline.storage import MissingObject, Store, Transfer, WrongBytes
+from sightline.train import event_file
 from sightline.train.lease import FOLDER
 
 ATTEMPTS = "attempts.json"
 LOCAL = "checkpoints"  # the folder in a work folder
 KEPT = 2  # the newest, besides the best
+KEY = re.compile(
+    rf"(\d{{6,}})/(?:(\d{{4,}})-epoch-(\d{{4,}})(\.json|\.pt)|attempts\.json|({re.escape(event_file.PREFIX)}[^/]+))"
+)
 
 
 class Pushed(NamedTuple):
@@ -50,11 +55,17 @@ def attempts_key(training: str, number: int) -> str:
     return f"{FOLDER}/{training}/{number:06}/{ATTEMPTS}"
 
 
+def events_key(training: str, number: int, name: str) -> str:
+    """Return where the event file lies that the holder of a lease has written."""
+    return f"{FOLDER}/{training}/{number:06}/{name}"
+
+
 class Contents(NamedTuple):
     """What lies in the store of a training."""
 
     checkpoints: list[Pushed]  # the newest first
     attempts: list[int]  # the numbers of the leases whose attempts are there, the newest first
+    events: list[str]  # keys of event files, the newest first
     keys: list[str]  # everything in the folders of leases
 
     @property
@@ -65,17 +76,20 @@ class Contents(NamedTuple):
 
 def contents(store: Store, training: str) -> Contents:
     """Look what lies in the store. Raises StorageError."""
-    checkpoints, attempts, keys = [], [], []
+    checkpoints, attempts, events, keys = [], [], [], []
     for entry in store.entries(f"{FOLDER}/{training}/"):
-        found = re.fullmatch(r"(\d{6,})/(?:(\d{4,})-epoch-(\d{4,})(\.json|\.pt)|attempts\.json)", _inside(entry.key))
+        found = KEY.fullmatch(_inside(entry.key))
         if not found:
             continue
         keys.append(entry.key)
-        if not found[2]:
+        if found[5]:
+            events.append(entry.key)
+        elif not found[2]:
             attempts.append(int(found[1]))
         elif found[4] == ".json":
             checkpoints.append(Pushed(int(found[1]), int(found[2]), int(found[3])))
-    return Contents(sorted(checkpoints, reverse=True), sorted(attempts, reverse=True), keys)
+    events.sort(key=lambda key: (int(_inside(key).partition("/")[0]), key), reverse=True)
+    return Contents(sorted(checkpoints, reverse=True), sorted(attempts, reverse=True), events, keys)
 
 
 def _inside(key: str) -> str:
@@ -168,7 +182,7 @@ def make_room(store: Store, training: str, number: int, best: int) -> None:
     newest = there.checkpoints[:1] + [item for item in there.checkpoints[1:] if item.epoch != best]
     kept = {*newest[:KEPT], *[item for item in there.checkpoints if item.epoch == best][:1]}
     needed = {item.key(training, suffix) for item in kept for suffix in (".json", ".pt")}
-    needed |= {attempts_key(training, old) for old in there.attempts[:1]}
+    needed |= {attempts_key(training, old) for old in there.attempts[:1]} | {*there.events[:1]}
     delete(store, (key for key in there.keys if key not in needed and int(_inside(key).split("/")[0]) <= number))
 
 

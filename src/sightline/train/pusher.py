@@ -11,7 +11,7 @@ from pathlib import Path
 from sightline.errors import StorageError
 from sightline.runtime import progress
 from sightline.storage import MissingObject, Store
-from sightline.train import pushed
+from sightline.train import event_file, pushed
 from sightline.train.lease import Lease, LostLease
 from sightline.train.pushed import Facts, Pushed
 
@@ -66,10 +66,22 @@ class Outages:
 class Pusher:
     """The thread; of what is offered it pushes the newest, and the best where that is another."""
 
-    def __init__(self, store: Store, lease: Lease, outages: Outages, *, seconds: float, retry: float) -> None:
-        """Push under a lease, for at most `seconds` a checkpoint; try again after `retry` seconds."""
+    def __init__(
+        self,
+        store: Store,
+        lease: Lease,
+        outages: Outages,
+        *,
+        seconds: float,
+        retry: float,
+        events: Path | None = None,
+    ) -> None:
+        """Push under a lease, for at most `seconds` a checkpoint; try again after `retry` seconds.
+
+        `events` is the folder of the event file that goes with each checkpoint.
+        """
         self.store, self.lease, self.outages = store, lease, outages
-        self.seconds, self.retry = seconds, retry
+        self.seconds, self.retry, self.events = seconds, retry, events
         self._change = threading.Condition()
         self._offered = self._done = 0  # counts of offers
         self._manifest: Path | None = None
@@ -137,9 +149,17 @@ class Pusher:
             found = _read(best, self.lease.key)
             if found and not self._there(found):
                 self._send(best, found)
+        self._send_events()  # first: it is small, and people wait for it
         if self._send(manifest, known):
             self.kept = known.text
         pushed.make_room(self.store, self.lease.key, self.lease.number, known.best)
+
+    def _send_events(self) -> None:
+        """Send the event file whole. One of a process that is gone may end within a record, which readers pass over."""
+        for path in event_file.files(self.events)[-1:] if self.events else ():
+            with contextlib.suppress(FileNotFoundError):  # the next attempt has just put its own in its place
+                key = pushed.events_key(self.lease.key, self.lease.number, path.name)
+                self.store.put_bytes(key, path.read_bytes())
 
     def _there(self, known: Facts) -> bool:
         """Tell whether the store has these very bytes."""

@@ -61,27 +61,39 @@ class Local(Part):
     current: int
 
 
-def remote_for(store: str, key: str, work: Path) -> Remote | None:
+def remote_for(store: str, key: str, work: Path, events: Path | None = None) -> Remote | None:
     """Return what keeps checkpoints in a store; None for a store on this machine, where nothing is gained.
 
-    `key` is the training's, `work` its work folder, which this process holds. Raises StorageError.
+    `key` is the training's, `work` its work folder, which this process holds, `events` the folder of its event files.
+    Raises StorageError.
     """
     if not store.startswith("s3://"):
         return None
     run = os.environ.get("SIGHTLINE_RUN_ID")
     name = f"{f'run {run}' if run else 'a run'} on {pipeline_pod.machine()}"
-    return Remote(open_store(store), key, work, run=lease.identity(), name=name)
+    return Remote(open_store(store), key, work, run=lease.identity(), name=name, events=events)
 
 
 class Remote:
     """The pushed checkpoints of one training; use it as a block around the training."""
 
     def __init__(
-        self, store: Store, key: str, work: Path, *, run: str | None, name: str, timing: Timing | None = None
+        self,
+        store: Store,
+        key: str,
+        work: Path,
+        *,
+        run: str | None,
+        name: str,
+        timing: Timing | None = None,
+        events: Path | None = None,
     ) -> None:
-        """Take the training's key, its work folder, and who trains: an identity, and a name for people."""
+        """Take the training's key, its work folder, who trains (an identity, and a name for people), and `events`.
+
+        Those are the folder of event files, which go with each checkpoint.
+        """
         self.store, self.key, self.work, self.run, self.name = store, key, work, run, name
-        self.timing = timing or Timing()
+        self.timing, self.events = timing or Timing(), events
         self.lease: Lease | None = None
         self._pusher: Pusher | None = None
         self._later = store.impatient()
@@ -147,7 +159,7 @@ class Remote:
         self._beater.start()
         self._remember(local.current)
         limits = {"seconds": self.timing.push, "retry": self.timing.retry}
-        self._pusher = Pusher(self._later, taken, self._outages, **limits)
+        self._pusher = Pusher(self._later, taken, self._outages, events=self.events, **limits)
         return None
 
     def fetch(self) -> list[Path]:

@@ -129,7 +129,7 @@ def _attempt(training: Training, log: AttemptLog, step: Step) -> tuple[Path, Jud
         path = job.prepare(
             folder, training.key, training.snapshot, training.config, step.settings, training.data_yaml, training.model,
             checkpoints=training.checkpoints, cache=cache_folder(training.work.folder, training.snapshot),
-            resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
+            out=training.log.parent, resume=resume, spent=sum(attempt.seconds for attempt in log.attempts),
         )  # fmt: skip
         nodes, processes = training.config.nodes, training.config.node_processes
         ended = launch(

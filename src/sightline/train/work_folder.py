@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -66,13 +66,14 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
     """Return the sha256 that equal trainings share.
 
     `snapshot` is the URI of a snapshot, of which only the digest counts; `weights` a sha256 or an architecture; `code`
-    the digest of the code that trains. Where decoded images are kept is no part of it, nor is how long a training may
-    take: what it computes until then is the same, and one that was cut short stands for no other.
+    the digest of the code that trains. Where decoded images are kept is no part of it, nor what is written for those
+    who watch, nor how long a training may take: what it computes until then is the same, and one that was cut short
+    stands for no other.
     """
     parts = [
         PurePosixPath(snapshot).name,
         weights,
-        config.model_dump(mode="json", exclude={"cache", "max_hours"}),
+        config.model_dump(mode="json", exclude={"cache", "max_hours", "tensorboard"}),
         code,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -80,12 +81,12 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
 
 @contextlib.contextmanager
 def claimed(
-    key: str, out: Path, results: Sequence[str], resume: bool = True, image_size: int | None = None
+    key: str, out: Path, resume: bool = True, image_size: int | None = None
 ) -> Iterator[WorkFolder | TrainDocument]:
-    """Hold a training for this process; the block must leave the files `results` and its document in `out`.
+    """Hold a training for this process; the block must leave its document and all its files in `out`.
 
     Yields the work folder, with what a killed training kept in it, or empty if `resume` is false. If another process
-    holds the same training, this one says so and waits; if that succeeds, its `results` are put into `out`, checked by
+    holds the same training, this one says so and waits; if that succeeds, its files are put into `out`, checked by
     their sha256, and its document is yielded, which the block has to write; but not of a training that ended with
     smaller images than `image_size`, or was cut short. Raises ConfigError or StorageUsageError for
     a work folder that cannot be used.
@@ -103,13 +104,13 @@ def claimed(
                 continue  # it was finished, and its result is gone or damaged
             process = None if container_image() else os.getpid()
             lock.write(Holder(run=_run(out), process=process, since=moment()).model_dump_json())
-            with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, results, resume) as work:
+            with _clean(WorkFolder(lock.path.with_suffix(""), lock), out, resume) as work:
                 yield work
             return
 
 
 @contextlib.contextmanager
-def _clean(work: WorkFolder, out: Path, results: Sequence[str], resume: bool) -> Iterator[WorkFolder]:
+def _clean(work: WorkFolder, out: Path, resume: bool) -> Iterator[WorkFolder]:
     """Yield the folder, which remains after a training that crashed or was killed: the next one goes on in it."""
     finished = None
     for path in work.folder.glob("*") if resume else [work.folder]:
@@ -117,7 +118,7 @@ def _clean(work: WorkFolder, out: Path, results: Sequence[str], resume: bool) ->
             shutil.rmtree(path, ignore_errors=True)
     try:
         yield work
-        files = {name: sha256_file(out / name) for name in (*results, TrainDocument.file_name())}
+        files = {path.relative_to(out).as_posix(): sha256_file(path) for path in out.rglob("*") if path.is_file()}
         finished = Finished(run=_run(out), folder=str(out.resolve()), files=files)
         shutil.rmtree(work.folder, ignore_errors=True)
     except FinishedElsewhere:
@@ -179,6 +180,9 @@ def _taken(text: str, out: Path, image_size: int | None) -> TrainDocument | None
         for name, digest in finished.files.items():
             if not _linked(folder / name, digest, out / name if name != document else None):
                 return None
+        for path in out.glob("*/*"):  # event files and pictures of an earlier training
+            if path.relative_to(out).as_posix() not in finished.files:
+                path.unlink()
     except (ValidationError, OSError):
         return None
     progress.emit("note", stage="train", note=f"taken from {finished.run}, which did the same training meanwhile")
@@ -189,6 +193,7 @@ def _linked(source: Path, sha256: str, target: Path | None) -> bool:
     """Link or copy `source` to `target` if it has this sha256; returns whether it does. Without a target only check."""
     if target is None:
         return sha256_file(source) == sha256
+    target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         try:

@@ -64,17 +64,23 @@ class Training(NamedTuple):
 
 def of_run(store: Store, run_id: str) -> Training | None:
     """Return the training that a run works on; None if it has none, or its result. Raises StorageError."""
+    key = key_of_run(store, run_id)
+    if key is None:
+        return None
+    logs = [entry.key for entry in store.entries(f"{FOLDER}/{key}/") if entry.key.endswith("/attempts.json")]
+    with contextlib.suppress(MissingObject, ValueError):  # it has just gone, or another version left it
+        return _read(store.get_bytes(max(logs))) if logs else None
+    return None
+
+
+def key_of_run(store: Store, run_id: str) -> str | None:
+    """Return the key of the training that a run works on; None if it has none, or its result. Raises StorageError."""
     entries = list(store.entries(f"{FOLDER}/"))
     leases = [entry for entry in entries if re.fullmatch(rf"{FOLDER}/[^/]+/lease-\d+\.json", entry.key)]
     for lease in sorted(leases, key=lambda entry: entry.modified, reverse=True)[:LEASES]:
         with contextlib.suppress(MissingObject, ValueError):  # it has just gone, or another version left it
-            if json.loads(store.get_bytes(lease.key)).get("run") != run_id:
-                continue
-            folder = lease.key.rpartition("/")[0]
-            logs = [
-                entry.key for entry in entries if re.fullmatch(rf"{re.escape(folder)}/\d+/attempts\.json", entry.key)
-            ]
-            return _read(store.get_bytes(max(logs))) if logs else None
+            if json.loads(store.get_bytes(lease.key)).get("run") == run_id:
+                return lease.key.split("/")[1]
     return None
 
 

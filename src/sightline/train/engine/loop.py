@@ -51,6 +51,7 @@ class Epochs:
         self.seconds = 0.0  # of the epochs before this process
         trainer.optimizer.zero_grad()
         self._resume()
+        trainer.rows, trainer.measured = self.rows, self.measured  # for callbacks
 
     def _resume(self) -> None:
         trainer, saved, start = self.trainer, None, 0
@@ -152,6 +153,7 @@ def _epoch(epochs: Epochs, epoch: int) -> None:
     trainer._model_train()
     began, images = time.monotonic(), 0
     for number, batch in enumerate(trainer.clock.waited(trainer.train_loader)):
+        trainer.look(batch)
         _step(epochs, epoch, number, batch)
         images += len(batch["img"])
     finite.check(trainer, weights=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.atomic import write_text
 from sightline.train import checkpoints
-from sightline.train.engine import state
+from sightline.train.engine import sheets, state
 
 
 def write_table(path: Path, rows: list[dict[str, float | None]]) -> None:
@@ -37,6 +37,7 @@ def leave(trainer: Any, rows: list[dict[str, float | None]], best: int, folder: 
     trainer.fitness = trainer.best_fitness  # then the engine writes both files
     trainer.save_model()
     strip_optimizer(trainer.best)
+    sheets.draw_val(trainer, best)
     if best != len(rows):
         trainer.ema.ema.load_state_dict(last)
         trainer.fitness = None

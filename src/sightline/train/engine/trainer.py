@@ -14,7 +14,7 @@ from sightline.snapshots import one_class
 from sightline.train.engine import batches, dataset, group_check, llrd, loop, optimizer, precision, set_up
 from sightline.train.engine.autocasting import computing
 from sightline.train.engine.beat import Beat
-from sightline.train.job import REFUSED, Job
+from sightline.train.job import REFUSED, TABLE, Job
 
 # What building a network raises that cannot be built, and loading weights that cannot be loaded.
 UNUSABLE = (
@@ -47,12 +47,17 @@ def trainer_class() -> Any:
         def __init__(self, job: Job, beat: Beat) -> None:
             super().__init__(overrides=job.engine)
             self.job, self.beat = job, beat
+            self.out = Path(job.out) if job.out else self.save_dir
+            self.csv = self.out / TABLE
             self.datasets = dict(zip(("val", "train"), dataset.classes(Path(job.cache)), strict=True))
             self.args.workers = job.settings.workers  # the engine sets none on CPUs
             if WORLD_SIZE > 1:
                 # The engine takes the length of the device list as the world size; torchrun knows better.
                 self.world_size = WORLD_SIZE
                 self.ddp = False
+
+        def look(self, batch: dict[str, Any]) -> None:
+            """Look at a batch of training as the loader gives it; `watching` puts something in the place of this."""
 
         def get_dataset(self) -> dict[str, Any]:
             """Return what the engine knows of the data; a single class has the name that all stages give it."""

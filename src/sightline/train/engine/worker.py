@@ -22,41 +22,15 @@ from sightline import ultralytics_env
 from sightline.atomic import write_text
 from sightline.runtime import hook
 from sightline.runtime.lifetime import end_with_parent
-from sightline.runtime.progress import Ticker
 from sightline.train import failures
 from sightline.train.engine import llrd, optimizer
 from sightline.train.engine.beat import Beat, follow_bars
 from sightline.train.engine.loaders import end_when_shared_memory_is_full
 from sightline.train.engine.trainer import trainer_class
+from sightline.train.engine.watching import watch
 from sightline.train.job import RESULT, Job, read
 
 SOCKET_FOLDER = 70  # bytes of the longest temporary folder in which loaders can create sockets to pass images
-
-
-def report_progress(trainer: Any) -> None:
-    """Report progress over all batches of all epochs, from the engine's callbacks."""
-    ticker: Ticker | None = None
-
-    def start(trainer: Any) -> None:
-        nonlocal ticker
-        batches, epoch = len(trainer.train_loader), min(trainer.start_epoch + 1, trainer.epochs)
-        ticker = Ticker("train", trainer.epochs * batches, f"epoch {epoch}/{trainer.epochs}")
-        ticker.tick(trainer.start_epoch * batches)
-
-    def batch_end(trainer: Any) -> None:
-        assert ticker
-        ticker.tick()
-
-    def epoch_end(trainer: Any) -> None:
-        assert ticker
-        score = trainer.metrics.get("metrics/mAP50(B)", 0.0)
-        coming = min(trainer.epoch + 2, trainer.epochs)
-        ticker.note = f"epoch {coming}/{trainer.epochs} · val mAP50 {score:.3f}"
-        print(f"epoch {trainer.epoch + 1}/{trainer.epochs}: val mAP50 {score:.4f}", flush=True)
-
-    trainer.add_callback("on_train_start", start)
-    trainer.add_callback("on_train_batch_end", batch_end)
-    trainer.add_callback("on_fit_epoch_end", epoch_end)
 
 
 def announce(trainer: Any) -> None:
@@ -89,7 +63,7 @@ def run(job: Job, folder: Path) -> None:
     trainer = trainer_class()(job, beat)
     trainer.add_callback("on_train_start", announce)
     if rank == 0:
-        report_progress(trainer)
+        watch(trainer)
     if job.config.hook:
         hook.load(job.config.hook)(trainer)
     trainer.train()
