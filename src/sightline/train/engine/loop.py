@@ -190,7 +190,7 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
     if epochs.warmup and count <= epochs.warmup:
         _warm_up(epochs, count, epoch)
     images = len(batch["img"])
-    items = _passes(trainer, batch)
+    items = passes(trainer, batch)
     mean = trainer.tloss
     trainer.tloss = items if mean is None else {k: (mean[k] * number + v) / (number + 1) for k, v in items.items()}
     if count - epochs.last_step >= trainer.accumulate:
@@ -213,7 +213,7 @@ def _warm_up(epochs: Epochs, count: int, epoch: int) -> None:
             group["momentum"] = float(np.interp(count, span, [arguments.warmup_momentum, arguments.momentum]))
 
 
-def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Pass a batch through the network and back, in parts where the settings say so; returns its mean losses.
 
     The engine's loss is a sum over images, so gradients of the parts add up to those of the whole, but for the
