@@ -63,7 +63,8 @@ def by_tier(base: RunConfig, values: Mapping[str, Any], tier: Tier | None) -> Ru
         return base
     size = TIERS[tier]
     open_ = {field: getattr(size, field) for key, field in FILLED.items() if key not in values}
-    weights = {} if {"weights.source", "weights.sha256"} & values.keys() else {"source": size.model}
+    pinned = values.get("weights.sha256") is not None  # of the preset's own model
+    weights = {} if pinned or "weights.source" in values else {"source": size.model}
     return base.model_copy(
         update={
             "train": base.train.model_copy(update=open_),

@@ -41,6 +41,18 @@ class Sizing(Part):
     reason: str = Field(description="What set the number of images of a pass.")
 
     @property
+    def measured(self) -> str:
+        """List what was measured; empty without a probe."""
+        held = (
+            f"{one.images} image{'s' * (one.images != 1)} "
+            f"{'more than there was' if one.memory_bytes is None else f'{one.memory_bytes / 1e9:.1f} GB'}"
+            for one in self.probed
+        )
+        return (
+            f"in each process, with {self.side} pixels and {self.boxes} boxes: {', '.join(held)}" if self.probed else ""
+        )
+
+    @property
     def sentence(self) -> str:
         """Say what was chosen, and by what."""
         card = f"{self.card.name}, tier {self.tier}" if self.card else f"tier {self.tier}"

@@ -52,17 +52,23 @@ def loaders(config: TrainConfig, size: str | None = None) -> Loaders:
     What a person gave is only limited by the cores. Otherwise the CPU quota, /dev/shm and memory limit the number of
     the preset or the tier.
     """
-    cores, processes = machine.cores(), config.node_processes
+    return limited(config, size or "n", machine.cores(), machine.memory(), machine.shared_memory())
+
+
+def limited(
+    config: TrainConfig, size: str, cores: int, memory: machine.Memory, shared: tuple[int, int] | None
+) -> Loaders:
+    """Return the loaders for so many cores, and so much memory; `shared` is the size and the free part of /dev/shm."""
+    processes = config.node_processes
     share = max(1, cores // processes)
     limits = [(config.workers, "train.workers"), (share, f"{_count(cores, 'core')} for {_processes(processes)}")]
     if config.sizing == "auto" and "workers" not in config.given:
         limits[0] = (config.workers, "the most that the preset or its tier takes")
         batch = needs.batch(config)
-        if shared := machine.shared_memory():
+        if shared:
             fit = shared[1] // (processes * (TRAIN_AHEAD + VAL_AHEAD) * batch)
             limits.append((fit, f"{size_text(shared[1])} free in /dev/shm"))
-        memory, without = machine.memory(), config.model_copy(update={"workers": 0})
-        room = memory.room - needs.memory(without, size or "n", cores)
+        room = memory.room - needs.memory(config.model_copy(update={"workers": 0}), size, cores)
         fit = max(0, room // (processes * (needs.LOADER + TRAIN_AHEAD * batch)))
         limits.append((fit, f"{size_text(memory.room)} of memory free"))
     return Loaders(*min(limits, key=lambda limit: limit[0]))
@@ -101,7 +107,7 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
     chosen = devices.smallest(config.gpus) if used else None
     card = Card(name=chosen[0].name, memory_bytes=chosen[1]) if chosen else None
     tier = tier_of(card.memory_bytes if card else None)
-    if attempts and (known := _known(work / FILE)) and known.card == card:
+    if attempts and (known := _known(work / FILE)) and known.card == card and (known.probed or not card):
         return replace(step, settings=settings), known
     ceiling = settings.batch if any(attempt.ending == "cuda_memory" for attempt in attempts) else None
     if chosen is None:
