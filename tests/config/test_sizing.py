@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_every_tier_takes_an_official_model_whose_digest_is_known_and_sizes_that
         assert size.batch in sizing.divisors(size.nominal_batch, size.nominal_batch)
     assert parameters == sorted(parameters)
     assert [size.least for size in TIERS.values()] == sorted(size.least for size in TIERS.values())
+
+
+def test_the_table_in_the_readme_is_that_of_the_code() -> None:
+    text = (Path(sizing.__file__).parents[1] / "train" / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if "yolo11" in line]
+    assert [(row[0].strip("`"), *row[2:]) for row in rows] == [
+        (name, size.model, str(size.image_size), str(size.nominal_batch), str(size.batch), str(size.workers))
+        for name, size in TIERS.items()
+    ]
 
 
 def test_presets_are_sized_by_the_card_or_not_at_all() -> None:

@@ -96,7 +96,8 @@ def test_loaders_follow_cores_processes_shared_memory_and_memory(
         ({"train.nominal_batch": 64}, 1000, 8, [1, 2, 4, 8]),  # no more than after memory ran out
         ({"train.nominal_batch": 64, "train.gpus": 4}, 3, None, [4]),
         ({"train.batch": 24, "train.nominal_batch": 64}, 1000, None, [1, 2, 3, 4, 6, 8, 12, 24]),
-        ({"train.nominal_batch": 10_000}, 10**6, None, [1, 2, 4, 5, 10, 20, 25, 50, 100, 125, 250, 500, 625, 1250, 2500]),
+        # The largest batch that a configuration takes is 4096: here it is half of what the optimizer sees.
+        ({"train.nominal_batch": 4998}, 10**6, None, [1, 3, 7, 17, 21, 49, 51, 119, 147, 357, 833, 2499]),
     ],
 )  # fmt: skip
 def test_passes_are_divisors_of_the_batch_that_the_processes_share(

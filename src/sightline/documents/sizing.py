@@ -18,7 +18,7 @@ class Probed(Part):
 
 
 class Card(Part):
-    """The smallest card that trains: the one that was measured."""
+    """The card with least memory free of those that train: the one that was measured."""
 
     name: str
     memory_bytes: int = Field(description="Of the whole card, as nvidia-smi says.")

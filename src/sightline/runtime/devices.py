@@ -42,14 +42,18 @@ def cards() -> list[Card]:
     return found
 
 
-def memory(chosen: Sequence[Card]) -> list[int | None]:
-    """Return the memory of cards in bytes; None where nvidia-smi does not say.
+def memory(chosen: Sequence[Card], *, free: bool = False) -> list[int | None]:
+    """Return the memory of cards in bytes, or what is free of it; None where nvidia-smi does not say.
 
-    Of a slice its name does: `3g.20gb` has 20 GB.
+    Of a slice its name does: `3g.20gb` has 20 GB, and counts as free.
     """
     whole: dict[str, int] = {}
     if any(card.number is not None for card in chosen):
-        query = ["nvidia-smi", "--query-gpu=uuid,memory.total", "--format=csv,noheader,nounits"]
+        query = [
+            "nvidia-smi",
+            f"--query-gpu=uuid,memory.{'free' if free else 'total'}",
+            "--format=csv,noheader,nounits",
+        ]
         done = subprocess.run(query, capture_output=True, text=True, check=False)
         rows = (line.split(", ") for line in done.stdout.splitlines())
         whole = {row[0]: int(row[1]) << 20 for row in rows if len(row) == 2 and row[1].isdecimal()}
@@ -60,13 +64,14 @@ def memory(chosen: Sequence[Card]) -> list[int | None]:
     return found
 
 
-def smallest(count: int) -> tuple[Card, int] | None:
+def smallest(count: int, *, free: bool = False) -> tuple[Card, int] | None:
     """Return the smallest of the first `count` cards that this process may use, with its memory in bytes.
 
-    None where there is none, or where the memory of one is not known.
+    With `free` it is the one that has least memory free, with that. None where there is none, or where the memory of
+    one is not known.
     """
     used = visible()[:count]
-    sizes = [size for size in memory(used) if size is not None]
+    sizes = [size for size in memory(used, free=free) if size is not None]
     if not used or len(sizes) < len(used):
         return None
     return min(zip(used, sizes, strict=True), key=lambda pair: pair[1])

@@ -69,7 +69,8 @@ def run(
     training was taken over meanwhile.
     """
     config = alone(training.config, sizes[-1])
-    settings = settings.model_copy(update={"batch": sizes[-1], "accumulation": 1, "workers": 0, "cache": "off"})
+    # A pass of two while the trainer is set up: how many pass after that, the probe itself decides.
+    settings = settings.model_copy(update={"batch": min(2, sizes[-1]), "accumulation": 1, "workers": 0, "cache": "off"})
     folder = training.work.folder / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     path = job.prepare(

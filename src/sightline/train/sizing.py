@@ -104,16 +104,18 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
         return step, None
     settings = _with_loaders(step.settings, training.loaders, attempts)
     used = devices.visible()[: config.gpus]
-    chosen = devices.smallest(config.gpus) if used else None
-    card = Card(name=chosen[0].name, memory_bytes=chosen[1]) if chosen else None
-    tier = tier_of(card.memory_bytes if card else None)
+    whole, tightest = devices.smallest(len(used)), devices.smallest(len(used), free=True)
+    tier = tier_of(whole[1] if whole else None)
+    card = _card(tightest[0]) if tightest else None
     if attempts and (known := _known(work / FILE)) and known.card == card and (known.probed or not card):
         return replace(step, settings=settings), known
     ceiling = settings.batch if any(attempt.ending == "cuda_memory" for attempt in attempts) else None
-    if chosen is None:
+    if tightest is None:
         choice = _unmeasured(settings, used)
     else:
-        choice = _measured(training, settings, chosen[0], tier, candidates(config, training.images, ceiling), attempts)
+        choice = _measured(
+            training, settings, tightest[0], tier, candidates(config, training.images, ceiling), attempts
+        )
     sizing = _document(training, tier, card, choice, settings)
     work.mkdir(parents=True, exist_ok=True)
     write_text(work / FILE, sizing.model_dump_json())
@@ -121,6 +123,10 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
     if choice.batch != settings.batch:
         settings = with_pass(config, settings, choice.batch)
     return replace(step, settings=settings), sizing
+
+
+def _card(card: devices.Card) -> Card:
+    return Card(name=card.name, memory_bytes=devices.memory([card])[0] or 0)
 
 
 def _unmeasured(settings: AttemptSettings, used: Sequence[devices.Card]) -> Choice:
@@ -160,7 +166,7 @@ def choose(config: TrainConfig, card: str, found: probe.Found, sizes: Sequence[i
     passed = [one.images * ranks for one in found.probed if one.memory_bytes is not None]
     fitting = [one.images * ranks for one in found.probed if one.fits]
     allowed = f"{size_text(found.allowed_bytes)}, 85 % of {size_text(found.free_bytes)} free on {card}"
-    if not passed and config.recover != "all":
+    if not passed and (strict or config.recover != "all"):
         raise DeviceError(
             f"{card} has {size_text(found.free_bytes)} free, which do not hold a single image of {found.side} pixels "
             "in training. Lower train.image_size, take a smaller model (weights.source), or end what else uses it."

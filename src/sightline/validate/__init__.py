@@ -50,6 +50,7 @@ def run(
     with running("validate", out) as seconds:
         validated_source.remove(out)
         started_at = moment()
+        sizes.announce(config, tier)
         with preflight.asking(config) as tracking:
             target, pinned = preflight.prepare(config, tracking, source=source, store=store)
             with validated_source.opened(source, config) as result:

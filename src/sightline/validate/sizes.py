@@ -6,6 +6,12 @@ from sightline.config import RunConfig, Tier, sizing
 from sightline.runtime import progress
 
 
+def announce(config: RunConfig, tier: Tier | None) -> None:
+    """Say what a tier chose, before weights are looked for that nobody named."""
+    if config.train.sizing == "auto":
+        progress.notice(sizing.in_words(config, tier))
+
+
 def chosen(config: RunConfig, tier: Tier | None, shorter_side: float | None) -> tuple[RunConfig, list[str]]:
     """Return the configuration with the image size that the boxes ask for, and what was chosen, in sentences.
 
@@ -30,6 +36,5 @@ def chosen(config: RunConfig, tier: Tier | None, shorter_side: float | None) -> 
             then = f"{small * larger / side:.1f}"
             said.append(f"{words}: image size {side} → {larger}, in which these are {then} pixels.")
             config = config.model_copy(update={"train": config.train.model_copy(update={"image_size": larger})})
-    for sentence in said:
-        progress.notice(sentence)
+        progress.notice(said[-1])
     return config, said

@@ -21,7 +21,7 @@ from sightline.config import sides
 from sightline.documents.sizing import Probed
 from sightline.runtime import machine
 from sightline.train import endings
-from sightline.train.engine import loop, worker
+from sightline.train.engine import loop, precision_check, worker
 from sightline.train.engine.autocasting import computing
 from sightline.train.engine.beat import Beat
 from sightline.train.job import Job
@@ -39,13 +39,22 @@ def run(job: Job, folder: Path) -> None:
     beat = Beat(folder, 0)
     trainer = worker.built(job, beat)
     free = _free(trainer.device, request.memory_limit)
-    trainer._setup_train()
-    trainer._model_train()
-    trainer.epoch, trainer.tloss, trainer.overflows = 0, None, 0
     allowed = int(SHARE * free)
+    probed: list[Probed] = []
+    try:
+        trainer._setup_train()
+        trainer._model_train()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        nothing = Probed(images=request.sizes[0], memory_bytes=None, fits=False, seconds=0.0)
+        _leave(
+            folder, Found(free_bytes=free, allowed_bytes=allowed, boxes=0, side=trainer.args.imgsz, probed=[nothing])
+        )
+        return
+    trainer.epoch, trainer.tloss, trainer.overflows = 0, None, 0
     extra = sum(4 * p.numel() for p in trainer.model.parameters() if p.requires_grad) if request.ranks > 1 else 0
     beat.now("train", epoch=1)
-    probed: list[Probed] = []
     for images in request.sizes:
         one = _measured(trainer, images, extra, allowed, request.memory_limit)
         probed.append(one)
@@ -60,6 +69,10 @@ def run(job: Job, folder: Path) -> None:
         side=largest_side(trainer),
         probed=probed,
     )
+    _leave(folder, found)
+
+
+def _leave(folder: Path, found: Found) -> None:
     write_text(folder / FOUND, found.model_dump_json())
 
 
@@ -79,8 +92,13 @@ def largest_side(trainer: Any) -> int:
 def _measured(trainer: Any, images: int, extra: int, allowed: int, limit: int | None) -> Probed:
     """Take steps with so many images; `extra` bytes are held by training beyond what this process holds."""
     slowest, held = 0.0, None
+    settings = trainer.job.settings.model_copy(update={"batch": images})
+    trainer.job = trainer.job.model_copy(update={"settings": settings})
     _forget(trainer)
     try:
+        kind = trainer.precision.used
+        if kind != "off" and images <= precision_check.IMAGES:  # which every attempt passes in float32 too, first
+            precision_check.check(trainer, kind)
         for step in range(MOST_STEPS):
             begun = time.monotonic()
             _step(trainer, images)
