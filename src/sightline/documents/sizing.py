@@ -21,13 +21,13 @@ class Card(Part):
     """The card with least memory free of those that train: the one that was measured."""
 
     name: str
-    memory_bytes: int = Field(description="Of the whole card, as nvidia-smi says.")
+    memory_bytes: int | None = Field(description="Of the whole card; null where nvidia-smi does not say.")
 
 
 class Sizing(Part):
     """What was seen, chosen and measured before the first step of the last process that supervised a training."""
 
-    tier: Tier
+    tier: Tier | None = Field(description="Of the smallest card; null where the memory of one is not known.")
     card: Card | None = Field(description="Null on CPUs.")
     free_bytes: int | None = Field(None, description="Of the card, before the probe's network; null without a probe.")
     allowed_bytes: int | None = Field(None, description="Of that, for one process: 85 %.")
@@ -55,7 +55,7 @@ class Sizing(Part):
     @property
     def sentence(self) -> str:
         """Say what was chosen, and by what."""
-        card = f"{self.card.name}, tier {self.tier}" if self.card else f"tier {self.tier}"
+        card = f"{self.card.name}, tier {self.tier or 'not known'}" if self.card else f"tier {self.tier}"
         each = f"{self.workers} loader{'s' * (self.workers != 1)} for each process"
         return (
             f"{card}: {self.batch} images a pass, {self.effective_batch} a step of the optimizer ({self.reason}); "

@@ -105,17 +105,18 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
     settings = _with_loaders(step.settings, training.loaders, attempts)
     used = devices.visible()[: config.gpus]
     whole, tightest = devices.smallest(len(used)), devices.smallest(len(used), free=True)
-    tier = tier_of(whole[1] if whole else None)
-    card = _card(tightest[0]) if tightest else None
+    tier: Tier | None = tier_of(whole[1]) if whole else None if used else "cpu"
+    measured = tightest[0] if tightest else used[0] if used else None
+    card = Card(name=measured.name, memory_bytes=devices.memory([measured])[0]) if measured else None
     if attempts and (known := _known(work / FILE)) and known.card == card and (known.probed or not card):
         return replace(step, settings=settings), known
     ceiling = settings.batch if any(attempt.ending == "cuda_memory" for attempt in attempts) else None
-    if tightest is None:
-        choice = _unmeasured(settings, used)
+    if measured is None:
+        words = "the whole batch: on CPUs nothing is measured, and the preflight compares its memory"
+        choice = Choice(settings.batch, words)
     else:
-        choice = _measured(
-            training, settings, tightest[0], tier, candidates(config, training.images, ceiling), attempts
-        )
+        sizes = candidates(config, training.images, ceiling)
+        choice = _measured(training, settings, measured, tier or "low", sizes, attempts)
     sizing = _document(training, tier, card, choice, settings)
     work.mkdir(parents=True, exist_ok=True)
     write_text(work / FILE, sizing.model_dump_json())
@@ -123,17 +124,6 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
     if choice.batch != settings.batch:
         settings = with_pass(config, settings, choice.batch)
     return replace(step, settings=settings), sizing
-
-
-def _card(card: devices.Card) -> Card:
-    return Card(name=card.name, memory_bytes=devices.memory([card])[0] or 0)
-
-
-def _unmeasured(settings: AttemptSettings, used: Sequence[devices.Card]) -> Choice:
-    """Leave the pass as it is where there is nothing to measure."""
-    if used:
-        return Choice(settings.batch, "not measured: nvidia-smi does not say how much memory the cards have")
-    return Choice(settings.batch, "the whole batch: on CPUs nothing is measured, and the preflight compares its memory")
 
 
 def _measured(
@@ -187,7 +177,9 @@ def choose(config: TrainConfig, card: str, found: probe.Found, sizes: Sequence[i
     return Choice(best, f"the largest that fits: {size_text(held or 0)} of {allowed}", found)
 
 
-def _document(training: Training, tier: Tier, card: Card | None, choice: Choice, settings: AttemptSettings) -> Sizing:
+def _document(
+    training: Training, tier: Tier | None, card: Card | None, choice: Choice, settings: AttemptSettings
+) -> Sizing:
     config, found = training.config, choice.found
     return Sizing(
         tier=tier,
