@@ -38,7 +38,7 @@ USE = {
     "yolov8-ghost-p6": LARGE,
     "yolov9": "much score for its parameters, and slow to train",
     "yolov10": "a one-to-one head: with `export.nms_free` the file needs no NMS",
-    "yolo11": "the default: `fast` and `balanced` take n, `finetune` m",
+    "yolo11": "the default: `fast` takes n, `finetune` m, `balanced` what fits the card",
     "yolo12": "attention: a little more score than yolo11 for more memory and time",
     "yolo26": "a one-to-one head too, and quick on CPUs",
     "yolo26-p2": SMALL,

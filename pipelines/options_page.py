@@ -8,6 +8,7 @@ from sightline import expected
 from sightline.config import TrainConfig
 from sightline.config.elsewhere import ours, settings
 from sightline.config.engine_settings import GONE, REASONS, TAKEN, Setting, values_of
+from sightline.config.train_config import NOTED
 
 BEGIN, END = "<!-- settings: rendered by `make compile` -->\n", "<!-- end of settings -->\n"
 
@@ -22,6 +23,8 @@ def rendered(table: dict[str, Setting]) -> str:
 def _options() -> str:
     rows = ["| key | values | default | Ultralytics | YOLOv5 | meaning |", "|---|---|---|---|---|---|"]
     for key, model, name, field, names in settings(TrainConfig, "train."):
+        if name == NOTED:
+            continue
         default = field.default_factory() if field.default_factory else field.default  # type: ignore[call-arg]
         assert default is not PydanticUndefined, key
         shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)

@@ -63,13 +63,13 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
 
     with task("validate", first=True) as this:
         given, wrong = PipelineParameters.read(parameters)
-        config = stage.resolve(given.recipe, given.values(), given.data, wrong)
+        config = stage.resolve(given.recipe, given.values(), given.data, wrong, given.tier)
         rank_pods.check(config.train)
         for line in given.warnings() if in_pipeline_pod() else ():
             print(f"warning: {line}")
         out = this.folder("validate")
         try:
-            document = stage.run(source=given.data, config=config, out=out)
+            document = stage.run(source=given.data, config=config, out=out, tier=given.tier)
         except DataRejected as error:
             this.hand_on(this.record(), dataset.path)
             this.run.fail(error_report("validate", error))
@@ -79,6 +79,7 @@ def validate(*, dataset: Artifact, page: str, **parameters: Any) -> tuple[Any, .
         decision = retrain.decide(document, this.store)
         document = decision.noted(document)
         document.write(out)
+        config = document.config
         if decision.why:
             progress.notice(decision.why)
         this.hand_on(this.record(), dataset.path)

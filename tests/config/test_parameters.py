@@ -83,7 +83,7 @@ def test_numbers_mean_what_their_text_means() -> None:
 
 
 def test_every_choice_is_one_that_the_configuration_takes_and_the_default_is_among_them() -> None:
-    assert set(choices()) == {"data_format", "data_policy", "preset", "retrain"}
+    assert set(choices()) == {"data_format", "data_policy", "gpu_tier", "preset", "retrain"}
     for name, values in choices().items():
         assert PipelineParameters.model_fields[name].default in values
         for value in values:

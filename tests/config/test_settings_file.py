@@ -34,7 +34,10 @@ def test_a_written_file_gives_the_same_configuration_whatever_the_preset(preset:
     whole = resolve(preset, values)
     found = read(tmp_path / "whole.yaml", settings_file.text(whole))
     assert found.preset == preset
-    other = resolve("accurate" if preset == "fast" else "fast", found.values)
+    sized = whole.train.sizing == "auto"  # then the file leaves to its preset what a card may choose
+    other = resolve(preset if sized else "accurate" if preset == "fast" else "fast", found.values)
+    if not sized:
+        other = other.model_copy(update={"train": other.train.model_copy(update={"given": ()})})
     assert other.model_copy(update={"preset": preset}) == whole
 
 
@@ -44,6 +47,17 @@ def test_what_a_machine_or_auto_decides_is_left_out_of_a_written_file(tmp_path: 
     assert resolve("fast", chosen.values).train.optimizer == "auto"
     two = settings_file.text(resolve("fast", {"train.gpus": 2}))
     assert read(tmp_path / "b.yaml", two).values["train.gpus"] == 2
+
+
+def test_what_a_card_may_choose_is_left_out_of_a_written_file_and_what_a_person_chose_is_not(tmp_path: Path) -> None:
+    values = {"train.batch": 8, "train.image_size": 320}
+    found = read(tmp_path / "a.yaml", settings_file.text(resolve("balanced", values))).values
+    chosen = {"weights.source", "train.batch", "train.image_size", "train.nominal_batch", "train.workers"}
+    assert chosen & found.keys() == values.keys()
+    assert resolve("balanced", found, "high") == resolve("balanced", {**found, **values}, "high")
+    assert resolve("balanced", found, "high").weights.source == "yolo11l.pt"
+    mine = settings_file.text(resolve("balanced", {"weights.source": "yolov8n.pt"}))
+    assert read(tmp_path / "b.yaml", mine).values["weights.source"] == "yolov8n.pt"
 
 
 def test_parts_of_a_configuration_and_dotted_keys_are_read(tmp_path: Path) -> None:

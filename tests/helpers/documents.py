@@ -46,6 +46,7 @@ from sightline.documents import (
     ValidateDocument,
     Weights,
 )
+from sightline.documents.sizing import Card, Probed, Sizing
 
 CLASSES = ("red cell", "white cell", "platelet", "trophozoite <script>alert(1)</script>", "gametocyte")
 SNAPSHOT = "file:///data/runs/store/snapshots/" + "5f" * 32
@@ -143,6 +144,7 @@ def validate(config: RunConfig) -> ValidateDocument:
         weights=WEIGHTS,
         config=config,
         train_code="c0" * 32,
+        sizing=["Tier large chose image size 960, and you chose model yolo11n.yaml."],
         infer_code="c1" * 32,
         started_at="2026-11-21T08:00:00.000+00:00",
         seconds=14.2,
@@ -255,6 +257,23 @@ def train(epochs: int = 40) -> TrainDocument:
             disk_free_bytes=900 * 10**9,
             disk_needed_bytes=230 * 10**6,
             all_reduce_gb_per_s=181.2,
+        ),
+        sizing=Sizing(
+            tier="large",
+            card=Card(name="NVIDIA H100", memory_bytes=80 << 30),
+            free_bytes=84 * 10**9,
+            allowed_bytes=71_400_000_000,
+            boxes=480,
+            side=640,
+            probed=[
+                Probed(images=16, memory_bytes=31 * 10**9, fits=True, seconds=0.21),
+                Probed(images=32, memory_bytes=62 * 10**9, fits=True, seconds=0.4),
+            ],
+            batch=64,
+            effective_batch=64,
+            workers=8,
+            workers_by="16 cores for 2 processes",
+            reason="the largest that fits: 62.0 GB of 71.4 GB, 85 % of 84.0 GB free on NVIDIA H100",
         ),
         peak_memory_bytes=9_200_000_000,
         started_at=TRAINED.isoformat(timespec="milliseconds"),

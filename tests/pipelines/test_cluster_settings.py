@@ -127,7 +127,7 @@ def test_a_parameter_that_only_a_setter_uses_is_found(tmp_path: Path) -> None:
 def test_choices_are_what_the_api_server_and_the_form_can_read(compiled: Compiled) -> None:
     parameters = compiled.spec.root.input_definitions.parameters
     few = {name: [*parameter.literals] for name, parameter in parameters.items() if parameter.literals}
-    assert set(few) == {"data_format", "data_policy", "preset", "retrain"}
+    assert set(few) == {"data_format", "data_policy", "gpu_tier", "preset", "retrain"}
     for name, literals in few.items():
         assert {literal.WhichOneof("kind") for literal in literals} == {"string_value"}, "the type of the parameter"
         assert parameters[name].default_value in literals, "the form shows nothing otherwise"

@@ -17,6 +17,11 @@ LISTED = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d
 GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-8a1b0d6c-aaaa-2b2c-524d-000000000001)
 GPU 2: NVIDIA T4 (UUID: GPU-8a1b0d6c-bbbb-2b2c-524d-000000000002)
 """
+MEMORY = """GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77, 40960
+GPU-8a1b0d6c-aaaa-2b2c-524d-000000000001, 40960
+GPU-8a1b0d6c-bbbb-2b2c-524d-000000000002, 15360
+"""
+ANSWERS = f"if [ $1 = -L ]; then cat <<'END'\n{LISTED}END\nelse cat <<'END'\n{MEMORY}END\nfi\n"
 FIRST, SECOND = "GPU-8a1b0d6c-aaaa-2b2c-524d-000000000001", "GPU-8a1b0d6c-bbbb-2b2c-524d-000000000002"
 SLICE = "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"
 
@@ -25,7 +30,7 @@ SLICE = "MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb"
 def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two whole GPUs, and one that is divided."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
+    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\n{ANSWERS}")
     (tmp_path / "bin" / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv(devices.VISIBLE, "")  # so that it is put back
@@ -97,3 +102,20 @@ def test_a_machine_without_cards_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     assert provenance.visible_gpus() == []
     with pytest.raises(DeviceError, match="got '0', expected none: this machine shows no NVIDIA GPU to use"):
         devices.choose("0")
+
+
+def test_the_smallest_of_the_cards_that_are_used_counts_and_a_slice_is_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.VISIBLE, "1,2")
+    assert devices.smallest(1) == (devices.cards()[3], 40960 << 20)
+    assert devices.smallest(2) == (devices.cards()[4], 15360 << 20)
+    monkeypatch.setenv(devices.VISIBLE, f"{SLICE},1")
+    assert devices.smallest(2) == (devices.cards()[2], 10 << 30)
+    monkeypatch.setenv(devices.VISIBLE, "")
+    assert devices.smallest(1) is None
+
+
+def test_a_card_whose_memory_is_not_said_is_of_no_size(tmp_path: Path) -> None:
+    (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\n{ANSWERS.replace('15360', '[N/A]')}")
+    cards = devices.visible()
+    assert devices.memory(cards) == [40960 << 20, 40960 << 20, None]
+    assert devices.smallest(3) is None

@@ -42,6 +42,10 @@ def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Pa
     assert json.loads(done.stdout) == document.model_dump(mode="json")
     assert (document.world_size, document.device, document.epochs_completed) == (2, "cpu", 2)
     assert [attempt.exit_code for attempt in document.attempts] == [0]
+    assert document.sizing
+    assert (document.sizing.tier, document.sizing.batch, document.sizing.effective_batch) == ("cpu", 16, 16)
+    assert document.attempts[0].settings
+    assert document.sizing.workers == document.attempts[0].settings.workers <= document.config.workers
     assert (document.precision.asked, document.precision.used, document.precision.check) == ("auto", "off", None)
     assert document.layer_rates
     assert [layer.rate for layer in document.layer_rates[:2]] == pytest.approx([0.001 * 0.9**23, 0.001 * 0.9**22])

@@ -14,6 +14,7 @@ from sightline.cli.options import Assign, Json, Preset, out
 from sightline.config import RunConfig, settings_file
 from sightline.config.assignments import parse_assignments
 from sightline.config.presets import resolve
+from sightline.config.train_config import NOTED
 from sightline.errors import ConfigError
 from sightline.policy import Policy
 from sightline.runtime.terminal import print_json
@@ -68,7 +69,7 @@ def _rows(part: BaseModel, prefix: str, table: Table) -> None:
             table.add_row(key, escape(_policy(value)), escape(field.description or ""))
         elif isinstance(value, BaseModel):
             _rows(value, f"{key}.", table)
-        elif key != "preset":
+        elif key not in ("preset", f"train.{NOTED}"):
             table.add_row(key, escape("null" if value is None else str(value)), escape(field.description or ""))
 
 

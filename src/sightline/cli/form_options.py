@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.options import fraction, non_empty
+from sightline.config.presets import PRESETS, balanced
+from sightline.config.sizing import AUTO, TIER_NAMES, Tier, asked, tier_of
 from sightline.errors import ConfigError
 from sightline.runtime import devices
 
@@ -46,6 +48,40 @@ ModelName = Annotated[str | None, typer.Option(parser=non_empty, metavar="<str>"
 Alias = Annotated[
     str | None, typer.Option(parser=non_empty, metavar="<str>", help="Alias that a registered version receives.")
 ]
+
+
+def _tier(text: str) -> str:
+    if text not in (AUTO, *TIER_NAMES):
+        raise typer.BadParameter(f"got '{text}', expected one of {AUTO}, {', '.join(TIER_NAMES)}.")
+    return text
+
+
+GpuTier = Annotated[
+    str,
+    typer.Option(
+        parser=_tier,
+        metavar="<tier>",
+        help=f"Size of the cards that will train, which chooses model and sizes that you leave open: "
+        f"{', '.join((AUTO, *TIER_NAMES))}. auto: by the GPUs that this command sees.",
+    ),
+]
+
+
+def tier_for(named_tier: str, preset: str, named: Mapping[str, Any]) -> Tier | None:
+    """Return the tier for `train.gpus` cards of this machine, or the one that is named.
+
+    None where `train.sizing` is off and none is named, and where the memory of a card is not known.
+    """
+    if named_tier != AUTO:
+        return next(name for name in TIER_NAMES if name == named_tier)
+    if not asked(PRESETS.get(preset, balanced)(), named):
+        return None
+    gpus = named.get("train.gpus")
+    count = gpus if type(gpus) is int else 0
+    if not count or not devices.visible():
+        return "cpu"
+    found = devices.smallest(count)
+    return tier_of(found[1]) if found else None
 
 
 def choose_devices(chosen: str | None, named: Mapping[str, Any]) -> dict[str, int]:

@@ -18,12 +18,14 @@ from sightline.cli.form_options import (
     ConfigFile,
     Devices,
     Epochs,
+    GpuTier,
     ImageSize,
     MinMap50,
     MinMap5095,
     ModelName,
     Seed,
     choose_devices,
+    tier_for,
 )
 from sightline.cli.options import (
     Assign,
@@ -48,6 +50,7 @@ from sightline.config import settings_file
 from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
 from sightline.config.presets import preset_for, resolve
 from sightline.config.run_config import RETRAIN
+from sightline.config.sizing import AUTO, Tier
 from sightline.errors import ConfigError
 from sightline.runtime.terminal import print_json
 from sightline.storage.files import file_uri
@@ -114,6 +117,7 @@ def run(
     seed: Seed = None,
     gpus: Gpus = None,
     devices: Devices = None,
+    gpu_tier: GpuTier = AUTO,
     min_map50: MinMap50 = None,
     min_map50_95: MinMap5095 = None,
     model_name: ModelName = None,
@@ -164,11 +168,12 @@ def run(
     named |= choose_devices(devices, named)
     if "train.gpus" not in named:
         named["train.gpus"] = _gpus(named)
-    _check_machine(preset, named, runs)
+    tier = tier_for(gpu_tier, preset, named)
+    _check_machine(preset, named, tier, runs)
     name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
     finish_dead(runs)
     summary = orchestrate.run(
-        _parameters(data, preset, named),
+        _parameters(data, preset, named, tier),
         runs=runs,
         run_id=name,
         cache=not no_cache,
@@ -189,12 +194,13 @@ def _check_retrain(no_cache: bool, named: Mapping[str, Any]) -> None:
         raise ConfigError(f"--no-cache trains in any case, retrain.when={when} only if it pays: leave one out.")
 
 
-def _parameters(data: str, preset: str, named: Mapping[str, Any]) -> PipelineParameters:
+def _parameters(data: str, preset: str, named: Mapping[str, Any], tier: Tier | None) -> PipelineParameters:
     """Return the pipeline's parameters; every configuration key but the GPUs goes through `overrides`."""
     overrides = {key: value for key, value in named.items() if key != "train.gpus"}
     return PipelineParameters(
         data=_location(data),
         preset=preset,
+        gpu_tier=tier or AUTO,
         train_gpus=str(named["train.gpus"]),
         overrides=placeholder_free_json(overrides),
     )
@@ -218,18 +224,20 @@ def _gpus(named: Mapping[str, Any]) -> int:
     return 1 << (count.bit_length() - 1) if count else 0
 
 
-def _check_machine(preset: str, named: Mapping[str, Any], runs: Path) -> None:
+def _check_machine(preset: str, named: Mapping[str, Any], tier: Tier | None, runs: Path) -> None:
     """Refuse a training that this machine cannot do.
 
     Raises ConfigError for several nodes, DeviceError, or StorageError for a full disk.
     """
     from sightline.storage.work_root import work_root
-    from sightline.train import preflight
+    from sightline.train import preflight, sizing
     from sightline.weights import model_size
 
     wanted = None
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
-        wanted = resolve(preset, named)
+        wanted = resolve(preset, named, tier)
     if wanted:
         refuse_several_nodes(wanted.train.nodes)
-        preflight.check(wanted.train, model_size(wanted.weights.source), runs, work_root(runs))
+        size = model_size(wanted.weights.source)
+        planned = sizing.planned(wanted.train, sizing.loaders(wanted.train, size))
+        preflight.check(planned, size, runs, work_root(runs))

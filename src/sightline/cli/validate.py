@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from sightline.cli import output
-from sightline.cli.form_options import ConfigFile
+from sightline.cli.form_options import ConfigFile, GpuTier
 from sightline.cli.options import (
     Assign,
     Data,
@@ -31,6 +31,7 @@ from sightline.cli.options import (
 )
 from sightline.cli.rules import list_rules, print_schema
 from sightline.config import RunConfig, settings_file
+from sightline.config.sizing import AUTO, TIER_NAMES
 from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 from sightline.storage import check_cache
@@ -78,6 +79,7 @@ def validate(
     weights_sha256: WeightsSha256 = None,
     trust_weights: TrustWeights = False,
     download: Download = False,
+    gpu_tier: GpuTier = AUTO,
     assign: Assign = [],  # noqa: B006
     as_json: Json = False,
     rules: Rules = False,
@@ -99,6 +101,7 @@ def validate(
         "--weights-sha256": weights_sha256,
         "--trust-weights": trust_weights,
         "--download": download,
+        "--gpu-tier": gpu_tier != AUTO,
     }
     _check_options(run, report, fix, [option for option, value in of_weights.items() if value])
     file = settings_file.read(config) if config else None
@@ -114,7 +117,8 @@ def validate(
         policy=policy,
         file=file,
     )
-    resolved = stage.resolve(preset, named, data) if run else presets.resolve(preset, named)
+    tier = next((name for name in TIER_NAMES if name == gpu_tier), None)
+    resolved = stage.resolve(preset, named, data, tier=tier) if run else presets.resolve(preset, named)
     if fix:
         data, resolved = _fixed(data, resolved, fix, as_json)
     document: ValidateDocument | DataDocument
@@ -122,7 +126,7 @@ def validate(
         if run:
             check_cache()  # of the stages that follow
             folder = run / "validate"
-            document = stage.run(source=data, config=resolved, out=folder)
+            document = stage.run(source=data, config=resolved, out=folder, tier=tier)
         else:
             folder = report or REPORT
             document = stage.check(data, resolved, folder)

@@ -15,6 +15,7 @@ from sightline.config.run_config import (
     WeightsConfig,
 )
 from sightline.config.scales import sides, single_image_batch
+from sightline.config.sizing import Tier
 from sightline.config.train_config import Amp, Cache, TrainConfig
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "RetrainConfig",
     "RunConfig",
     "SampleConfig",
+    "Tier",
     "TrainConfig",
     "WeightsConfig",
     "sides",

@@ -13,7 +13,8 @@ from sightline.config.consequences import chosen_by_auto, without_mixes
 from sightline.config.elsewhere import ours
 from sightline.config.part import Part
 from sightline.config.run_config import RunConfig
-from sightline.config.train_config import TrainConfig
+from sightline.config.sizing import note_given
+from sightline.config.train_config import NOTED, TrainConfig
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import explain
 
@@ -28,7 +29,7 @@ def keys(types: tuple[Any, ...] = (), model: type[BaseModel] = RunConfig, prefix
         key = prefix + (field.alias or name)
         if isinstance(field.annotation, type) and issubclass(field.annotation, Part):
             yield from keys(types, field.annotation, f"{key}.")
-        elif key != "preset" and (not types or field.annotation in types):
+        elif key not in ("preset", f"train.{NOTED}") and (not types or field.annotation in types):
             yield key
 
 
@@ -85,6 +86,7 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
         node[leaf] = value
     problems += chosen_by_auto(tree["train"], values)
     without_mixes(tree["train"], values)
+    note_given(tree["train"], values)
     try:
         config = RunConfig.model_validate(tree)
     except ValidationError as error:
@@ -135,4 +137,6 @@ def flat(config: RunConfig) -> dict[str, Any]:
             values |= walk(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
         return values
 
-    return walk(json.loads(config.json_text()), "")
+    found = walk(json.loads(config.json_text()), "")
+    del found[f"train.{NOTED}"]
+    return found

@@ -22,7 +22,8 @@ from sightline.config.assignments import explained
 from sightline.config.cluster_names import GPU
 from sightline.config.part import Part
 from sightline.config.presets import PRESETS, preset_for, resolve
-from sightline.config.run_config import FORMATS, RETRAIN
+from sightline.config.run_config import FORMATS, RETRAIN, RunConfig
+from sightline.config.sizing import TIER_NAMES, Tier
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 
@@ -89,6 +90,12 @@ def _overrides(text: str) -> str:
     return text
 
 
+def _tier(text: str) -> str:
+    if text not in (AUTO, *TIER_NAMES):
+        raise ValueError(f"got {expected.shown(text)}, expected one of {AUTO}, {', '.join(TIER_NAMES)}")
+    return text
+
+
 def _selector(text: str) -> str:
     cluster_values.node_selector(text)
     return text
@@ -130,6 +137,12 @@ class PipelineParameters(Part):
     )
     gate_min_map50_95: Annotated[NumberOrPreset, Sets("gate.min_map50_95", float)] = Field(
         PRESET, description="Least mAP50-95 on the test split with which a model is registered, from 0 to 1."
+    )
+    gpu_tier: Annotated[str, AfterValidator(_tier), Choices((AUTO, *TIER_NAMES))] = Field(
+        AUTO,
+        description="Size of the cards that will train, by their memory: low (under 6 GB), medium (6 to 12), high (12 "
+        "to 24), workstation (24 to 48), server (48 to 80), large (80 and more), or cpu. It chooses model, image size "
+        "and nominal batch where you leave them to the presets balanced and accurate; auto keeps the preset's.",
     )
     overrides: Annotated[str, AfterValidator(_overrides)] = Field(
         "{}",
@@ -214,7 +227,7 @@ class PipelineParameters(Part):
         parameters, problems = cls.read(values)
         if problems:
             try:
-                resolve(parameters.recipe, parameters.values())
+                parameters.config()
             except ConfigError as error:
                 problems += error.problems
             raise ConfigError("The parameters of the pipeline are wrong:", problems)
@@ -248,6 +261,15 @@ class PipelineParameters(Part):
                 if isinstance(sets, Sets) and getattr(self, name) != sets.unless:
                     values[sets.key] = sets.read(getattr(self, name))
         return {**values, **json.loads(self.overrides)}
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier that chooses sizes; None where none is named."""
+        return next((name for name in TIER_NAMES if name == self.gpu_tier), None)
+
+    def config(self) -> RunConfig:
+        """Return the whole configuration. Raises ConfigError with every mistake in it."""
+        return resolve(self.recipe, self.values(), self.tier)
 
     def node_selector(self) -> dict[str, str]:
         """Return the labels that the node of the training must have."""

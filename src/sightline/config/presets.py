@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sightline.config import sizing
 from sightline.config.assignments import apply
 from sightline.config.augmentation import Augmentation
 from sightline.config.run_config import GateConfig, RegisterConfig, RunConfig, WeightsConfig
@@ -48,20 +49,24 @@ def fast() -> RunConfig:
 
 
 def balanced() -> RunConfig:
-    """The default for real data: a nano model at 640 pixels, stopped when val no longer improves."""
+    """The default for real data, of the card's size: a medium model on 6 to 12 GB, a nano model on CPUs, at 640 pixels.
+
+    Stopped when val no longer improves.
+    """
     return RunConfig(
         preset="balanced",
         weights=WeightsConfig(source="yolo11n.pt"),
-        train=TrainConfig(epochs=100, patience=25, nominal_batch=16, workers=4),
+        train=TrainConfig(sizing="auto", epochs=100, patience=25, nominal_batch=16, workers=4),
     )
 
 
 def accurate() -> RunConfig:
-    """Score before time: a small (11 M parameters) instead of a nano model, longer, with cosine decay and mixup."""
+    """Score before time: as balanced, but longer, with cosine decay and mixup; where no card is known a small model."""
     return RunConfig(
         preset="accurate",
         weights=WeightsConfig(source="yolov8s.pt"),
         train=TrainConfig(
+            sizing="auto",
             epochs=300,
             patience=50,
             nominal_batch=16,
@@ -101,16 +106,21 @@ def preset_for(data: str) -> str:
     return "quickstart" if data == "quickstart" else "balanced"
 
 
-def resolve(preset: str, values: Mapping[str, Any]) -> RunConfig:
-    """Return the preset's configuration with dotted keys replaced.
+def resolve(preset: str, values: Mapping[str, Any], tier: sizing.Tier | None = None) -> RunConfig:
+    """Return the preset's configuration with dotted keys replaced; a `tier` chooses sizes that these leave open.
 
-    Raises ConfigError for an unknown preset, unknown keys and bad values, all at once.
+    Raises ConfigError for an unknown preset, unknown keys, bad values and a tier that chooses nothing, all at once.
     """
-    if preset in PRESETS:
-        return apply(PRESETS[preset](), values)
-    problem = f"preset: got '{preset}', expected one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}"
+    base = PRESETS.get(preset, balanced)()
+    problems = sizing.unused(base, values, tier)
+    if preset not in PRESETS:
+        problems.insert(
+            0, f"preset: got '{preset}', expected one of {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}"
+        )
     try:
-        apply(balanced(), values)
+        config = apply(sizing.by_tier(base, values, tier), values)
     except ConfigError as error:
-        raise ConfigError(error.message, [problem, *error.problems]) from None
-    raise ConfigError("The configuration is wrong (`sightline config` lists every key):", [problem])
+        raise ConfigError(error.message, [*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError("The configuration is wrong (`sightline config` lists every key):", problems)
+    return config

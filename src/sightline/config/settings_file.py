@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from os.path import expanduser, isfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,10 @@ from pydantic import BaseModel
 from sightline import expected, strict_yaml
 from sightline.config.consequences import CHOSEN
 from sightline.config.part import Part
+from sightline.config.presets import PRESETS
 from sightline.config.run_config import RunConfig
+from sightline.config.sizing import FILLED
+from sightline.config.train_config import NOTED
 from sightline.errors import ConfigError, shortened
 from sightline.policy import Policy
 
@@ -97,30 +100,36 @@ def text(config: RunConfig) -> str:
     """Return the whole configuration as such a file, with the meaning of each key above it.
 
     `train.gpus` is a comment where it is 0: then `sightline run` takes the GPUs that are there. What the optimizer
-    `auto` chooses by itself is one too.
+    `auto` and `train.sizing` choose by themselves are some too.
     """
+    train = config.train
+    open_ = {*(() if train.gpus else ("train.gpus",)), *(CHOSEN if train.optimizer == "auto" else ())}
+    if train.sizing == "auto":
+        open_ |= {"train.batch", *FILLED} - {f"train.{name}" for name in train.given}
+        preset = PRESETS.get(config.preset)
+        open_ |= {"weights.source"} if preset and preset().weights == config.weights else set()
     lines = [
         "# Settings of Sightline: `sightline run --config FILE`. Delete what the preset may decide.",
         f"preset: {config.preset}",
     ]
-    lines += _lines(config, "", 0)
+    lines += _lines(config, "", 0, open_)
     return "\n".join(lines) + "\n"
 
 
-def _lines(part: BaseModel, prefix: str, depth: int) -> Iterator[str]:
+def _lines(part: BaseModel, prefix: str, depth: int, open_: Set[str]) -> Iterator[str]:
+    """Yield the lines of a part; the keys `open_` are comments."""
     indent = "  " * depth
     for name, field in type(part).model_fields.items():
         key, value = f"{prefix}{field.alias or name}", getattr(part, name)
-        if key == "preset":
+        if key in ("preset", f"train.{NOTED}"):
             continue
         if isinstance(value, BaseModel) and not isinstance(value, Policy):
             yield from ("", f"{indent}{field.alias or name}:")
-            yield from _lines(value, f"{key}.", depth + 1)
+            yield from _lines(value, f"{key}.", depth + 1, open_)
             continue
         for line in textwrap.wrap(field.description or "", WIDTH):
             yield f"{indent}# {line}"
         dumped = value.model_dump(exclude_defaults=True) or value.base if isinstance(value, Policy) else value
-        auto = key in CHOSEN and getattr(part, "optimizer", "") == "auto"
-        left_out = "# " if auto or (key == "train.gpus" and not value) else ""
+        left_out = "# " if key in open_ else ""
         flow = yaml.safe_dump([dumped], default_flow_style=True, width=1_000_000, allow_unicode=True)
         yield f"{indent}{left_out}{field.alias or name}: {flow[1:-2]}"  # without the brackets of the list

@@ -24,6 +24,8 @@ ZERO_BIAS_RATE = ("auto", "Adam", "Adamax", "AdamW", "NAdam", "RAdam")  # whose 
 Amp = Literal["auto", "bf16", "fp16", "off"]  # what a network computes in; off is float32
 Recover = Literal["off", "batch", "all"]
 Cache = Literal["off", "ram", "disk"]  # of decoded images
+Sized = Literal["batch", "image_size", "nominal_batch", "workers"]  # what `train.sizing` may choose
+NOTED = "given"  # a field that no person sets
 
 
 def _off(value: Any) -> Any:
@@ -62,6 +64,12 @@ class TrainConfig(Part):
     batch: Annotated[int, Elsewhere("batch", "batch-size")] = Field(
         16, ge=1, le=4096, description="Images per optimizer input over all processes together."
     )
+    sizing: Annotated[Literal["auto", "off"], BeforeValidator(_off)] = Field(
+        "off",
+        description="auto: the card chooses what you leave open: model, image size and nominal batch by its tier, and "
+        "by a measurement how many images pass at a time; off: nothing is chosen.",
+    )
+    given: tuple[Sized, ...] = Field((), description="What a person chose of these, so that sizing leaves it.")
     nodes: int = Field(1, ge=1, le=64, description="Machines that train together, with one `sightline train` on each.")
     gpus: Annotated[int, Elsewhere("device", "device", handed_on=False)] = Field(
         0, ge=0, le=64, description="GPUs on each node, one process each; 0 trains on the CPU."
@@ -278,5 +286,6 @@ class TrainConfig(Part):
     def _batch_divides(self) -> TrainConfig:
         if self.batch % self.world_size:
             nodes = f" ({self.node_processes} on each of {self.nodes} nodes)" if self.nodes > 1 else ""
-            raise ValueError(f"batch {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}")
+            name = "batch" if self.sizing == "off" or "batch" in self.given else "nominal_batch"
+            raise ValueError(f"{name} {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}")
         return self

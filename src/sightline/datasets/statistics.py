@@ -76,6 +76,7 @@ class LabelCounts:
         self.squares = 0  # sum of squared numbers of boxes per image
         self.classes: Ints = np.zeros(classes, np.int64)
         self.grid: Ints = np.zeros(GRID * GRID, np.int64)
+        self.shorter: Ints = np.zeros(SIDE + 1, np.int64)  # boxes by their shorter side
         self.fine: dict[str, Ints] = {what: np.zeros(len(scale.values), np.int64) for what, scale in SCALES.items()}
 
     @property
@@ -88,6 +89,13 @@ class LabelCounts:
         """
         return self.boxes**2 / self.squares if self.squares else 0.0
 
+    @property
+    def shorter_side(self) -> float | None:
+        """The median of the boxes' shorter sides, as a share of the longer side of their image; None without a box."""
+        if not self.boxes:
+            return None
+        return float(np.searchsorted(np.cumsum(self.shorter), self.boxes / 2)) / SIDE
+
     def add(self, labels: Floats, counts: Ints, sizes: Floats) -> None:
         """Count a batch: labels (n, 5), the number of them in each image (m,), widths and heights in pixels (m, 2)."""
         self.images += len(counts)
@@ -97,6 +105,8 @@ class LabelCounts:
         self._count("image sizes", np.sqrt(sizes.prod(axis=1)))
         index, cx, cy, w, h = labels.T
         width, height = np.repeat(sizes, counts, axis=0).T
+        shorter = np.minimum(w * width, h * height) / np.maximum(width, height) * SIDE
+        self.shorter += np.bincount(np.clip(np.rint(shorter), 0, SIDE).astype(np.int64), minlength=SIDE + 1)
         self._count("box sizes", np.sqrt(w * h) * SIDE)
         # A box may be rounded to no width or height; it then counts as the widest or highest there is.
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -110,5 +110,10 @@ class DataDocument(Document):
     split_rule: str | None = Field(description="How missing splits were made; null when the source brought all three.")
     findings: list[RuleResult] = Field(description="One per rule that found something: errors first, then by count.")
     distributions: Distributions | None = Field(description="Null where nothing passed.")
+    shorter_side: float | None = Field(
+        None,
+        description="Median of the shorter sides of train's boxes, as a share of the longer side of their image: times "
+        "the image size it is what a network sees, in pixels. Null without boxes.",
+    )
     split_comparisons: list[SplitComparison] = Field(description="Of val and test with train, property by property.")
     seconds: float

@@ -9,6 +9,7 @@ from pydantic import Field
 from sightline.config import Cache, TrainConfig
 from sightline.documents.base import Document, Part, Sha256
 from sightline.documents.precision import Precision
+from sightline.documents.sizing import Sizing
 from sightline.documents.train_time import Seconds, Time
 
 Ending = Literal[  # how an attempt ended; `train/decisions.py` says what follows from each
@@ -178,6 +179,7 @@ class TrainDocument(Document):
     hardware: Hardware
     time: Time
     preflight: Preflight | None = None
+    sizing: Sizing | None = Field(None, description="What was chosen by the card; null with train.sizing off.")
     peak_memory_bytes: int = Field(description="Largest resident set of any training process.")
     started_at: str = Field(description="When the first epoch began: ISO 8601, UTC.")
     seconds: float

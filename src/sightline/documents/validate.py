@@ -71,6 +71,9 @@ class ValidateDocument(Document):
     unchanged: Unchanged | None = Field(
         None, description="The earlier run that still stands; null where this one trains."
     )
+    sizing: list[str] = Field(
+        [], description="What `train.sizing` chose of model and sizes, and why, in words; empty where it is off."
+    )
     trains_because: str | None = Field(
         None, description="Why it trains although `retrain.when` might have spared that; null otherwise."
     )

@@ -22,7 +22,6 @@ from sightline import task_frame
 from sightline.atomic import write_text
 from sightline.config import RegisterConfig
 from sightline.config.parameters import PipelineParameters
-from sightline.config.presets import resolve
 from sightline.documents import SummaryDocument
 from sightline.errors import ConfigError
 from sightline.orchestrate import claim, engine, images, outcome, processes
@@ -87,7 +86,9 @@ def _mistakes(parameters: PipelineParameters, store: str) -> list[str]:
     """Say what validate would refuse in the pipeline's parameters, without asking the tracking server."""
     from sightline.validate import preflight
 
-    return preflight.mistakes(parameters.recipe, parameters.values(), source=parameters.data, store=store)
+    return preflight.mistakes(
+        parameters.recipe, parameters.values(), source=parameters.data, store=store, tier=parameters.tier
+    )
 
 
 def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store: str) -> Settings:
@@ -106,7 +107,7 @@ def _containers(parameters: PipelineParameters, runs: Path, folder: Path, store:
     )
     config = None
     with contextlib.suppress(ConfigError):  # validate names all mistakes of a configuration at once
-        config = resolve(parameters.recipe, parameters.values())
+        config = parameters.config()
     if wrong := tracking_server.problems(runs, config.register_ if config else RegisterConfig()):
         raise ConfigError("The run cannot start:", wrong)
     return settings(parameters, config, references, runs=runs, folder=folder, store=store)

@@ -17,7 +17,6 @@ import yaml
 
 from sightline import __version__
 from sightline.config.parameters import PipelineParameters
-from sightline.config.presets import resolve
 from sightline.errors import ConfigError, did_you_mean
 from sightline.orchestrate import images, registry
 from sightline.orchestrate.images import pipeline_file
@@ -97,7 +96,7 @@ def given(values: Mapping[str, Any], sent: Package) -> dict[str, Any]:
             f"The compiled pipeline {sent.name} takes no such parameters (compile it again with `make compile`?):",
             [f"'{name}'{did_you_mean(name, sent.parameters) or '.'}" for name in unknown],
         )
-    resolve(parameters.recipe, parameters.values())
+    parameters.config()
     return {name: getattr(parameters, name) for name in values}
 
 

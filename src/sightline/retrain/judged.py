@@ -24,7 +24,7 @@ FOLDER = "verdicts"
 KEPT = 20  # runs of a model: the newest is compared with, older ones keep their place if they are concluded again
 DATA = "the data"
 # Settings that decide nothing once the data has become a snapshot and the weights a digest, which are compared.
-IRRELEVANT = ("preset", "data.", "weights.", "retrain.")
+IRRELEVANT = ("preset", "data.", "weights.", "retrain.", "train.sizing")
 
 
 class Judged(Part):

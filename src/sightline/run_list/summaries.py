@@ -17,7 +17,6 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from sightline.config.parameters import PipelineParameters
-from sightline.config.presets import resolve
 from sightline.documents import DataDocument, SummaryDocument, ValidateDocument
 from sightline.documents.run_list import Place, RunCause, RunLine
 from sightline.documents.stage_record import StageRecord
@@ -184,7 +183,7 @@ def _going_on(path: Path) -> RunLine | None:
     try:
         asked = json.loads(path.read_bytes())
         parameters = PipelineParameters.read(asked["parameters"])[0]
-        model_name = resolve(parameters.recipe, parameters.values()).register_.model_name
+        model_name = parameters.config().register_.model_name
         return _unfinished(path.parent.name, model_name, str(asked["started_at"]), "folder")
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         return None

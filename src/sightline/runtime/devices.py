@@ -13,6 +13,7 @@ from sightline.errors import DeviceError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 GPU = re.compile(r"GPU (\d+): (.+) \(UUID: (GPU-[^)]+)\)")
+SLICE_GB = re.compile(r"(\d+)gb")  # in the name of a slice
 SLICE = re.compile(r"\s+MIG (\S+)\s+Device\s+\d+: \(UUID: (MIG-[^)]+)\)")
 
 
@@ -39,6 +40,41 @@ def cards() -> list[Card]:
             found[whole] = found[whole]._replace(sliced=True)
             found.append(Card(None, f"{found[whole].name} {part[1]}", part[2]))
     return found
+
+
+def memory(chosen: Sequence[Card], *, free: bool = False) -> list[int | None]:
+    """Return the memory of cards in bytes, or what is free of it; None where nvidia-smi does not say.
+
+    Of a slice its name does: `3g.20gb` has 20 GB, and counts as free.
+    """
+    whole: dict[str, int] = {}
+    if any(card.number is not None for card in chosen):
+        query = [
+            "nvidia-smi",
+            f"--query-gpu=uuid,memory.{'free' if free else 'total'}",
+            "--format=csv,noheader,nounits",
+        ]
+        done = subprocess.run(query, capture_output=True, text=True, check=False)
+        rows = (line.split(", ") for line in done.stdout.splitlines())
+        whole = {row[0]: int(row[1]) << 20 for row in rows if len(row) == 2 and row[1].isdecimal()}
+    found: list[int | None] = []
+    for card in chosen:
+        part = SLICE_GB.search(card.name) if card.number is None else None
+        found.append(int(part[1]) << 30 if part else whole.get(card.uuid))
+    return found
+
+
+def smallest(count: int, *, free: bool = False) -> tuple[Card, int] | None:
+    """Return the smallest of the first `count` cards that this process may use, with its memory in bytes.
+
+    With `free` it is the one that has least memory free, with that. None where there is none, or where the memory of
+    one is not known.
+    """
+    used = visible()[:count]
+    sizes = [size for size in memory(used, free=free) if size is not None]
+    if not used or len(sizes) < len(used):
+        return None
+    return min(zip(used, sizes, strict=True), key=lambda pair: pair[1])
 
 
 def visible() -> list[Card]:

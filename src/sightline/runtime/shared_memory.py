@@ -39,6 +39,8 @@ def shm_ceiling() -> str | None:
 
 def too_much_shared_memory(train: TrainConfig, ceiling: str | None) -> str | None:
     """Say why a training does not fit into the shared memory that it will have; None if it does."""
+    if train.sizing == "auto" and "workers" not in train.given:
+        return None  # as many loaders are started as fit
     need = training_shm_bytes(train)
     room = amount(ceiling) if ceiling else None
     if room is None or need <= room:

@@ -19,7 +19,7 @@ from sightline.runtime.stage_frame import moment, remove_document, running
 from sightline.snapshots import fetch
 from sightline.storage import default_store, sha256_file
 from sightline.tracking.records import PipelineRun
-from sightline.train import bottleneck, divergence, event_file, nodes, preflight, work_folder
+from sightline.train import bottleneck, divergence, event_file, nodes, preflight, sizing, work_folder
 from sightline.train.disk_full import full_disk_explained
 from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT, SHEETS, TABLE
@@ -150,20 +150,26 @@ def _train(
         event_file.check()
     model, size = fetch_start(weights, work.folder)
     start = work.folder / START
-    seen = preflight.check(config, size, out, work.folder, start if start.exists() else None)
+    loaders = sizing.loaders(config, size)
+    planned = sizing.planned(config, loaders)
+    seen = preflight.check(planned, size, out, work.folder, start if start.exists() else None)
     if others:
         others.call()
     data = fetch(snapshot, splits=preflight.LOADED)
     digest = PurePosixPath(snapshot).name
-    seen = preflight.check_cache(config, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
+    seen = preflight.check_cache(planned, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
     _refuse(config.single_image_left(data.count("train")))
     remove_document("train", out)
     for name in (LOG, TABLE):
         (out / name).unlink(missing_ok=True)  # another run may share the old one
     for name in (event_file.FOLDER, SHEETS):
         shutil.rmtree(out / name, ignore_errors=True)
-    folder, attempts, settings = supervise(
-        Training(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker)
+    folder, attempts, settings, sized = supervise(
+        Training(
+            *(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker),
+            images=data.count("train"),
+            loaders=loaders,
+        )
     )
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     history = [Epoch.model_validate(epoch) for epoch in made.pop("history")]
@@ -197,6 +203,7 @@ def _train(
         hardware=hardware,
         time=bottleneck.time(history, attempts, case),
         preflight=preflight.with_group(seen, folder),
+        sizing=sized,
         started_at=_started(history[0]),
         seconds=round(sum(attempt.seconds for attempt in attempts), 3),
         **made,

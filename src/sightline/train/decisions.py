@@ -67,6 +67,12 @@ def loaders(config: TrainConfig) -> int:
     return min(config.workers, max(1, machine.cores() // config.node_processes))
 
 
+def with_pass(config: TrainConfig, settings: AttemptSettings, batch: int) -> AttemptSettings:
+    """Return settings in which so many images pass at a time, over all processes; the optimizer sees the same."""
+    passes = -(-config.batch * first(config).accumulation // batch)
+    return settings.model_copy(update={"batch": batch, "accumulation": passes})
+
+
 def decide(config: TrainConfig, attempts: Sequence[Attempt]) -> Step | None:
     """Return how to go on after the last of `attempts`, all of which have their settings; None to stop."""
     last = attempts[-1]
@@ -105,10 +111,9 @@ def _smaller_pass(config: TrainConfig, settings: AttemptSettings) -> Step | None
     images = settings.batch // config.world_size
     if images <= 1:
         return None
-    batch = images // 2 * config.world_size
-    passes = -(-config.batch * first(config).accumulation // batch)
-    words = f"images per pass {settings.batch} → {batch}, passes per step {settings.accumulation} → {passes}"
-    return Step(settings.model_copy(update={"batch": batch, "accumulation": passes}), (words,))
+    smaller = with_pass(config, settings, images // 2 * config.world_size)
+    passes = f"passes per step {settings.accumulation} → {smaller.accumulation}"
+    return Step(smaller, (f"images per pass {settings.batch} → {smaller.batch}, {passes}",))
 
 
 def _fewer_loaders(settings: AttemptSettings) -> Step | None:

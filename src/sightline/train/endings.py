@@ -132,9 +132,9 @@ class Case:
     def row(self, failure: Failure) -> Row:
         """Return what the end of a process means by itself."""
         if failure.error:
-            return _matching(_last_words(failure), failure.classes) or CODE
+            return row_of(_last_words(failure), failure.classes) or CODE
         # OpenBLAS ends its process by SIGINT, an exception in C++ or a watchdog by SIGABRT; they say why.
-        if failure.signal not in ("SIGKILL", "SIGTERM") and (row := _matching(self.native())):
+        if failure.signal not in ("SIGKILL", "SIGTERM") and (row := row_of(self.native())):
             return row
         return self.signalled(failure.signal) if failure.signal else UNKNOWN
 
@@ -219,7 +219,7 @@ def _of_torchrun(case: Case) -> tuple[Ending, str]:
         return row.ending, f"{what}{_meaning(name, row, case)}{_after_signal(name, row, case)}"
     # Where the disk is full, processes cannot leave their exceptions.
     error = _line(case.printed, FULL_DISK_MESSAGES) or _last_error(case.printed)
-    row = _matching(f"{error}\n{case.native()}") or UNKNOWN
+    row = row_of(f"{error}\n{case.native()}") or UNKNOWN
     what = error or f"torchrun ended with exit code {code}" + ("" if code else ", but its processes left no result")
     used = memory_used.text(row.ending, Failure(0, case.ended.watch.top), case.ended.watch)
     return row.ending, f"{what}. {used}{case.advice(row)}"
@@ -259,7 +259,8 @@ def _after_signal(name: str, row: Row, case: Case) -> str:
     return case.advice(row)
 
 
-def _matching(text: str, classes: tuple[str, ...] = ()) -> Row | None:
+def row_of(text: str, classes: tuple[str, ...] = ()) -> Row | None:
+    """Return what an exception's words and classes mean; None where no row knows them."""
     return next((row for row in EXCEPTIONS if {*row.classes} & {*classes} or re.search(row.words, text)), None)
 
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from sightline.config import Cache, TrainConfig
 from sightline.documents import Attempt, AttemptSettings, Ending
 from sightline.documents.signs import Pulse, Running
+from sightline.documents.sizing import Sizing
 from sightline.errors import ConfigError, DataError, NodesMissing, StorageError, TrainError
 from sightline.runtime import progress
-from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse
+from sightline.train import checkpoints, divergence, endings, heartbeats, job, pod_end, pulse, sizing
 from sightline.train.attempt_log import AttemptLog
 from sightline.train.decisions import Judgement, Step, decide, first
 from sightline.train.disk_full import FULL_DISK_MESSAGES
@@ -40,6 +41,7 @@ class Trained(NamedTuple):
     folder: Path  # of the attempt that did, with what the engine left
     attempts: list[Attempt]
     settings: AttemptSettings
+    sizing: Sizing | None
 
 
 class Training(NamedTuple):
@@ -56,6 +58,8 @@ class Training(NamedTuple):
     nodes: Coordinator | None = None  # the other machines
     cache: Cache | None = None  # what the preflight leaves of `train.cache`; None: all of it
     tracker: Tracker | None = None  # sends epochs to MLflow
+    images: int = 0  # of train
+    loaders: sizing.Loaders = sizing.Loaders(0, "")  # that this machine takes
 
     @property
     def checkpoints(self) -> Path:
@@ -66,20 +70,21 @@ class Training(NamedTuple):
 def supervise(training: Training) -> Trained:
     """Train until an attempt succeeds.
 
-    Raises ConfigError for mistakes that only the engine could find or that make the training diverge, DataError for
+    Raises ConfigError for mistakes that only the engine could find or that make the training diverge, and for a batch
+    that the card does not hold, DataError for
     images that cannot be read, LostLease if another run has taken over, and TrainError when the table of decisions says
     stop.
     """
     log = AttemptLog(training.work.folder)
     if training.nodes:
         training.nodes.relay.to(training.log)
-    step = _begin(training, log)
+    step, sized = sizing.settle(training, _begin(training, log), log.attempts)
     earlier = len(log.attempts)
     while True:
         time.sleep(step.pause)
         folder, judgement = _attempt(training, log, step)
         if judgement.ending == "finished":
-            return Trained(folder, log.attempts, step.settings)
+            return Trained(folder, log.attempts, step.settings, sized)
         following = decide(training.config, log.attempts[earlier:])
         if following is None:
             raise _failed(training, judgement, log.attempts)

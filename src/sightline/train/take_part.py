@@ -12,7 +12,7 @@ from sightline.documents.signs import Pulse
 from sightline.runtime import progress
 from sightline.runtime.machine import size_text
 from sightline.snapshots import fetch
-from sightline.train import endings, job, nodes, preflight, starting, work_folder
+from sightline.train import endings, job, nodes, preflight, sizing, starting, work_folder
 from sightline.train import key as training_key
 from sightline.train.energy import Meter
 from sightline.train.heartbeats import Patience
@@ -52,11 +52,12 @@ def take_part(
     ):
         work = Path(name)
         model, size = starting.fetch_start(weights, work)
-        seen = preflight.check(config, size, work, work, keeps=False)
+        planned = sizing.planned(config, sizing.loaders(config, size))
+        seen = preflight.check(planned, size, work, work, keeps=False)
         data = fetch(snapshot, splits=preflight.LOADED)
         signs = _Signs()
         digest = PurePosixPath(snapshot).name
-        kept = preflight.check_cache(config, size, work, work_folder.cache_folder(work, digest), data, seen).cache
+        kept = preflight.check_cache(planned, size, work, work_folder.cache_folder(work, digest), data, seen).cache
 
         def attempt(assignment: Assignment, stop: Stop) -> Report:
             folder = work / f"attempt-{assignment.number}"

@@ -31,6 +31,7 @@ from sightline.storage.lock import Lock
 from sightline.train.checkpoints import FOLDER, newest_epoch
 from sightline.train.finished import FinishedElsewhere
 
+UNKEYED = ("cache", "given", "max_hours", "sizing", "tensorboard")  # settings that change nothing of what is computed
 START = "start.pt"  # what training starts from, where that is a file
 
 
@@ -66,14 +67,14 @@ def training_key(*, snapshot: str, weights: str, config: TrainConfig, code: str)
     """Return the sha256 that equal trainings share.
 
     `snapshot` is the URI of a snapshot, of which only the digest counts; `weights` a sha256 or an architecture; `code`
-    the digest of the code that trains. Where decoded images are kept is no part of it, nor what is written for those
-    who watch, nor how long a training may take: what it computes until then is the same, and one that was cut short
-    stands for no other.
+    the digest of the code that trains. Where decoded images are kept is no part of it, nor is what chose sizes, what is
+    written for those who watch, or how long a training may take: what it computes until then is the same, and one that
+    was cut short stands for no other.
     """
     parts = [
         PurePosixPath(snapshot).name,
         weights,
-        config.model_dump(mode="json", exclude={"cache", "max_hours", "tensorboard"}),
+        config.model_dump(mode="json", exclude={*UNKEYED}),
         code,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

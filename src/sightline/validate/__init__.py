@@ -6,45 +6,58 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.config import RunConfig
+from sightline.config import RunConfig, Tier
 from sightline.documents import DataDocument, ValidateDocument
 from sightline.errors import ConfigError
 
 
-def resolve(preset: str, values: Mapping[str, Any], source: str | None = None, wrong: Sequence[str] = ()) -> RunConfig:
+def resolve(
+    preset: str,
+    values: Mapping[str, Any],
+    source: str | None = None,
+    wrong: Sequence[str] = (),
+    tier: Tier | None = None,
+) -> RunConfig:
     """Return the configuration of a run from a preset and changed values.
 
-    If it is wrong, or there are mistakes in what it was read from (`wrong`), the error also lists problems with
-    weights, data, store and tracking server, so that a user sees all of them at once. Raises ConfigError.
+    A `tier` of cards chooses sizes that are left open. If it is wrong, or there are mistakes in what it was read from
+    (`wrong`), the error also lists problems with weights, data, store and tracking server, so that a user sees all of
+    them at once. Raises ConfigError.
     """
     from sightline.validate import preflight
 
-    return preflight.resolve(preset, values, source=source, wrong=wrong)
+    return preflight.resolve(preset, values, source=source, wrong=wrong, tier=tier)
 
 
-def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) -> ValidateDocument:
+def run(
+    *, source: str, config: RunConfig, out: Path, store: str | None = None, tier: Tier | None = None
+) -> ValidateDocument:
     """Check a source, store it as a snapshot, pin the starting weights, and write `validate.json` into `out`.
 
-    `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE. The data
-    report (data.json, data.html, problems.csv) is written whatever the verdict. The tracking server is checked
-    meanwhile. Raises DataError for a source that cannot be read as a detection set, DataRejected for one that the
-    policy rejects, WeightsError for unusable weights, ConfigError for an unusable tracking server and for several of
-    these problems, and StorageError from the store. Then no file is left that a later stage would read.
+    `source` is a folder, an archive or s3://…; `store` is where the snapshot goes, by default SIGHTLINE_STORE. The
+    configuration was resolved for a `tier` of cards, if one is known; where boxes are small at an image size that
+    nobody has given, the document's configuration has a larger one. The data report (data.json, data.html,
+    problems.csv) is written whatever the verdict. The tracking server is checked meanwhile. Raises DataError for a
+    source that cannot be read as a detection set, DataRejected for one that the policy rejects, WeightsError for
+    unusable weights, ConfigError for an unusable tracking server and for several of these problems, and StorageError
+    from the store. Then no file is left that a later stage would read.
     """
     from sightline import snapshots
     from sightline.runtime.provenance import code_digest
     from sightline.runtime.stage_frame import moment, running
-    from sightline.validate import preflight, validated_source
+    from sightline.validate import preflight, sizes, validated_source
 
     with running("validate", out) as seconds:
         validated_source.remove(out)
         started_at = moment()
+        sizes.announce(config, tier)
         with preflight.asking(config) as tracking:
             target, pinned = preflight.prepare(config, tracking, source=source, store=store)
             with validated_source.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
                     raise validated_source.rejection(report, out, target)
+                config, sized = sizes.chosen(config, tier, report.shorter_side)
                 unfit = config.train.single_image_left(report.splits["train"].images)
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshots.publish(result.dataset, target, source)
@@ -64,6 +77,7 @@ def run(*, source: str, config: RunConfig, out: Path, store: str | None = None) 
             config=config,
             train_code=preflight.train_code(config),
             infer_code=code_digest("infer"),
+            sizing=sized,
             started_at=started_at,
             seconds=seconds(),
         )

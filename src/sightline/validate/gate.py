@@ -83,6 +83,7 @@ def judge(
         split_rule=quarantine.split_rule,
         findings=results,
         distributions=statistics.distributions() if passed["images"] else None,
+        shorter_side=statistics.counts("train").shorter_side,
         split_comparisons=statistics.split_comparisons(),
         seconds=0,
     )

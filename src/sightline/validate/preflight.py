@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sightline import weights
-from sightline.config import RunConfig, presets
+from sightline.config import RunConfig, Tier, presets, sizing
 from sightline.config.assignments import applicable
 from sightline.datasets import pictures
 from sightline.datasets.sources import look
@@ -34,39 +34,43 @@ def resolve(
     source: str | None,
     store: str | None = None,
     wrong: Sequence[str] = (),
+    tier: Tier | None = None,
 ) -> RunConfig:
     """Like `presets.resolve`, but its error also lists problems with weights, data, store and tracking server.
 
-    `store` is by default SIGHTLINE_STORE, here and below; `wrong` are mistakes that were found before, in what the
-    values were read from. Raises ConfigError.
+    `store` is by default SIGHTLINE_STORE, here and below; a `tier` chooses sizes that are left open; `wrong` are
+    mistakes that were found before, in what the values were read from. Raises ConfigError.
     """
     message = "The parameters of the pipeline are wrong:"
     try:
-        config = presets.resolve(preset, values)
+        config = presets.resolve(preset, values, tier)
         if not wrong:
             return config
     except ConfigError as error:
         message = error.message
-    with asking(_readable(preset, values)) as tracking:
-        more = mistakes(preset, values, source=source, store=store)
+    with asking(_readable(preset, values, tier)) as tracking:
+        more = mistakes(preset, values, source=source, store=store, tier=tier)
         raise ConfigError(message, [*wrong, *more, *tracking.problems()])
 
 
-def mistakes(preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None) -> list[str]:
+def mistakes(
+    preset: str, values: Mapping[str, Any], *, source: str | None, store: str | None, tier: Tier | None = None
+) -> list[str]:
     """Return all problems with configuration, weights, data and store; nothing is stored or downloaded."""
     wrong: tuple[str, ...] = ()
     try:
-        presets.resolve(preset, values)
+        presets.resolve(preset, values, tier)
     except ConfigError as error:
         wrong = error.problems
     with tempfile.TemporaryDirectory(prefix="sightline-weights-") as folder:
-        errors, _, _ = _check(_readable(preset, values), source, store, Path(folder))
+        errors, _, _ = _check(_readable(preset, values, tier), source, store, Path(folder))
     return [*wrong, *(str(error) for error in errors)]
 
 
-def _readable(preset: str, values: Mapping[str, Any]) -> RunConfig:
+def _readable(preset: str, values: Mapping[str, Any], tier: Tier | None) -> RunConfig:
     """Return the readable part of a configuration that may be wrong; the rest has defaults."""
-    return applicable(presets.PRESETS.get(preset, presets.balanced)(), {**values, "weights.download": False})
+    base = sizing.by_tier(presets.PRESETS.get(preset, presets.balanced)(), values, tier)
+    return applicable(base, {**values, "weights.download": False})
 
 
 def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str | None) -> tuple[Store, Weights]:

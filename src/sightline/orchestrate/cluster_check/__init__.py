@@ -16,7 +16,6 @@ from typing import Any
 
 from sightline.cluster.findings import Finding, unknown, warning
 from sightline.config.parameters import PipelineParameters
-from sightline.config.presets import resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate import submit, versions
 from sightline.orchestrate.cluster_check import asked, inside, outside
@@ -72,7 +71,7 @@ def check(
         )
     if any(each.check == "namespace" and each.level == "problem" for each in found):
         return Checked((*found, unknown(inside.CHECK, "nothing was asked from inside: see the namespace")), seen.outage)
-    config = resolve(parameters.recipe, parameters.values())
+    config = parameters.config()
     account = pipelines.account(service_account)
     answers = inside.ask(seen.kubernetes, tasks, config, account=account, wait=wait, tell=tell)
     told = {each.check for each in answers}  # a pod knows better

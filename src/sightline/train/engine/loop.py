@@ -198,7 +198,7 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
     if epochs.warmup and count <= epochs.warmup:
         optimizer.warm_up(epochs, count, epoch)
     images = len(batch["img"])
-    items = _passes(trainer, batch)
+    items = passes(trainer, batch)
     mean = trainer.tloss
     trainer.tloss = items if mean is None else {k: (mean[k] * number + v) / (number + 1) for k, v in items.items()}
     if count - epochs.last_step >= trainer.accumulate:
@@ -211,7 +211,7 @@ def _step(epochs: Epochs, epoch: int, number: int, batch: dict[str, Any]) -> Non
     trainer.run_callbacks("on_train_batch_end")
 
 
-def _passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
+def passes(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
     """Pass a batch through the network and back, in parts where the settings say so; returns its mean losses.
 
     The engine's loss is a sum over images, so gradients of the parts add up to those of the whole, but for the

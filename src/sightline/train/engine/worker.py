@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +50,9 @@ def weights_digest(trainer: Any) -> str:
 
 def run(job: Job, folder: Path) -> None:
     """Train as one rank; rank 0 leaves `result.json` in `folder` when all went well."""
-    rank = int(os.environ.get("RANK", 0))
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        # Alone, the engine must not take torchrun's rank for membership in a group that does not exist.
-        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
-            os.environ.pop(name, None)
-    if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
-        tempfile.tempdir = "/tmp"
-    beat = Beat(folder, rank)
-    ultralytics_env.prepare()
-    follow_bars(beat.tick)
-    end_when_shared_memory_is_full()
-    trainer = trainer_class()(job, beat)
+    beat = Beat(folder, int(os.environ.get("RANK", 0)))
+    trainer = built(job, beat)
+    rank = beat.state["rank"]
     trainer.add_callback("on_train_start", announce)
     if rank == 0:
         watch(trainer)
@@ -83,8 +75,22 @@ def run(job: Job, folder: Path) -> None:
         write_text(folder / RESULT, json.dumps(result))
 
 
-def main(path: Path) -> None:
-    """Run the job in a file; an exception is also recorded beside it, for `failures.read`."""
+def built(job: Job, beat: Beat) -> Any:
+    """Return the trainer of this process, which is not set up yet; torchrun's environment says which process it is."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        # Alone, the engine must not take torchrun's rank for membership in a group that does not exist.
+        for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            os.environ.pop(name, None)
+    if len(os.fsencode(tempfile.gettempdir())) > SOCKET_FOLDER:
+        tempfile.tempdir = "/tmp"
+    ultralytics_env.prepare()
+    follow_bars(beat.tick)
+    end_when_shared_memory_is_full()
+    return trainer_class()(job, beat)
+
+
+def main(path: Path, run: Callable[[Job, Path], None] = run) -> None:
+    """Run the job in a file, by default train; an exception is also recorded beside it, for `failures.read`."""
     end_with_parent(os.getppid())  # a training without torchrun would go on unseen
     faulthandler.enable()  # a crash in native code shows in the log where it was
     rank = int(os.environ.get("RANK", 0))
