@@ -23,12 +23,11 @@ from sightline.datasets.synthetic import draw
 from sightline.run_store import RunStore, pack
 from sightline.storage import open_store
 from sightline.train.event_file import EventFile
-from sightline.train.history import Measured
 from sightline.train.pushed import contents
+from tests.helpers.epochs import MEASURED
 
 pytestmark = pytest.mark.timeout(120)
 RUN = "2a4d9a05-0000-4000-8000-000000000000"
-TAKEN = Measured(ended_at="2026-11-21T08:00:00.000+00:00", images_per_second=40.0, memory_bytes=1 << 30)
 
 
 def asked(address: str, path: str) -> Any:
@@ -67,7 +66,7 @@ def test_it_shows_a_training_while_it_goes_on_and_ends_with_ctrl_c(tmp_path: Pat
     made = EventFile(tmp_path / "runs" / "mine" / "train" / "tensorboard", "attempt-1")
     made.begin([], [])
     with serving("mine", tmp_path) as (address, server):
-        made.add({"epoch": 1.0, "time": 9.0, "train/box_loss": 2.5}, TAKEN)
+        made.add({"epoch": 1.0, "time": 9.0, "train/box_loss": 2.5}, MEASURED)
         until(lambda: asked(address, "runs") == ["mine"])
         scalars = "plugin/scalars/scalars?run=mine&tag=train/box_loss"
         until(lambda: [point[1:] for point in asked(address, scalars)] == [[1, 2.5]])

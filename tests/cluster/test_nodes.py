@@ -13,6 +13,7 @@ import yaml
 
 from pipelines.compile import compiled
 from pipelines.options import Options
+from sightline.train.history import Measured
 from tests.helpers.cluster import ROOT, Cluster, Run, overrides, wait
 from tests.helpers.cluster_faults import run_out_of_memory, train_pod
 
@@ -43,7 +44,8 @@ def document(run: Run) -> dict[str, Any]:
 
 def history(found: dict[str, Any]) -> list[dict[str, Any]]:
     """What each epoch came to, without what it took."""
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in found["history"]]
+    took = {"seconds", *Measured.model_fields}
+    return [{name: value for name, value in epoch.items() if name not in took} for epoch in found["history"]]
 
 
 def weights(cluster: Cluster, run: Run) -> set[str]:

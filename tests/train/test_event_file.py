@@ -10,6 +10,7 @@ import pytest
 from sightline.errors import ConfigError
 from sightline.train.event_file import EventFile, check
 from sightline.train.history import Measured
+from tests.helpers.epochs import MEASURED
 from tests.helpers.event_files import points
 
 
@@ -18,8 +19,8 @@ def row(epoch: int, loss: float | None) -> dict[str, float | None]:
 
 
 def measured(epoch: int) -> Measured:
-    return Measured(
-        ended_at=f"2026-11-21T08:00:{epoch:02}.500+00:00", images_per_second=40.0, memory_bytes=2_000_000_000
+    return MEASURED.model_copy(
+        update={"ended_at": f"2026-11-21T08:00:{epoch:02}.500+00:00", "memory_bytes": 2_000_000_000}
     )
 
 

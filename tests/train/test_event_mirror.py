@@ -13,8 +13,8 @@ from sightline.run_store import RunStore, pack
 from sightline.storage import Store, open_store
 from sightline.train.event_file import EventFile
 from sightline.train.event_mirror import LocalRuns, StoredRun
-from sightline.train.history import Measured
 from tests.helpers import documents
+from tests.helpers.epochs import MEASURED
 from tests.helpers.event_files import points
 
 KEY, RUN = "5e" * 32, "2a4d9a05"
@@ -24,8 +24,7 @@ def train(folder: Path, epochs: int, attempt: int = 1) -> Path:
     """Write the event file of an attempt after so many epochs, as train does; returns it."""
     made = EventFile(folder / "tensorboard", f"attempt-{attempt}")
     rows = [{"epoch": float(epoch), "time": 1.0, "loss": 10.0 * attempt + epoch} for epoch in range(1, epochs + 1)]
-    taken = Measured(ended_at="2026-11-21T08:00:00.000+00:00", images_per_second=40.0, memory_bytes=1 << 30)
-    made.begin(rows, [taken] * epochs)
+    made.begin(rows, [MEASURED] * epochs)
     return made.path
 
 

@@ -12,21 +12,14 @@ import pytest
 
 from sightline.config import single_image_batch
 from sightline.datasets.synthetic import draw
-from sightline.documents import Epoch, Seconds, TrainDocument, read
+from sightline.documents import Epoch, TrainDocument, read
 from sightline.train import divergence, history
 from sightline.train.engine.trainer import unfit
+from tests.helpers.epochs import MEASURED
 
 pytestmark = pytest.mark.timeout(300)
 SMALL = ["train.epochs=2", "train.image_size=64", "train.batch=16", "train.augment.mosaic=0"]
 OPTIONS = [text for value in SMALL for text in ("--set", value)]
-
-SPENT = {"data": 1.0, "transfer": 0.0, "compute": 6.0, "validation": 1.0, "checkpoint": 0.4, "other": 0.1}
-MEASURED = {
-    "ended_at": "2026-11-21T08:00:00.000+00:00",
-    "images_per_second": 40.0,
-    "memory_bytes": 1 << 30,
-    "spent": Seconds(**SPENT),
-}
 
 
 def test_two_processes_on_the_cpu_train_together(command: Callable, tmp_path: Path) -> None:
@@ -166,7 +159,15 @@ def test_only_a_training_without_anything_to_learn_from_has_diverged(
     names = ("box_loss", "class_loss", "dfl_loss")
     values = {**dict(zip(names, losses, strict=True)), **{f"val_{n}": v for n, v in zip(names, val, strict=True)}}
     epoch = Epoch(
-        epoch=1, seconds=1, learning_rate=0.1, precision=0, recall=0, map50=map50, map50_95=0, **MEASURED, **values
+        epoch=1,
+        seconds=1,
+        learning_rate=0.1,
+        precision=0,
+        recall=0,
+        map50=map50,
+        map50_95=0,
+        **dict(MEASURED),
+        **values,
     )
     assert divergence.found_nothing(epoch) == diverged
 
@@ -201,7 +202,7 @@ def test_engine_that_stops_is_quoted(command: Callable, tmp_path: Path, shared: 
 def test_rows_of_the_engine_become_epochs_with_what_they_took() -> None:
     row = {"epoch": 1.0, "time": 10.5, "train/box_loss": 3.0, "lr/pg0": 0.001, "metrics/mAP50(B)": 0.3}
     rows = [row | {"val/box_loss": None}, row | {"epoch": 2.0, "time": 19.0, "val/box_loss": 2.1}]
-    first, second = history.epochs(rows, [history.Measured(**MEASURED)] * 2)
+    first, second = history.epochs(rows, [MEASURED] * 2)
     assert (first.epoch, first.seconds, first.map50, first.val_box_loss) == (1, 10.5, 0.3, None)
     assert (second.epoch, second.seconds, second.val_box_loss, second.images_per_second) == (2, 8.5, 2.1, 40.0)
     assert second.spent.total == pytest.approx(second.seconds)
