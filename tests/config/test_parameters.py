@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from sightline.config.assignments import keys
-from sightline.config.parameters import PipelineParameters, Sets, choices, placeholder_free_json
+from sightline.config.form_values import Sets
+from sightline.config.parameters import PipelineParameters, choices, placeholder_free_json
 from sightline.config.presets import PRESETS, resolve
 from sightline.errors import ConfigError
 from sightline.orchestrate.images import pipeline_file

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sightline.config.parameters import AUTO, PipelineParameters, Sets, placeholder_free_json
+from sightline.config.form_values import AUTO, Sets
+from sightline.config.parameters import PipelineParameters, placeholder_free_json
 from sightline.config.settings_file import Settings, joined
 
 GPUS = ("train.gpus", "train_gpus")  # by which GPUs are also requested, so that it is no override

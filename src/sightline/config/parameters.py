@@ -8,18 +8,29 @@ names that belong together begin alike, and a default is a word that says what i
 from __future__ import annotations
 
 import json
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from sightline import expected
 from sightline.config import cluster_values
 from sightline.config.assignments import explained
 from sightline.config.cluster_names import GPU
+from sightline.config.form_values import (
+    AUTO,
+    NONE,
+    PRESET,
+    Choices,
+    NodeSelector,
+    NumberOrPreset,
+    Overrides,
+    Sets,
+    Text,
+    TierOrAuto,
+    Tolerations,
+    Whole,
+    WholeOrPreset,
+)
 from sightline.config.part import Part
 from sightline.config.presets import PRESETS, preset_for, resolve
 from sightline.config.run_config import FORMATS, RETRAIN, RunConfig
@@ -27,90 +38,7 @@ from sightline.config.sizing import TIER_NAMES, Tier
 from sightline.errors import ConfigError, did_you_mean
 from sightline.policy import BASES
 
-PRESET, AUTO, NONE = "preset", "auto", "none"
 NVIDIA = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}  # as its GPU nodes are tainted
-WHOLE = re.compile("[0-9]{1,9}")
-OVERRIDES = 'expected a JSON object such as {"train.lr0": 0.001}'
-
-
-@dataclass(frozen=True)
-class Sets:
-    """The dotted configuration key that a parameter sets, unless it has the value that leaves it to the preset."""
-
-    key: str
-    read: Callable[[str], Any] = str
-    unless: str = PRESET
-
-
-@dataclass(frozen=True)
-class Choices:
-    """All values that a parameter can have: a drop-down in the form."""
-
-    values: tuple[str, ...]
-
-
-def _text(value: Any) -> Any:
-    """Accept a number for its text: files of schedules hold numbers, KFP's form knows text."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return value if isinstance(value, bool) or not isinstance(value, int | float) else str(value)
-
-
-def _whole(text: str) -> str:
-    if WHOLE.fullmatch(text) is None:
-        raise ValueError(f"got {expected.shown(text)}, expected a whole number")
-    return text
-
-
-def _whole_or_preset(text: str) -> str:
-    if text != PRESET and WHOLE.fullmatch(text) is None:
-        raise ValueError(f"got {expected.shown(text)}, expected a whole number or {PRESET}")
-    return text
-
-
-def _number_or_preset(text: str) -> str:
-    try:
-        found = text == PRESET or math.isfinite(float(text))
-    except ValueError:
-        found = False
-    if not found:
-        raise ValueError(f"got {expected.shown(text)}, expected a number or {PRESET}")
-    return text
-
-
-def _overrides(text: str) -> str:
-    try:
-        overrides = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error}); {OVERRIDES}") from None
-    if not isinstance(overrides, dict):
-        raise ValueError(f"got {expected.shown(overrides)}, {OVERRIDES}")
-    if "train.gpus" in overrides:
-        raise ValueError("got train.gpus; set the parameter train_gpus, by which the GPUs are also requested")
-    return text
-
-
-def _tier(text: str) -> str:
-    if text not in (AUTO, *TIER_NAMES):
-        raise ValueError(f"got {expected.shown(text)}, expected one of {AUTO}, {', '.join(TIER_NAMES)}")
-    return text
-
-
-def _selector(text: str) -> str:
-    cluster_values.node_selector(text)
-    return text
-
-
-def _tolerations(text: str) -> str:
-    if text != AUTO:
-        cluster_values.tolerations(text)
-    return text
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Whole = Annotated[Text, AfterValidator(_whole)]
-WholeOrPreset = Annotated[Text, AfterValidator(_whole_or_preset)]
-NumberOrPreset = Annotated[Text, AfterValidator(_number_or_preset)]
 
 
 class PipelineParameters(Part):
@@ -138,13 +66,13 @@ class PipelineParameters(Part):
     gate_min_map50_95: Annotated[NumberOrPreset, Sets("gate.min_map50_95", float)] = Field(
         PRESET, description="Least mAP50-95 on the test split with which a model is registered, from 0 to 1."
     )
-    gpu_tier: Annotated[str, AfterValidator(_tier), Choices((AUTO, *TIER_NAMES))] = Field(
+    gpu_tier: TierOrAuto = Field(
         AUTO,
         description="Size of the cards that will train, by their memory: low (under 6 GB), medium (6 to 12), high (12 "
         "to 24), workstation (24 to 48), server (48 to 80), large (80 and more), or cpu. It chooses model, image size "
         "and nominal batch where you leave them to the presets balanced and accurate; auto keeps the preset's.",
     )
-    overrides: Annotated[str, AfterValidator(_overrides)] = Field(
+    overrides: Overrides = Field(
         "{}",
         description='Any other configuration keys, as a JSON object such as {"train.lr0": 0.001, '
         '"gate.min_recall": 0.8}; they win over the form.',
@@ -188,7 +116,7 @@ class PipelineParameters(Part):
     train_memory: Annotated[Text, AfterValidator(cluster_values.memory)] = Field(
         "3Gi", description="Memory that training gets on each node, such as 32Gi; shared memory is part of it."
     )
-    train_node_selector: Annotated[str, AfterValidator(_selector)] = Field(
+    train_node_selector: NodeSelector = Field(
         "{}",
         description='Labels of the nodes on which training may run, as a JSON object such as {"gpu": "a100"}; {} means '
         "any node.",
@@ -201,7 +129,7 @@ class PipelineParameters(Part):
     train_seed: Annotated[Whole, Sets("train.seed", int)] = Field(
         "0", description="Seed of weights, order and augmentation."
     )
-    train_tolerations: Annotated[str, AfterValidator(_tolerations)] = Field(
+    train_tolerations: Tolerations = Field(
         AUTO,
         description="Taints of nodes that training bears, as a JSON list of Kubernetes' tolerations; auto bears the "
         "usual one of NVIDIA's nodes if GPUs are asked for.",
