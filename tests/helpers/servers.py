@@ -49,7 +49,7 @@ class MlflowServer:
                 start_new_session=True,
             )
         if wait:
-            wait_until(self.answers, self.process, seconds=90, log=log)
+            wait_until(self.answers, self.process, seconds=180, log=log)
 
     def answers(self) -> bool:
         """Tell whether it does."""

@@ -85,7 +85,7 @@ def until(true: Callable[[], Any], process: subprocess.Popen[str], seconds: floa
     while not (found := true()):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.3)  # each look may be several questions to a server on the same cores
     return found
 
 
