@@ -114,15 +114,20 @@ def clock(result: dict[str, Any]) -> Iterator[Table | str]:
 
 
 def quality(result: dict[str, Any]) -> Iterator[Table | str]:
-    """Scores of our loop and of the engine's, by seed."""
+    """Test scores of exported files: our values and the engine's defaults, by seed."""
     seeds = [f"seed {seed}" for seed in result["seeds"]]
-    table = Table("mAP50-95 on val", *seeds, "mean", "standard deviation", box=None)
-    for who, name in (("engine", "the engine's loop"), ("ours", "ours")):
-        spread = result["deviation"][who]
-        scores = [f"{score:.3f}" for score in result["map50_95"][who]]
-        table.add_row(name, *scores, f"{result['mean'][who]:.3f}", "-" if spread is None else f"{spread:.3f}")
-    yield table
-    yield _trained_on(result)
+    for name, measured in result["sets"].items():
+        table = Table(f"{name}: mAP50-95 on test", *seeds, "mean", "standard deviation", "mAP50, mean", box=None)
+        for who, label in (("engine", "the engine's defaults"), ("ours", "ours")):
+            scores = [f"{run['map50_95']:.3f}" for run in measured["runs"][who]]
+            spread = measured["map50_95"][who]
+            deviation = "-" if spread["deviation"] is None else f"{spread['deviation']:.3f}"
+            table.add_row(label, *scores, f"{spread['mean']:.3f}", deviation, f"{measured['map50'][who]['mean']:.3f}")
+        yield table
+        yield (
+            f"{measured['weights']}, {measured['images']} training images, {measured['image_size']} px, "
+            f"{measured['epochs']} epochs"
+        )
 
 
 def gpu(result: dict[str, Any]) -> Iterator[Table | str]:

@@ -96,8 +96,12 @@ class Trainings:
         """Return the command of a training with the engine alone, which leaves its files in the folder `name`."""
         config = self.config(values)
         engine = engine_options(config, first(config), self.data_yaml, self.weights, self.folder / name)
+        return self.plain_command({**engine, "workers": config.workers, **options}, name)
+
+    def plain_command(self, options: Mapping[str, Any], name: str) -> list[str]:
+        """Return the command of a training with the engine alone and these options of its own."""
         job = self.folder / f"{name}.json"
-        job.write_text(json.dumps({**engine, "workers": config.workers, **options}), encoding="utf-8")
+        job.write_text(json.dumps({**options, "save_dir": str(self.folder / name)}), encoding="utf-8")
         return [*ENGINE, str(job)]
 
     def _forget_labels(self) -> None:
