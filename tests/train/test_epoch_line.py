@@ -16,7 +16,7 @@ def test_it_has_losses_scores_speed_time_left_and_memory() -> None:
     last = last.model_copy(update={"memory_bytes": 1_200_000_000})
     row = ROW | {"train/box_loss": None}
     assert line(row, [*before, last], 20, may_end_early=False) == (
-        "epoch 3/20 · box not finite cls 0.98 dfl 1.012 · val mAP50 0.412 mAP50-95 0.231 · 41 images/s · "
+        "epoch 3/20 · box not finite cls 0.980 dfl 1.012 · val mAP50 0.412 mAP50-95 0.231 · 41 images/s · "
         "6 min left · 1.2 GB"  # 17 epochs of 21.5 seconds
     )
     assert " · at most 6 min left · " in line(row, [*before, last], 20, may_end_early=True)
@@ -31,7 +31,7 @@ def test_what_is_left_follows_from_the_last_epochs() -> None:
 
 def test_losses_are_those_that_the_network_has() -> None:
     row = {"epoch": 1.0, "train/box_loss": 1.5, "train/l1_loss": 0.25, "val/box_loss": 2.0}
-    assert " · box 1.5 l1 0.25 · val mAP50" in line(row, documents.train(epochs=1).history, 2, may_end_early=False)
+    assert " · box 1.500 l1 0.250 · val mAP50" in line(row, documents.train(epochs=1).history, 2, may_end_early=False)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def line(row: Row, history: Sequence[Epoch], epochs: int, *, may_end_early: bool
     losses = {name[len(TRAIN) : -len(LOSS)]: row[name] for name in row if name.startswith(TRAIN)}
     parts = [
         f"epoch {last.epoch}/{epochs}",
-        " ".join(f"{name} {'not finite' if loss is None else f'{loss:.4g}'}" for name, loss in losses.items()),
+        " ".join(f"{name} {'not finite' if loss is None else f'{loss:.3f}'}" for name, loss in losses.items()),
         f"val mAP50 {last.map50:.3f} mAP50-95 {last.map50_95:.3f}",
         f"{speed:.{1 if speed < 10 else 0}f} images/s",
     ]
