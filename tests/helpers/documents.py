@@ -76,7 +76,7 @@ def write_run(
     if "export" in folders:
         (root / "export" / "model.onnx").write_bytes(model)
     if "train" in folders:
-        (root / "train" / "sheets").mkdir()
+        (root / "train" / "sheets").mkdir(exist_ok=True)
         for index, name in enumerate(("train", "val")):
             _draw(root / "train" / "sheets" / f"{name}.jpg", index)
     if "sample" in folders:
