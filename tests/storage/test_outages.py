@@ -270,5 +270,5 @@ def test_an_interruption_ends_the_waiting(s3: str, tmp_path: Path) -> None:
     time.sleep(2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=4)
+    process.communicate(timeout=15)
     assert process.returncode != 0
