@@ -12,11 +12,11 @@ from pathlib import Path, PurePosixPath
 from sightline.atomic import write_bytes
 from sightline.cluster.ranks import Ranks
 from sightline.config import TrainConfig, consequences
-from sightline.documents import BestEpoch, Epoch, TrainDocument, WeightsReference
+from sightline.documents import BestEpoch, Epoch, Preflight, TrainDocument, WeightsReference
 from sightline.errors import ConfigError
 from sightline.runtime import hook, provenance
 from sightline.runtime.stage_frame import moment, remove_document, running
-from sightline.snapshots import fetch
+from sightline.snapshots import Snapshot, fetch
 from sightline.storage import default_store, sha256_file
 from sightline.tracking.records import PipelineRun
 from sightline.train import bottleneck, divergence, event_file, nodes, preflight, sizing, work_folder
@@ -25,7 +25,7 @@ from sightline.train.finished import FinishedElsewhere, Results
 from sightline.train.job import RESULT, SHEETS, TABLE
 from sightline.train.remote import Remote, remote_for
 from sightline.train.starting import fetch_start
-from sightline.train.supervisor import Training, supervise
+from sightline.train.supervisor import Trained, Training, supervise
 from sightline.train.tracker import Tracker, tracked, tracking
 from sightline.train.work_folder import START, WorkFolder
 
@@ -164,13 +164,28 @@ def _train(
         (out / name).unlink(missing_ok=True)  # another run may share the old one
     for name in (event_file.FOLDER, SHEETS):
         shutil.rmtree(out / name, ignore_errors=True)
-    folder, attempts, settings, sized = supervise(
+    trained = supervise(
         Training(
             *(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker),
             images=data.count("train"),
             loaders=loaders,
         )
     )
+    return _leave(trained, data, seen, out, snapshot=snapshot, config=config, weights=weights)
+
+
+def _leave(
+    trained: Trained,
+    data: Snapshot,
+    seen: Preflight,
+    out: Path,
+    *,
+    snapshot: str,
+    config: TrainConfig,
+    weights: WeightsReference,
+) -> TrainDocument:
+    """Leave the checkpoints of a training in `out`, and return its document."""
+    folder, attempts, settings, sized = trained
     made = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     history = [Epoch.model_validate(epoch) for epoch in made.pop("history")]
     best = history[made.pop("best_epoch") - 1]
