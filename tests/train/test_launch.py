@@ -149,7 +149,7 @@ def test_processes_without_progress_show_their_stacks_and_are_ended(tmp_path: Pa
     assert all("in act" in path.read_text() for path in ended.hang.stacks)
     log = (tmp_path / "log").read_text()
     assert all(path.read_text() in log.partition(f"--- {path.name}")[2] for path in ended.hang.stacks)
-    assert all(state(pid) in GONE for pid in pids)
+    assert gone(pids, 10)
     judgement = judged(ended, tmp_path)
     assert judgement.ending == "hang"
     assert "Somebody had stopped process 0 of 2 (SIGSTOP)" in judgement.reason

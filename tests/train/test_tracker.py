@@ -246,14 +246,14 @@ def test_another_process_and_the_report_send_the_same_points_into_the_same_run(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server)
     folders = documents.write_run(tmp_path)
     document = read(TrainDocument, folders["train"])
-    given = recorded("again")._replace(started_at="2026-11-21T08:00:00+00:00")
+    given = recorded("sent twice")._replace(started_at="2026-11-21T08:00:00+00:00")
     sent(given, mlflow_server, document.history[:3], document.history[:5])
     sent(given, mlflow_server, document.history[:7])
-    [run] = runs(mlflow_server, "again")
-    assert run.info.run_name == "again"
-    done = report.run(run_id="again", name="tonight's run", folders=folders, out=tmp_path / "report")
+    [run] = runs(mlflow_server, "sent twice")
+    assert run.info.run_name == "sent twice"
+    done = report.run(run_id="sent twice", name="tonight's run", folders=folders, out=tmp_path / "report")
     assert done.run_id == run.info.run_id
-    [run] = runs(mlflow_server, "again")
+    [run] = runs(mlflow_server, "sent twice")
     assert run.info.run_name == "tonight's run", "on a cluster only the report knows it"
     assert points(mlflow_server, run) == of(document.history)
 
