@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+
+from tests.helpers import engine_scripts
 
 DECAY, LAYERS = 0.8, 24  # of yolo11n
 OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop")
@@ -17,17 +15,7 @@ OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSp
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `decayed_trainings.py` saw; the engine is imported in a process of its own."""
-    folder = tmp_path_factory.mktemp("decayed")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.engine.decayed_trainings", str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    content: dict[str, Any] = json.loads((folder / "found.json").read_text())
-    return content
+    return engine_scripts.found("decayed_trainings", tmp_path_factory.mktemp("decayed"))
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])

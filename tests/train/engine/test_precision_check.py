@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
+
+from tests.helpers import engine_scripts
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `checked_trainings.py` saw, on a CPU; the engine is imported in a process of its own."""
-    folder = tmp_path_factory.mktemp("checked")
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.train.engine.checked_trainings", str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    content: dict[str, Any] = json.loads((folder / "found.json").read_text())
-    return content | {"said": done.stdout + done.stderr}
+    return engine_scripts.found("checked_trainings", tmp_path_factory.mktemp("checked"))
 
 
 @pytest.mark.parametrize(("kind", "rounding"), [("bf16", 2**-8), ("fp16", 2**-11)])
