@@ -108,6 +108,8 @@ def test_all_configuration_mistakes_at_once_before_training(command: Callable, t
     for part in ("did you mean 'fast'?", "did you mean 'train.epochs'?", "train.lr0", "'Adamm'", "nowhere.pt"):
         assert part in message
     assert [stage["status"] for stage in summary["stages"]] == ["failed"] + ["skipped"] * 6
+    [events] = (tmp_path / "runs").glob("*/progress.jsonl")
+    assert events.read_text().count('"failed"') == 1, "a mistake is not tried again"
 
 
 def test_rejected_data_is_a_rejection_not_a_crash(command: Callable, tmp_path: Path) -> None:

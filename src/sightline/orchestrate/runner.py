@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+import yaml
+
 from sightline.orchestrate import cached_results, claim, images, shell
 from sightline.runtime.lifetime import end_with_command
 
@@ -51,6 +53,16 @@ def main(folder: Path) -> int:
         return _execute(pipeline, folder, arguments)
 
 
+def tried_once(pipeline: str) -> str:
+    """Return a compiled pipeline whose tasks are not repeated: no pod is lost here, and a mistake stays one."""
+    documents = list(yaml.safe_load_all(pipeline))
+    components = documents[0]["components"].values()
+    for dag in (documents[0]["root"]["dag"], *(each["dag"] for each in components if "dag" in each)):
+        for task in dag["tasks"].values():
+            task.pop("retryPolicy", None)
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
 def _execute(pipeline: str, folder: Path, arguments: Mapping[str, Any]) -> int:
     from kfp import components, local
 
@@ -61,7 +73,7 @@ def _execute(pipeline: str, folder: Path, arguments: Mapping[str, Any]) -> int:
         cache_root=str(Path(arguments["runs"]) / ".cache"),
     )
     try:
-        components.load_component_from_text(pipeline)(**arguments["parameters"])
+        components.load_component_from_text(tried_once(pipeline))(**arguments["parameters"])
     except RuntimeError as error:  # all that the runner says of a failed task; the reason is in the error document
         print(error)
         return 1
