@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,6 +289,8 @@ def test_a_control_group_that_kills_is_named_with_its_counters(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     judgement = json.loads((tmp_path / "judged").read_text())
     assert judgement["ending"] == "host_memory"
-    assert "Memory ran out: meanwhile the kernel killed 1 process in its control group for it." in judgement["reason"]
+    # The kernel may kill torchrun too while it still takes down the process that used the memory.
+    killed = r"the kernel killed (1 process|\d processes) in its control group for"
+    assert re.search(f"Memory ran out: meanwhile {killed} it\\.", judgement["reason"]), judgement["reason"]
     assert "The container's limit is 1.1 GB, of which 1.1 GB were used at most" in judgement["reason"]
-    assert "the kernel killed 1 process in its control group for memory" in judgement["evidence"]
+    assert any(re.search(f"{killed} memory", line) for line in judgement["evidence"]), judgement["evidence"]
