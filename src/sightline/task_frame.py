@@ -26,6 +26,10 @@ RUN_ID, RUNS = "SIGHTLINE_RUN_ID", "SIGHTLINE_RUNS"
 RUN_KEY = "SIGHTLINE_RUN_KEY"  # the run's name in the store, where it is not its id: on one machine ids are people's
 NO_CACHE = "SIGHTLINE_NO_CACHE"  # set: a finished training is not taken from the store
 ALL = None  # the files of a stage
+# Errors after which a task that costs hours of GPUs is not repeated in the same run, neither by Kubeflow Pipelines nor
+# by "Retry" in its dashboard: it would end in the same way. Other errors have their cause around the task.
+BY_INPUT = ("configuration", "data", "weights")
+FOR_GOOD = ("train", "internal")  # after all recoveries that could help, or by a fault of the code
 
 
 class Task:
@@ -67,8 +71,16 @@ class Task:
         """Send the files of this task's stage to the store and return its record. Raises StorageError."""
         return pack(self.stage, self.folder(self.stage), self.store, self.run_id, known)
 
-    def start_attempt(self) -> None:
-        """Remove the error of an earlier attempt: this one may be killed before it can say why. Raises StorageError."""
+    def start_attempt(self, *, unless_final: bool = False) -> None:
+        """Remove the error of an earlier attempt: this one may be killed before it can say why.
+
+        With `unless_final`, end the process with that error where another attempt would end in the same way. Raises
+        StorageError.
+        """
+        if unless_final and (known := self.run.error(self.stage)) and (why := _final(known.kind)):
+            words = f"error: This task failed before in this run, {why}:\n{known.message}"
+            print(words, file=sys.stderr, flush=True)
+            sys.exit(known.exit_code)
         self.run.succeed([self.stage])
 
     def leave(self, record: StageRecord) -> None:
@@ -131,3 +143,15 @@ def task(stage: str, *, first: bool = False) -> Iterator[Task]:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _final(kind: str) -> str | None:
+    """Say why a task that failed with this kind of error is not repeated; None if it is."""
+    if kind in BY_INPUT:
+        return "and its inputs are the same. Correct what the message names, and start a new run"
+    if kind in FOR_GOOD:
+        return (
+            "and is not repeated: it would most likely end in the same way. Correct what the message names, and start "
+            "a new run; with the same data, configuration and code it goes on from the last checkpoint"
+        )
+    return None

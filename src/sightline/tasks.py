@@ -30,11 +30,7 @@ from sightline.task_frame import ALL, NO_CACHE, RUNS, Task, task
 machine.limit_threads()  # before a stage imports numpy
 
 SUCCEEDED = ("COMPLETE", "SUCCEEDED")  # KFP's words for a pipeline of which every task succeeded
-# Errors after which training is not repeated in the same run, neither by Kubeflow Pipelines nor by "Retry" in its
-# dashboard: it would cost hours of GPUs and end in the same way. Other errors have their cause around the task.
-BY_INPUT = ("configuration", "data", "weights")
 OWN = "#"  # and a run's id, after a digest that a cached task takes: its result stands for no other run
-FOR_GOOD = ("train", "internal")  # after all recoveries that could help, or by a fault of the code
 
 
 class Artifact(Protocol):
@@ -117,8 +113,7 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
     from sightline import train as stage
 
     with task("train") as this:
-        _end_if_it_would_fail_again(this)
-        this.start_attempt()
+        this.start_attempt(unless_final=True)
         start, settings = parse_weights(weights), TrainConfig.model_validate_json(config)
         code = code.partition(OWN)[0]
         key = stage.key(snapshot=snapshot, config=settings, weights=start, code=code)
@@ -141,22 +136,6 @@ def train(*, snapshot: str, weights: str, config: str, code: str, checkpoint: Ar
         this.hand_on(shared.record, checkpoint.path)
         best = document.best
         _describe(checkpoint, {"val_map50": best.map50, "val_map50_95": best.map50_95, "best_epoch": best.epoch})
-
-
-def _end_if_it_would_fail_again(this: Task) -> None:
-    """End a repeated training with the words of the attempt before, where another one would end in the same way."""
-    known = this.run.error("train")
-    if known is None or known.kind not in (*BY_INPUT, *FOR_GOOD):
-        return
-    if known.kind in BY_INPUT:
-        why = "and its inputs are the same. Correct what the message names, and start a new run"
-    else:
-        why = (
-            "and is not repeated: it would most likely end in the same way. Correct what the message names, and start "
-            "a new run; with the same data, configuration and code it goes on from the last checkpoint"
-        )
-    print(f"error: This task failed before in this run, {why}:\n{known.message}", file=sys.stderr, flush=True)
-    sys.exit(known.exit_code)
 
 
 def export(*, checkpoint: str, snapshot: str, config: str, onnx: Artifact) -> None:
