@@ -108,6 +108,11 @@ class ErrorReport(Part):
     message: str
     exit_code: int
 
+    @property
+    def outage(self) -> bool:
+        """Whether a server did not answer, which passes by itself; one that answers "wrong" gives exit code 2."""
+        return self.kind in ("storage", "tracking", "cluster") and self.exit_code == 1
+
 
 class SummaryDocument(Document):
     """The whole run on one page; a part that was not reached is null."""

@@ -18,8 +18,6 @@ from sightline.orchestrate.versions import Uploaded
 LOST: tuple[CauseKind, ...] = ("evicted", "preempted", "node_lost", "deleted", "vanished")
 # Training goes on after these: with fewer images per pass, and from its last checkpoint.
 TRAINING_GOES_ON: tuple[CauseKind, ...] = ("memory", "shared_memory", "timeout")
-OUTAGES = ("storage", "tracking", "cluster")  # kinds of errors of a stage that met a server that is away
-OUR_FAULT = 1  # exit code; an outage's too: a server that answers that the request is wrong has 2
 
 
 @dataclass
@@ -53,7 +51,7 @@ def reason(cause: Cause | None, summary: SummaryDocument | None) -> str:
     if summary and (summary.status != "failed" or summary.rejected_by):
         return ""
     error = summary.error if summary else None
-    if error and error.kind in OUTAGES and error.exit_code == OUR_FAULT:
+    if error and error.outage:
         return error.message.splitlines()[0]
     if cause and (cause.kind in LOST or (cause.task == "train" and cause.kind in TRAINING_GOES_ON)):
         return cause.sentence

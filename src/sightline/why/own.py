@@ -10,7 +10,6 @@ from sightline.why.seen import DERIVED, Seen
 from sightline.why.words import headline
 
 GOOD = ("registered", "accepted", "unchanged")
-OUTAGES = ("storage", "tracking", "cluster")  # kinds of errors; those of exit code 1 pass by themselves
 OF_ATTEMPTS: dict[Ending, CauseKind] = {
     "host_memory": "memory",
     "shared_memory": "shared_memory",
@@ -99,7 +98,6 @@ def _of_error(seen: Seen, error: ErrorReport) -> Cause:
         kind = "rejected"
     elif error.stage == "train" and seen.training and (last := seen.training.last):
         kind = OF_ATTEMPTS.get(last.ending, "stage")
-    outage = error.kind in OUTAGES and error.exit_code == 1
     who = "The data gate refused the data" if kind == "rejected" else f"{error.stage} failed"
     evidence = [line.strip().removeprefix("- ") for line in lines[1:]]
     if error.stage == "train" and seen.training:
@@ -110,8 +108,8 @@ def _of_error(seen: Seen, error: ErrorReport) -> Cause:
         error.stage,
         f"{who}: {headline(lines)}.",
         evidence,
-        WAIT_OUT if outage else DO.get(error.kind, GO_ON if error.stage == "train" else CORRECT),
-        again=outage,
+        WAIT_OUT if error.outage else DO.get(error.kind, GO_ON if error.stage == "train" else CORRECT),
+        again=error.outage,
     )
 
 
