@@ -11,9 +11,9 @@ from sightline.documents.cause import Cause
 from sightline.orchestrate.resubmit import reason
 
 
-def cause(kind: str, task: str | None = "train") -> Cause:
+def cause(kind: str, task: str | None = "train", *, again: bool = False) -> Cause:
     found: dict[str, Any] = {"kind": kind, "task": task, "sentence": f"{task} ended by {kind}."}
-    return Cause(**found, evidence=[], do="", again=False, seen_at="2026-11-29T12:00:00+00:00")
+    return Cause(**found, evidence=[], do="", again=again, seen_at="2026-11-29T12:00:00+00:00")
 
 
 def summary(**given: Any) -> SummaryDocument:
@@ -28,10 +28,20 @@ def failed(kind: str, exit_code: int = 1, stage: str = "train") -> SummaryDocume
     return summary(status="failed", error=error)
 
 
-@pytest.mark.parametrize("kind", ["evicted", "preempted", "node_lost", "deleted", "vanished", "memory", "timeout"])
-def test_a_training_that_lost_its_pod_is_started_again(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["evicted", "preempted", "node_lost", "deleted", "vanished", "driver"])
+def test_what_passes_by_itself_is_started_again(kind: str) -> None:
+    found = cause(kind, again=True)
+    assert reason(found, failed("lost")) == f"train ended by {kind}."
+    assert reason(found, None) == f"train ended by {kind}."
+
+
+@pytest.mark.parametrize("kind", ["memory", "shared_memory", "timeout"])
+def test_a_training_that_can_go_on_is_started_again(kind: str) -> None:
     assert reason(cause(kind), failed("lost")) == f"train ended by {kind}."
-    assert reason(cause(kind), None) == f"train ended by {kind}."
+
+
+def test_a_run_that_a_person_ended_stays_ended() -> None:
+    assert reason(cause("terminated", again=True), failed("lost")) == ""
 
 
 @pytest.mark.parametrize("kind", ["terminated", "deadline", "image", "quota", "missing", "admission", "stage", "disk"])
@@ -62,4 +72,4 @@ def test_a_stage_that_failed_by_itself_is_not_started_again(kind: str) -> None:
     ],
 )
 def test_a_run_that_was_rejected_or_went_well_is_not_started_again(ended: dict[str, Any]) -> None:
-    assert reason(cause("evicted"), summary(**ended)) == ""
+    assert reason(cause("evicted", again=True), summary(**ended)) == ""

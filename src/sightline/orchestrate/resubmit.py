@@ -15,7 +15,6 @@ from sightline.orchestrate.follow import Ended
 from sightline.orchestrate.kfp_api import Server
 from sightline.orchestrate.versions import Uploaded
 
-LOST: tuple[CauseKind, ...] = ("evicted", "preempted", "node_lost", "deleted", "vanished")
 # Training goes on after these: with fewer images per pass, and from its last checkpoint.
 TRAINING_GOES_ON: tuple[CauseKind, ...] = ("memory", "shared_memory", "timeout")
 
@@ -53,6 +52,6 @@ def reason(cause: Cause | None, summary: SummaryDocument | None) -> str:
     error = summary.error if summary else None
     if error and error.outage:
         return error.message.splitlines()[0]
-    if cause and (cause.kind in LOST or (cause.task == "train" and cause.kind in TRAINING_GOES_ON)):
-        return cause.sentence
-    return ""
+    if cause is None or cause.kind == "terminated":  # whoever ended the run wants it ended
+        return ""
+    return cause.sentence if cause.again or (cause.task == "train" and cause.kind in TRAINING_GOES_ON) else ""
