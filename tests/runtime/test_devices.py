@@ -58,7 +58,8 @@ def test_cards_are_chosen_by_number_or_id(text: str, chosen: list[str]) -> None:
     [
         (
             "7",
-            "got '7', expected numbers or UUIDs of 0 (NVIDIA A100-SXM4-40GB), 1 (NVIDIA A100-SXM4-40GB), 2 (NVIDIA T4)",
+            "got '7', expected numbers or UUIDs of MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f (NVIDIA A100-SXM4-40GB "
+            "3g.20gb), 1 (NVIDIA A100-SXM4-40GB), 2 (NVIDIA T4)",
         ),
         ("GPU-8a1b0d6c", "got 'GPU-8a1b0d6c', expected"),  # two begin so
         ("cuda:1", "got 'cuda:1', expected"),
@@ -86,6 +87,16 @@ def test_cards_are_chosen_within_those_that_are_allowed(monkeypatch: pytest.Monk
     assert os.environ[devices.VISIBLE] == SECOND
     monkeypatch.setenv(devices.VISIBLE, "1,-1,2")  # CUDA stops at what is none
     assert provenance.visible_gpus() == ["NVIDIA A100-SXM4-40GB"]
+
+
+@pytest.mark.parametrize("allowed", [None, "0", "GPU-5d5ba0d6"])
+def test_a_divided_card_is_as_large_as_its_first_slice(allowed: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if allowed is not None:
+        monkeypatch.setenv(devices.VISIBLE, allowed)
+    assert devices.visible()[0].uuid == "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+    found = devices.smallest(1)
+    assert found
+    assert found[1] == 20 << 30
 
 
 def test_a_run_refuses_cards_that_are_not_there_or_contradict_their_number(command: Callable, tmp_path: Path) -> None:
@@ -117,5 +128,5 @@ def test_the_smallest_of_the_cards_that_are_used_counts_and_a_slice_is_a_card(mo
 def test_a_card_whose_memory_is_not_said_is_of_no_size(tmp_path: Path) -> None:
     (tmp_path / "bin" / "nvidia-smi").write_text(f"#!/bin/sh\n{ANSWERS.replace('15360', '[N/A]')}")
     cards = devices.visible()
-    assert devices.memory(cards) == [40960 << 20, 40960 << 20, None]
+    assert devices.memory(cards) == [20 << 30, 40960 << 20, None]
     assert devices.smallest(3) is None

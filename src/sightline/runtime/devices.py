@@ -78,17 +78,20 @@ def smallest(count: int, *, free: bool = False) -> tuple[Card, int] | None:
 
 
 def visible() -> list[Card]:
-    """Return the cards that this process may use; as with CUDA, the first entry that is none ends the list."""
+    """Return the cards that this process may use; as with CUDA, the first entry that is none ends the list.
+
+    In place of a card that is divided CUDA shows its first slice (NVIDIA's MIG User Guide, "CUDA Device Enumeration").
+    """
     there = cards()
     allowed = os.environ.get(VISIBLE)
     if allowed is None:
-        return [card for card in there if card.number is not None]
+        return [_undivided(card, there) for card in there if card.number is not None]
     found: list[Card] = []
     for entry in allowed.split(","):
         card = _matching(entry.strip(), there)
         if card is None:
             break
-        found.append(card)
+        found.append(_undivided(card, there))
     return found
 
 
@@ -124,6 +127,11 @@ def _matching(entry: str, there: Sequence[Card]) -> Card | None:
         return next((card for card in there if card.number == int(entry)), None)
     found = [card for card in there if entry.startswith(("GPU-", "MIG-")) and card.uuid.startswith(entry)]
     return found[0] if len(found) == 1 else None
+
+
+def _undivided(card: Card, there: Sequence[Card]) -> Card:
+    """Return the card, or the first slice of one that is divided, which CUDA takes for it."""
+    return there[there.index(card) + 1] if card.sliced else card
 
 
 def _shown(allowed: Sequence[Card]) -> str:
