@@ -43,6 +43,9 @@ def test_what_is_read_is_what_any_reader_of_yaml_reads_back(tmp_path: Path) -> N
         ("nn.MaxPool2d, [2]", "nn.Upsample, [None, 2, nearest]", 8, False),
         ("nn.MaxPool2d, [2]", "nn.ConvTranspose2d, [512, 2, 2]", 8, False),
         ("-1, 1, nn.MaxPool2d, [2]", "-1, 2, nn.MaxPool2d, [2]", None, False),
+        ("Conv, [64, 3, 2]", "Conv, [64, 3, 0.001]", None, False),  # of which torch will complain
+        ("nn.MaxPool2d, [2]", "nn.Upsample, [None, 0.001]", None, False),
+        ("Conv, [64, 3, 2]", "Conv, [64, 3, 0.03125]", None, False),
     ],
 )
 def test_stride_and_head_are_read_from_the_text(
@@ -70,6 +73,14 @@ def test_stride_and_head_are_read_from_the_text(
         ("- [-1, 1, Conv, [64, 3, 2]]", "- [-1, Conv, [64]]", ["layer 0: got [-1, 'Conv', [64]], expected [from, rep"]),
         ("-1, 2, C3k2, [256, False]", "-1, 0, C3k2, [256, {}]", ["layer 8: repeats: got 0", "layer 8: arguments: got"]),
         ("1, Detect, [nc]", "1, Segment, [nc]", ["layer 9: got module 'Segment', expected Detect or v10Detect"]),
+        (
+            "Conv, [64, 3, 2]",
+            "Conv, [64, 3, .inf]",
+            ["layer 0: arguments: got [64, 3, inf], expected a list of numbers"],
+        ),
+        ("Conv, [64, 3, 2]", f"Conv, [64, 3, {'9' * 400}]", ["layer 0: arguments: got [64, 3, 9999"]),
+        ("1, Detect, [nc]", "4, Detect, [nc]", ["layer 9: expected [[levels], 1, Detect, [nc]]"]),
+        ("nn.LeakyReLU(0.1)", "Conv(3, 3)", ["activation: got 'Conv(3, 3)', expected a module of torch.nn called"]),
         ("1, Detect, [nc]", "1, Detect, [80]", ["layer 9: expected [[levels], 1, Detect, [nc]]"]),
         (
             "nn.LeakyReLU(0.1)",

@@ -6,6 +6,7 @@ import http.server
 import importlib.util
 import re
 import shutil
+import socket
 import tempfile
 import threading
 import zipfile
@@ -320,6 +321,39 @@ def test_download_is_opt_in_verified_and_kept(shared: Path, mirror: Path) -> Non
     assert pinned(source="yolo11n.pt", download=True).sha256 == PINS["yolo11n.pt"][0]
     (mirror / "yolo11n.pt").unlink()
     assert pinned(source="yolo11n.pt").sha256 == PINS["yolo11n.pt"][0]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1000\r\nabc",  # broken off
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc",
+        b"not HTTP at all\r\n\r\n",
+        b"",
+    ],
+)
+def test_a_download_that_breaks_off_is_one_message(
+    answer: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setenv("SIGHTLINE_WEIGHTS_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises(WeightsError, match=r"could not be downloaded|was deleted"):
+            pinned(source="yolo11n.pt", download=True)
+    assert not list((tmp_path / "cache").rglob("*.p*t"))
+
+
+@pytest.mark.parametrize("address", ["mirror.example", "http://two words"])
+def test_a_download_from_no_address_is_one_message(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_WEIGHTS_URL", address)
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        pinned(source="yolo11n.pt", download=True)
 
 
 def test_download_of_other_bytes_is_thrown_away(mirror: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ HEADS = ("Detect", "v10Detect")
 FACTORS = ("depth_multiple", "width_multiple")
 SIZE = re.compile(r"yolo(?:e-)?v?\d+([nslmx])")  # in a file's name, as the engine looks for it
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LARGEST = 1 << 20  # channels of a network that states no limit
+LARGEST = 1 << 20  # of a number in a layer, and channels of a network that states no limit
 MOST_LAYERS, MOST_REPEATS, MOST_ARGUMENTS = 1000, 100, 20
 Numbers = (int, float)
 # What each key holds, in the words of a message; those without which there is no network come first.
@@ -144,7 +144,8 @@ def _is_activation(text: str) -> bool:
             return False
         for value in (*call.args, *(word.value for word in call.keywords)):
             ast.literal_eval(value)
-        return ast.unparse(call.func).removeprefix("torch.") in MODULES
+        name = ast.unparse(call.func).removeprefix("torch.")
+        return name.startswith("nn.") and name in MODULES
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return False
 
@@ -182,7 +183,7 @@ def _wrong_layer(index: int, layer: Layer, *, last: bool) -> Iterator[str]:
     if last:
         if layer.module not in HEADS:
             yield f"got module {shown(layer.module)}, expected {' or '.join(HEADS)}: the head of a detector comes last"
-        elif layer.arguments != ["nc"] or not isinstance(layer.source, list):
+        elif layer.arguments != ["nc"] or not isinstance(layer.source, list) or layer.repeats != 1:
             yield f"expected [[levels], 1, {layer.module}, [nc]]"
         return
     if layer.module in HEADS:
@@ -197,7 +198,9 @@ def _wrong_layer(index: int, layer: Layer, *, last: bool) -> Iterator[str]:
 def _is_argument(value: Any) -> bool:
     if isinstance(value, list):
         return len(value) <= MOST_ARGUMENTS and all(_is_argument(item) and not isinstance(item, list) for item in value)
-    return value is None or isinstance(value, (bool, *Numbers)) or bool(WORD.fullmatch(str(value)))
+    if isinstance(value, Numbers):
+        return abs(value) <= LARGEST  # neither inf nor nan is
+    return value is None or bool(WORD.fullmatch(str(value)))
 
 
 def _in_one_size(values: dict[Any, Any], source: str) -> tuple[dict[str, Any], list[str]]:

@@ -95,12 +95,12 @@ def find(config: WeightsConfig, store: Store | None, folder: Path) -> FoundWeigh
     one.
     """
     source = config.source
-    if source.endswith(YAML):
+    if source.lower().endswith(YAML):
         return _shipped(config) if source.rsplit(".", 1)[0] in SHIPPED else _own(config, folder)
     path = _locate(config, store, folder)
     content = read_checkpoint(source, path)  # before the digest: its messages are clearer, and it runs no code
     digest = sha256_file(path)
-    _check_digest(config, path.name, digest)
+    _check_digest(config, path, digest)
     return FoundWeights(
         source, Checkpoint(path, digest), content.licence, content.layers, content.nms_free, _stride(content)
     )
@@ -194,12 +194,13 @@ def _locate(config: WeightsConfig, store: Store | None, folder: Path) -> Path:
     )
 
 
-def _check_digest(config: WeightsConfig, name: str, digest: str) -> None:
+def _check_digest(config: WeightsConfig, path: Path, digest: str) -> None:
     """Refuse a file that has not one of the digests that are right for it, or none that anybody vouches for."""
     by_name = config.source.removesuffix(".pt") in official.ARCHITECTURES and not Path(config.source).is_file()
-    expected = (config.sha256,) if config.sha256 else official.PINS[name] if by_name else ()
+    expected = (config.sha256,) if config.sha256 else official.PINS[path.name] if by_name else ()
     if expected and digest not in expected:
-        raise _other_digest(config.source, digest, " or ".join(expected))
+        where = f"{config.source} ({path})" if by_name else config.source
+        raise _other_digest(where, digest, " or ".join(expected))
     if not expected and digest not in official.KNOWN and not config.trust:
         raise WeightsError(
             f"weights.source: {config.source} has no trusted sha256, and loading a checkpoint runs code from it. "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -122,8 +122,10 @@ def download(name: str, expected: str, target: Path) -> Path:
         if digest != expected:
             raise WeightsError(f"{url} has sha256 {digest}, expected {expected}. The file was deleted.")
         part.replace(target)
-    except (urllib.error.URLError, OSError) as error:
-        raise WeightsError(f"{url} could not be downloaded: {error}. Put the file at {target} yourself.") from None
+    # What no server of the release says, a proxy before it may; ValueError is for an address that is none.
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = str(error) or type(error).__name__
+        raise WeightsError(f"{url} could not be downloaded: {why}. Put the file at {target} yourself.") from None
     finally:
         part.unlink(missing_ok=True)
     return target

@@ -51,7 +51,7 @@ def deepest(layers: Sequence[Layer]) -> int | None:
         shrunk.append(before * own if before is not None and own is not None else None)
     levels = [shrunk[level] for level in layers[-1].source]
     found = [level for level in levels if level is not None]
-    if len(found) < len(levels) or max(found).denominator != 1:
+    if len(found) < len(levels) or max(found).denominator != 1 or max(found) < 1:
         return None
     return int(max(found))
 
@@ -73,6 +73,8 @@ def _shrinks(layer: Layer) -> Fraction | None:
     if isinstance(stride, bool) or not isinstance(stride, int | float) or stride <= 0:
         return None
     factor = Fraction(stride).limit_denominator(64) * HALVING.get(module, 1)
+    if not factor:
+        return None
     if any(word in module for word in ENLARGING):
         factor = 1 / factor
     return factor if factor == 1 or layer.repeats == 1 else None
