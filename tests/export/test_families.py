@@ -82,9 +82,18 @@ def test_a_network_of_ones_own_trains_exports_and_passes_parity(data: Path, tmp_
     assert document.size_bytes > 1_500_000  # of size s; n has a quarter of that
 
 
-def test_a_network_that_cannot_be_built_is_refused_before_the_first_epoch(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[[-1, 3], 1, Concat", "[[-1, 0], 1, Concat"),
+        ("nn.Upsample, [None, 2, nearest]", "nn.Upsample, [32, None, nearest]"),  # fits images of 256 pixels alone
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_the_first_epoch(
+    data: Path, tmp_path: Path, old: str, new: str
+) -> None:
     """Its layers are known, and do not fit together: only building it can tell."""
-    (tmp_path / "mine-yolo11n.yaml").write_text(OWN.replace("[[-1, 3], 1, Concat", "[[-1, 0], 1, Concat"))
+    (tmp_path / "mine-yolo11n.yaml").write_text(OWN.replace(old, new))
     done = staged(
         tmp_path, "validate", "--data", str(data), "--weights", "mine-yolo11n.yaml", "--trust-weights", *OPTIONS
     )

@@ -70,10 +70,13 @@ def trainer_class() -> Any:
 
         def setup_model(self) -> Any:
             """Build the network, and refuse what it cannot follow before any epoch."""
+            start = str(self.model)
             try:
                 state = super().setup_model()
+                if start.endswith(".yaml") and "/" in start:  # a person's own
+                    pass_once(self.model, self.args.imgsz, self.data.get("channels", 3))
             except UNUSABLE as error:
-                what = "starting weights cannot be loaded" if self.model.endswith(".pt") else "network cannot be built"
+                what = "starting weights cannot be loaded" if start.endswith(".pt") else "network cannot be built"
                 refuse(self.save_dir, [f"the {what}: {type(error).__name__}: {error}"])
             refuse(self.save_dir, unfit(self.model, self.job.config.freeze, self.args.imgsz))
             if self.job.config.sync_bn and self.world_size > 1:
@@ -204,6 +207,16 @@ def trainer_class() -> Any:
             loop.train(self)
 
     return GroupTrainer
+
+
+def pass_once(model: Any, side: int, channels: int) -> None:
+    """Pass an empty image of `side` pixels: the engine builds a network with one of 256, which may be all it takes."""
+    import torch
+
+    training = model.training
+    with torch.no_grad():
+        model.eval()(torch.zeros(1, channels, side, side))
+    model.train(training)
 
 
 def unfit(model: Any, freeze: int | list[int | str], image_size: int) -> list[str]:
