@@ -99,6 +99,16 @@ def test_a_square_lies_in_the_middle_of_its_bin_whatever_the_rounding_of_its_lab
     ]
 
 
+@pytest.mark.parametrize(
+    ("sides", "median"),
+    [([8], 8), ([8, 8, 8], 8), ([6, 12], 9), ([7.9, 9], 8.45), ([1, 2, 30], 2), ([4, 4, 8, 100], 6)],
+)
+def test_the_median_of_shorter_sides_is_exact(sides: list[float], median: float) -> None:
+    boxes: list[Label] = [(0, 0.5, 0.5, 0.5, side / 480) for side in sides]
+    found = statistics(iter([sample("train", *boxes)])).counts("train").shorter_side
+    assert found == pytest.approx(median / 640, abs=2e-6)
+
+
 def test_outer_bins_take_what_lies_out() -> None:
     extremes = [
         sample("train", (0, 0.5, 0.5, 1.0, 0.000001), (0, 0.5, 0.5, 0.000001, 1.0), (0, 0.5, 0.5, 0.0, 0.0)),

@@ -54,6 +54,7 @@ def _thirds(low: int, high: int) -> list[int]:
 SIDE = 8192  # fine bins of the image side: a fifth of a pixel at 1600
 OCTAVE = 63  # fine bins of a doubling of the aspect; divides into three odd parts, so that the square is mid-bin
 WIDEST = 4 * OCTAVE  # 16 to 1 and 1 to 16
+SHORTER = 1 << 18  # fine bins of a box's shorter side: a fiftieth of a pixel at 5000
 _COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 256, 512, 1024)
 SCALES: dict[str, Scale] = {
     "box sizes": _linear(_thirds(4, SIDE), 1 / SIDE),
@@ -76,7 +77,7 @@ class LabelCounts:
         self.squares = 0  # sum of squared numbers of boxes per image
         self.classes: Ints = np.zeros(classes, np.int64)
         self.grid: Ints = np.zeros(GRID * GRID, np.int64)
-        self.shorter: Ints = np.zeros(SIDE + 1, np.int64)  # boxes by their shorter side
+        self.shorter: Ints = np.zeros(SHORTER + 1, np.int64)  # boxes by their shorter side
         self.fine: dict[str, Ints] = {what: np.zeros(len(scale.values), np.int64) for what, scale in SCALES.items()}
 
     @property
@@ -94,7 +95,8 @@ class LabelCounts:
         """The median of the boxes' shorter sides, as a share of the longer side of their image; None without a box."""
         if not self.boxes:
             return None
-        return float(np.searchsorted(np.cumsum(self.shorter), self.boxes / 2)) / SIDE
+        middle = np.array([(self.boxes - 1) // 2, self.boxes // 2])  # one box, or the two around the middle
+        return float(np.searchsorted(np.cumsum(self.shorter), middle, side="right").mean()) / SHORTER
 
     def add(self, labels: Floats, counts: Ints, sizes: Floats) -> None:
         """Count a batch: labels (n, 5), the number of them in each image (m,), widths and heights in pixels (m, 2)."""
@@ -105,8 +107,9 @@ class LabelCounts:
         self._count("image sizes", np.sqrt(sizes.prod(axis=1)))
         index, cx, cy, w, h = labels.T
         width, height = np.repeat(sizes, counts, axis=0).T
-        shorter = np.minimum(w * width, h * height) / np.maximum(width, height) * SIDE
-        self.shorter += np.bincount(np.clip(np.rint(shorter), 0, SIDE).astype(np.int64), minlength=SIDE + 1)
+        shorter = np.minimum(w * width, h * height) / np.maximum(width, height) * SHORTER
+        counted = np.bincount(np.clip(np.rint(shorter), 0, SHORTER).astype(np.int64))
+        self.shorter[: len(counted)] += counted
         self._count("box sizes", np.sqrt(w * h) * SIDE)
         # A box may be rounded to no width or height; it then counts as the widest or highest there is.
         with np.errstate(divide="ignore", invalid="ignore"):
