@@ -97,7 +97,7 @@ def test_what_a_person_gives_wins_and_is_noted(values: dict[str, Any]) -> None:
     for key, value in values.items():
         part = config.weights if key.startswith("weights.") else config.train
         assert getattr(part, key.partition(".")[2]) == value
-    assert set(config.train.given) == {key.partition(".")[2] for key in values if key.startswith("train.")}
+    assert set(config.train.given) == {sizing.SIZED[key] for key in values}
     if "train.batch" not in values:
         assert config.train.batch == config.train.nominal_batch
 
@@ -109,7 +109,7 @@ def test_a_digest_that_a_person_gives_belongs_to_the_presets_own_model() -> None
 def test_without_a_tier_the_presets_model_and_sizes_stay() -> None:
     config = resolve("accurate", {})
     assert (config.weights.source, config.train.image_size, config.train.nominal_batch) == ("yolov8s.pt", 640, 16)
-    assert "No GPU was seen and no tier named" in sizing.in_words(config, None)
+    assert "No GPU of a known memory was seen and no tier named" in sizing.in_words(config, None)
 
 
 def test_with_sizing_off_nothing_changes_and_a_tier_is_refused() -> None:
@@ -152,8 +152,16 @@ def test_nobody_sets_what_is_noted() -> None:
         (800, 7.9 / 800, 960),
         (960, 7.9 / 960, 1280),
         (1280, 1 / 1280, None),
+        (640, 7.999 / 640, None),  # 8 px, rounded in a label file
+        (640, 7.98 / 640, 960),
         (640, None, None),
     ],
 )
 def test_small_boxes_ask_for_the_next_size(side: int, median: float | None, larger: int | None) -> None:
     assert sizing.larger_side(side, median) == larger
+
+
+def test_the_next_size_is_a_multiple_of_the_networks_stride() -> None:
+    assert sizing.larger_side(640, 4 / 640, 64) == 960
+    assert sizing.larger_side(640, 4 / 640, 128) == 1280
+    assert sizing.larger_side(1024, 4 / 1024, 512) is None

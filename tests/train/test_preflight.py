@@ -44,7 +44,7 @@ def judged(
         ({"batch": 512}, LAPTOP, "yolo11n.pt", "One process on the CPU with batches of 512 images of 640 pixels"),
         ({"batch": 16, "image_size": 4096}, LAPTOP, "yolo11n.pt", "The machine has 16.0 GB"),
         ({"batch": 32}, POD, "yolo11n.pt", "The container's limit is 8.0 GB"),
-        ({"batch": 16}, POD, "yolo11x.pt", "lower train.batch, train.image_size, or give it more memory"),
+        ({"batch": 16}, POD, "yolo11x.pt", "lower train.batch (4 may fit), train.image_size, or give it more memory"),
         ({"gpus": 32, "batch": 32}, POD, "yolo11n.pt", "32 processes on GPUs"),
     ],
 )  # fmt: skip

@@ -20,7 +20,7 @@ from sightline.errors import ConfigError, DeviceError
 from sightline.runtime import devices
 from sightline.runtime.machine import Memory
 from sightline.storage.lock import Lock
-from sightline.train import probe, sizing, work_folder
+from sightline.train import passes, probe, sizing, work_folder
 from sightline.train.decisions import Step, decide, first
 from sightline.train.supervisor import Training
 from sightline.train.work_folder import WorkFolder
@@ -86,7 +86,7 @@ def test_loaders_follow_cores_processes_shared_memory_and_memory(
 
 
 @pytest.mark.parametrize(
-    ("values", "images", "ceiling", "passes"),
+    ("values", "images", "ceiling", "sizes"),
     [
         ({"train.nominal_batch": 64}, 1000, None, [1, 2, 4, 8, 16, 32, 64]),
         ({"train.nominal_batch": 64, "train.gpus": 4}, 1000, None, [4, 8, 16, 32, 64]),
@@ -101,10 +101,19 @@ def test_loaders_follow_cores_processes_shared_memory_and_memory(
     ],
 )  # fmt: skip
 def test_passes_are_divisors_of_the_batch_that_the_processes_share(
-    values: dict[str, Any], images: int, ceiling: int | None, passes: list[int]
+    values: dict[str, Any], images: int, ceiling: int | None, sizes: list[int]
 ) -> None:
     config = sized({"train.gpus": 1, **values})
-    assert sizing.candidates(config, images, ceiling) == passes
+    assert passes.candidates(config, images, ceiling) == sizes
+
+
+@pytest.mark.parametrize(("gigabytes", "most"), [(400, 64), (4, 8), (3, 8), (2, 4), (1, 1)])
+def test_on_cpus_passes_are_as_large_as_memory_holds(gigabytes: float, most: int) -> None:
+    config = sized({"train.nominal_batch": 64, "train.workers": 0})
+    assert passes.by_memory(config)
+    assert passes.held(config, "n", 2, int(gigabytes * GB)) == most
+    assert not passes.by_memory(sized({"train.batch": 16}))
+    assert not passes.by_memory(sized({"train.gpus": 1}))
 
 
 def found(held: list[float | None], allowed: float = 8.5) -> probe.Found:
@@ -161,13 +170,19 @@ def test_what_chose_sizes_is_no_part_of_a_training() -> None:
     assert key(by_tier) != key(sized({}, "high"))
 
 
-def test_on_cpus_the_pass_is_the_whole_batch_and_nothing_is_measured(training: Callable[..., Training]) -> None:
+def test_on_cpus_what_memory_holds_passes_and_nothing_is_measured(training: Callable[..., Training]) -> None:
     this = training()
     step, chosen = sizing.settle(this, Step(first(this.config)), [])
     assert chosen
     assert (chosen.tier, chosen.card, chosen.probed) == ("cpu", None, [])
-    assert (step.settings.batch, step.settings.accumulation, chosen.effective_batch) == (32, 1, 32)
+    # No more than the 24 images of train; the optimizer sees the same.
+    assert (step.settings.batch, step.settings.accumulation, chosen.effective_batch) == (16, 2, 32)
     assert "on CPUs nothing is measured" in chosen.reason
+    given = training(batch=32)
+    step, chosen = sizing.settle(given, Step(first(given.config)), [])
+    assert chosen
+    assert (step.settings.batch, chosen.batch) == (32, 32)
+    assert chosen.reason.startswith("as train.batch asks for")
     off = training(sizing="off")
     assert sizing.settle(off, Step(first(off.config)), []) == (Step(first(off.config)), None)
 
@@ -233,7 +248,7 @@ def test_after_memory_ran_out_another_card_gets_no_larger_passes(training: Calla
     step = Step(first(config))
     smaller = decide(config, [ended(config, step.settings, "cuda_memory")])
     assert smaller
-    assert sizing.candidates(config, 24, smaller.settings.batch) == [1, 2, 4, 8, 16]
+    assert passes.candidates(config, 24, smaller.settings.batch) == [1, 2, 4, 8, 16]
 
 
 def test_the_document_of_a_training_reads_back(training: Callable[..., Training]) -> None:
@@ -241,7 +256,7 @@ def test_the_document_of_a_training_reads_back(training: Callable[..., Training]
     _, chosen = sizing.settle(this, Step(first(this.config)), [])
     assert chosen
     assert Sizing.model_validate(json.loads((this.work.folder / sizing.FILE).read_text())) == chosen
-    assert chosen.sentence.startswith("tier cpu: 32 images a pass, 32 a step of the optimizer (the whole batch")
+    assert chosen.sentence.startswith("tier cpu: 16 images a pass, 32 a step of the optimizer (the largest")
 
 
 @pytest.mark.gpu
@@ -258,7 +273,7 @@ def test_every_tier_trains_on_a_card_of_its_size(training: Callable[..., Trainin
     assert card
     if card[1] < limit:
         pytest.skip(f"the card has less memory than one of the tier {tier}")
-    sizes = sizing.candidates(this.config, this.images)
+    sizes = passes.candidates(this.config, this.images)
     got = probe.run(this, first(this.config), sizes, card=card[0].uuid, memory_limit=limit)
     assert isinstance(got, probe.Found), got
     chosen = sizing.choose(this.config, card[0].name, got, sizes, strict=False)

@@ -59,7 +59,7 @@ def test_the_image_size_follows_the_boxes(
         assert "Tier high chose image size 640, nominal batch 64" in tier
         assert "you chose model yolo11n.yaml" in tier
     else:
-        assert "No GPU was seen and no tier named" in tier
+        assert "No GPU of a known memory was seen and no tier named" in tier
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sightline import expected, strict_yaml
+from sightline.config import engine_settings
 from sightline.config.consequences import chosen_by_auto, without_mixes
 from sightline.config.elsewhere import ours
 from sightline.config.part import Part
@@ -97,10 +98,16 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def _unknown(key: str, known: list[str]) -> str:
-    """Say that there is no such key, and which one is meant by a name of the engine or of YOLOv5."""
-    other = ours(TrainConfig, "train.", yolov5=True).get(key.rpartition(".")[2].replace("-", "_"))
-    hint = f"; did you mean '{other}'?" if other and key.startswith("train.") else did_you_mean(key, known)
-    return f"unknown key '{key}'{hint}"
+    """Say that there is no such key, and what of ours a name of the engine or of YOLOv5 stands for, or why nothing."""
+    name = key.rpartition(".")[2].replace("-", "_")
+    if key.startswith("train."):
+        if other := ours(TrainConfig, "train.", yolov5=True).get(name):
+            return f"unknown key '{key}'; did you mean '{other}'?"
+        if name in engine_settings.TAKEN:
+            return f"unknown key '{key}'; did you mean '{ENGINE}{name}'?"
+        if why := engine_settings.reason(name):
+            return f"unknown key '{key}': {why}"
+    return f"unknown key '{key}'{did_you_mean(key, known)}"
 
 
 def applicable(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:

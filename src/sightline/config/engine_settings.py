@@ -125,9 +125,14 @@ def refusal(name: str, ours: Mapping[str, str]) -> str | None:
         return None
     if plain in ours:
         return f"is {ours[plain]} here"
-    if reason := REASONS.get(plain) or GONE.get(plain):
-        return f"refused, because {reason}"
+    if why := reason(plain):
+        return f"refused, because {why}"
     return f"is no setting of the engine{did_you_mean(plain, {*TAKEN, *ours})}"
+
+
+def reason(name: str) -> str | None:
+    """Return why Sightline has no setting of this name, which the engine or YOLOv5 has or had; None for any other."""
+    return REASONS.get(name) or GONE.get(name)
 
 
 def problems(values: Any, ours: Mapping[str, str], *, gpus: int) -> list[str]:

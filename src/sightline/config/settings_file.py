@@ -14,9 +14,8 @@ from pydantic import BaseModel
 from sightline import expected, strict_yaml
 from sightline.config.consequences import CHOSEN
 from sightline.config.part import Part
-from sightline.config.presets import PRESETS
 from sightline.config.run_config import RunConfig
-from sightline.config.sizing import FILLED
+from sightline.config.sizing import SIZED
 from sightline.config.train_config import NOTED
 from sightline.errors import ConfigError, shortened
 from sightline.policy import Policy
@@ -105,9 +104,7 @@ def text(config: RunConfig) -> str:
     train = config.train
     open_ = {*(() if train.gpus else ("train.gpus",)), *(CHOSEN if train.optimizer == "auto" else ())}
     if train.sizing == "auto":
-        open_ |= {"train.batch", *FILLED} - {f"train.{name}" for name in train.given}
-        preset = PRESETS.get(config.preset)
-        open_ |= {"weights.source"} if preset and preset().weights == config.weights else set()
+        open_ |= {key for key, name in SIZED.items() if name not in train.given}
     lines = [
         "# Settings of Sightline: `sightline run --config FILE`. Delete what the preset may decide.",
         f"preset: {config.preset}",

@@ -40,6 +40,8 @@ TIERS: dict[Tier, Size] = {
 }
 SHOWN = 0.9  # of the printed size: a card of 12 GB shows 11.9 or less
 FILLED = {"train.image_size": "image_size", "train.nominal_batch": "nominal_batch", "train.workers": "workers"}
+# What is open to choice by key, and how it is noted that a person chose.
+SIZED = {"train.batch": "batch", **FILLED, "weights.source": "model"}
 SIDES = (640, 960, 1280)  # pixels: what an image's side becomes where boxes are too small
 LEAST_SIDE = 8.0  # pixels of the shorter side of a box; the finest level of the networks has a cell for as many
 MOST_BATCH = 4096  # of `train.batch`
@@ -88,8 +90,10 @@ def note_given(train: dict[str, Any], values: Mapping[str, Any]) -> None:
 
     Then any divisor of it can pass at a time.
     """
-    fields = ("batch", *FILLED.values())
-    train["given"] = sorted({*train["given"], *(name for name in fields if f"train.{name}" in values)})
+    given = {*train["given"], *(name for key, name in SIZED.items() if key in values)}
+    if values.get("weights.sha256") is not None:  # of a model that was meant
+        given.add("model")
+    train["given"] = sorted(given)
     nominal = train["nominal_batch"]
     if train["sizing"] == "auto" and "batch" not in train["given"] and type(nominal) is int and nominal > 0:
         train["batch"] = divisors(nominal, MOST_BATCH)[-1]
@@ -100,27 +104,35 @@ def divisors(number: int, most: int) -> list[int]:
     return [part for part in range(1, min(number, most) + 1) if number % part == 0]
 
 
-def larger_side(image_size: int, shorter_side: float | None) -> int | None:
-    """Return the side of an image at which small boxes have more pixels; None where it can stay.
+def too_small(image_size: int, shorter_side: float | None) -> bool:
+    """Say whether boxes are too small in an image of this size; rounded in label files, they are not.
 
     `shorter_side` is the median of the boxes' shorter sides as a share of the longer side of their image.
     """
-    if shorter_side is None or shorter_side * image_size >= LEAST_SIDE:
+    return shorter_side is not None and round(shorter_side * image_size, 2) < LEAST_SIDE
+
+
+def larger_side(image_size: int, shorter_side: float | None, stride: int | None = None) -> int | None:
+    """Return the side of an image at which small boxes have more pixels; None where it stays.
+
+    It is a multiple of the network's `stride`, where that is known.
+    """
+    if not too_small(image_size, shorter_side):
         return None
-    return next((side for side in SIDES if side > image_size), None)
+    return next((side for side in SIDES if side > image_size and side % (stride or 1) == 0), None)
 
 
 def in_words(config: RunConfig, tier: Tier | None) -> str:
     """Say what a tier has chosen for a configuration, and what is a person's; `tier` is None where no card was seen."""
     if tier is None:
         return (
-            f"No GPU was seen and no tier named: model ({config.weights.source}), image size "
+            f"No GPU of a known memory was seen and no tier named: model ({config.weights.source}), image size "
             f"({config.train.image_size}) and nominal batch ({config.train.nominal_batch}) are the preset's or yours. "
             f"gpu_tier ({', '.join(TIER_NAMES)}) takes those that fit a card."
         )
-    size, train = TIERS[tier], config.train
+    train = config.train
     chosen = [
-        (f"model {config.weights.source}", config.weights.source == size.model),
+        (f"model {config.weights.source}", "model" not in train.given),
         (f"image size {train.image_size}", "image_size" not in train.given),
         (f"nominal batch {train.nominal_batch}", "nominal_batch" not in train.given),
         (f"up to {train.workers} loaders", "workers" not in train.given),

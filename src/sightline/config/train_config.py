@@ -24,7 +24,7 @@ ZERO_BIAS_RATE = ("auto", "Adam", "Adamax", "AdamW", "NAdam", "RAdam")  # whose 
 Amp = Literal["auto", "bf16", "fp16", "off"]  # what a network computes in; off is float32
 Recover = Literal["off", "batch", "all"]
 Cache = Literal["off", "ram", "disk"]  # of decoded images
-Sized = Literal["batch", "image_size", "nominal_batch", "workers"]  # what `train.sizing` may choose
+Sized = Literal["batch", "image_size", "model", "nominal_batch", "workers"]  # what `train.sizing` may choose
 NOTED = "given"  # a field that no person sets
 
 
@@ -287,5 +287,9 @@ class TrainConfig(Part):
         if self.batch % self.world_size:
             nodes = f" ({self.node_processes} on each of {self.nodes} nodes)" if self.nodes > 1 else ""
             name = "batch" if self.sizing == "off" or "batch" in self.given else "nominal_batch"
-            raise ValueError(f"{name} {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}")
+            below = self.batch // self.world_size * self.world_size
+            can = " or ".join(str(batch) for batch in (below, below + self.world_size) if batch)
+            raise ValueError(
+                f"{name} {self.batch} cannot be shared evenly by {self.world_size} processes{nodes}: {can} can"
+            )
         return self

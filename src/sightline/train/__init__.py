@@ -169,6 +169,7 @@ def _train(
             *(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker),
             images=data.count("train"),
             loaders=loaders,
+            size=size or "n",
         )
     )
     return _leave(trained, data, seen, out, snapshot=snapshot, config=config, weights=weights)

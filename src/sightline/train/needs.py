@@ -30,13 +30,16 @@ def loaders(config: TrainConfig, cores: int) -> int:
     return min(config.workers, max(1, cores // config.node_processes))
 
 
-def memory(config: TrainConfig, size: str, cores: int) -> int:
-    """Return the least memory of the processes on one node; `size` is the model's, n to x."""
+def memory(config: TrainConfig, size: str, cores: int, passing: int | None = None) -> int:
+    """Return the least memory of the processes on one node; `size` is the model's, n to x.
+
+    `passing` images pass at a time over all nodes, by default the whole batch.
+    """
     processes = config.node_processes
     need = LIBRARIES + processes * (PROCESS + loaders(config, cores) * LOADER)
     if config.gpus:  # the images of a batch lie in the GPU's memory
         return need
-    images, side = config.batch // config.nodes, sides(config.image_size, config.multi_scale)[1]
+    images, side = (passing or config.batch) // config.nodes, sides(config.image_size, config.multi_scale)[1]
     return need + processes * MODEL[size] + round(images * IMAGE[size] * (side / SIDE) ** 2)
 
 

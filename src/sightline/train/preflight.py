@@ -18,7 +18,7 @@ from sightline.errors import DeviceError, SightlineError, StorageError
 from sightline.runtime import machine, progress, provenance
 from sightline.runtime.machine import Memory, size_text
 from sightline.snapshots import Snapshot
-from sightline.train import checkpoints, needs
+from sightline.train import checkpoints, needs, passes
 from sightline.train.disk_room import Room, by_disk, full_disks, tightest
 from sightline.train.engine.group_check import FILE
 
@@ -55,7 +55,7 @@ def check(
         ranks=config.world_size,
         gpus=gpus,
         memory_free_bytes=memory.room,
-        memory_needed_bytes=needs.memory(config, size or "n", cores),
+        memory_needed_bytes=needs.memory(config, size or "n", cores, _passing(config, size, cores, memory)),
         shm_free_bytes=shared and shared[1],
         shm_needed_bytes=needs.shared_memory(config, cores),
         disk_free_bytes=free,
@@ -119,15 +119,19 @@ def judge(
     """
     problems: list[str] = []
     warnings: list[str] = []
-    need = needs.memory(config, size or "n", cores)
-    words = _needs_memory(config, need, cores)
-    names = "train.batch, train.image_size" + (" or train.cpu_processes" if config.cpu_processes > 1 else "")
+    passing = _passing(config, size, cores, memory)
+    need = needs.memory(config, size or "n", cores, passing)
+    words = _needs_memory(config, need, cores, passing)
+    names = "train.image_size" + (" or train.cpu_processes" if config.cpu_processes > 1 else "")
     if need > memory.most + memory.swap:
-        problems.append(f"{words}. {_most(memory)}: lower {names}, or give it more memory.")
+        fits = passes.held(config, size or "n", cores, memory.most + memory.swap)
+        less = needs.memory(config, size or "n", cores, fits) <= memory.most + memory.swap
+        batch = "train.batch" + (f" ({fits} may fit)" if less else "")
+        problems.append(f"{words}. {_most(memory)}: lower {batch}, {names}, or give it more memory.")
     elif need > memory.room:
         warnings.append(
             f"{words}, and only {size_text(memory.room)} of {size_text(memory.most)} are free: the kernel may "
-            f"end it when memory runs out. Lower {names}, or end what else runs"
+            f"end it when memory runs out. Lower train.batch, {names}, or end what else runs"
         )
     if not config.gpus and config.cpu_processes > cores:
         warnings.append(
@@ -221,14 +225,19 @@ def _most(memory: Memory) -> str:
     return f"The machine has {size_text(memory.most)}"
 
 
-def _needs_memory(config: TrainConfig, need: int, cores: int) -> str:
+def _passing(config: TrainConfig, size: str | None, cores: int, memory: Memory) -> int:
+    """Return how many images will pass at a time over all nodes, as far as it is known before a card is measured."""
+    return passes.held(config, size or "n", cores, memory.room) if passes.by_memory(config) else config.batch
+
+
+def _needs_memory(config: TrainConfig, need: int, cores: int, passing: int) -> str:
     """Return a clause that says how much memory a training needs on this node, and what for."""
     processes = config.node_processes
     many = f"{processes} processes" if processes > 1 else "One process"
     words = f"need{'s' * (processes == 1)} about {size_text(need)} of memory or more"
     if config.gpus:
         return f"{many} on GPUs with {processes * needs.loaders(config, cores)} loaders {words}"
-    share = f"{config.batch // config.nodes} images of {config.image_size} pixels"
+    share = f"{passing // config.nodes} images of {config.image_size} pixels"
     return f"{many} on the CPU with batches of {share} {words}"
 
 

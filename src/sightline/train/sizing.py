@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from sightline.atomic import write_text
 from sightline.config import TrainConfig
-from sightline.config.sizing import TIERS, Tier, divisors, tier_of
+from sightline.config.sizing import TIERS, Tier, tier_of
 from sightline.documents import Attempt, AttemptSettings
 from sightline.documents.sizing import Card, Sizing
 from sightline.errors import ConfigError, DeviceError
 from sightline.runtime import devices, machine, progress
 from sightline.runtime.machine import size_text
 from sightline.runtime.shared_memory import TRAIN_AHEAD, VAL_AHEAD
-from sightline.train import needs, probe
+from sightline.train import needs, passes, probe
 from sightline.train.decisions import Step, first, with_pass
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def limited(
         if shared:
             fit = shared[1] // (processes * (TRAIN_AHEAD + VAL_AHEAD) * batch)
             limits.append((fit, f"{size_text(shared[1])} free in /dev/shm"))
-        room = memory.room - needs.memory(config.model_copy(update={"workers": 0}), size, cores)
+        without = config.model_copy(update={"workers": 0})
+        passing = passes.held(without, size, cores, memory.room) if passes.by_memory(config) else None
+        room = memory.room - needs.memory(without, size, cores, passing)
         fit = max(0, room // (processes * (needs.LOADER + TRAIN_AHEAD * batch)))
         limits.append((fit, f"{size_text(memory.room)} of memory free"))
     return Loaders(*min(limits, key=lambda limit: limit[0]))
@@ -79,17 +81,6 @@ def planned(config: TrainConfig, found: Loaders) -> TrainConfig:
     if config.sizing == "off" or "workers" in config.given:
         return config
     return config.model_copy(update={"workers": found.number})
-
-
-def candidates(config: TrainConfig, images: int, ceiling: int | None = None) -> list[int]:
-    """Return how many images can pass at a time, over all processes, in rising order.
-
-    They are the divisors of the batch that the processes can share evenly, at most the `images` of train and the
-    `ceiling` that an earlier end for lack of memory has set; one image for each process is always among them.
-    """
-    ranks = config.world_size
-    most = min(images, config.batch if ceiling is None else ceiling)
-    return [part for part in divisors(config.batch, most) if part % ranks == 0] or [ranks]
 
 
 def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple[Step, Sizing | None]:
@@ -112,10 +103,9 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
         return replace(step, settings=settings), known
     ceiling = settings.batch if any(attempt.ending == "cuda_memory" for attempt in attempts) else None
     if measured is None:
-        words = "the whole batch: on CPUs nothing is measured, and the preflight compares its memory"
-        choice = Choice(settings.batch, words)
+        choice = _by_memory(training, settings)
     else:
-        sizes = candidates(config, training.images, ceiling)
+        sizes = passes.candidates(config, training.images, ceiling)
         choice = _measured(training, settings, measured, tier or "low", sizes, attempts)
     sizing = _document(training, tier, card, choice, settings)
     work.mkdir(parents=True, exist_ok=True)
@@ -124,6 +114,19 @@ def settle(training: Training, step: Step, attempts: Sequence[Attempt]) -> tuple
     if choice.batch != settings.batch:
         settings = with_pass(config, settings, choice.batch)
     return replace(step, settings=settings), sizing
+
+
+def _by_memory(training: Training, settings: AttemptSettings) -> Choice:
+    """Choose on CPUs, where nothing is measured."""
+    config = training.config
+    if not passes.by_memory(config):
+        return Choice(settings.batch, "as train.batch asks for; on CPUs nothing is measured")
+    cores, room = machine.cores(), machine.memory().room
+    sizes = passes.candidates(config, training.images, settings.batch)
+    planned_ = planned(config, training.loaders)
+    batch = passes.held(planned_, training.size, cores, room, sizes)
+    need = size_text(needs.memory(planned_, training.size, cores, batch))
+    return Choice(batch, f"the largest whose least memory, {need}, {size_text(room)} hold; on CPUs nothing is measured")
 
 
 def _measured(
@@ -171,7 +174,10 @@ def choose(config: TrainConfig, card: str, found: probe.Found, sizes: Sequence[i
             f"train.nominal_batch ({config.nominal_batch}) whatever that is."
         )
     if strict:
-        return Choice(sizes[-1], f"as train.batch asks for; measured on {card}", found)
+        asked = (
+            "as train.batch asks for" if sizes[-1] == config.batch else "as train.batch and the images of train allow"
+        )
+        return Choice(sizes[-1], f"{asked}; measured on {card}", found)
     if not fitting:
         return Choice(best, f"the least; it holds more than the {allowed}", found)
     return Choice(best, f"the largest that fits: {size_text(held or 0)} of {allowed}", found)

@@ -60,6 +60,7 @@ class Training(NamedTuple):
     tracker: Tracker | None = None  # sends epochs to MLflow
     images: int = 0  # of train
     loaders: sizing.Loaders = sizing.Loaders(0, "")  # that this machine takes
+    size: str = "n"  # of the model, n to x
 
     @property
     def checkpoints(self) -> Path:

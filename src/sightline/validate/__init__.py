@@ -52,12 +52,12 @@ def run(
         started_at = moment()
         sizes.announce(config, tier)
         with preflight.asking(config) as tracking:
-            target, pinned = preflight.prepare(config, tracking, source=source, store=store)
+            target, pinned, stride = preflight.prepare(config, tracking, source=source, store=store)
             with validated_source.opened(source, config) as result:
                 report = result.report(out, seconds())
                 if report.verdict == "rejected":
                     raise validated_source.rejection(report, out, target)
-                config, sized = sizes.chosen(config, tier, report.shorter_side)
+                config, sized = sizes.chosen(config, tier, report.shorter_side, stride)
                 unfit = config.train.single_image_left(report.splits["train"].images)
                 preflight.refuse([ConfigError(problem) for problem in unfit], tracking.problems())
                 published = snapshots.publish(result.dataset, target, source)

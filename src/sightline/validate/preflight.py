@@ -73,8 +73,10 @@ def _readable(preset: str, values: Mapping[str, Any], tier: Tier | None) -> RunC
     return applicable(base, {**values, "weights.download": False})
 
 
-def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str | None) -> tuple[Store, Weights]:
-    """Open the store and pin the weights in it.
+def prepare(
+    config: RunConfig, tracking: check.Check, *, source: str, store: str | None
+) -> tuple[Store, Weights, int | None]:
+    """Open the store and pin the weights in it; the last that is returned is their stride, where it is known.
 
     Raises a single problem with data, weights or store as its own error; several, also with the tracking server, as
     ConfigError (StorageError if all of them are outages).
@@ -85,7 +87,7 @@ def prepare(config: RunConfig, tracking: check.Check, *, source: str, store: str
             refuse(errors, tracking.problems())
             raise AssertionError  # one of them was raised
         refuse([], tracking.known and tracking.problems())
-        return target, weights.pin(found, target)
+        return target, weights.pin(found, target), found.stride
 
 
 def asking(config: RunConfig) -> contextlib.AbstractContextManager[check.Check]:

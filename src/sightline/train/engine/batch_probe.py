@@ -29,7 +29,7 @@ from sightline.train.probe import FOUND, SHARE, Found, read_request
 
 STEPS = 2  # with each number of images: the first makes the optimizer's state
 MOST_STEPS = 20  # where a scaled loss is skipped until its scale is found
-OF_MOSAIC, OF_MIX = 4, 2  # images whose boxes come together
+OF_MOSAIC = 4  # images whose boxes come together
 MEMORY_ENDINGS = ("cuda_memory", "host_memory")
 
 
@@ -81,7 +81,7 @@ def most_boxes(trainer: Any) -> int:
     arguments = trainer.args
     most = max((len(label["cls"]) for label in trainer.train_loader.dataset.labels), default=0)
     most *= OF_MOSAIC if arguments.mosaic else 1
-    return most * (OF_MIX if arguments.mixup or arguments.cutmix else 1)
+    return most * (1 + bool(arguments.mixup) + bool(arguments.cutmix))  # each adds a picture as it comes out of mosaic
 
 
 def largest_side(trainer: Any) -> int:
