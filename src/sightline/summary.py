@@ -139,6 +139,7 @@ def _train(document: TrainDocument | None) -> SummaryTrain | None:
         recovered=[attempt.ending for attempt in document.attempts if attempt.ending != "finished"],
         image_size=document.config.image_size,
         asked_image_size=document.asked_image_size,
+        cut_short=document.cut_short,
         seconds=document.seconds,
         best=document.best,
     )

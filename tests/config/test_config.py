@@ -81,6 +81,11 @@ def test_values_are_yaml_scalars() -> None:
         ("train.augment.perspective=0.1", "train.augment.perspective: got 0.1, expected a number, at least 0"),
         ("train.augment.bgr=2", "train.augment.bgr: got 2, expected a number, at least 0 and at most 1"),
         ("train.augment.cutmix=2", "train.augment.cutmix: got 2, expected a number, at least 0 and at most 1"),
+        ("train.compile=true", "unknown key 'train.compile': it needs a C compiler"),
+        ("train.label_smoothing=0.1", "unknown key 'train.label_smoothing': the engine has it no longer"),
+        ("train.conf=0.1", "unknown key 'train.conf'; did you mean 'train.engine.conf'?"),
+        ("train.engine={max-det: 5}", "train.engine: max-det: is no setting of the engine; did you mean 'max_det'?"),
+        ("train.engine.max-det=5", "train.engine: max-det: is no setting of the engine; did you mean 'max_det'?"),
         ("train.imgsz=640", "unknown key 'train.imgsz'; did you mean 'train.image_size'?"),
         ("train.batch-size=4", "unknown key 'train.batch-size'; did you mean 'train.batch'?"),
         ("train.hyp.cls_pw=1", "unknown key 'train.hyp.cls_pw'; did you mean 'train.class_weight_power'?"),
@@ -248,6 +253,17 @@ def test_a_network_is_asked_for_what_is_to_be_frozen() -> None:
 def test_a_single_class_has_no_others_to_weigh() -> None:
     with pytest.raises(ConfigError, match=r"single_class is true and class_weight_power 0\.5: expected 0"):
         resolve("fast", {"train.single_class": True, "train.class_weight_power": 0.5})
+
+
+@pytest.mark.parametrize("switch", [True, 1, "yes", "True"])
+def test_rect_ends_a_presets_mixes_however_it_is_switched_on(switch: object) -> None:
+    assert resolve("accurate", {"train.rect": switch}).train.augment.mosaic == 0
+
+
+def test_engine_settings_in_place_of_which_there_is_something_else_are_refused() -> None:
+    for wrong in (5, None, "fast"):
+        with pytest.raises(ConfigError, match="expected settings of the engine with their values"):
+            resolve("fast", {"train.engine": wrong, "train.engine.max_det": 3})
 
 
 def test_rect_ends_a_presets_mixes_and_refuses_those_that_are_asked_for() -> None:

@@ -27,7 +27,7 @@ def test_a_written_file_gives_the_same_configuration_whatever_the_preset(preset:
         "train.freeze": [0, "22.cv2"],
         "train.engine": {"conf": None, "max_det": 7},
         "data.policy": {"base": "strict", "rules": {"tiny-box": "error"}, "thresholds": {"min_boxes": 3}},
-        "register.model_name": "007",
+        "register.model_name": "1e5",
         "register.experiment": "tonight's: #1, [é]",
         "data.images": "/a, b/on",
     }
@@ -72,7 +72,9 @@ def test_parts_of_a_configuration_and_dotted_keys_are_read(tmp_path: Path) -> No
         ("train: 5", "train: got 5, expected its keys with values"),
         ("train: {augment: off}", "train.augment: got 'off', expected its keys with values"),
         ("train: {epochs: 1}\ntrain.epochs: 2", "train.epochs is given twice"),
-        ("preset: 5", "preset: got 5"),
+        ("train.engine: {max_det: 1}\ntrain: {engine.max_det: 2}", "train.engine.max_det is given twice"),
+        ("preset: 5", "preset: got 5, expected one of quickstart, fast"),
+        ("preset: ''", "preset: got '', expected one of quickstart"),
         ("a: 1\na: 2", "cannot be read: line 2: 'a' is given twice"),
         ("[1, 2]", "holds [1, 2], expected keys with values, such as train: {epochs: 50}"),
         ("train: !!python/object:os.system {}", "cannot be read: line 1: could not determine a constructor"),
@@ -86,10 +88,11 @@ def test_a_file_that_is_none_of_settings_is_refused(text: str, words: str, tmp_p
 
 
 def test_wrong_keys_and_values_of_a_file_are_named_at_once(tmp_path: Path) -> None:
-    values = read(tmp_path / "a.yaml", "trian: {epochs: 3}\ntrain: {imgsz: 5}\nexport: {opset: 99}").values
+    values = read(tmp_path / "a.yaml", "nothing: {}\ntrian: {epochs: 3}\ntrain: {imgsz: 5}\nexport: {opset: 99}").values
     with pytest.raises(ConfigError) as caught:
         resolve("fast", values)
     assert list(caught.value.problems) == [
+        "unknown key 'nothing'",
         "unknown key 'trian.epochs'; did you mean 'train.epochs'?",
         "unknown key 'train.imgsz'; did you mean 'train.image_size'?",
         "export.opset: got 99, expected a whole number, at least 17 and at most 20",

@@ -10,6 +10,8 @@ import pytest
 
 from sightline.retrain import judged, remember
 from sightline.storage import Store, open_store
+from sightline.summary import summarise
+from tests.helpers import documents
 from tests.helpers.judged import MODEL, ended, validated
 
 FIRST, SECOND, THIRD = (f"2026-11-2{day}T08:00:00.000+00:00" for day in (1, 2, 3))
@@ -58,6 +60,11 @@ def test_only_verdicts_on_a_model_are_remembered_each_under_its_name(tmp_path: P
     for status in ("failed", "unchanged", None):
         remember(validated(), ended("x", status), store)
     remember(validated(), ended("x", "rejected", rejected_by="data"), store)
+    documents.train().model_copy(update={"stopped_by": "max_hours"}).write(tmp_path / "train")
+    short = summarise(run_id="x", folders={"train": tmp_path / "train"}).train
+    assert short
+    assert short.cut_short
+    remember(validated(), ended("x", train=short), store)  # it stands for no other training
     assert list(store.list()) == []
     for model in ("Smear", "smear", "a.b", "n" * 256):
         remember(validated(settings={"register.model_name": model}), ended(f"run of {model}"), store)

@@ -44,7 +44,7 @@ def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("2, 1", [SECOND, FIRST]),
         (SECOND, [SECOND]),
         ("GPU-8a1b0d6c-b,1", [SECOND, FIRST]),
-        (f"{SLICE},1", [SLICE, FIRST]),
+        (SLICE, [SLICE]),
     ],
 )
 def test_cards_are_chosen_by_number_or_id(text: str, chosen: list[str]) -> None:
@@ -66,6 +66,8 @@ def test_cards_are_chosen_by_number_or_id(text: str, chosen: list[str]) -> None:
         ("1,", "got '', expected"),
         ("1,1", "1 is named twice in '1,1'"),
         (f"1,{FIRST}", f"{FIRST} is named twice"),
+        (f"{SLICE},1", "beside a slice of MIG a process sees no other GPU: name one"),
+        (f"{SLICE},MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", "beside a slice of MIG"),
         ("0", "GPU 0 is divided by MIG, expected numbers or UUIDs of MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f (NVIDIA"),
     ],
 )

@@ -47,7 +47,7 @@ def config(
     if as_yaml:
         print(settings_file.text(resolved), end="")
     elif as_json:
-        print_json(resolved.model_dump_json(indent=2, by_alias=True))
+        print_json(resolved.model_dump_json(indent=2, by_alias=True, exclude={"train": {NOTED}}))
     else:
         out.print(config_table(resolved))
 

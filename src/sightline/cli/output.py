@@ -66,6 +66,9 @@ def print_result(summary: SummaryDocument, console: Console) -> None:
         console.print(f"Training took {summary.train.attempts} attempts ({ended}); the report shows them.")
     if summary.train and summary.train.smaller:
         console.print(f"[yellow]The model was {summary.train.smaller}[/], where memory ran out.")
+    if summary.train and summary.train.cut_short:
+        epochs = summary.train.epochs_completed
+        console.print(f"[yellow]Training was cut short[/] by train.max_hours, after epoch {epochs}.")
     scores = summary.evaluate
     if scores:
         for reason in scores.reasons:

@@ -48,7 +48,7 @@ from sightline.cli.options import (
 )
 from sightline.config import settings_file
 from sightline.config.parameters import PipelineParameters, placeholder_free_json, refuse_several_nodes
-from sightline.config.presets import preset_for, resolve
+from sightline.config.presets import PRESETS, preset_for, resolve
 from sightline.config.run_config import RETRAIN
 from sightline.config.sizing import AUTO, Tier
 from sightline.errors import ConfigError
@@ -170,7 +170,8 @@ def run(
         named["train.gpus"] = _gpus(named)
     tier = tier_for(gpu_tier, preset, named)
     _check_machine(preset, named, tier, runs)
-    name = run_id if run_id is not None else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset}"
+    made = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{preset if preset in PRESETS else 'run'}"
+    name = made if run_id is None else run_id
     finish_dead(runs)
     summary = orchestrate.run(
         _parameters(data, preset, named, tier),
@@ -195,13 +196,19 @@ def _check_retrain(no_cache: bool, named: Mapping[str, Any]) -> None:
 
 
 def _parameters(data: str, preset: str, named: Mapping[str, Any], tier: Tier | None) -> PipelineParameters:
-    """Return the pipeline's parameters; every configuration key but the GPUs goes through `overrides`."""
+    """Return the pipeline's parameters; every configuration key but the GPUs goes through `overrides`.
+
+    Raises ConfigError for a number of GPUs that is none, with all other mistakes of the configuration.
+    """
+    gpus = named["train.gpus"]
+    if type(gpus) is not int or gpus < 0:
+        gpus = resolve(preset, named, tier).train.gpus
     overrides = {key: value for key, value in named.items() if key != "train.gpus"}
     return PipelineParameters(
         data=_location(data),
         preset=preset,
         gpu_tier=tier or AUTO,
-        train_gpus=str(named["train.gpus"]),
+        train_gpus=str(gpus),
         overrides=placeholder_free_json(overrides),
     )
 

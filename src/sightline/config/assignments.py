@@ -75,7 +75,9 @@ def apply(base: RunConfig, values: Mapping[str, Any]) -> RunConfig:
     problems = []
     for key, value in values.items():
         if key.startswith(ENGINE):
-            tree["train"]["engine"] = {**tree["train"]["engine"], key.removeprefix(ENGINE): value}
+            engine = tree["train"]["engine"]
+            if isinstance(engine, dict):  # else that is refused
+                tree["train"]["engine"] = {**engine, key.removeprefix(ENGINE): value}
             continue
         if key not in known:
             problems.append(_unknown(key, known))

@@ -24,7 +24,7 @@ def chosen_by_auto(train: Mapping[str, Any], values: Mapping[str, Any]) -> list[
 
 def without_mixes(train: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """End a preset's mosaic, mixup and cutmix with `rect`; those that a person has given are refused later."""
-    if train["rect"] is True:
+    if str(train["rect"]).lower() in ("true", "1", "on", "t", "yes", "y"):  # as pydantic reads a switch
         train["augment"].update({name: 0.0 for name in MIXES if f"train.augment.{name}" not in values})
 
 

@@ -121,8 +121,10 @@ def parse(text: str) -> dict[str, Setting]:
 def refusal(name: str, ours: Mapping[str, str]) -> str | None:
     """Say why a setting is not taken; None for one that is. `ours` are our keys by the engine's and YOLOv5's names."""
     plain = name.replace("-", "_")
-    if plain in TAKEN:
+    if name in TAKEN:
         return None
+    if plain in TAKEN:
+        return f"is no setting of the engine; did you mean '{plain}'?"
     if plain in ours:
         return f"is {ours[plain]} here"
     if why := reason(plain):

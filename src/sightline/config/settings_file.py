@@ -12,8 +12,10 @@ import yaml
 from pydantic import BaseModel
 
 from sightline import expected, strict_yaml
+from sightline.config.assignments import ENGINE
 from sightline.config.consequences import CHOSEN
 from sightline.config.part import Part
+from sightline.config.presets import PRESETS
 from sightline.config.run_config import RunConfig
 from sightline.config.sizing import SIZED
 from sightline.config.train_config import NOTED
@@ -44,7 +46,7 @@ def read(file: str) -> Settings:
         raise ConfigError(f"--config: {file} has {path.stat().st_size} bytes, expected at most {MAX_BYTES}.")
     try:
         tree = strict_yaml.parse(path.read_bytes())
-    except ValueError as problem:
+    except (ValueError, OSError) as problem:
         raise ConfigError(f"--config: {file} cannot be read: {problem}.") from None
     if tree is None:
         tree = {}
@@ -52,7 +54,9 @@ def read(file: str) -> Settings:
         raise ConfigError(f"--config: {file} holds {expected.shown(tree)}, {WANTED}.")
     preset = tree.pop("preset", None)
     values: dict[str, Any] = {}
-    problems = [] if preset is None or isinstance(preset, str) else [f"preset: got {expected.shown(preset)}"]
+    problems = []
+    if preset is not None and not (preset and isinstance(preset, str)):
+        problems.append(f"preset: got {expected.shown(preset)}, expected one of {', '.join(PRESETS)}")
     for key, value in _leaves(tree, RunConfig, ""):
         if key in values:
             problems.append(f"{key} is given twice")
@@ -60,6 +64,9 @@ def read(file: str) -> Settings:
             problems.append(f"{key}: got {expected.shown(value.found)}, expected its keys with values")
         else:
             values[key] = value
+    engine = values.get("train.engine")
+    names = engine if isinstance(engine, dict) else {}
+    problems += [f"{ENGINE}{name} is given twice" for name in names if f"{ENGINE}{name}" in values]
     if problems:
         raise ConfigError(f"--config: {file} is wrong:", problems)
     return Settings(preset, values)
@@ -77,7 +84,7 @@ def _leaves(tree: Mapping[Any, Any], model: type[BaseModel], prefix: str) -> Ite
     for name, value in tree.items():
         kind, key = parts.get(name), f"{prefix}{name}"
         section = isinstance(kind, type) and issubclass(kind, Part)
-        if isinstance(value, dict) and (section or name not in parts):
+        if isinstance(value, dict) and (section or (value and name not in parts)):
             yield from _leaves(value, kind or BaseModel, f"{key}.")  # type: ignore[arg-type]
         elif section and value is not None:
             yield key, _NoSection(value)
@@ -128,5 +135,11 @@ def _lines(part: BaseModel, prefix: str, depth: int, open_: Set[str]) -> Iterato
             yield f"{indent}# {line}"
         dumped = value.model_dump(exclude_defaults=True) or value.base if isinstance(value, Policy) else value
         left_out = "# " if key in open_ else ""
-        flow = yaml.safe_dump([dumped], default_flow_style=True, width=1_000_000, allow_unicode=True)
+        flow = _dumped(dumped)
+        if isinstance(dumped, str) and strict_yaml.parse(flow) != [dumped]:  # 1e5, which not all readers take for text
+            flow = _dumped(dumped, style='"')
         yield f"{indent}{left_out}{field.alias or name}: {flow[1:-2]}"  # without the brackets of the list
+
+
+def _dumped(value: Any, style: str | None = None) -> str:
+    return yaml.safe_dump([value], default_flow_style=True, default_style=style, width=1_000_000, allow_unicode=True)

@@ -43,6 +43,7 @@ class SummaryTrain(Part):
     recovered: list[Ending] = Field([], description="How the attempts ended that did not finish.")
     image_size: int | None = Field(None, description="Side of the network input that was trained, in pixels.")
     asked_image_size: int | None = Field(None, description="The one that was asked for, in pixels.")
+    cut_short: bool = Field(False, description="Whether train.max_hours ended it before its last epoch.")
     seconds: float
     best: BestEpoch
 

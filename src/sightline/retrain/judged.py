@@ -66,9 +66,12 @@ class Judged(Part):
 def remember(document: ValidateDocument, summary: SummaryDocument, store: Store) -> None:
     """Note what a run came to, if that is a verdict on a model; others are left out, and so is an unchanged run.
 
-    Calling it again for a run changes nothing. An outage of the store is a notice: then a later run trains.
+    A training that `max_hours` cut short stands for no other one, so neither does its verdict. Calling it again for a
+    run changes nothing. An outage of the store is a notice: then a later run trains.
     """
     if summary.status not in ("registered", "accepted", "rejected") or summary.rejected_by == "data":
+        return
+    if summary.train and summary.train.cut_short:
         return
     entry = Judged(
         run_id=summary.run_id,

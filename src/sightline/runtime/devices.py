@@ -117,6 +117,8 @@ def choose(text: str) -> int:
         if card in chosen:
             raise DeviceError(f"--devices: {entry} is named twice in '{text}'.")
         chosen.append(card)
+    if len(chosen) > 1 and any(card.number is None for card in chosen):
+        raise DeviceError(f"--devices: got '{text}', but beside a slice of MIG a process sees no other GPU: name one.")
     os.environ[VISIBLE] = ",".join(card.uuid for card in chosen)
     return len(chosen)
 
