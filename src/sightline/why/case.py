@@ -202,4 +202,4 @@ class Case:
 def attempts_of(seen: Seen, pod: workflow.Pod) -> tuple[workflow.Pod, ...]:
     """Return the pods that a task was given, or its driver."""
     pods = workflow.pods(seen.workflow)
-    return tuple(each for each in pods if (each.task, each.driver) == (pod.task, pod.driver))
+    return tuple(each for each in pods if each.path == pod.path)

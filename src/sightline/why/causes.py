@@ -53,9 +53,9 @@ def _rank(cause: Cause) -> int:
 
 
 def _last(seen: Seen) -> list[workflow.Pod]:
-    """Return the newest pod of each task and each driver."""
+    """Return the newest pod of each task and each driver, in every round of a loop."""
     pods = workflow.pods(seen.workflow) if seen.workflow else from_kubernetes(seen)
-    return list({(pod.task, pod.driver): pod for pod in pods}.values())
+    return list({pod.path: pod for pod in pods}.values())
 
 
 def _of_pods(seen: Seen, earlier: Cause | None) -> Cause | None:
