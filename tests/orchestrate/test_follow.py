@@ -154,6 +154,20 @@ def test_what_a_pod_waited_for_is_the_cause_where_the_end_overwrites_it(kfp_serv
     )
 
 
+def test_what_a_pod_waited_for_is_forgotten_once_it_runs(kfp_server: StandIn, tmp_path: Path) -> None:
+    waits = nodes(train=("Pending", 'ErrImagePull: rpc error: image "a/b:1"'))
+    ended = nodes(train=("Failed", workflow.STOPPED))
+    for node in ended.values():
+        node["hostNodeName"] = "n1"
+    frames = [("RUNNING", waits), ("RUNNING", nodes(train="Running")), ("FAILED", ended)]
+    cause = followed(kfp_server, tmp_path, *frames)[1].cause
+    assert cause
+    assert cause.sentence == "The run was terminated by a person while train was at work."
+    cause = followed(kfp_server, tmp_path, frames[0], ("RUNNING", ended), frames[2])[1].cause
+    assert cause
+    assert cause.sentence.endswith("train was waiting: its image a/b:1 cannot be fetched.")
+
+
 def test_rounds_of_a_loop_are_told_once_each(kfp_server: StandIn, tmp_path: Path) -> None:
     found: dict[str, Any] = {}
     for number, phase in enumerate(("Succeeded", "Running")):

@@ -93,7 +93,7 @@ class Follower:
         self._reasons: set[tuple[str, str]] = set()  # task and reason: pods go to and fro between two of them
         self._waits: dict[str, float] = {}  # since when each pod waits
         self._looked = time.monotonic()
-        self._seen: Cause | None = None  # what stood in the way last
+        self._seen: Cause | None = None  # what stands in the way, or did when the end came
         self._given_up = ""
         self._stuck = ""  # the task for whose pod it was given up
         self.found = False  # whether the server has shown the run
@@ -199,7 +199,9 @@ class Follower:
         if self._kubernetes and time.monotonic() - self._looked > (LOOK if silent else LONG_LOOK):
             self._looked = time.monotonic()
             causes = why.hindrances(why.look(self._run_id, kubernetes=self._kubernetes, server=self._server))
-        self._seen = next(iter(causes), self._seen)
+        waits = next(iter(causes), self._seen)
+        newest = {pod.task: pod for pod in workflow.pods(found)}.get((waits and waits.task) or "")
+        self._seen = None if newest and newest.state in ("running", "done") else waits
         return causes
 
     def _new_reason(self, task: str, words: str, cause: Cause | None) -> bool:
