@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sightline.cluster.taints import KEEPS_OUT, tolerated
 from sightline.config.cluster_names import GPU
 from sightline.why.case import Case, Found
-from sightline.why.words import TABLE, bytes_of, clause, joined
+from sightline.why.words import bytes_of, clause, joined
 
 COUNTS = re.compile(r"(?P<fit>\d+)/(?P<all>\d+) nodes are available: (?P<why>.*)", re.DOTALL)
 COUNT = re.compile(r"(\d+) (.+?)(?=, \d+ |$)")
@@ -114,7 +114,7 @@ def _do(case: Case, groups: list[Nodes]) -> str:
     named = joined([name for name in fields if name])
     if case.training and named:
         return f"Change {named} in the form, wait until a node is free, or add one."
-    return f"Wait until a node is free, add one, or change what {case.pod.task} asks for in {TABLE}."
+    return f"Wait until a node is free, add one, or change what {case.pod.task} asks for in {case.table}."
 
 
 # --- quota
