@@ -199,9 +199,9 @@ class Follower:
         if self._kubernetes and time.monotonic() - self._looked > (LOOK if silent else LONG_LOOK):
             self._looked = time.monotonic()
             causes = why.hindrances(why.look(self._run_id, kubernetes=self._kubernetes, server=self._server))
-        waits = next(iter(causes), self._seen)
-        newest = {pod.task: pod for pod in workflow.pods(found)}.get((waits and waits.task) or "")
-        self._seen = None if newest and newest.state in ("running", "done") else waits
+        newest = {pod.task: pod.state for pod in workflow.pods(found)}
+        begun = [task for task, state in newest.items() if state in ("running", "done")]
+        self._seen = next((each for each in (*causes, self._seen) if each and each.task not in begun), None)
         return causes
 
     def _new_reason(self, task: str, words: str, cause: Cause | None) -> bool:
