@@ -226,6 +226,38 @@ def test_the_command_says_it_for_people_and_waiting_says_it_as_it_happens(
     assert "so `sightline submit --pending` ended the run: 0 of" in done.stdout
 
 
+def test_a_taint_that_train_does_not_tolerate_is_named(cluster: Cluster, small: Callable[..., Small]) -> None:
+    """Train's driver does not tolerate it either, and comes first: train waits for a label until the taint is there.
+
+    A taint of the effect NoExecute would end all else on the node.
+    """
+    label, key = "sightline.ml/why-taint", "sightline.ml/why"
+    (node, *_) = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
+    name = node["metadata"]["name"]
+    run = small("taint", ends.SLEEP, ends.selector(label, "here"))
+    run.cause_like("unschedulable", rf"train is waiting: 0 of \d+ nodes take its pod: .*the label {label}=here.*")
+    cluster.kubectl("taint", "node", name, f"{key}=here:NoSchedule", "--overwrite")
+    try:
+        cluster.kubectl("label", "node", name, f"{label}=here", "--overwrite")
+        try:
+            cause = run.cause_like(
+                "unschedulable",
+                rf"train is waiting: 0 of \d+ nodes take its pod: .*(has|have) the taint .*{key}(=|: )here.*, which it "
+                r"does not tolerate.*",
+            )
+            without_rights = why.cause(why.look(run.run_id, server=cluster.server))
+        finally:
+            cluster.kubectl("label", "node", name, f"{label}-")
+    finally:
+        cluster.kubectl("taint", "node", name, f"{key}-")
+    assert "train_tolerations" in cause.do
+    assert not cause.ended
+    assert without_rights
+    assert re.fullmatch(
+        r"train is waiting: 0 of \d+ nodes .* taint.*, which it does not tolerate.*", without_rights.sentence
+    )
+
+
 @pytest.mark.skipif("SIGHTLINE_TEST_CLUSTER_KUBELET" not in os.environ, reason="no command that restarts the kubelet")
 def test_a_restart_of_the_kubelet_ends_nothing(cluster: Cluster, small: Callable[..., Small]) -> None:
     run = small("kubelet")

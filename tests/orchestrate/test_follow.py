@@ -154,6 +154,30 @@ def test_what_a_pod_waited_for_is_the_cause_where_the_end_overwrites_it(kfp_serv
     )
 
 
+def test_what_a_pod_waited_for_is_forgotten_once_it_runs(kfp_server: StandIn, tmp_path: Path) -> None:
+    waits = nodes(train=("Pending", 'ErrImagePull: rpc error: image "a/b:1"'))
+    ended = nodes(train=("Failed", workflow.STOPPED))
+    for node in ended.values():
+        node["hostNodeName"] = "n1"
+    frames = [("RUNNING", waits), ("RUNNING", nodes(train="Running")), ("FAILED", ended)]
+    cause = followed(kfp_server, tmp_path, *frames)[1].cause
+    assert cause
+    assert cause.sentence == "The run was terminated by a person while train was at work."
+    cause = followed(kfp_server, tmp_path, frames[0], ("RUNNING", ended), frames[2])[1].cause
+    assert cause
+    assert cause.sentence.endswith("train was waiting: its image a/b:1 cannot be fetched.")
+
+
+def test_rounds_of_a_loop_are_told_once_each(kfp_server: StandIn, tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    for number, phase in enumerate(("Succeeded", "Running")):
+        for key, node in nodes(prep=phase).items():
+            name = node["name"].replace(".prep", f".for-loop-1.iteration-item({number}:{number}).prep")
+            found[f"{key}{number}"] = node | {"name": name, "id": f"{node['id']}{number}"}
+    changes, _ = followed(kfp_server, tmp_path, *[("RUNNING", found)] * 3, ("SUCCEEDED", found))
+    assert words(changes) == ["prep done", "prep running"]
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: StandIn, tmp_path: Path) -> None:
     run_id = started(kfp_server, tmp_path, ("SUCCEEDED", nodes(train="Succeeded")))
     kfp_server.faults[f"GET /apis/v2beta1/runs/{run_id}"] = [(500, "restarting"), (500, "restarting")]

@@ -122,6 +122,15 @@ def test_one_gpu_is_asked_for_in_the_words_of_the_task() -> None:
             "LimitRange allows a container a cpu limit of at most 4 times its request, and it asks for 200",
         ),
         (
+            'pods "x" is forbidden: [maximum cpu usage per Container is 2, but limit is 4, maximum memory usage per '
+            "Pod is 8Gi, but limit is 9999999999, cpu max limit to request ratio per Container is 4, but provided "
+            "ratio is 8.5]",
+            "admission",
+            "the namespace's LimitRange allows a container at most 2 of cpu, and it asks for 4; a pod at most 8Gi of "
+            "memory, and it asks for 9999999999; a container a cpu limit of at most 4 times its request, and it asks "
+            "for 8.5.",
+        ),
+        (
             'admission webhook "validate.kyverno.svc" denied the request: no latest tags',
             "admission",
             "the admission webhook validate.kyverno.svc refuses its pod: no latest tags",

@@ -6,18 +6,13 @@ words are put where its pod would be.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 
 import pytest
 
 from sightline import why
-from sightline.documents.cause import Cause
-from sightline.why import Seen
+from tests.helpers.recorded_ends import RECORDED, named, seen
 
-RECORDED = Path(__file__).parent / "recorded"
 ENDS = {  # kind, whether running again is all that is needed, sentence
     "memory": ("memory", False, "train ran out of memory: its container main was killed at its memory limit of 100Mi."),
     "shm": ("shared_memory", False, "train ran out of shared memory: /dev/shm, of 10Mi, was full."),
@@ -80,30 +75,6 @@ WITHOUT_RIGHTS = {
     "runtime": None,
     "forced": None,
 }  # fmt: skip
-
-
-def seen(name: str) -> Seen:
-    found = json.loads((RECORDED / f"{name}.json").read_text())
-    return Seen(
-        run_id="r1",
-        at=datetime.fromisoformat(found["at"]),
-        known=True,
-        answered=True,
-        workflow=found["workflow"],
-        pods=found.get("pods", {}),
-        events={pod: tuple(events) for pod, events in found.get("events", {}).items()},
-        nodes=found.get("nodes", {}),
-        logs=found.get("logs", {}),
-    )
-
-
-def named(found: Seen) -> Cause:
-    cause = why.cause(found)
-    assert cause
-    assert cause.evidence
-    assert cause.do
-    assert "{" not in cause.do.replace("{e.g.}", "")
-    return cause
 
 
 @pytest.mark.parametrize("name", ENDS)

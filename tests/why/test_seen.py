@@ -143,7 +143,10 @@ def test_a_pod_that_vanished_with_its_memory_full_most_likely_ran_out_of_it(
 
 
 def test_a_task_that_gives_no_sign_is_named_and_one_that_does_is_not(kfp_server: StandIn, store: Store) -> None:
-    server = goes(kfp_server, nodes(validate="Succeeded", train="Running"))
+    found = nodes(validate="Succeeded", train="Running")
+    for node in found.values():
+        node["startedAt"] = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    server = goes(kfp_server, found)
     RunStore(store, RUN).fail(ErrorReport(stage="train", kind="lost", message="", exit_code=1))
     trains(store, ago=15)
     seen = why.look(RUN, store=store, server=server)

@@ -19,7 +19,7 @@ CauseKind = Literal[
     "unschedulable",
     "quota",
     "admission",
-    "missing",  # a Secret, a ConfigMap or a key
+    "missing",  # a Secret, a ConfigMap, a key, or a right of the account
     "runtime",  # of a RuntimeClass
     "timeout",  # of a task
     "deadline",  # of the run
@@ -27,7 +27,7 @@ CauseKind = Literal[
     "preempted",
     "node_lost",
     "deleted",  # the pod was deleted or drained
-    "driver",  # KFP's own driver failed
+    "driver",  # KFP's own driver or launcher failed
     "silent",  # a task that runs and gives no sign
     "vanished",  # the pod is gone, and nothing says why
     "unknown",

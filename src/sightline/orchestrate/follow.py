@@ -89,11 +89,11 @@ class Follower:
         self._run_id = run_id
         self._pending = pending
         self._kubernetes = kubernetes
-        self._states: dict[str, workflow.State] = {}  # of each task, as last said
+        self._states: dict[str, workflow.State] = {}  # of each task's node, as last said
         self._reasons: set[tuple[str, str]] = set()  # task and reason: pods go to and fro between two of them
         self._waits: dict[str, float] = {}  # since when each pod waits
         self._looked = time.monotonic()
-        self._seen: Cause | None = None  # what stood in the way last
+        self._seen: Cause | None = None  # what stands in the way, or did when the end came
         self._given_up = ""
         self._stuck = ""  # the task for whose pod it was given up
         self.found = False  # whether the server has shown the run
@@ -180,10 +180,10 @@ class Follower:
         for task in workflow.tasks(found):
             cause = causes.pop(task.name, None)
             words = cause.sentence if cause else task.message
-            same = self._states.get(task.name) == task.state
+            same = self._states.get(task.path) == task.state
             if not same or self._new_reason(task.name, words, cause):
                 self._new_reason(task.name, words, cause)
-                self._states[task.name] = task.state
+                self._states[task.path] = task.state
                 yield Change(task.name, task.state, words, task.seconds, cause)
         for name, cause in causes.items():  # of a driver: its task has not begun
             if name and self._new_reason(name, cause.sentence, cause):
@@ -199,7 +199,9 @@ class Follower:
         if self._kubernetes and time.monotonic() - self._looked > (LOOK if silent else LONG_LOOK):
             self._looked = time.monotonic()
             causes = why.hindrances(why.look(self._run_id, kubernetes=self._kubernetes, server=self._server))
-        self._seen = next(iter(causes), self._seen)
+        newest = {pod.task: pod.state for pod in workflow.pods(found)}
+        begun = [task for task, state in newest.items() if state in ("running", "done")]
+        self._seen = next((each for each in (*causes, self._seen) if each and each.task not in begun), None)
         return causes
 
     def _new_reason(self, task: str, words: str, cause: Cause | None) -> bool:
@@ -233,7 +235,7 @@ class Follower:
     def _logs(self, seen: dict[str, Any]) -> Iterator[Log]:
         """Yield the ends of the logs of the pods that failed, the last attempt of each task."""
         told = [pod for pod in workflow.failed(seen) if not (pod.driver and pod.message.startswith(workflow.STOPPED))]
-        last = {(pod.task, pod.driver): pod for pod in told}
+        last = {pod.path: pod for pod in told}
         for pod in last.values():
             try:
                 text = self._server.log(self._run_id, pod.name)

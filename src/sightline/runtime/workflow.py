@@ -39,6 +39,7 @@ class Pod:
     """A pod of a run, or one that cannot even be made."""
 
     name: str
+    path: str  # of the node, the same for each attempt: rounds of a loop have tasks of one name
     task: str
     driver: bool  # KFP's own, which decides whether the task runs and with what
     state: State
@@ -55,6 +56,7 @@ class Task:
     """A task of a run that has begun."""
 
     name: str
+    path: str  # of the node
     state: State
     message: str
     started: datetime | None
@@ -153,6 +155,7 @@ def _task(workflow: Mapping[str, Any], node: Mapping[str, Any], nodes: list[dict
     last = attempts[-1].message if attempts else ""
     return Task(
         name=_task_name(node["name"]),
+        path=_path(node),
         state=state,
         message=last or _message(node),
         started=_time(node.get("startedAt")),
@@ -165,11 +168,13 @@ def _pod(workflow: Mapping[str, Any], node: Mapping[str, Any]) -> Pod:
     """Return a pod; its name is made as Argo makes it, out of the workflow, the template and the node's number."""
     name = (workflow.get("metadata") or {}).get("name", "")
     number = node["id"].rpartition("-")[2]
-    parts = re.sub(r"\(\d+\)", "", node["name"]).split(".")
+    path = _path(node)
+    parts = path.split(".")
     driver = node["templateName"].endswith(DRIVERS)
     task = parts[-1].removesuffix("-driver") if driver or len(parts) < 2 else parts[-2]
     return Pod(
         name=f"{name}-{node['templateName']}-{number}",
+        path=path,
         task=task,
         driver=driver,
         state=STATES.get(node.get("phase", ""), "waiting"),
@@ -191,6 +196,11 @@ def _spec(node: Mapping[str, Any]) -> dict[str, Any]:
     except ValueError:
         return {}
     return spec if isinstance(spec, dict) else {}
+
+
+def _path(node: Mapping[str, Any]) -> str:
+    """Return a node's name without the numbers of attempts, (0); rounds of a loop keep theirs, (0:0)."""
+    return re.sub(r"\(\d+\)", "", node["name"])
 
 
 def _task_name(path: str) -> str:

@@ -20,7 +20,8 @@ from sightline.documents.cause import Cause
 from sightline.errors import SightlineError
 from sightline.storage import Store
 from sightline.why import kfp, own
-from sightline.why.causes import STAGES, better, cause, hindrances
+from sightline.why.case import STAGES
+from sightline.why.causes import better, cause, hindrances
 from sightline.why.looking import documents, further, look
 from sightline.why.seen import DERIVED, UNEXPLAINED, Seen
 from sightline.why.state import standing

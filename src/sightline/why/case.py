@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,17 @@ from typing import Any, NamedTuple
 
 from sightline.config.cluster_names import MAIN
 from sightline.runtime import workflow
+from sightline.runtime.stage_frame import NAMES
 from sightline.why.seen import Object, Seen
-from sightline.why.words import last_error, last_of_go, shortened
+from sightline.why.training import Sign
+from sightline.why.words import TABLE, last_error, last_of_go, shortened
 
 BEFORE_START = ("FailedScheduling", "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume", "Failed", "BackOff")
-STARTED = re.compile(r"^\w[\w-]*: .*\(exit code -?\d+\)")  # what Argo says of a pod whose containers ran
+STAGES = {"gate": "validate", "refuse": "validate", "verdict": "evaluate"}  # our tasks that are no stages
+STARTED = re.compile(r"^\w[\w-]*: .*\(exit code (-?\d+)\)")  # what Argo says of a pod whose containers ran
+FROM_OUTSIDE = (137, 143, 255)  # exit codes of what was killed or ended, or was lost when its node started again
+ON_A_NODE = "active on the node"  # the kubelet's words when a time limit ends a pod
+CANCELLED = "Cancelling deletion"  # a taint was gone before it ended the pod
 QUIET = ("Scheduled", "Pulling", "Pulled", "Created", "Started")  # events of a pod on its normal way
 NORMAL = re.compile(r"ContainerCreating|PodInitializing")
 
@@ -54,6 +61,16 @@ class Case:
     def training(self) -> bool:
         """Tell whether the form has settings for it."""
         return self.pod.task == "train" and not self.pod.driver
+
+    @property
+    def ours(self) -> bool:
+        """Tell whether it is a task of our pipeline: `why` is asked about others too."""
+        return self.pod.task in (*NAMES, *STAGES, workflow.EXIT)
+
+    @property
+    def table(self) -> str:
+        """Name the place where it is written what the task asks for."""
+        return TABLE if self.ours else "its pipeline"
 
     @cached_property
     def object(self) -> Object:
@@ -100,26 +117,69 @@ class Case:
         return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
     @cached_property
+    def main(self) -> Mapping[str, Any] | None:
+        """The state of the task's own container; None where it was not seen."""
+        return next((each.get("state") or {} for each in self.statuses if each.get("name") == MAIN), None)
+
+    @cached_property
     def started(self) -> bool:
         """Tell whether the task itself had begun, as far as is known."""
-        main = next((each.get("state", {}) for each in self.statuses if each.get("name") == MAIN), None)
-        if main is not None:
-            ended = main.get("terminated") or {}
-            return "running" in main or bool(ended and ended.get("reason") != "ContainerStatusUnknown")
-        return self.pod.state == "running" or bool(STARTED.match(self.pod.message)) or self._event("Started")
+        if self.main is not None:
+            ended = self.main.get("terminated") or {}
+            return "running" in self.main or bool(ended and ended.get("reason") != "ContainerStatusUnknown")
+        if self.pod.state == "waiting":
+            return False  # whatever the events say, which may be those of a pod before it, of the same name
+        return self.pod.state == "running" or bool(STARTED.match(self.pod.message)) or self._event("Started", MAIN)
 
     @cached_property
     def placed(self) -> bool:
         """Tell whether a node has taken the pod, as far as is known."""
-        return self.started or bool(self.pod.node or self.spec.get("nodeName")) or self._event("Scheduled")
+        taken = self.pod.node or self.pod.used or self.spec.get("nodeName") or ON_A_NODE in self.pod.message
+        return self.started or bool(taken) or self._event("Scheduled")
+
+    @cached_property
+    def by_itself(self) -> bool:
+        """Tell whether the task ended by itself: its node was there to say so, and nobody had killed it."""
+        said = STARTED.match(self.pod.message)
+        ended = (self.main or {}).get("terminated") or {}
+        code = ended.get("exitCode", said and int(said[1]))
+        return code is not None and code not in FROM_OUTSIDE
 
     @property
     def since(self) -> datetime | None:
         """When the pod was made, or was to be made."""
         return self.pod.started
 
-    def _event(self, reason: str) -> bool:
-        return any(event.get("reason") == reason for event in self.seen.events.get(self.pod.name, ()))
+    @cached_property
+    def began(self) -> datetime | None:
+        """When the task began, as far as is known; else when its pod was made."""
+        states = (self.main or {}).values()
+        times = [state.get("startedAt") for state in states if state]
+        times.append((self.object.get("metadata") or {}).get("creationTimestamp"))
+        for text in filter(None, times):
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(str(text))
+        return self.since
+
+    @cached_property
+    def sign(self) -> Sign | None:
+        """The newest sign of the training in this pod; None where there is none, or it is of a pod before this one."""
+        sign = self.seen.training.sign if self.training and self.seen.training else None
+        return sign if sign and (self.began is None or sign.at >= self.began) else None
+
+    @cached_property
+    def node(self) -> Object:
+        """Kubernetes' own node of the pod; empty where it was not seen."""
+        return self.seen.nodes.get(self.pod.node or str(self.spec.get("nodeName") or ""), {})
+
+    @cached_property
+    def ready(self) -> bool:
+        """Tell whether its node was seen, and is ready."""
+        return _condition(self.node, "Ready") == "True"
+
+    def _event(self, reason: str, words: str = "") -> bool:
+        events = self.seen.events.get(self.pod.name, ())
+        return any(event.get("reason") == reason and words in str(event.get("message")) for event in events)
 
     # --- what was said
 
@@ -162,23 +222,28 @@ class Case:
             yield Line(f"container {name}", ": ".join(filter(None, (words, ended.get("message")))))
 
     def _of_events(self) -> Iterator[Line]:
-        """Yield events, without those that only say how it starts, and those of a hindrance that is over."""
+        """Yield events, without those that only say how it starts, and those of a trouble that is over."""
+        back = self.ready or self.by_itself or _condition(self.object, "Ready") == "True"
         for event in self.seen.events.get(self.pod.name, ()):
-            reason = str(event.get("reason"))
+            reason, message = str(event.get("reason")), " ".join(str(event.get("message")).split())
             over = self.started if reason != "FailedScheduling" else self.placed
             if reason in QUIET or (reason in BEFORE_START and over):
+                continue
+            if (reason == "NodeNotReady" and back) or message.startswith(CANCELLED):
                 continue
             series = event.get("series") or {}
             count = int(event.get("count") or series.get("count") or 1)
             times = f", {count} times" if count > 1 else ""
-            yield Line(f"event {reason}{times}", " ".join(str(event.get("message")).split()))
+            yield Line(f"event {reason}{times}", message)
 
     def _of_node(self) -> Iterator[Line]:
+        """Yield that its node is lost; of a task that ended by itself that is no trouble."""
         name = self.pod.node or str(self.spec.get("nodeName") or "")
+        if self.by_itself:
+            return
         if name in self.seen.lost:
             yield Line(f"node {name}", "is gone")
-        conditions = (self.seen.nodes.get(name, {}).get("status") or {}).get("conditions") or [] if name else []
-        for each in conditions:
+        for each in (self.node.get("status") or {}).get("conditions") or []:
             if each.get("type") == "Ready" and each.get("status") != "True":
                 words = f"is not ready since {each.get('lastTransitionTime')}: {each.get('reason')}"
                 yield Line(f"node {name}", words)
@@ -191,6 +256,7 @@ class Case:
             yield Line("driver" if self.pod.driver else "launcher", said)
 
     def _of_training(self) -> Iterator[Line]:
+        """Yield evidence, in which no row looks for its words: the training recovered from how its attempts ended."""
         if not self.training or not self.seen.training or not (self.started or self.pod.state == "failed"):
             return
         for attempt in self.seen.training.attempts:
@@ -202,4 +268,10 @@ class Case:
 def attempts_of(seen: Seen, pod: workflow.Pod) -> tuple[workflow.Pod, ...]:
     """Return the pods that a task was given, or its driver."""
     pods = workflow.pods(seen.workflow)
-    return tuple(each for each in pods if (each.task, each.driver) == (pod.task, pod.driver))
+    return tuple(each for each in pods if each.path == pod.path)
+
+
+def _condition(found: Object, kind: str) -> str:
+    """Return the status of a condition of a pod or a node; empty where it was not seen."""
+    conditions = (found.get("status") or {}).get("conditions") or []
+    return next((str(each.get("status")) for each in conditions if each.get("type") == kind), "")

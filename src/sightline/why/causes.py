@@ -20,9 +20,9 @@ from sightline.why.standstill import hindrance
 from sightline.why.table import AGAIN, ROWS, Facts, Row
 from sightline.why.words import duration
 
-STAGES = {"gate": "validate", "refuse": "validate", "verdict": "evaluate"}  # tasks that are no stages
 WEAK: tuple[CauseKind, ...] = ("unknown", "vanished")
 LATE: tuple[CauseKind, ...] = ("timeout", "deadline", "terminated", "deleted")  # may hide what came before
+ON_A_NODE: tuple[CauseKind, ...] = ("image", "missing", "runtime")  # keep a pod waiting that a node has taken
 
 
 def cause(seen: Seen, earlier: Cause | None = None) -> Cause | None:
@@ -53,9 +53,9 @@ def _rank(cause: Cause) -> int:
 
 
 def _last(seen: Seen) -> list[workflow.Pod]:
-    """Return the newest pod of each task and each driver."""
+    """Return the newest pod of each task and each driver, in every round of a loop."""
     pods = workflow.pods(seen.workflow) if seen.workflow else from_kubernetes(seen)
-    return list({(pod.task, pod.driver): pod for pod in pods}.values())
+    return list({pod.path: pod for pod in pods}.values())
 
 
 def _of_pods(seen: Seen, earlier: Cause | None) -> Cause | None:
@@ -175,10 +175,13 @@ def _while_waiting(case: Case, earlier: Cause | None) -> Cause | None:
     """Return what kept a task from starting before its end overwrote that."""
     if case.started:
         return None
+    who = capital(case.who)
     row, facts, line = fitting(case, [row for row in ROWS if row.waits])
     if row.waits:
         return made(case, row, facts | {"says": f"is waiting: {row.says.format_map(facts)}"}, line)
-    return earlier if earlier and not earlier.ended and earlier.task == case.pod.task else None
+    if earlier is None or earlier.ended or not earlier.sentence.startswith((f"{who} is waiting: ", f"{who} has been ")):
+        return None
+    return None if case.placed and earlier.kind not in ON_A_NODE else earlier
 
 
 def _what(inner: Cause) -> str:

@@ -69,7 +69,7 @@ def further(
 def _logs(seen: Seen, server: Server, asked: Asked) -> dict[str, str]:
     """Return the logs of the pods that failed, those of the newest attempts."""
     failed = [pod for pod in interesting(seen) if pod.state == "failed"]
-    last = {(pod.task, pod.driver): pod for pod in failed}
+    last = {pod.path: pod for pod in failed}
     logs = {}
     for pod in list(last.values())[: MOST // 2]:
         if asked.away:

@@ -14,9 +14,12 @@ SHOWN = 10  # lines of evidence
 
 
 def fitting(case: Case, rows: Iterable[Row]) -> tuple[Row, Facts, Line]:
-    """Return the first row that fits a line, with its facts; the last row and the last line where none does."""
+    """Return the first row that fits a line, with its facts; the last row and the last line where none does.
+
+    Nothing keeps a pod from starting that has started, whatever its containers say.
+    """
     lines = case.lines or (Line("workflow", case.pod.message or "no message"),)
-    for row in rows:
+    for row in (row for row in rows if not (row.waits and case.started)):
         for line in lines:
             found = matches(row, line)
             if found and (facts := row.parse(case, found)) is not None:

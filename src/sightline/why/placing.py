@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sightline.cluster.taints import KEEPS_OUT, tolerated
 from sightline.config.cluster_names import GPU
 from sightline.why.case import Case, Found
-from sightline.why.words import TABLE, bytes_of, clause, joined
+from sightline.why.words import bytes_of, clause, joined
 
 COUNTS = re.compile(r"(?P<fit>\d+)/(?P<all>\d+) nodes are available: (?P<why>.*)", re.DOTALL)
 COUNT = re.compile(r"(\d+) (.+?)(?=, \d+ |$)")
@@ -114,7 +114,7 @@ def _do(case: Case, groups: list[Nodes]) -> str:
     named = joined([name for name in fields if name])
     if case.training and named:
         return f"Change {named} in the form, wait until a node is free, or add one."
-    return f"Wait until a node is free, add one, or change what {case.pod.task} asks for in {TABLE}."
+    return f"Wait until a node is free, add one, or change what {case.pod.task} asks for in {case.table}."
 
 
 # --- quota
@@ -144,24 +144,16 @@ def _amounts(text: str) -> dict[str, str]:
 
 # --- admission
 
+LIMITS = re.compile(  # one of what a LimitRange has against a pod
+    r"(?P<end>maximum|minimum) (?P<resource>\S+) usage per (?P<of>\w+) is (?P<most>[^],. ]+)"
+    r"(?:,\s+but (?:request|limit) is (?P<asked>[^],. ]+))?|"
+    r"(?P<ratio>[\w./-]+) max limit to request ratio per (?P<_of>\w+) is (?P<times>[^,]+), but "
+    r"(?:provided ratio is (?P<_asked>\d+(?:\.\d+)?)|no )"
+)
 RULES = (
     (
         re.compile(r'violates PodSecurity "(?P<level>[^"]+)": (?P<rest>.*)', re.DOTALL),
         "Pod Security {level} refuses its pod: {rest}",
-    ),
-    (
-        re.compile(
-            r"(?P<end>maximum|minimum) (?P<resource>\S+) usage per (?P<of>\w+) is (?P<most>[^,. ]+)"
-            r"(?:,\s+but (?P<what>request|limit) is (?P<asked>[^,. ]+))?"
-        ),
-        "the namespace's LimitRange allows a {of} {end} {most} of {resource}{and_it_asks}",
-    ),
-    (
-        re.compile(
-            r"(?P<resource>[\w./-]+) max limit to request ratio per (?P<of>\w+) is (?P<most>[^,]+), but "
-            r"(?:provided ratio is (?P<asked>\d+(?:\.\d+)?)|no )"
-        ),
-        "the namespace's LimitRange allows a {of} a {resource} limit of at most {most} times its request{and_it_asks}",
     ),
     (
         re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request:? ?(?P<rest>.*)', re.DOTALL),
@@ -177,12 +169,21 @@ RULES = (
 
 def admission(case: Case, found: Found) -> dict[str, str] | None:
     """Say which rule refuses a pod."""
+    if limits := [_limit(each) for each in LIMITS.finditer(found.text)]:
+        return {"what": f"the namespace's LimitRange allows {'; '.join(dict.fromkeys(limits))}"}
     for pattern, words in RULES:
         if rule := pattern.search(found.text):
-            facts = {name: clause(value or "") for name, value in rule.groupdict().items()}
-            asked = facts.get("asked", "").removesuffix(".000000")
-            facts["of"] = facts.get("of", "").lower()
-            facts["end"] = {"maximum": "at most", "minimum": "no less than"}.get(facts.get("end", ""), "")
-            facts["and_it_asks"] = f", and it asks for {asked}" if asked else ", and it names none"
-            return {"what": words.format_map(facts)}
+            return {"what": words.format_map({name: clause(value) for name, value in rule.groupdict().items()})}
     return None
+
+
+def _limit(found: re.Match[str]) -> str:
+    """Say what a LimitRange allows, and what is asked for."""
+    rule = {name.lstrip("_"): value for name, value in found.groupdict().items() if value}
+    asked = rule.get("asked", "").removesuffix(".000000")
+    asks = f"and it asks for {asked}" if asked else "and it names none"
+    who = f"a {rule['of'].lower()}"
+    if "ratio" in rule:
+        return f"{who} a {rule['ratio']} limit of at most {rule['times']} times its request, {asks}"
+    end = {"maximum": "at most", "minimum": "no less than"}[rule["end"]]
+    return f"{who} {end} {rule['most']} of {rule['resource']}, {asks}"

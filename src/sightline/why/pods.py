@@ -29,10 +29,12 @@ def _pod(name: str, found: Object) -> workflow.Pod:
     started = None
     with contextlib.suppress(ValueError):
         started = datetime.fromisoformat(str(meta.get("creationTimestamp")))
+    task, driver = str((meta.get("labels") or {}).get(STAGE) or name), "-driver-" in name
     return workflow.Pod(
         name=name,
-        task=str((meta.get("labels") or {}).get(STAGE) or name),
-        driver="-driver-" in name,
+        path=f"{task}-driver" if driver else task,
+        task=task,
+        driver=driver,
         state=STATES.get(str(status.get("phase")), "waiting"),
         message=str(status.get("message") or ""),
         started=started,

@@ -15,8 +15,8 @@ from sightline.why.words import duration
 PATIENCE = timedelta(minutes=2)  # for a pod that does not start, and of which nothing says why
 SILENCE = timedelta(minutes=10)  # without a sign from a task that runs
 HANGS = (
-    "Nothing is repeated before its pod is gone, and that goes with its Node object, which an administrator removes: "
-    "kubectl delete node."
+    "See whether the node answers again. If not, nothing is repeated before its pod is gone, and that goes with its "
+    "Node object, which an administrator removes: kubectl delete node."
 )
 REPEATED = "Wait: it gets a new pod where Kubeflow Pipelines repeats it, else the run ends in a moment."
 LOSING: tuple[CauseKind, ...] = ("preempted", "node_lost", "deleted", "evicted")
@@ -25,7 +25,7 @@ LOSING: tuple[CauseKind, ...] = ("preempted", "node_lost", "deleted", "evicted")
 def hindrance(seen: Seen, pod: workflow.Pod) -> Cause | None:
     """Return what a pod waits for, or that it is being lost or silent; None for one that is on its way or at work."""
     case = Case(seen, pod, attempts_of(seen, pod))
-    if pod.state == "waiting":
+    if pod.state == "waiting" and not case.started:
         row, facts, line = fitting(case, [row for row in ROWS if row.waits])
         if row.waits:
             waits = made(case, row, facts | {"says": f"is waiting: {row.says.format_map(facts)}"}, line)
@@ -58,7 +58,7 @@ def _unexplained(case: Case) -> Cause | None:
 
 def _silent(case: Case) -> Cause | None:
     """Return that a task gives no sign; None for one that does, or of which no signs can be seen."""
-    sign = case.seen.training.sign if case.training and case.seen.training else None
+    sign = case.sign
     last = sign.at if sign else case.seen.signs.get(case.pod.name)
     if last is None or case.seen.at - last < SILENCE:
         return None

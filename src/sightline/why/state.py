@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.runtime import workflow
+from sightline.why.case import Case
 from sightline.why.own import is_good
 from sightline.why.seen import Seen
 from sightline.why.words import duration, joined
@@ -28,7 +29,7 @@ def _doing(seen: Seen, task: workflow.Task) -> str:
     since = f" for {duration((seen.at - task.started).total_seconds())}" if task.started else ""
     attempt = f", in attempt {len(task.pods)}" if len(task.pods) > 1 else ""
     said = ""
-    if task.name == "train" and task.state == "running" and seen.training and (sign := seen.training.sign):
+    if task.state == "running" and task.pods and (sign := Case(seen, task.pods[-1]).sign):
         said = f", last sign {duration(max(0.0, (seen.at - sign.at).total_seconds()))} ago{sign.where}"
     state = "runs" if task.state == "running" else "is starting"
     return f"{task.name} {state}{since}{attempt}{said}"

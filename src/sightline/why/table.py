@@ -1,11 +1,13 @@
 """The table of causes: which words mean what, how it is said, and what to do. The first row that fits is the cause.
 
-A row's words are looked for in every line that was said about a pod, each with its source in front:
+A row's words are looked for in the lines that were said about a pod, each with its source in front:
 
     workflow: …             Argo's message of the pod's node, which KFP hands out
     pod: …                  its own reason and message        container NAME: …     a container's state
     condition TYPE: …       DisruptionTarget, PodScheduled    event REASON[, N times]: …
-    node NAME: …            its node is gone or not ready     log, launcher, driver, store: …
+    node NAME: …            its node is gone or not ready     log, launcher, driver: …
+
+A row says whose words it takes: an error of a task, or of KFP's own programs, may use those of Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from sightline.why.case import Case, Found, Line
 
 Facts = dict[str, str]
 Parse = Callable[[Case, Found], Facts | None]
+KUBERNETES = ("workflow", "pod", "container", "condition", "event", "node")  # what it says itself, or Argo for it
+ENDS = (*KUBERNETES, "launcher")  # the launcher says how the process below it ended
 
 
 class Row(NamedTuple):
@@ -32,10 +36,13 @@ class Row(NamedTuple):
     again: bool = False  # or as the fact `again` says
     parse: Parse = lambda case, found: {}
     waits: bool = False  # keeps a pod from starting
+    sources: tuple[str, ...] = KUBERNETES  # first words of those whose lines it takes
 
 
+TAINTED = "DeletionByTaintManager|Taint manager|TaintManagerEviction"
 AGAIN = 'Start the run again, or choose "Retry" in the dashboard, which repeats only what did not finish.'
 INSTALL = "manifests/README.md says what the namespace of a run needs."
+RIGHT = f"Bind the account to a Role that allows this, such as the one of manifests/base. {INSTALL}"
 REGISTRY = "See that the image is there and the nodes may fetch it (IMAGES, PULL_SECRET of `make compile`)."
 
 ROWS = (
@@ -51,6 +58,7 @@ ROWS = (
         r'EmptyDir volume "shm" exceeds|Bus error|SIGBUS|exit (?:status|code) 135|signal: bus error',
         "ran out of shared memory: {what}",
         parse=struck.shared_memory,
+        sources=(*ENDS, "log"),
     ),
     Row(
         "disk",
@@ -78,13 +86,30 @@ ROWS = (
         parse=struck.place,
     ),
     Row(
+        "deleted",
+        TAINTED,
+        "was ended from outside: {node} has the taint {taint}, which it does not tolerate",
+        AGAIN,
+        again=True,
+        parse=struck.tainted,
+    ),
+    Row(
         "node_lost",
-        r"node no longer exists|^node \S+: is gone|DeletionByTaintManager|Taint manager|TaintManagerEviction|NodeLost|"
-        r"node is shutting down|node shutdown|NodeShutdown|^event NodeNotReady",
+        rf"node no longer exists|^node \S+: is (?:gone|not ready)|^event NodeNotReady|NodeLost|{TAINTED}|"
+        r"node is shutting down|node shutdown|NodeShutdown|Unknown(?:,| \() ?exit code 255",
         "lost {node}, which was removed, shut down or no longer answers",
         AGAIN,
         again=True,
-        parse=struck.place,
+        parse=struck.lost,
+    ),
+    # --- not allowed
+    Row(
+        "missing",
+        r'is forbidden: User "(?P<user>(?!system:node:)[^"]+)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"',
+        "failed: {what}",
+        RIGHT,
+        parse=struck.rights,
+        sources=("workflow", "pod", "container", "launcher", "driver"),
     ),
     # --- not started
     Row(
@@ -155,17 +180,9 @@ ROWS = (
     # --- ended by Kubeflow Pipelines or a person
     Row(
         "timeout",
-        r"longer than the specified deadline|DeadlineExceeded|Max duration limit exceeded",
+        r"longer than the specified deadline|^(?:workflow|pod): DeadlineExceeded|Max duration limit exceeded",
         "ran into its time limit{limit}",
         parse=struck.time_limit,
-    ),
-    Row("driver", r"", "failed: {words}", parse=struck.driver),
-    # --- the task's own
-    Row(
-        "memory",
-        r"exit (?:status|code) 137|signal: killed|pod deleted",
-        "most likely ran out of memory: {what}",
-        parse=struck.probable_memory,
     ),
     Row(
         "deleted",
@@ -175,12 +192,29 @@ ROWS = (
         again=True,
         parse=struck.place,
     ),
+    Row("driver", r"", "failed: {words}", parse=struck.driver, sources=(*KUBERNETES, "driver")),
+    Row(
+        "memory",
+        r"exit (?:status|code) 137|signal: killed|pod deleted",
+        "most likely ran out of memory: {what}",
+        parse=struck.probable_memory,
+        sources=ENDS,
+    ),
+    Row(
+        "driver",
+        r"",
+        "failed in Kubeflow Pipelines' launcher: {words}",
+        parse=struck.launcher,
+        sources=("launcher",),
+    ),
+    # --- the task's own
     Row(
         "stage",
         r"^log: .",
         "failed: {words}",
         "Correct what the message names, and start a new run; the log says more.",
         parse=struck.own_error,
+        sources=("log",),
     ),
     Row(
         "deleted",
@@ -188,6 +222,7 @@ ROWS = (
         "was ended from outside: its pod was deleted, or its node drained",
         AGAIN,
         again=True,
+        sources=ENDS,
     ),
     Row(
         "vanished",
@@ -201,13 +236,16 @@ ROWS = (
         r"exit (?:status|code) 137|signal: killed",
         "was killed (SIGKILL), and nothing says by whom: its own memory limit was not the reason that Kubernetes gives",
         f"If memory was short, give it more. {AGAIN}",
+        sources=ENDS,
     ),
     Row("unknown", r"", "ended without a result: {words}", "Its log says more.", parse=struck.killed),
 )
 
 
 def matches(row: Row, line: Line) -> Found | None:
-    """Return what a row finds in a line; groups `name`, `_name` and `__name` are alternatives of one name."""
+    """Return what a row finds in a line of its sources; groups `name`, `_name` and `__name` are alternatives."""
+    if line.source.split()[0] not in row.sources:
+        return None
     found = re.search(row.words, f"{line.source}: {line.text}")
     if found is None:
         return None
