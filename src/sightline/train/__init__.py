@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from sightline.atomic import write_bytes
@@ -88,14 +89,11 @@ def run(
                     return document
                 kept = _kept_in_store(same, work, out, results, resume)
                 with kept as remote, tracking(recorded, config) as tracker:
+                    made = _train(
+                        *(same, work, out, remote, others, tracker), snapshot=snapshot, config=config, weights=weights
+                    )
+                    document = made.model_copy(update={"seconds": max(seconds(), made.seconds)})
                     with full_disk_explained(out, work.folder, BEST, LAST):
-                        made = _train(
-                            *(same, work, out, remote, others, tracker),
-                            snapshot=snapshot,
-                            config=config,
-                            weights=weights,
-                        )
-                        document = made.model_copy(update={"seconds": max(seconds(), made.seconds)})
                         document.write(out)
                     if results:  # before the work folder goes, and whoever waits comes
                         results.keep()
@@ -148,14 +146,17 @@ def _train(
     """Train in `work` and leave all but the document in `out`."""
     if config.tensorboard:
         event_file.check()
-    model, size = fetch_start(weights, work.folder)
+    explained = partial(full_disk_explained, out, work.folder, BEST, LAST)  # the preflight explains its own
+    with explained():
+        model, size = fetch_start(weights, work.folder)
     start = work.folder / START
     loaders = sizing.loaders(config, size)
     planned = sizing.planned(config, loaders)
     seen = preflight.check(planned, size, out, work.folder, start if start.exists() else None)
     if others:
         others.call()
-    data = fetch(snapshot, splits=preflight.LOADED)
+    with explained():
+        data = fetch(snapshot, splits=preflight.LOADED)
     digest = PurePosixPath(snapshot).name
     seen = preflight.check_cache(planned, size, out, work_folder.cache_folder(work.folder, digest), data, seen)
     _refuse(config.single_image_left(data.count("train")))
@@ -164,15 +165,15 @@ def _train(
         (out / name).unlink(missing_ok=True)  # another run may share the old one
     for name in (event_file.FOLDER, SHEETS):
         shutil.rmtree(out / name, ignore_errors=True)
-    trained = supervise(
-        Training(
-            *(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker),
-            images=data.count("train"),
-            loaders=loaders,
-            size=size or "n",
-        )
+    training = Training(
+        *(same, digest, config, data.data_yaml, model, work, out / LOG, remote, others, seen.cache, tracker),
+        images=data.count("train"),
+        loaders=loaders,
+        size=size or "n",
     )
-    return _leave(trained, data, seen, out, snapshot=snapshot, config=config, weights=weights)
+    with explained():
+        trained = supervise(training)
+        return _leave(trained, data, seen, out, snapshot=snapshot, config=config, weights=weights)
 
 
 def _leave(

@@ -21,6 +21,7 @@ from sightline.snapshots import Snapshot
 from sightline.train import checkpoints, needs, passes
 from sightline.train.disk_room import Room, by_disk, full_disks, tightest
 from sightline.train.engine.group_check import FILE
+from sightline.train.own_folder import made_own
 
 CANNOT = "This machine cannot do this training:"
 LOADED: tuple[Split, ...] = ("train", "val")  # the splits whose images a training loads
@@ -83,6 +84,8 @@ def check_cache(
         if not warnings:
             needed = seen.memory_needed_bytes + cached
             seen = seen.model_copy(update={"cache": "ram", "memory_needed_bytes": needed})
+    elif config.cache == "disk" and not made_own(folder):
+        progress.notice(f"others can write into {folder}, and it cannot be made anew: decoded images are not kept.")
     elif config.cache == "disk":
         missing = needs.disk_cache(size for split in LOADED for size in _not_on_disk(data, split, folder))
         what = "the decoded images that train.cache=disk keeps"

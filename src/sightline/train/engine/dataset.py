@@ -8,26 +8,15 @@ what the preflight asks.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 from typing import Any
 
 from sightline.train.engine.batches import MosaicPool, Sample, seeded
+from sightline.train.own_folder import is_own
 
 NOWHERE = Path(os.devnull)  # below which there is no file
-
-
-def is_own(folder: Path) -> bool:
-    """Make a folder if there is none, and tell whether this user alone can have written into it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.lstat()
-    return (
-        stat.S_ISDIR(found.st_mode)
-        and found.st_uid == os.geteuid()
-        and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    )
 
 
 def classes(folder: Path) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""Caches of the engine's dataset: whose files are read."""
+"""The folder of what a training keeps of its data: whose files are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.train.engine.dataset import is_own
+from sightline.train.own_folder import is_own, made_own
 
 
 def test_a_folder_is_made_for_this_user_alone(tmp_path: Path) -> None:
@@ -33,3 +33,16 @@ def test_a_folder_of_another_user_and_a_link_are_not_trusted(tmp_path: Path) -> 
     (tmp_path / "theirs").mkdir(mode=0o700)
     os.chown(tmp_path / "theirs", 65534, 65534)
     assert not is_own(tmp_path / "theirs")
+
+
+def test_a_folder_that_a_group_may_write_is_made_anew(tmp_path: Path) -> None:
+    """As the folders of a volume are once Kubernetes has given it to the group of a pod (`fsGroup`)."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "labels.cache").write_bytes(b"a pickle of somebody")
+    (tmp_path / "a").chmod(0o2770)
+    assert made_own(tmp_path / "a")
+    assert list((tmp_path / "a").iterdir()) == []
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert not made_own(tmp_path / "link")
+    (tmp_path / "file").write_text("")
+    assert not made_own(tmp_path / "file")
