@@ -121,3 +121,13 @@ def test_a_run_that_nobody_knows_is_one_message(command: Callable, tmp_path: Pat
     assert done.returncode == 2
     assert "--run: there is no folder 'mine' or 'runs/mine', and " in done.stderr
     assert "knows no run of this id or name" in done.stderr
+    (tmp_path / "many" / "one" / "train").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    for folder, words in {
+        "many": "'many' is a folder of runs, and no run",
+        "many/one/train": "'many/one/train' is a part of a run, and no run",
+        "empty": "'empty' is no run: no stage has worked in it",
+    }.items():
+        done = command("tensorboard", "--run", folder, "--port", "0", cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"error: --run: {words}" in done.stderr

@@ -84,6 +84,8 @@ def test_values_are_yaml_scalars() -> None:
         ("train.compile=true", "unknown key 'train.compile': it needs a C compiler"),
         ("train.label_smoothing=0.1", "unknown key 'train.label_smoothing': the engine has it no longer"),
         ("train.conf=0.1", "unknown key 'train.conf'; did you mean 'train.engine.conf'?"),
+        ("train.engine={llrd: 0.9}", "train.engine: llrd: is train.llrd here"),
+        ("train.engine={half: true}", "train.engine: half: refused, because what ships"),
         ("train.engine={max-det: 5}", "train.engine: max-det: is no setting of the engine; did you mean 'max_det'?"),
         ("train.engine.max-det=5", "train.engine: max-det: is no setting of the engine; did you mean 'max_det'?"),
         ("train.imgsz=640", "unknown key 'train.imgsz'; did you mean 'train.image_size'?"),

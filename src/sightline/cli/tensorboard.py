@@ -15,6 +15,8 @@ import typer
 
 from sightline.cli.options import Runs, err, non_empty, print_lines, styled
 from sightline.errors import ConfigError, StorageError
+from sightline.run_list.summaries import ARGUMENTS
+from sightline.runtime.stage_frame import NAMES
 
 if TYPE_CHECKING:
     from sightline.train.event_mirror import Source
@@ -68,9 +70,12 @@ def _source(run: str | None, runs: Path) -> tuple[Source, float]:
         if not runs.is_dir():
             raise ConfigError(f"--runs: there is no folder '{runs}'. Name one run with --run.")
         return LocalRuns(runs), LOOK["file"]
-    for folder in (Path(run), runs / run):
-        if folder.is_dir():
+    folders = [folder for folder in (Path(run), runs / run) if folder.is_dir()]
+    for folder in folders:
+        if _is_run(folder):
             return LocalRuns(folder.resolve().parent, folder.resolve().name), LOOK["file"]
+    if folders:
+        raise ConfigError(f"--run: {_no_run(folders[0])}")
     where = f"there is no folder '{run}' or '{runs / run}'"
     if not (uri := os.environ.get("SIGHTLINE_STORE")):
         raise ConfigError(f"--run: {where}. For a run on a cluster set SIGHTLINE_STORE.")
@@ -78,6 +83,20 @@ def _source(run: str | None, runs: Path) -> tuple[Source, float]:
     if named is None:
         raise ConfigError(f"--run: {where}, and {uri} knows no run of this id or name.")
     return StoredRun(RunStore(store, named.run_id)), LOOK["s3"]
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell whether a stage worked in a folder, or a run began in it."""
+    return (folder / ARGUMENTS).exists() or any((folder / stage).is_dir() for stage in NAMES)
+
+
+def _no_run(folder: Path) -> str:
+    """Say that a folder is no run, and what is meant by it."""
+    if _is_run(folder.resolve().parent):
+        return f"'{folder}' is a part of a run, and no run. Give the folder that it lies in."
+    if any(_is_run(inside) for inside in folder.iterdir()):
+        return f"'{folder}' is a folder of runs, and no run. Give one of them, or all by --runs."
+    return f"'{folder}' is no run: no stage has worked in it."
 
 
 def _check(port: int) -> None:

@@ -91,6 +91,11 @@ GONE: dict[str, str] = {
     "nosave": "a checkpoint is kept after every epoch",
     "noplots": "training draws nothing; leave it out",
     "weights": "weights.source says what training starts from",
+    **_each("half int8", "what ships, and its parity with the checkpoint, are in floating point"),
+    "end2end": "export.nms_free says which head ships",
+    "keras": "it does nothing in training; the keys of export are for the exported file",
+    "crop_fraction": "it does nothing for boxes: it is for classification",
+    "save_hybrid": "the engine has it no longer; evaluate writes the detections of every test image",
 }
 
 

@@ -225,7 +225,8 @@ class TrainConfig(Part):
     @field_validator("engine", mode="before")
     @classmethod
     def _of_the_engine(cls, value: Any, info: ValidationInfo) -> Any:
-        names = elsewhere.ours(cls, "train.", yolov5=True)
+        own = {name: f"train.{name}" for name in cls.model_fields if name != NOTED}
+        names = own | elsewhere.ours(cls, "train.", yolov5=True)
         if found := engine_settings.problems(value, names, gpus=info.data.get("gpus", 0)):
             raise ValueError("\n".join(found))
         return value
