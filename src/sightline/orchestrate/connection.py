@@ -22,6 +22,7 @@ from typing import Any
 
 import urllib3
 
+from sightline.cluster import kubeconfig
 from sightline.errors import ClusterUsageError, ConfigError, shown
 from sightline.runtime import kfp_server
 from sightline.storage import setting
@@ -118,15 +119,16 @@ def _kfp_context() -> dict[str, str]:
 
 def _from_kubeconfig(configuration: Any) -> str:
     """Point the client at the current context's cluster; returns where that came from. Raises ClusterUsageError."""
-    from kubernetes import config
-
+    nothing = "There is no kubeconfig whose current context leads to one either."
     try:
-        config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
-    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        found = kubeconfig.use(configuration)
+    except ClusterUsageError as error:
+        found, nothing = None, error.message
+    if found is None:
         raise ClusterUsageError(
             "No Kubeflow Pipelines server is named: set KFP_ENDPOINT to its address, http://host:port or "
-            f"https://host/path. (There is no kubeconfig to take it from either: {' '.join(str(error).split())[:200]})"
-        ) from None
+            f"https://host/path. ({nothing})"
+        )
     address = configuration.host.rstrip("/") + THROUGH_KUBERNETES
     renew = configuration.refresh_api_key_hook
 
@@ -137,6 +139,4 @@ def _from_kubeconfig(configuration: Any) -> str:
         client.host, client.refresh_api_key_hook = address, keep_address
 
     keep_address(configuration)
-    if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return "the kubeconfig's current context"
