@@ -27,7 +27,7 @@ from sightline.errors import ClusterUsageError, ConfigError, shown
 from sightline.runtime import kfp_server
 from sightline.storage import setting
 
-CONNECT = 5  # seconds
+CONNECT, WAIT = 5, 30  # seconds to connect, and for an answer
 OVERLOADED = (429, 502, 503, 504)  # a server or proxy that did not take the request
 # KFP's own service in a cluster, reached through the cluster's API server, as KFP's client does.
 THROUGH_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
@@ -42,26 +42,24 @@ class Connection:
     dashboard: str
     namespace: str  # empty if none was named
     secret: str = field(repr=False)  # where the credentials came from, for messages; empty without any
+    wait: int  # seconds for an answer
 
     @property
     def timeout(self) -> tuple[int, int]:
         """Seconds to connect, and to wait for an answer."""
-        return CONNECT, answer_time()
+        return CONNECT, self.wait
 
 
-def answer_time() -> int:
-    """Return how many seconds a server has to answer."""
-    return setting("SIGHTLINE_KFP_WAIT", 30, 1)
-
-
-def connect(namespace: str | None = None) -> Connection:
-    """Make a client from the environment; nothing is sent yet.
+def connect(namespace: str | None = None, *, most: int | None = None) -> Connection:
+    """Make a client from the environment; nothing is sent yet. It waits `most` seconds for an answer at most.
 
     Raises ClusterUsageError if no server is named, or for an address or token that cannot be used.
     """
     import kfp_server_api
 
     context = _kfp_context()
+    wait = setting("SIGHTLINE_KFP_WAIT", WAIT, 1)
+    wait = wait if most is None else min(wait, most)
     configuration = kfp_server_api.Configuration()
     configuration.retries = urllib3.Retry(
         total=None,
@@ -95,7 +93,7 @@ def connect(namespace: str | None = None) -> Connection:
         cookie=context.get("client_authentication_cookie"),
     )
     dashboard = (os.environ.get("KF_PIPELINES_UI_ENDPOINT") or configuration.host).rstrip("/")
-    return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret)
+    return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret, wait)
 
 
 def _renew_token(configuration: Any) -> None:

@@ -17,9 +17,9 @@ from sightline.orchestrate import registry
 from sightline.orchestrate.cluster_check.server import HOME, PipelinesServer
 from sightline.orchestrate.kfp_api import OVER, Server
 
-SECONDS = 15.0  # for all questions together
-KFP_SECONDS, KUBERNETES_SECONDS = 6.0, 12.0  # of them, after which the rest goes on with what is known
-CHECK, IMAGES = "kubernetes", "images"
+SECONDS = 12.0  # for all questions together
+KFP_SECONDS, KUBERNETES_SECONDS = 5.0, 9.0  # of them, after which the rest goes on with what is known
+KFP, CHECK, IMAGES = "kfp", "kubernetes", "images"
 SERVICE = "ml-pipeline"  # KFP's own, in its namespace
 
 
@@ -55,6 +55,8 @@ class KubernetesServer:
             self.answered = True
             yield problem(CHECK, f"the API server does not accept your credentials: {error.message}")
             return
+        except Denied:  # it has answered, and each question says itself what it may not ask
+            pass
         except ClusterUsageError as error:
             yield problem(CHECK, error.message)
             return
@@ -119,7 +121,7 @@ def look(
 ) -> Outside:
     """Ask everything that takes no pod; `images` are those to ask their registries for."""
     questions = Questions(SECONDS)
-    questions.ask("kfp", partial(pipelines.findings, tasks))
+    questions.ask(KFP, partial(pipelines.findings, tasks), late=problem(KFP, f"no answer within {SECONDS:.0f} s"))
     kubernetes = KubernetesServer(pipelines, partial(pipelines.known.wait, KFP_SECONDS))
     questions.ask(CHECK, kubernetes.findings)
     for reference in images:
