@@ -50,13 +50,11 @@ class KubernetesServer:
                 yield unknown(CHECK, "not checked: there is no kubeconfig, and no account of a pod")
                 return
             self.there = True
-            api.may("get", "pods")
+            _knock(api)
         except Unauthorized as error:
             self.answered = True
             yield problem(CHECK, f"the API server does not accept your credentials: {error.message}")
             return
-        except Denied:  # it has answered, and each question says itself what it may not ask
-            pass
         except ClusterUsageError as error:
             yield problem(CHECK, error.message)
             return
@@ -114,6 +112,16 @@ class KubernetesServer:
         except Denied:
             return None
         return bool(found["metadata"].get("uid") == meta.get("uid"))
+
+
+def _knock(api: Kubernetes) -> None:
+    """See that Kubernetes answers who asks; what is not allowed each question says itself. Raises ClusterError."""
+    try:
+        api.may("get", "pods")
+    except Unauthorized:
+        raise
+    except Denied:
+        pass
 
 
 def look(
