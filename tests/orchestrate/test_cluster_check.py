@@ -381,6 +381,17 @@ def test_a_claim_for_the_cache_has_to_be_there_for_every_node(
     assert words in found[1]
 
 
+def test_a_claim_whose_storage_class_may_not_be_seen_is_unknown(
+    check: Check, kubernetes_server: KubernetesDouble
+) -> None:
+    usual(kubernetes_server)
+    spec = {"accessModes": ["ReadWriteMany"], "storageClassName": "nfs"}
+    kubernetes_server.add(named("v1", "PersistentVolumeClaim", "cache", spec=spec, status={"phase": "Pending"}))
+    kubernetes_server.forbidden = {"get storageclasses"}
+    level, words = only(check(package(Options(cache_claim="cache"))), "claim")
+    assert (level, "nfs was not looked at: you may not get storageclasses" in words) == ("unknown", True)
+
+
 def test_tasks_that_may_run_as_root_are_refused_by_the_level_restricted(
     check: Check, kubernetes_server: KubernetesDouble
 ) -> None:
