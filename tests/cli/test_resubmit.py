@@ -78,3 +78,39 @@ def test_what_makes_no_sense_is_refused(
     assert done.returncode == 2
     assert words in done.stderr
     assert not kfp_server.runs
+
+
+RUNS = "POST /apis/v2beta1/runs"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_resubmission_that_is_refused_takes_nothing_from_the_end(
+    command: Command, kfp_server: StandIn, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    kfp_server.script = [KILLED]
+    kfp_server.faults[RUNS] = ["none", (403, "User 'ci' is not authorized")]
+    done = waited(command, tmp_path, "--resubmit", "2", *options)
+    assert done.returncode == 1, done.stderr
+    assert len(kfp_server.runs) == 1
+    assert "note: the run was not started again. You may not start the run tonight" in " ".join(done.stderr.split())
+    if options:
+        answer = json.loads(done.stdout)
+        assert (answer["cause"]["kind"], answer["resubmitted"]) == ("memory", [])
+        assert answer["not_resubmitted"].startswith("You may not start the run tonight")
+    else:
+        assert "cause      train ran out of memory" in done.stdout
+        assert "The run tonight is over: failed." in done.stdout
+
+
+@pytest.mark.parametrize("fault", ["drop", "lost", (503, "busy")])
+def test_an_outage_is_waited_out_and_no_run_is_started_twice(
+    command: Command, kfp_server: StandIn, tmp_path: Path, fault: str | tuple[int, str]
+) -> None:
+    kfp_server.scripts = [[KILLED], [("SUCCEEDED", nodes(train="Succeeded"))]]
+    kfp_server.faults[RUNS] = ["none", fault]
+    done = waited(command, tmp_path, "--resubmit", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = kfp_server.runs.values()
+    assert "Trying again to start the run again." in " ".join(done.stdout.split())
+    assert second.description == f"{first.description}\nStarted again after the run {first.run_id}."
+    assert f"sightline submit --follow {second.run_id}" in done.stdout

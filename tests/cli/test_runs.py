@@ -65,6 +65,19 @@ def test_a_wrong_limit_and_a_model_without_runs_are_bad_input(
     assert message.format(store=store) in " ".join(done.stderr.split())
 
 
+def test_a_place_that_could_not_be_asked_is_not_said_to_have_no_runs(
+    tmp_path: Path, command: Callable[..., Any], closed_address: str
+) -> None:
+    places = {"SIGHTLINE_STORE": str(tmp_path / "team"), "MLFLOW_TRACKING_URI": closed_address}
+    done = command("runs", cwd=tmp_path, **places)
+    assert (done.returncode, done.stdout.strip()) == (0, f"no runs in {tmp_path / 'team'}")
+    assert f"note: MLflow {closed_address} cannot be asked" in " ".join(done.stderr.split())
+    done = command("runs", "--model", "smear", cwd=tmp_path, **places)
+    message = " ".join(done.stderr.split())
+    assert f"There are no runs of the model 'smear' in {tmp_path / 'team'}; no model has runs" in message
+    assert f"- MLflow {closed_address} cannot be asked" in message
+
+
 def test_where_there_are_no_runs_it_says_so_and_makes_nothing(tmp_path: Path, command: Callable[..., Any]) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()

@@ -47,7 +47,9 @@ class Handler(BaseHTTPRequestHandler):
                 raise Refusal(401, "Failed to check authorization. User identity is empty in the request header")
             if faults := state.faults.get(f"{method} {parts.path}"):
                 fault = faults.pop(0)
-                if fault == "hang":
+                if fault == "none":  # this one is answered as usual
+                    pass
+                elif fault == "hang":
                     time.sleep(30)
                 elif fault == "lost":  # what was asked for is done, and its answer does not arrive
                     state.answer(method, parts.path, query, self._body(data))

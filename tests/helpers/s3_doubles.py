@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -101,3 +104,30 @@ class S3InMaintenance(ScriptedS3):
             self.wfile.write(body)
 
     do_GET = do_PUT = do_HEAD = _answer  # noqa: N815
+
+
+class S3OfAnotherTime(BaseHTTPRequestHandler):
+    """An S3 server with one object, whose clock goes wrong by some seconds, or says nothing."""
+
+    ahead = 0.0  # of this machine's clock, in seconds
+    says_date = True
+    age = 0.0  # seconds since the object was written
+
+    def do_GET(self) -> None:
+        written = datetime.fromtimestamp(time.time() + self.ahead - self.age, UTC)
+        item = (
+            f"<Contents><Key>cells/a.jpg</Key><LastModified>{written:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+            '<ETag>"0"</ETag><Size>5</Size><StorageClass>STANDARD</StorageClass></Contents>'
+        )
+        body = EMPTY if "start-after" in self.path else EMPTY.replace("</Name>", f"</Name>{item}")
+        data = (b"<LocationConstraint/>") if "location" in self.path else body.encode()
+        self.send_response_only(200)
+        if self.says_date:
+            self.send_header("Date", formatdate(time.time() + self.ahead, usegmt=True))
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

@@ -18,7 +18,7 @@ import yaml
 from pipelines.compile import compiled
 from pipelines.options import Options
 from sightline.cluster.account import RANKS, RIGHTS, Right
-from sightline.cluster.findings import Finding, ok
+from sightline.cluster.findings import Finding, ok, problem
 from sightline.cluster.questions import Questions
 from sightline.orchestrate import cluster_check, versions
 from tests.helpers.compiled import nodes as argo_nodes
@@ -195,6 +195,11 @@ def test_a_pool_that_grows_from_zero_is_a_warning_if_its_taints_are_borne(
     kubernetes_server.add(pool)
     level, words = next(each for each in said(check(**GPUS), "nodes") if "train" in each[1])
     assert (level, "gpus team:NoSchedule" in words) == ("problem", True)
+    kubernetes_server.forbidden = {"get configmaps"}  # where the cluster autoscaler says that it is there
+    level, words = next(each for each in said(check(**GPUS), "nodes") if "train" in each[1])
+    assert (level, "gpus team:NoSchedule" in words) == ("unknown", True)
+    assert "Whether the cluster adds nodes by itself is not known: you may not get configmaps" in words
+    kubernetes_server.forbidden.clear()
     kubernetes_server.add(named("v1", "ConfigMap", "cluster-autoscaler-status", namespace="kube-system", data={}))
     level, words = next(each for each in said(check(**GPUS), "nodes") if "train" in each[1])
     assert (level, "(the cluster autoscaler)" in words) == ("warning", True)
@@ -376,6 +381,17 @@ def test_a_claim_for_the_cache_has_to_be_there_for_every_node(
     assert words in found[1]
 
 
+def test_a_claim_whose_storage_class_may_not_be_seen_is_unknown(
+    check: Check, kubernetes_server: KubernetesDouble
+) -> None:
+    usual(kubernetes_server)
+    spec = {"accessModes": ["ReadWriteMany"], "storageClassName": "nfs"}
+    kubernetes_server.add(named("v1", "PersistentVolumeClaim", "cache", spec=spec, status={"phase": "Pending"}))
+    kubernetes_server.forbidden = {"get storageclasses"}
+    level, words = only(check(package(Options(cache_claim="cache"))), "claim")
+    assert (level, "nfs was not looked at: you may not get storageclasses" in words) == ("unknown", True)
+
+
 def test_tasks_that_may_run_as_root_are_refused_by_the_level_restricted(
     check: Check, kubernetes_server: KubernetesDouble
 ) -> None:
@@ -500,6 +516,37 @@ def test_kfp_that_is_down_is_a_problem_and_the_rest_is_asked(
     assert check().exit_code == 1
 
 
+SELF_REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def test_servers_that_take_questions_and_do_not_answer_are_away(
+    check: Check, kfp_server: StandIn, kubernetes_server: KubernetesDouble
+) -> None:
+    usual(kubernetes_server)
+    kfp_server.faults["GET /apis/v2beta1/healthz"] = ["hang", "hang"]
+    found = check()
+    level, words = only(found, "kfp")
+    assert (level, "did not answer for 8 seconds" in words) == ("problem", True)
+    assert (only(found, "namespace")[0], found.outage, found.exit_code) == ("ok", False, 2)
+    kubernetes_server.faults[f"POST {SELF_REVIEW}"] = ["hang"]
+    begun = time.monotonic()
+    found = check()
+    assert (found.outage, found.exit_code) == (True, 1)
+    assert only(found, "kubernetes")[0] == "unknown"
+    assert time.monotonic() - begun < 14
+
+
+def test_who_may_not_even_ask_what_he_may_is_told_at_each_question(
+    check: Check, kubernetes_server: KubernetesDouble
+) -> None:
+    usual(kubernetes_server)
+    kubernetes_server.forbidden = {"create selfsubjectaccessreviews", "list nodes"}
+    found = check()
+    assert only(found, "kubernetes")[0] == "ok"
+    assert only(found, "nodes") == ("unknown", "not checked: you may not list nodes")
+    assert (only(found, "namespace")[0], found.exit_code) == ("ok", 0)
+
+
 def test_wrong_tokens_are_named(
     check: Check, kfp_server: StandIn, kubernetes_server: KubernetesDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -539,5 +586,7 @@ def test_a_server_that_hangs_costs_its_own_answer_alone() -> None:
 
     questions = Questions(0.5)
     questions.ask("slow", hang)
+    questions.ask("needed", hang, late=problem("needed", "away"))
     questions.ask("quick", lambda: [ok("quick", "here")])
-    assert [(each.check, each.level) for each in questions.findings()] == [("slow", "unknown"), ("quick", "ok")]
+    found = [(each.check, each.level) for each in questions.findings()]
+    assert found == [("slow", "unknown"), ("needed", "problem"), ("quick", "ok")]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline import cluster
 from sightline.errors import ClusterError, ClusterUsageError, ConfigError
 from sightline.orchestrate.kfp_api import Server
 from tests.helpers.kfp_stand_in import StandIn
@@ -158,6 +159,30 @@ def test_kfps_own_settings_of_the_user_count(kfp_server: StandIn, tmp_path: Path
     path.write_text("{")
     with pytest.raises(ConfigError, match=re.escape(str(path))):
         Server()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [b", "while parsing a flow sequence"),
+        ("a: b\0", "special characters are not allowed"),
+        ("[]", "list indices must be integers"),
+        (
+            "{current-context: x, contexts: [{name: x, context: {cluster: c, user: u}}], "
+            "clusters: [{name: c, cluster: {server: 5}}], users: [{name: u, user: {}}]}",
+            "'int' object has no attribute",
+        ),
+    ],
+)
+def test_a_damaged_kubeconfig_is_the_users_to_correct(
+    kfp_server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, words: str
+) -> None:
+    (tmp_path / "kubeconfig").write_text(text)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    monkeypatch.delenv("KFP_ENDPOINT")
+    with pytest.raises(ClusterUsageError, match=f"^The kubeconfig cannot be used: .*{words}"):
+        cluster.reach()
+    refused(ClusterUsageError, f"set KFP_ENDPOINT .*The kubeconfig cannot be used: .*{words}", 2)
 
 
 def test_a_cluster_is_reached_through_the_kubeconfigs_current_context(

@@ -54,6 +54,8 @@ def test_a_prefix_holds_what_lies_below_it_and_no_neighbour(tmp_path: Path) -> N
         (("enabled", "enable: 1, enabled"), "triggers[0].enable: unknown; did you mean 'enabled'?"),
         (("s3://data/cells", "data/cells"), "triggers[0].prefix: got 'data/cells', expected s3://bucket/prefix"),
         (("data/cells", "data//cells"), "triggers[0].prefix: got 's3://data//cells', expected s3://bucket/prefix"),
+        (("data/cells", "192.168.0.1/x"), "got 's3://192.168.0.1/x', expected s3://bucket/prefix"),
+        (("data/cells", "a..b/x"), "got 's3://a..b/x', expected s3://bucket/prefix"),
         (("cells'", "cells.zip'"), "expected the prefix in which the archive lies; parameters.data names the archive"),
         (("}", ", quiet: 5}"), "triggers[0].quiet: got 5, expected a time such as 90s, 5m or 2h"),
         (("}", ", every: 0s}"), "triggers[0].every: got '0s', expected a time such as 90s, 5m or 2h"),

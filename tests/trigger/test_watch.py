@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from minio import Minio
 
-from tests.helpers import trigger_service
+from sightline.orchestrate import versions
+from sightline.trigger.runs import Runs
+from sightline.trigger.trigger_file import Trigger
+from sightline.trigger.watch import Watch
+from tests.helpers import compiled, trigger_service
 from tests.helpers.kfp_stand_in import StandIn
+from tests.helpers.s3_doubles import S3OfAnotherTime, serving
 from tests.helpers.s3_server import BUCKET, s3_serving
 from tests.helpers.trigger_service import TOKEN, Service, declare, put, record, s3_event
 
@@ -166,6 +171,28 @@ def test_once_looks_at_each_prefix_and_ends(
     assert "none: nothing lies below" in done.stdout
     assert f"submitted as {names(kfp_server)[0]}" in done.stdout
     assert len(kfp_server.runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead", "age", "starts"),
+    [(-600.0, 1.0, False), (-600.0, 400.0, True), (600.0, 1.0, False), (600.0, 400.0, True), (None, 400.0, False)],
+)
+def test_at_the_start_the_stores_clock_says_how_long_data_has_been_quiet(
+    kfp_server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float | None, age: float, starts: bool
+) -> None:
+    monkeypatch.setattr(S3OfAnotherTime, "ahead", ahead or 0.0)
+    monkeypatch.setattr(S3OfAnotherTime, "says_date", ahead is not None)
+    monkeypatch.setattr(S3OfAnotherTime, "age", age)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    sent = versions.package(compiled.write(tmp_path, deadline=60))
+    runs = Runs(sent, str(tmp_path / "store"), namespace=None, experiment=None, service_account=None)
+    with serving(S3OfAnotherTime) as address:
+        monkeypatch.setenv("SIGHTLINE_S3_ENDPOINT", address)
+        watch = Watch(Trigger(name="cells", prefix="s3://bucket/cells", enabled=True, quiet="300s"), runs)
+        watch.look()
+    assert watch.failed is None
+    assert len(kfp_server.runs) == int(starts)
 
 
 @pytest.mark.server

@@ -97,3 +97,55 @@ def test_a_run_that_is_not_known_is_the_users_mistake_and_no_source_at_all_is_no
     assert done.returncode == 1
     assert "Nothing could be asked about this run." in done.stderr
     assert done.stderr.count("  - ") == 3
+
+
+def refused(server: StandIn) -> None:
+    """Let Kubeflow Pipelines say who it is, and refuse all else."""
+    for path in (f"v2beta1/runs/{IDS[0]}", f"v1beta1/runs/{IDS[0]}", "v2beta1/runs"):
+        server.faults[f"GET /apis/{path}"] = [(403, "User 'ci' is not authorized")] * 9
+
+
+def test_a_refusal_of_kubeflow_pipelines_costs_no_other_answer(
+    runs: list[str], kfp_server: StandIn, kubernetes_server: KubernetesDouble, tmp_path: Path
+) -> None:
+    refused(kfp_server)
+    run = RunStore(open_store(str(tmp_path / "store")), IDS[0])
+    run.fail(ErrorReport(stage="train", kind="train", message="The loss is NaN.", exit_code=1))
+    answer = asked(IDS[0], tmp_path, SIGHTLINE_STORE=run.store.uri)
+    assert answer["cause"]["sentence"] == "train failed: The loss is NaN."
+    (line,) = [line for line in answer["not_asked"] if line.startswith("Kubeflow Pipelines: ")]
+    assert f"You may not find the run {IDS[0]}" in line
+
+
+def test_kubernetes_alone_knows_a_run_that_has_left_nothing_yet(
+    closed_address: str, kubernetes_server: KubernetesDouble, tmp_path: Path
+) -> None:
+    labels = {"pipeline/runid": IDS[0]}
+    unbound = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are …"}
+    kubernetes_server.add(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "validate-1", "namespace": "kubeflow", "labels": labels},
+            "spec": {"containers": [{"name": "main"}]},
+            "status": {"phase": "Pending", "conditions": [unbound]},
+        }
+    )
+    answer = asked(IDS[0], tmp_path, KFP_ENDPOINT=closed_address)
+    assert answer["run_id"] == IDS[0]
+    done = sightline("why", IDS[1], cwd=tmp_path, KFP_ENDPOINT=closed_address)
+    assert done.returncode == 2, "Kubernetes was asked, and knows none"
+    assert f"No run is known by the id, the name or the address '{IDS[1]}'." in done.stderr
+
+
+@pytest.mark.parametrize("run", [IDS[0], f"https://kfp.example/#/runs/details/{IDS[0]}", "nightly"])
+def test_no_run_is_denied_where_nobody_who_knows_it_could_be_asked(
+    run: str, closed_address: str, kubernetes_server: KubernetesDouble, tmp_path: Path
+) -> None:
+    kubernetes_server.forbidden = {"list pods", "list workflows"}
+    store = f"file://{tmp_path}/store"
+    done = sightline("why", run, cwd=tmp_path, KFP_ENDPOINT=closed_address, SIGHTLINE_STORE=store)
+    assert done.returncode == 1, done.stderr
+    assert f"Whether there is a run '{run}' is not known" in done.stderr
+    assert "Kubeflow Pipelines: The server at" in done.stderr
+    assert ("cannot list resource" in done.stderr) == (run != "nightly"), "Kubernetes knows no names"

@@ -49,19 +49,36 @@ def follow(
         ended = _to_its_end(follower(run_id), run_id, result, as_json)
         if ended is None:
             return 0
-        following = again.start(ended) if again else None
-        if as_json and not following:
-            print_json(json.dumps(result | _ended(ended) | ({"resubmitted": again.earlier} if again else {}), indent=2))
-        elif not as_json:
+        if not as_json:
             _print_ended(ended)
-        if again is None or following is None:
+        following, problem = _started_again(again, ended, as_json) if again else (None, None)
+        if following is None:
+            if as_json:
+                more = {"resubmitted": again.earlier, "not_resubmitted": problem} if again else {}
+                print_json(json.dumps(result | _ended(ended) | more, indent=2))
             return _exit_code(ended)
         run_id = following
-        count = f"{len(again.earlier)} of {again.most}"
-        lines = [f"again      started again ({count}): {again.earlier[-1]['why']}"]
-        lines += [f"see        {again.server.run_address(run_id)}", f"follow     sightline submit --follow {run_id}"]
-        for line in lines:
-            (err if as_json else out).print(line, markup=False, highlight=False)
+
+
+def _started_again(again: Resubmission, ended: Ended, as_json: bool) -> tuple[str | None, str | None]:
+    """Start the run again if that helps, and say so; returns the new run's id, or why it could not be started.
+
+    How the run ended is known, and whatever happens here does not take that away.
+    """
+    console = err if as_json else out
+    if not (why := again.why(ended)):
+        return None, None
+    try:
+        run_id = again.start(ended, why, tell=lambda words: console.print(styled(("note:", "yellow"), f" {words}")))
+    except (ClusterError, KeyboardInterrupt) as error:
+        problem = " ".join(str(error).split()) or "It was interrupted."
+        err.print(styled(("note:", "yellow"), f" the run was not started again. {problem}"))
+        return None, problem
+    lines = [f"again      started again ({len(again.earlier)} of {again.most}): {why}"]
+    lines += [f"see        {again.server.run_address(run_id)}", f"follow     sightline submit --follow {run_id}"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+    return run_id, None
 
 
 def _to_its_end(follower: Follower, run_id: str, result: dict[str, Any], as_json: bool) -> Ended | None:

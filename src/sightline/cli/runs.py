@@ -64,7 +64,7 @@ def runs(
 
 def _print(found: RunList) -> None:
     if not found.runs:
-        places = " and ".join(source.address for source in found.sources if source.address)
+        places = " and ".join(source.asked for source in found.sources if source.asked)
         out.print(f"no runs in {visible(places)}", markup=False)
         return
     width = max(WIDTH, out.width) if out.is_terminal else WIDTH

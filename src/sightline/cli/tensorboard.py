@@ -79,7 +79,7 @@ def _source(run: str | None, runs: Path) -> tuple[Source, float]:
     where = f"there is no folder '{run}' or '{runs / run}'"
     if not (uri := os.environ.get("SIGHTLINE_STORE")):
         raise ConfigError(f"--run: {where}. For a run on a cluster set SIGHTLINE_STORE.")
-    named = named_run.find(run, None, store := open_store(uri))
+    named = named_run.in_store(run, store := open_store(uri))
     if named is None:
         raise ConfigError(f"--run: {where}, and {uri} knows no run of this id or name.")
     return StoredRun(RunStore(store, named.run_id)), LOOK["s3"]

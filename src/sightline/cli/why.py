@@ -54,13 +54,26 @@ def why(run: RunText, namespace: Namespace = None, as_json: Json = False) -> Non
         unasked.append("Kubernetes: there is no kubeconfig here, so its pods and events were not asked")
     if server is None and store is None and kubernetes is None:
         raise ClusterError("Nothing could be asked about this run.", unasked)
-    named = named_run.find(run, server, store)
-    seen = look(named.run_id if named else run, store=store, kubernetes=kubernetes, server=server)
-    if named is None:
-        if not seen.known:
-            raise StageInputError(f"No run is known by the id, the name or the address '{run}'.", unasked)
-        named = named_run.Named(run, None)
-    _show(named, seen, cause(seen), standing(seen), [*unasked, *seen.unasked], as_json)
+    found = named_run.find(run, server, store)
+    unasked += found.unasked
+    if found.named is None:  # Kubernetes knows no names of runs
+        raise _unknown(run, denied=found.server is not None, unasked=unasked)
+    seen = look(found.named.run_id, store=found.store, kubernetes=kubernetes, server=found.server)
+    unasked += seen.unasked
+    if not found.known and not seen.known:
+        asked = kubernetes is not None and not any(line.startswith("Kubernetes") for line in unasked)
+        raise _unknown(run, denied=found.server is not None or asked, unasked=unasked)
+    _show(found.named, seen, cause(seen), standing(seen), unasked, as_json)
+
+
+def _unknown(run: str, *, denied: bool, unasked: list[str]) -> SightlineError:
+    """Return the error for a run that nothing knows; `denied` says whether who would know it was asked.
+
+    Before its first stage has begun, only Kubeflow Pipelines and Kubernetes know a run.
+    """
+    if denied:
+        return StageInputError(f"No run is known by the id, the name or the address '{run}'.", unasked)
+    return ClusterError(f"Whether there is a run '{run}' is not known, as these could not be asked:", unasked)
 
 
 def _source(name: str, unasked: list[str], open_it: Callable[[], Source]) -> Source | None:

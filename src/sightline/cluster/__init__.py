@@ -1,6 +1,6 @@
 """What we ask of Kubernetes itself, as JSON: its objects, and what an account may do.
 
-api         the way to it, from a pod or from outside
+api         the way to it, from a pod or from outside; there by the kubeconfig (`kubeconfig`)
 
 Whether a namespace can do a run, as findings of a line each (`findings`), asked at the same time (`questions`):
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import urllib3
 
+from sightline.cluster import kubeconfig
 from sightline.config.cluster_names import MAIN
 from sightline.errors import ClusterError, ClusterUsageError
 from sightline.runtime.server_words import LONGEST, words
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where Kubernetes gives a pod its account
-DEFAULT = "~/.kube/config"
 CONNECT, ANSWER = 5, 10  # seconds
 PAGE = 500  # objects that are listed at a time
 
@@ -61,23 +61,10 @@ def _reach(namespace: str | None, retries: int) -> Kubernetes | None:
         config.load_incluster_config(client_configuration=configuration)
         home = (MOUNTED / "namespace").read_text(encoding="utf-8").strip()
         return Kubernetes(client.ApiClient(configuration), namespace or home, "the account of this pod")
-    file = os.environ.get("KUBECONFIG") or DEFAULT  # the client reads the variable once, when it is imported
-    try:
-        contexts, current = config.list_kube_config_contexts(file)
-    except config.ConfigException:
-        contexts, current = [], None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterUsageError(f"The kubeconfig cannot be read: {' '.join(str(error).split())[:LONGEST]}") from None
-    if not contexts or current is None:
+    context = kubeconfig.use(configuration)
+    if context is None:
         return None
-    try:
-        config.load_kube_config(file, client_configuration=configuration)
-    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise ClusterUsageError(f"The kubeconfig cannot be used: {' '.join(str(error).split())[:LONGEST]}") from None
-    if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    home = current.get("context", {}).get("namespace") or "default"
-    return Kubernetes(client.ApiClient(configuration), namespace or home, f"the context {current.get('name')}")
+    return Kubernetes(client.ApiClient(configuration), namespace or context.namespace, f"the context {context.name}")
 
 
 class Kubernetes:

@@ -129,7 +129,7 @@ def _pending(kubernetes: Kubernetes, name: str, claim: Object) -> Finding:
     except NotThere:
         return problem("claim", f"{name} is Pending: there is no storage class {wanted}")
     except Denied as error:
-        return problem("claim", f"{name} is Pending; its storage class {wanted} was not looked at: {short(error)}")
+        return unknown("claim", f"{name} is Pending; its storage class {wanted} was not looked at: {short(error)}")
     if found.get("volumeBindingMode") == BY_FIRST_POD:
         return warning("claim", f"{name} is Pending: the first pod that mounts it lets {wanted} make the volume")
     return problem("claim", f"{name} is Pending: the storage class {wanted} has made no volume for it")

@@ -130,7 +130,7 @@ def _nowhere(grows: Growth, task: Needs, words: str) -> tuple[Level, str]:
     if pools := grows.pools_for(task.tolerations):
         return "warning", f"{words}. The cluster adds nodes by itself ({', '.join(pools[:SHOWN])}), and may add one"
     if grows.kept_out:
-        return "problem", f"{words}. Pools that could grow have taints that it does not tolerate: {grows.kept_out}"
+        words = f"{words}. Pools that could grow have taints that it does not tolerate: {grows.kept_out}"
     if grows.unseen:
         return "unknown", f"{words}. Whether the cluster adds nodes by itself is not known: {grows.unseen}"
     return "problem", words

@@ -22,6 +22,7 @@ CANNOT = re.compile(r'cannot (?P<verb>\w+) resource "(?P<what>[^"]+)".*?(?:in th
 class _Question:
     check: str
     thread: threading.Thread
+    late: Finding  # what it is to have had no answer in time
     found: list[Finding] = field(default_factory=list)
     broken: Exception | None = None
 
@@ -35,8 +36,11 @@ class Questions:
         self._until = time.monotonic() + seconds
         self._asked: list[_Question] = []
 
-    def ask(self, check: str, question: Callable[[], Iterable[Finding]]) -> None:
-        """Start to ask; what a missing right or an outage hides becomes a finding that says so."""
+    def ask(self, check: str, question: Callable[[], Iterable[Finding]], late: Finding | None = None) -> None:
+        """Start to ask; what a missing right or an outage hides becomes a finding that says so.
+
+        `late` is what is found where no answer comes in time: by default that it is not known.
+        """
 
         def run() -> None:
             try:
@@ -46,7 +50,8 @@ class Questions:
             except Exception as error:  # noqa: BLE001 - our own fault: raised where the answers are collected
                 asked.broken = error
 
-        asked = _Question(check, threading.Thread(target=run, daemon=True))
+        unanswered = late or unknown(check, f"not checked: no answer within {self.seconds:.0f} s")
+        asked = _Question(check, threading.Thread(target=run, daemon=True), unanswered)
         self._asked.append(asked)
         asked.thread.start()
 
@@ -67,7 +72,7 @@ class Questions:
                 raise asked.broken
             answers += list(asked.found)
             if late:
-                answers.append(unknown(asked.check, f"not checked: no answer within {self.seconds:.0f} s"))
+                answers.append(asked.late)
         return answers
 
 

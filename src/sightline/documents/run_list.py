@@ -47,6 +47,11 @@ class RunSource(Part):
     unreadable: int = Field(0, description="Runs that it has and that are not listed: of another version, or damaged.")
 
     @property
+    def asked(self) -> str | None:
+        """Its address, if it answered: what is said of its runs is true."""
+        return None if self.problem else self.address
+
+    @property
     def note(self) -> str | None:
         """What a reader of the list has to know of this place; None if it gave all that it has."""
         named = {"store": "the store", "folder": "the folder of runs", "mlflow": "MLflow"}[self.place]

@@ -22,11 +22,12 @@ from typing import Any
 
 import urllib3
 
+from sightline.cluster import kubeconfig
 from sightline.errors import ClusterUsageError, ConfigError, shown
 from sightline.runtime import kfp_server
 from sightline.storage import setting
 
-CONNECT = 5  # seconds
+CONNECT, WAIT = 5, 30  # seconds to connect, and for an answer
 OVERLOADED = (429, 502, 503, 504)  # a server or proxy that did not take the request
 # KFP's own service in a cluster, reached through the cluster's API server, as KFP's client does.
 THROUGH_KUBERNETES = "/api/v1/namespaces/kubeflow/services/ml-pipeline:http/proxy"
@@ -41,26 +42,24 @@ class Connection:
     dashboard: str
     namespace: str  # empty if none was named
     secret: str = field(repr=False)  # where the credentials came from, for messages; empty without any
+    wait: int  # seconds for an answer
 
     @property
     def timeout(self) -> tuple[int, int]:
         """Seconds to connect, and to wait for an answer."""
-        return CONNECT, answer_time()
+        return CONNECT, self.wait
 
 
-def answer_time() -> int:
-    """Return how many seconds a server has to answer."""
-    return setting("SIGHTLINE_KFP_WAIT", 30, 1)
-
-
-def connect(namespace: str | None = None) -> Connection:
-    """Make a client from the environment; nothing is sent yet.
+def connect(namespace: str | None = None, *, most: int | None = None) -> Connection:
+    """Make a client from the environment; nothing is sent yet. It waits `most` seconds for an answer at most.
 
     Raises ClusterUsageError if no server is named, or for an address or token that cannot be used.
     """
     import kfp_server_api
 
     context = _kfp_context()
+    wait = setting("SIGHTLINE_KFP_WAIT", WAIT, 1)
+    wait = wait if most is None else min(wait, most)
     configuration = kfp_server_api.Configuration()
     configuration.retries = urllib3.Retry(
         total=None,
@@ -94,7 +93,7 @@ def connect(namespace: str | None = None) -> Connection:
         cookie=context.get("client_authentication_cookie"),
     )
     dashboard = (os.environ.get("KF_PIPELINES_UI_ENDPOINT") or configuration.host).rstrip("/")
-    return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret)
+    return Connection(client, configuration.host, dashboard, namespace or context.get("namespace") or "", secret, wait)
 
 
 def _renew_token(configuration: Any) -> None:
@@ -118,15 +117,16 @@ def _kfp_context() -> dict[str, str]:
 
 def _from_kubeconfig(configuration: Any) -> str:
     """Point the client at the current context's cluster; returns where that came from. Raises ClusterUsageError."""
-    from kubernetes import config
-
+    nothing = "There is no kubeconfig whose current context leads to one either."
     try:
-        config.load_kube_config(os.environ.get("KUBECONFIG") or None, client_configuration=configuration)
-    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        found = kubeconfig.use(configuration)
+    except ClusterUsageError as error:
+        found, nothing = None, error.message
+    if found is None:
         raise ClusterUsageError(
             "No Kubeflow Pipelines server is named: set KFP_ENDPOINT to its address, http://host:port or "
-            f"https://host/path. (There is no kubeconfig to take it from either: {' '.join(str(error).split())[:200]})"
-        ) from None
+            f"https://host/path. ({nothing})"
+        )
     address = configuration.host.rstrip("/") + THROUGH_KUBERNETES
     renew = configuration.refresh_api_key_hook
 
@@ -137,6 +137,4 @@ def _from_kubeconfig(configuration: Any) -> str:
         client.host, client.refresh_api_key_hook = address, keep_address
 
     keep_address(configuration)
-    if not configuration.verify_ssl:  # the kubeconfig says so; urllib3 would warn of it at every request
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return "the kubeconfig's current context"

@@ -19,12 +19,12 @@ class Server(Calls):
     answer.
     """
 
-    def __init__(self, namespace: str | None = None) -> None:
-        """Connect, and see that this is a server whose API we know.
+    def __init__(self, namespace: str | None = None, *, most: int | None = None) -> None:
+        """Connect, and see that this is a server whose API we know, and that has `most` seconds for each answer.
 
         Raises ConfigError for a namespace that the server has no use for, or lacks.
         """
-        super().__init__(namespace)
+        super().__init__(namespace, most)
         if self.shared and not self.at.namespace:
             raise ConfigError(
                 f"The server at {self.at.address} serves several namespaces: name yours with --namespace or "

@@ -27,12 +27,15 @@ class Calls:
     Every call raises ClusterUsageError for what the server refuses, and ClusterError where it fails or does not answer.
     """
 
-    def __init__(self, namespace: str | None) -> None:
-        """Connect, and see that this is a server whose API we know; `shared` says whether it has several namespaces."""
+    def __init__(self, namespace: str | None, most: int | None = None) -> None:
+        """Connect, and see that this is a server whose API we know; `shared` says whether it has several namespaces.
+
+        It has `most` seconds for each answer; without that, as many as the environment says.
+        """
         import kfp_server_api
 
         self.kfp = kfp_server_api
-        self.at: Connection = connect(namespace)
+        self.at: Connection = connect(namespace, most=most)
         self.release = ""  # as it calls itself
         self.shared = self._identify()
 

@@ -7,7 +7,7 @@ import re
 import urllib3
 
 from sightline.errors import ClusterError, ClusterUsageError
-from sightline.orchestrate.connection import Connection, answer_time
+from sightline.orchestrate.connection import Connection
 
 
 class Refused(ClusterUsageError):
@@ -55,7 +55,7 @@ def outage(at: Connection, what: str, error: urllib3.exceptions.HTTPError) -> st
     """Say why no answer came."""
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
-        text = f"did not answer for {answer_time()} seconds when it was to {what}"
+        text = f"did not answer for {at.wait} seconds when it was to {what}"
         if what.startswith("start "):
             text += ". It may have done so all the same: look at its runs before you submit again"
         return f"The server at {at.address} {text}."

@@ -6,12 +6,15 @@ checkpoint, since a run with the same data, configuration and code is the same t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from sightline.documents import SummaryDocument
 from sightline.documents.cause import Cause, CauseKind
+from sightline.errors import ClusterError, ClusterUsageError
 from sightline.orchestrate import submit
-from sightline.orchestrate.follow import Ended
+from sightline.orchestrate.follow import FIRST, LONGEST, PATIENCE, Ended
 from sightline.orchestrate.kfp_api import Server
 from sightline.orchestrate.versions import Uploaded
 
@@ -29,17 +32,43 @@ class Resubmission:
     most: int  # of them
     earlier: list[dict[str, str]] = field(default_factory=list)  # the runs that failed, and why another one followed
 
-    def start(self, ended: Ended) -> str | None:
-        """Start the run again if that helps and may be; returns the new run's id.
+    def why(self, ended: Ended) -> str:
+        """Return why starting the run again helps, in a sentence; an empty text where it does not, or may not be."""
+        return "" if ended.given_up or len(self.earlier) >= self.most else reason(ended.cause, ended.summary)
 
-        Raises ClusterUsageError and ClusterError.
+    def start(
+        self,
+        ended: Ended,
+        why: str,
+        *,
+        tell: Callable[[str], None],
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = PATIENCE,
+    ) -> str:
+        """Start the run again; returns the new run's id. An outage is waited out for `patience` seconds, and said.
+
+        Raises ClusterUsageError where the server refuses, and ClusterError where it is away for longer.
         """
-        why = "" if ended.given_up else reason(ended.cause, ended.summary)
-        if not why or len(self.earlier) >= self.most:
-            return None
-        run_id = str(submit.start(self.server, self.uploaded.version, self.order).run_id)
+        # A run may have been started though its answer did not arrive: by this line it is found.
+        line = f"Started again after the run {ended.run_id}."
+        order = replace(self.order, description=f"{self.order.description}\n{line}")
+        begun, pause, started = time.monotonic(), FIRST, None
+        while started is None:
+            try:
+                known = self.server.runs_named(order.name) if pause > FIRST else ()
+                started = next((run for run in known if line in (run.description or "").splitlines()), None)
+                started = started or submit.start(self.server, self.uploaded.version, order)
+            except ClusterUsageError:
+                raise
+            except ClusterError as error:
+                if time.monotonic() - begun > patience:
+                    raise
+                if pause == FIRST:
+                    tell(f"{error} Trying again to start the run again.")
+                sleep(pause)
+                pause = min(2 * pause, LONGEST)
         self.earlier.append({"run_id": ended.run_id, "why": why})
-        return run_id
+        return str(started.run_id)
 
 
 def reason(cause: Cause | None, summary: SummaryDocument | None) -> str:

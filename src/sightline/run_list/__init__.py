@@ -113,6 +113,6 @@ def _source(place: str, where: str, error: SightlineError | None, unreadable: in
 
 def _no_runs(model_name: str, models: set[str], sources: list[RunSource]) -> ConfigError:
     known = f"models that have runs: {', '.join(sorted(models))}" if models else "no model has runs"
-    places = " and ".join(source.address for source in sources if source.address)
+    places = " and ".join(source.asked for source in sources if source.asked)
     unasked = [source.note for source in sources if source.note]
     return ConfigError(f"There are no runs of the model '{model_name}' in {places}; {known}.", unasked)

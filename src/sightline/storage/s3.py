@@ -7,9 +7,10 @@ access keys and signatures.
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from email.utils import parsedate_to_datetime
 from functools import partial
 from io import BytesIO
 from itertools import islice
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, TypeVar
 import urllib3
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
-from minio.helpers import MIN_PART_SIZE, check_bucket_name
+from minio.helpers import MIN_PART_SIZE
 
 from sightline.errors import StorageError, StorageUsageError
 from sightline.storage.answers import (
@@ -38,20 +39,11 @@ from sightline.storage.answers import (
 from sightline.storage.base import CHUNK, MissingObject, Store, Stored, check_key, go_on
 from sightline.storage.client import Checked, connect, endpoint, patience
 from sightline.storage.patience import Outage, Patience
+from sightline.storage.s3_address import bucket_and_prefix
 
 Result = TypeVar("Result")
-BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 PAGE = 1000  # keys per request to list or delete, the most that S3 takes
 NAMELESS = 3  # seconds to try for where a server's name is unknown and it has never answered: a mistake, most likely
-
-
-def _is_bucket(name: str) -> bool:
-    """Tell whether a bucket can have this name, by S3's rules and by minio's, which would end in its ValueError."""
-    try:
-        check_bucket_name(name)
-    except ValueError:
-        return False
-    return bool(BUCKET.fullmatch(name))
 
 
 class S3Store(Store):
@@ -59,14 +51,7 @@ class S3Store(Store):
 
     def __init__(self, uri: str) -> None:
         """Take `s3://bucket/prefix`; connects to nothing yet. Raises StorageUsageError."""
-        self.bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not _is_bucket(self.bucket):
-            shown = "with a user or password in it" if "@" in self.bucket else repr(uri)
-            raise StorageUsageError(
-                f"An S3 address {shown} names no bucket; expected s3://bucket/prefix, the bucket's name 3 to 63 small "
-                "letters, digits, dots and hyphens, and no IP address."
-            )
-        self.prefix = f"{check_key(prefix.rstrip('/'))}/" if prefix.rstrip("/") else ""
+        self.bucket, self.prefix = bucket_and_prefix(uri)
         self.uri = f"s3://{self.bucket}/{self.prefix}".rstrip("/")
         self.address = endpoint()
         self.wait = patience()
@@ -82,6 +67,14 @@ class S3Store(Store):
     def check(self) -> None:
         """Ask for the bucket. Raises StorageUsageError if it is missing or refused, StorageError without an answer."""
         self._retry(lambda: next(self._client.list_objects(self.bucket, prefix=self.prefix), None))
+
+    def clock(self) -> float | None:
+        """Return the time by the server's clock, in seconds since 1970; None where its answers carry none."""
+        query = {"list-type": "2", "prefix": self.prefix, "max-keys": "1"}  # takes no more rights than `entries`
+        answer = self._retry(lambda: self._client._execute("GET", self.bucket, query_params=query))
+        with contextlib.suppress(ValueError):
+            return parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        return None
 
     def size(self, key: str) -> int | None:
         """Return the bytes under a key, or None if there is nothing."""

@@ -18,6 +18,16 @@ class Listing:
     newest: float  # when the object that was written last was written, in seconds since 1970 by the store's clock
 
 
+def age(prefix: str, seen: Listing) -> float:
+    """Return for how many seconds nothing was written below a prefix, as of its listing; 0 where that is not known.
+
+    What counts is the store's clock, which says when objects were written: that of this machine may be minutes ahead.
+    Raises StorageError.
+    """
+    now = S3Store(prefix).impatient().clock()
+    return 0.0 if now is None else max(0.0, now - seen.newest)
+
+
 def listed(prefix: str) -> Listing:
     """List `s3://bucket/prefix`; an outage is not waited out. Raises StorageError.
 

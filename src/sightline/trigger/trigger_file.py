@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +9,18 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from sightline.config import cluster_values
 from sightline.datasets import archives
-from sightline.errors import ConfigError
+from sightline.errors import ConfigError, StorageUsageError
 from sightline.orchestrate import declared_file, versions
 from sightline.orchestrate.declared_file import NAME, Strict
-
-PREFIX = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<key>.+))?")
+from sightline.storage import s3_address
 
 
 def _prefix(text: str) -> str:
     place = text.rstrip("/")
-    match = PREFIX.fullmatch(place)
-    if match is None or any(part in ("", ".", "..") for part in (match["key"] or "-").split("/")):
-        raise ValueError("s3://bucket/prefix, the bucket's name 3 to 63 lower-case letters, digits, dots and hyphens")
+    try:
+        s3_address.bucket_and_prefix(place)
+    except StorageUsageError:
+        raise ValueError(s3_address.EXPECTED) from None
     if place.lower().endswith(archives.SUFFIXES):
         raise ValueError("the prefix in which the archive lies; parameters.data names the archive")
     return place

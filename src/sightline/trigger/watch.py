@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from sightline.errors import SightlineError
-from sightline.trigger.listing import Listing, listed
+from sightline.trigger.listing import Listing, age, listed
 from sightline.trigger.runs import DIGITS, Runs
 from sightline.trigger.trigger_file import Trigger
 
@@ -99,13 +99,11 @@ class Watch:
         """Keep what was seen, and since when it has been so.
 
         What the first listing shows has been so since its newest object was written, as far as can be known: a restart
-        does not start the time to be quiet again.
+        does not start the time to be quiet again. Raises StorageError.
         """
-        now = time.monotonic()
-        if self._seen is None:
-            self._since = now - max(0.0, time.time() - seen.newest)
-        elif seen.digest != self._seen.digest:
-            self._since = now
+        if self._seen is None or seen.digest != self._seen.digest:
+            known = age(self.trigger.prefix, seen) if self._seen is None and seen.objects else 0.0
+            self._since = time.monotonic() - known
         self._seen = seen
 
     def _missed(self, error: SightlineError) -> float:

@@ -17,9 +17,9 @@ from sightline.orchestrate import registry
 from sightline.orchestrate.cluster_check.server import HOME, PipelinesServer
 from sightline.orchestrate.kfp_api import OVER, Server
 
-SECONDS = 15.0  # for all questions together
-KFP_SECONDS, KUBERNETES_SECONDS = 6.0, 12.0  # of them, after which the rest goes on with what is known
-CHECK, IMAGES = "kubernetes", "images"
+SECONDS = 12.0  # for all questions together
+KFP_SECONDS, KUBERNETES_SECONDS = 5.0, 9.0  # of them, after which the rest goes on with what is known
+KFP, CHECK, IMAGES = "kfp", "kubernetes", "images"
 SERVICE = "ml-pipeline"  # KFP's own, in its namespace
 
 
@@ -50,7 +50,7 @@ class KubernetesServer:
                 yield unknown(CHECK, "not checked: there is no kubeconfig, and no account of a pod")
                 return
             self.there = True
-            api.may("get", "pods")
+            _knock(api)
         except Unauthorized as error:
             self.answered = True
             yield problem(CHECK, f"the API server does not accept your credentials: {error.message}")
@@ -114,12 +114,22 @@ class KubernetesServer:
         return bool(found["metadata"].get("uid") == meta.get("uid"))
 
 
+def _knock(api: Kubernetes) -> None:
+    """See that Kubernetes answers who asks; what is not allowed each question says itself. Raises ClusterError."""
+    try:
+        api.may("get", "pods")
+    except Unauthorized:
+        raise
+    except Denied:
+        pass
+
+
 def look(
     pipelines: PipelinesServer, tasks: Sequence[Needs], *, images: Sequence[str], service_account: str | None
 ) -> Outside:
     """Ask everything that takes no pod; `images` are those to ask their registries for."""
     questions = Questions(SECONDS)
-    questions.ask("kfp", partial(pipelines.findings, tasks))
+    questions.ask(KFP, partial(pipelines.findings, tasks), late=problem(KFP, f"no answer within {SECONDS:.0f} s"))
     kubernetes = KubernetesServer(pipelines, partial(pipelines.known.wait, KFP_SECONDS))
     questions.ask(CHECK, kubernetes.findings)
     for reference in images:

@@ -16,6 +16,7 @@ RUNNER, EDITOR = "pipeline-runner", "default-editor"  # KFP's default accounts o
 HOME = "kubeflow"  # the namespace of KFP, and of runs where it has only one, unless somebody chose another
 NEWEST = 5  # runs that are looked at for one whose workflow is there
 RETRY = "manifests/components/kfp-retry"
+ANSWER = 8  # seconds for each answer, less than all questions of a check have together
 
 
 class PipelinesServer:
@@ -27,7 +28,7 @@ class PipelinesServer:
         self.server = server
         self.workflow: Mapping[str, Any] = {}  # of the newest run that has one
         self.run: Any = None  # KFP's record of it
-        self.outage = False  # it does not answer, or fails
+        self.outage = True  # it does not answer, or fails: so it is until it has answered
         self.known = threading.Event()
 
     @property
@@ -52,13 +53,14 @@ class PipelinesServer:
     def findings(self, tasks: Sequence[Needs]) -> Iterator[Finding]:
         """Yield what the server says; afterwards the newest run's workflow is known."""
         try:
-            self.server = self.server or Server(self._namespace)
+            self.server = self.server or Server(self._namespace, most=ANSWER)
+            self.outage = False
             release = self.server.release if self.server.release != "unknown" else "of an unknown version"
             yield ok("kfp", f"Kubeflow Pipelines {release} answers at {self.server.at.address}")
             experiment = self._experiment_line(self.server)
             retries = self._retries_line(self.server, tasks)
         except SightlineError as error:
-            self.outage = error.exit_code == 1
+            self.outage = self.outage and error.exit_code == 1
             yield problem("kfp", str(error))
             return
         finally:
