@@ -63,6 +63,7 @@ def clock_watching(trainer: Any) -> None:
         calls = zip(trainer.callbacks[event], ours, strict=True)
         trainer.callbacks[event] = [clocked(when, call) if own else call for call, own in calls]
     trainer.look = clocked("batch", trainer.look)
+    trainer.beat.step = clocked("batch", trainer.beat.step)
     sheets.draw_val = clocked("end", sheets.draw_val)
     trainer.add_callback("on_train_end", lambda trainer: _leave(WATCHING, spent))
 
