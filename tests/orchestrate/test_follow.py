@@ -186,6 +186,17 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(kfp_server: StandIn, tm
     assert "restarting. Its log says more" in changes[0].words
 
 
+def test_a_server_that_is_away_when_the_run_has_ended_takes_nothing_of_what_was_seen(
+    kfp_server: StandIn, tmp_path: Path
+) -> None:
+    run_id = started(kfp_server, tmp_path, ("FAILED", nodes(validate="Succeeded", train="Failed")))
+    follower = Follower(Server(), run_id)
+    assert words(list(follower.changes(sleep=lambda _: None)))[-1] == "train failed"
+    kfp_server.faults[f"GET /apis/v2beta1/runs/{run_id}"] = [(500, "restarting")] * 9
+    ended = follower.ended()
+    assert (ended.state, ended.tasks[-1].name) == ("FAILED", "train")
+
+
 def test_a_server_that_stays_away_is_given_up(kfp_server: StandIn, tmp_path: Path) -> None:
     run_id = started(kfp_server, tmp_path, ("RUNNING", {}))
     kfp_server.faults[f"GET /apis/v2beta1/runs/{run_id}"] = [(500, "gone")] * 3

@@ -96,7 +96,12 @@ class Follower:
         self._seen: Cause | None = None  # what stands in the way, or did when the end came
         self._given_up = ""
         self._stuck = ""  # the task for whose pod it was given up
-        self.found = False  # whether the server has shown the run
+        self._newest: tuple[Any, dict[str, Any]] | None = None  # the run and its workflow, as the server showed them
+
+    @property
+    def found(self) -> bool:
+        """Whether the server has shown the run."""
+        return self._newest is not None
 
     def changes(self, sleep: Callable[[float], None] = time.sleep) -> Iterator[Change]:
         """Yield what happens until the run is over.
@@ -108,7 +113,7 @@ class Follower:
             try:
                 run = self._server.run(self._run_id)
                 seen = self._server.workflow(self._run_id)
-                self.found, silent_since = True, None
+                self._newest, silent_since = (run, seen), None
             except ClusterUsageError:
                 raise
             except ClusterError as error:
@@ -132,9 +137,16 @@ class Follower:
             pause = min(pause * 1.5, LONGEST)
 
     def ended(self, store: str | None = None) -> Ended:
-        """Return how the run ended, out of its summary and the server's records."""
-        run = self._server.run(self._run_id)
-        found = self._server.workflow(self._run_id)
+        """Return how the run ended, out of its summary and the server's records: the newest that it has shown.
+
+        Raises ClusterError where it has shown none and does not answer.
+        """
+        try:
+            run, found = self._server.run(self._run_id), self._server.workflow(self._run_id)
+        except ClusterError:
+            if self._newest is None:
+                raise
+            run, found = self._newest
         summary, no_summary, place = None, "", None
         try:
             place = cluster_results.place(store)
