@@ -12,6 +12,8 @@ import pytest
 
 from sightline.train.launch import free_port
 
+pytestmark = pytest.mark.xdist_group("engine group check")  # so that the engine starts once
+
 SCRIPT = Path(__file__).with_name("group_of_two.py")
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers import engine_scripts
 
+pytestmark = pytest.mark.xdist_group("engine llrd")  # so that the engine starts once
+
 DECAY, LAYERS = 0.8, 24  # of yolo11n
 OPTIMIZERS = ("SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSprop")
 

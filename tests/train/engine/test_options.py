@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers.built_trainer import look
 
+pytestmark = pytest.mark.xdist_group("engine options")  # so that the engine starts once
+
 MIXED = {"train.augment.mosaic": 1.0, "train.augment.mixup": 0.3}
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -16,6 +16,8 @@ from sightline.train.engine.precision import FAILING, Card, choose, impossible
 from sightline.train.launch import free_port
 from tests.train.engine import precision_of_two
 
+pytestmark = pytest.mark.xdist_group("engine precision")  # so that the engine starts once
+
 NEW, OLD = Card("NVIDIA H200", True), Card("Tesla T4", False)
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from tests.helpers import engine_scripts
 
+pytestmark = pytest.mark.xdist_group("engine precision check")  # so that the engine starts once
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
