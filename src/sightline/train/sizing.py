@@ -126,7 +126,9 @@ def _by_memory(training: Training, settings: AttemptSettings) -> Choice:
     planned_ = planned(config, training.loaders)
     batch = passes.held(planned_, training.size, cores, room, sizes)
     need = size_text(needs.memory(planned_, training.size, cores, batch))
-    return Choice(batch, f"the largest whose least memory, {need}, {size_text(room)} hold; on CPUs nothing is measured")
+    return Choice(
+        batch, f"the largest that fits: {need} or more of {size_text(room)} free; on CPUs nothing is measured"
+    )
 
 
 def _measured(
