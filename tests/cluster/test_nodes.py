@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,8 @@ def test_a_rank_that_is_deleted_is_replaced_and_the_training_goes_on(several: Cl
     found = document(run)
     lost, *_, last = found["attempts"]
     assert (lost["ending"], last["ending"]) == ("lost_peer", "finished")
-    assert f"Its pod {struck.removeprefix('pod/')}" in lost["reason"]
+    # By its name while it is there, which it is not for long.
+    assert re.search(f"Its pod ({struck.removeprefix('pod/')}|is gone: it was deleted)", lost["reason"])
     assert last["resumed_from"] >= 2
     assert lost["epochs"] == last["resumed_from"]  # no epoch that was finished is lost
     assert history(found) == history(alone)

@@ -211,6 +211,9 @@ def test_a_job_without_a_pod_says_why_as_far_as_it_may_be_known(server: Kubernet
     server.forbidden = {"list events"}
     assert started.say(1) == f"It has no pod: `kubectl describe job {started.name}` says why (a quota, a rule)."
     (made_,) = server.of("Job", "batch")
+    made_["status"] = {"uncountedTerminatedPods": {"failed": ["5f"]}}
+    words = f"Its pod is gone: it was deleted, or its machine was lost. The Job {started.name} makes another one."
+    assert started.say(1) == words
     made_["spec"]["suspend"] = True
     made_["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "gpus"
     assert started.say(1) == f"Its Job {started.name} is suspended: the queue gpus has not admitted it."

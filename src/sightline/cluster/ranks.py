@@ -165,6 +165,8 @@ class Ranks:
             if condition["type"] in ("Failed", "FailureTarget") and condition["status"] == "True":
                 return f"Its Job {self.name} failed: {condition.get('message', condition.get('reason', ''))}"
         event = newest_warning(self._kubernetes, "Job", self.name) or {}
+        if not event.get("message") and _failed(found):
+            return f"Its pod is gone: it was deleted, or its machine was lost. The Job {self.name} makes another one."
         why = event.get("message") or f"`kubectl describe job {self.name}` says why (a quota, a rule)."
         return f"It has no pod: {why}"
 
@@ -180,6 +182,12 @@ def _over(job: Object, away: Collection[int]) -> bool:
         return True
     done = _indexes(str(status.get("completedIndexes") or ""))
     return any(rank - 1 in done for rank in away)
+
+
+def _failed(job: Object) -> bool:
+    """Tell whether a Job has had a pod that failed or was deleted: a pod is counted before it goes."""
+    status = job.get("status") or {}
+    return bool(status.get("failed") or (status.get("uncountedTerminatedPods") or {}).get("failed"))
 
 
 def _indexes(text: str) -> set[int]:
