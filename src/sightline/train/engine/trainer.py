@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -71,14 +73,13 @@ def trainer_class() -> Any:
         def setup_model(self) -> Any:
             """Build the network, and refuse what it cannot follow before any epoch."""
             start = str(self.model)
-            try:
+            loaded = start.endswith(".pt")
+            with usable(self.save_dir, "starting weights cannot be loaded" if loaded else "network cannot be built"):
                 state = super().setup_model()
-                if start.endswith(".yaml") and "/" in start:  # a person's own
-                    pass_once(self.model, self.args.imgsz, self.data.get("channels", 3))
-            except UNUSABLE as error:
-                what = "starting weights cannot be loaded" if start.endswith(".pt") else "network cannot be built"
-                refuse(self.save_dir, [f"the {what}: {type(error).__name__}: {error}"])
             refuse(self.save_dir, unfit(self.model, self.job.config.freeze, self.args.imgsz))
+            if start.endswith(".yaml") and "/" in start:  # a person's own
+                with usable(self.save_dir, "network cannot be built"):
+                    pass_once(self.model, self.args.imgsz, self.data.get("channels", 3))
             if self.job.config.sync_bn and self.world_size > 1:
                 self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
             return state
@@ -207,6 +208,15 @@ def trainer_class() -> Any:
             loop.train(self)
 
     return GroupTrainer
+
+
+@contextlib.contextmanager
+def usable(folder: Path, otherwise: str) -> Iterator[None]:
+    """End this process with the problem in a file where the block cannot make use of a network."""
+    try:
+        yield
+    except UNUSABLE as error:
+        refuse(folder, [f"the {otherwise}: {type(error).__name__}: {error}"])
 
 
 def pass_once(model: Any, side: int, channels: int) -> None:
